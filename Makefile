@@ -1,0 +1,32 @@
+# `make run` shows the simulator at work; `make test` is what continuous integration runs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+run: $(VENV)/.installed
+	$(BIN)/stragglersim run scenarios/quickstart.yaml --out results/quickstart --force
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+benchmark: $(VENV)/.installed-test
+	$(BIN)/pytest benchmarks --benchmark-only --benchmark-sort=name -o addopts=
+
+clean:
+	rm -rf $(VENV) results
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+.PHONY: run test benchmark clean

@@ -1,0 +1,279 @@
+"""What a scheme is: a description of who computes what, and the master's memory while a run lasts.
+
+A scheme is written once and simulated by any engine. Three things have to be said: the work that every
+worker gets in a round (:meth:`Session.open_round`), when the answers are enough (:meth:`Session.enough`) and
+which jobs ended with the round (:meth:`Session.close_round`). A code without memory says less: see
+:class:`LinearScheme`.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+
+Status = Literal["decoded", "approximate", "failed"]
+TaskKind = Literal["plain", "coded", "repeat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One item of a worker's list, as plots and the value plane see it."""
+
+    job: int
+    kind: TaskKind  # "plain": a first try, uncoded; "coded": a combination; "repeat": a second try
+    load: float  # share of the job's data
+    chunks: tuple[int, ...]  # indices into the scheme's `chunk_loads()`
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker is given in one round.
+
+    Parameters
+    ----------
+    loads
+        Cumulative load (a share of one job's data) at each report of each worker, shape
+        ``(n_workers, n_reports)``; NaN where a worker makes no (further) report. A worker without any report
+        is idle.
+
+    Examples
+    --------
+    >>> Work(np.array([[0.25], [np.nan]])).busy
+    array([ True, False])
+    """
+
+    loads: FloatArray
+
+    @functools.cached_property
+    def reporting(self) -> BoolArray:
+        """Where there is a report, shape ``(n_workers, n_reports)``."""
+        return ~np.isnan(self.loads)
+
+    @functools.cached_property
+    def busy(self) -> BoolArray:
+        """Who has work, shape ``(n_workers,)``."""
+        return self.reporting.any(axis=1)
+
+    @functools.cached_property
+    def n_busy(self) -> int:
+        """How many workers have work."""
+        return int(np.count_nonzero(self.busy))
+
+    @functools.cached_property
+    def n_reports(self) -> int:
+        """How many reports all workers together will make."""
+        return int(np.count_nonzero(self.reporting))
+
+    @functools.cached_property
+    def last_report(self) -> IntArray:
+        """The report that completes each worker's list, shape ``(n_workers,)``; -1 for an idle worker."""
+        last = self.loads.shape[1] - 1 - np.argmax(self.reporting[:, ::-1], axis=1)
+        return np.where(self.busy, last, -1)
+
+    @functools.cached_property
+    def given(self) -> FloatArray:
+        """Load of each worker's whole list, shape ``(n_workers,)``; 0 for an idle worker."""
+        return np.where(self.busy, self.loads[np.arange(len(self.loads)), self.last_report], 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why a round ended and who was missing then."""
+
+    missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
+    forced: bool  # the master stopped although the answers were not enough
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A job that ended."""
+
+    job: int
+    status: Status
+    squared_error: float = 0.0  # of the gradient returned, in units of one chunk's squared norm; NaN if failed
+
+
+class Session(ABC):
+    """The master's memory during one run of a scheme."""
+
+    n_rounds: int
+
+    @abstractmethod
+    def open_round(self, index: int) -> Work:
+        """Decide what everybody computes in round ``index``; rounds come in order, each once."""
+
+    @abstractmethod
+    def receive(self, worker: int, report: int) -> None:
+        """Note that a report has arrived in the open round. Called once per report: keep it cheap."""
+
+    @abstractmethod
+    def enough(self) -> bool:
+        """May the master end the open round with what has arrived? O(1) or close to it.
+
+        Once true, it stays true for the rest of the round, and it is true when nobody is missing.
+        """
+
+    @abstractmethod
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        """End the open round and return the jobs that ended with it, each job once in a run."""
+
+    @abstractmethod
+    def tasks(self, worker: int) -> Sequence[Task]:
+        """Say what the worker's list in the open round consists of, in its order; idle: empty."""
+
+
+class Scheme(ABC):
+    """A description of a coding scheme: frozen, comparable, safe to share between runs.
+
+    Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in
+    a scenario. A parameter that breaks a rule with others is refused in ``__post_init__`` by a ``ValueError``
+    that reads "<parameter> must be ..., got ...".
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    n_workers: int
+
+    @property
+    def delay_rounds(self) -> int:
+        """T: a job that starts in round t ends by the end of round t + T."""
+        return 0
+
+    @property
+    @abstractmethod
+    def load(self) -> float:
+        """Largest share of one job's data that a worker processes in a round."""
+
+    @property
+    @abstractmethod
+    def tolerates(self) -> str:
+        """The straggler patterns under which every job is decoded in time, in words."""
+
+    @property
+    def load_bound(self) -> float | None:
+        """Smallest load of any scheme, with any finite T, that tolerates as much; None if not known."""
+        return None
+
+    @property
+    def n_error_blocks(self) -> int:
+        """How many chunk blocks the squared error adds up over: an answer of zeros has this squared error."""
+        return len(self.chunk_loads())
+
+    @abstractmethod
+    def chunk_loads(self) -> FloatArray:
+        """Size of each chunk of a job's data; they add up to 1."""
+
+    @abstractmethod
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        """Begin a run over ``n_jobs`` jobs. Every call with an equal ``rng`` begins an equal run."""
+
+
+class Allowance(NamedTuple):
+    """Who may be missing: of each of some disjoint groups of workers, at most so many.
+
+    A group with limit 0 holds the workers whom the master needs.
+    """
+
+    group_of: IntArray  # shape (n_workers,): the worker's group, or -1: may be missing freely
+    limits: IntArray  # shape (n_groups,): how many of the group may be missing
+
+    def missing_beyond(self, missing: BoolArray) -> IntArray:
+        """How many more of each group are missing than may be (positive: too many), shape (n_groups,)."""
+        groups = self.group_of[missing]
+        return np.bincount(groups[groups >= 0], minlength=len(self.limits)) - self.limits
+
+    def permits(self, missing: BoolArray) -> bool:
+        """Are these workers allowed to be missing together?"""
+        return bool((self.missing_beyond(missing) <= 0).all())
+
+
+def at_most(n_missing: int, n_workers: int) -> Allowance:
+    """Any ``n_missing`` of the workers may be missing."""
+    return Allowance(np.zeros(n_workers, dtype=np.int64), np.array([n_missing]))
+
+
+class _Demand:
+    """The first of some allowances, all of which must hold, that does not hold yet.
+
+    As workers only ever arrive, an allowance that holds once holds for the rest of the round. So it is enough
+    to count for one of them at a time, and to skip to the next that fails when it starts to hold: each
+    allowance is looked at by an array operation at most twice in a round.
+    """
+
+    __slots__ = ("_arrived", "_beyond", "_group_of", "_pending", "n_violated")
+
+    def __init__(self, allowances: Sequence[Allowance], arrived: bytearray) -> None:
+        self._pending: Iterator[Allowance] = iter(allowances)
+        self._arrived = arrived
+        self._advance()
+
+    def _advance(self) -> None:
+        missing = ~np.frombuffer(self._arrived, dtype=np.bool_)
+        for allowance in self._pending:
+            beyond = allowance.missing_beyond(missing)
+            self.n_violated = int(np.count_nonzero(beyond > 0))
+            if self.n_violated:
+                self._group_of: list[int] = allowance.group_of.tolist()
+                self._beyond: list[int] = beyond.tolist()
+                return
+        self.n_violated = 0
+
+    def arrived(self, worker: int) -> bool:
+        """Count an arrival; return whether nothing is violated any more."""
+        group = self._group_of[worker]
+        if group >= 0:
+            left = self._beyond[group] = self._beyond[group] - 1
+            if left == 0:
+                self.n_violated -= 1
+                if not self.n_violated:
+                    self._advance()
+        return not self.n_violated
+
+
+class CountingSession(Session):
+    """A session in which every worker reports once and *who is missing* decides what is enough.
+
+    A subclass calls :meth:`expect` whenever a round opens.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        self.n_workers = n_workers
+        self._arrived = bytearray(n_workers)
+        self._demands: list[_Demand] = []
+        self._is_enough = True
+
+    def expect(self, busy: BoolArray, alternatives: Sequence[Sequence[Allowance]]) -> None:
+        """Wait for the ``busy`` workers until all allowances of one of the ``alternatives`` hold."""
+        self._arrived = bytearray((~busy).tobytes())
+        self._demands = [_Demand(allowances, self._arrived) for allowances in alternatives]
+        self._is_enough = any(not demand.n_violated for demand in self._demands)
+
+    def missing(self) -> BoolArray:
+        """Who has work and has not reported, shape ``(n_workers,)``."""
+        return ~np.frombuffer(self._arrived, dtype=np.bool_)
+
+    def receive(self, worker: int, report: int) -> None:  # noqa: D102 - the contract is Session's
+        self._arrived[worker] = 1
+        if not self._is_enough:
+            for demand in self._demands:
+                if demand.arrived(worker):
+                    self._is_enough = True
+
+    def enough(self) -> bool:  # noqa: D102
+        return self._is_enough

@@ -1,0 +1,56 @@
+"""Ignore the slowest: an approximate gradient from the first answers."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import Allowance, BoolArray, FloatArray, PositiveCount, at_most
+from schemes.linear import LinearScheme
+
+
+@dataclass(frozen=True)
+class FastestK(LinearScheme):
+    """Uncoded work; the sum of the first k answers, scaled by n/k, stands for the gradient.
+
+    The squared error is that of k coefficients n/k and n - k zeros against n ones: n(n - k)/k. Answers after
+    the k-th change nothing. A round that is closed by force with r < k answers returns their sum times n/r.
+
+    References
+    ----------
+    Dutta, Joshi, Ghosh, Dube and Nagpurkar, "Slow and Stale Gradients Can Win the Race", AISTATS 2018 (k-sync SGD).
+
+    Examples
+    --------
+    >>> FastestK(n_workers=4, k=2).squared_error(np.array([True, True, False, False]), enough=True)
+    4.0
+    """
+
+    n_workers: PositiveCount
+    k: PositiveCount
+    """answers that the master uses"""
+
+    def __post_init__(self) -> None:
+        if self.k > self.n_workers:
+            raise ValueError(f"k must be between 1 and {self.n_workers}, got {self.k}")
+
+    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+        return np.eye(self.n_workers)
+
+    def worker_loads(self) -> FloatArray:  # noqa: D102
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    @property
+    def n_error_blocks(self) -> int:  # noqa: D102
+        return self.n_workers
+
+    def allowance(self) -> Allowance:  # noqa: D102
+        return at_most(self.n_workers - self.k, self.n_workers)
+
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:  # noqa: D102
+        n_used = min(self.k, self.n_workers - int(np.count_nonzero(missing)))
+        return self.n_workers * (self.n_workers - n_used) / n_used if n_used else None
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return f"any {self.n_workers - self.k} stragglers in every round, at the price of an approximate gradient"

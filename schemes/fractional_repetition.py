@@ -1,0 +1,58 @@
+"""GC-Rep: groups of replicas."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import Allowance, Count, FloatArray, PositiveCount
+from schemes.linear import LinearScheme
+from schemes.patterns import load_bound
+
+
+@dataclass(frozen=True)
+class FractionalRepetition(LinearScheme):
+    """Give ``s + 1`` neighbouring workers the same chunks; any one of them is enough.
+
+    References
+    ----------
+    Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, section 4.1.
+
+    Examples
+    --------
+    >>> FractionalRepetition(n_workers=4, s=1).encoding_matrix().astype(int)
+    array([[1, 1, 0, 0],
+           [1, 1, 0, 0],
+           [0, 0, 1, 1],
+           [0, 0, 1, 1]])
+    """
+
+    n_workers: PositiveCount
+    s: Count
+    """stragglers tolerated per round, whoever they are; s + 1 divides the number of workers"""
+
+    def __post_init__(self) -> None:
+        if self.s >= self.n_workers:
+            raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
+        if self.n_workers % (self.s + 1):
+            raise ValueError(f"workers must be a multiple of s + 1 = {self.s + 1}, got {self.n_workers}")
+
+    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+        replicas = self.s + 1
+        return np.kron(np.eye(self.n_workers // replicas), np.ones((replicas, replicas)))
+
+    def worker_loads(self) -> FloatArray:  # noqa: D102 - the same as counting in the matrix, without its n^2 entries
+        return np.full(self.n_workers, (self.s + 1) / self.n_workers)
+
+    def allowance(self) -> Allowance:  # noqa: D102
+        replicas = self.s + 1
+        group_of = np.arange(self.n_workers) // replicas
+        return Allowance(group_of, np.full(self.n_workers // replicas, self.s))
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has an answer"
+
+    @property
+    def load_bound(self) -> float:  # noqa: D102
+        return load_bound(self.n_workers, B=1, W=1, lam=self.s)

@@ -1,0 +1,78 @@
+"""(n, s)-GC, the cyclic repetition code."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import Allowance, Count, FloatArray, PositiveCount, at_most
+from schemes.linear import LinearScheme
+from schemes.patterns import load_bound
+
+
+@dataclass(frozen=True)
+class GradientCoding(LinearScheme):
+    """Worker i combines chunks i..i+s (mod n) so that any n - s answers give the sum.
+
+    References
+    ----------
+    Tandon, Lei, Dimakis and Karampatziakis, "Gradient Coding", ICML 2017, section 4.2 and algorithm 2.
+
+    Examples
+    --------
+    >>> code = GradientCoding(n_workers=5, s=2)
+    >>> bool(np.allclose(code.decode([4, 0, 2]) @ code.encoding_matrix()[[4, 0, 2]], 1))
+    True
+    """
+
+    n_workers: PositiveCount
+    s: Count
+    """stragglers tolerated per round, whoever they are"""
+
+    def __post_init__(self) -> None:
+        if self.s >= self.n_workers:
+            raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
+
+    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+        return cyclic_repetition(self.n_workers, self.s)
+
+    def worker_loads(self) -> FloatArray:  # noqa: D102 - the same as counting in the matrix, without its n^2 entries
+        return np.full(self.n_workers, (self.s + 1) / self.n_workers)
+
+    def allowance(self) -> Allowance:  # noqa: D102
+        return at_most(self.s, self.n_workers)
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return f"any {self.s} stragglers in every round"
+
+    @property
+    def load_bound(self) -> float:  # noqa: D102
+        return load_bound(self.n_workers, B=1, W=1, lam=self.s)
+
+
+@functools.lru_cache(maxsize=8)
+def cyclic_repetition(n_workers: int, s: int) -> FloatArray:
+    """Encoding matrix of the cyclic repetition code, shape ``(n_workers, n_workers)``, read-only.
+
+    With H random of shape (s, n) whose rows sum to zero, every row of the matrix lies in the null space of H,
+    which any n - s of them span, and so does the all-ones vector. A random H keeps the decoding well
+    conditioned where integer nodes would not. It is drawn from a fixed seed: the code belongs to (n, s).
+
+    Examples
+    --------
+    >>> np.count_nonzero(cyclic_repetition(4, 1), axis=1)
+    array([2, 2, 2, 2])
+    """
+    rng = np.random.default_rng([n_workers, s])
+    checks = rng.standard_normal((s, n_workers))
+    checks[:, -1] = -checks[:, :-1].sum(axis=1)
+    matrix = np.eye(n_workers)
+    if s:
+        for worker in range(n_workers):
+            others = np.arange(worker + 1, worker + s + 1) % n_workers
+            matrix[worker, others] = -np.linalg.solve(checks[:, others], checks[:, worker])
+    matrix.setflags(write=False)
+    return matrix

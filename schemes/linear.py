@@ -1,0 +1,163 @@
+"""Memoryless linear codes: a new one is a matrix and one line in the table."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from schemes.base import (
+    Allowance,
+    BoolArray,
+    Closing,
+    CountingSession,
+    FloatArray,
+    Outcome,
+    Scheme,
+    Session,
+    Task,
+    Work,
+)
+
+DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
+
+
+class LinearScheme(Scheme):
+    """Every worker sends one linear combination of its chunks' gradients; each round is a job of its own.
+
+    A subclass gives the matrix. It may also say in closed form who may be missing (:meth:`allowance`), which is
+    faster than the general answer from the rank of the matrix, and what an incomplete answer is worth
+    (:meth:`squared_error`).
+    """
+
+    @abstractmethod
+    def encoding_matrix(self) -> FloatArray:
+        """Coefficients of each worker's combination, shape ``(n_workers, n_chunks)``."""
+
+    def allowance(self) -> Allowance | None:
+        """Who may be missing; None (default): whoever leaves the matrix decodable."""
+        return None
+
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
+        """Squared error of the gradient that the master returns; None where it returns none (a failure).
+
+        In units of one chunk's squared gradient norm, for orthogonal chunk gradients.
+        """
+        return 0.0 if enough else None
+
+    def decode(self, finished: Sequence[int]) -> FloatArray | None:
+        """Find weights that turn the finished workers' messages into the full gradient.
+
+        Parameters
+        ----------
+        finished
+            Indices of the workers whose messages have arrived, in any order.
+
+        Returns
+        -------
+        weights : array, shape (len(finished),), or None
+            ``a`` with ``a @ encoding_matrix()[finished] == 1`` in every chunk; None while no such ``a`` exists.
+
+        Examples
+        --------
+        >>> from schemes import FractionalRepetition
+        >>> FractionalRepetition(n_workers=4, s=1).decode([2, 1]).round(6)
+        array([1., 1.])
+        """
+        answers = self.encoding_matrix()[list(finished)]
+        weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0]
+        return weights if np.abs(weights @ answers - 1).max() <= DECODED else None
+
+    @property
+    def n_error_blocks(self) -> int:  # noqa: D102 - the contract is Scheme's
+        return self.encoding_matrix().shape[1]
+
+    def chunk_loads(self) -> FloatArray:  # noqa: D102
+        return np.full(self.n_error_blocks, 1 / self.n_error_blocks)
+
+    def worker_loads(self) -> FloatArray:
+        """Load of each worker, shape ``(n_workers,)``: the share of the chunks in its combination."""
+        matrix = self.encoding_matrix()
+        return np.count_nonzero(matrix, axis=1) / matrix.shape[1]
+
+    @property
+    def load(self) -> float:  # noqa: D102
+        return float(self.worker_loads().max())
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return "whatever stragglers leave the encoding matrix decodable, in every round"
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+        allowance = self.allowance()
+        if allowance is None:
+            return _SpanSession(self, n_jobs)
+        return MemorylessSession(self, n_jobs, allowance)
+
+
+class MemorylessSession(CountingSession):
+    """Job t is round t, and what is enough depends on who is missing."""
+
+    def __init__(self, scheme: LinearScheme, n_jobs: int, allowance: Allowance | None) -> None:
+        super().__init__(scheme.n_workers)
+        self.n_rounds = n_jobs
+        self._scheme = scheme
+        self._alternatives = [[allowance]] if allowance is not None else []
+        loads = scheme.worker_loads()
+        self._work = Work(np.where(loads > 0, loads, np.nan)[:, np.newaxis])
+        self._job = -1
+
+    def open_round(self, index: int) -> Work:  # noqa: D102 - the contract is Session's
+        self._job = index
+        self.expect(self._work.busy, self._alternatives)
+        return self._work
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:  # noqa: D102
+        error = self._scheme.squared_error(closing.missing, enough=not closing.forced)
+        if error is None:
+            return [Outcome(self._job, "failed", float("nan"))]
+        return [Outcome(self._job, "approximate" if error else "decoded", error)]
+
+    def tasks(self, worker: int) -> Sequence[Task]:  # noqa: D102
+        chunks = np.flatnonzero(self._scheme.encoding_matrix()[worker]).tolist()
+        load = self._work.given[worker]
+        return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, tuple(chunks))] if chunks else []
+
+
+class _SpanSession(MemorylessSession):
+    """Decodable as soon as the all-ones vector lies in the span of the rows that arrived.
+
+    An orthonormal basis of that span grows with each arrival (Gram-Schmidt, each vector orthogonalised twice),
+    so that an arrival costs O(n_chunks x rank) and the question itself O(1).
+    """
+
+    def __init__(self, scheme: LinearScheme, n_jobs: int) -> None:
+        super().__init__(scheme, n_jobs, None)
+        self._matrix = scheme.encoding_matrix()
+
+    def open_round(self, index: int) -> Work:
+        work = super().open_round(index)
+        n_workers, n_chunks = self._matrix.shape
+        self._basis = np.empty((min(n_workers, n_chunks), n_chunks))
+        self._rank = 0
+        self._residual = np.ones(n_chunks)
+        self._is_enough = False
+        return work
+
+    def receive(self, worker: int, report: int) -> None:
+        super().receive(worker, report)
+        if self._is_enough or self._rank == len(self._basis):
+            return
+        row = self._matrix[worker]
+        new = row.copy()
+        basis = self._basis[: self._rank]
+        for _ in range(2):
+            new -= (basis @ new) @ basis
+        length = np.linalg.norm(new)
+        if length > 1e-9 * np.linalg.norm(row):
+            new /= length
+            self._basis[self._rank] = new
+            self._rank += 1
+            self._residual -= (new @ self._residual) * new
+            self._is_enough = bool(np.abs(self._residual).max() <= DECODED)

@@ -1,0 +1,267 @@
+"""M-SGC: most of the data once and again only where it went missing, the rest coded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass as plain_dataclass
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import (
+    Allowance,
+    BoolArray,
+    Closing,
+    Count,
+    CountingSession,
+    FloatArray,
+    IntArray,
+    Outcome,
+    PositiveCount,
+    Scheme,
+    Session,
+    Task,
+    Work,
+)
+from schemes.patterns import History, arbitrary_allowance, bursty_allowance, load_bound
+from schemes.sequential import Accepts, Code, check_acceptance, check_replicas
+
+
+@dataclass(frozen=True)
+class Multiplexed(Scheme):
+    """Every round, a worker serves W - 1 + B jobs: one mini-task for each of them, in slots 0..W-2+B.
+
+    Slot k of round t serves job t - k. The first W - 1 slots compute the worker's own chunks of the job (D1), one
+    group of chunks each, uncoded. The last B slots repeat one of these where an answer went missing, and
+    otherwise compute one of B results coded over chunks (D2) that lam + 1 workers share.
+    T = W - 2 + B; with X = B + (W - 1)(lam + 1), each mini-task has load (lam + 1)/(nX), and 1/(n(W - 1)) for
+    lam = n, where nothing is coded.
+
+    References
+    ----------
+    Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding For Straggler Mitigation", ICLR 2023, section 3.3
+    (M-SGC) and its appendix (M-SGC-Rep).
+
+    Examples
+    --------
+    >>> scheme = Multiplexed(n_workers=4, B=2, W=3, lam=2)
+    >>> scheme.delay_rounds, scheme.load
+    (3, 0.375)
+    """
+
+    n_workers: PositiveCount
+    B: PositiveCount
+    """longest burst tolerated, in rounds"""
+    W: PositiveCount
+    """window of the tolerated pattern, in rounds; more than B"""
+    lam: Count
+    """distinct stragglers tolerated in any W rounds"""
+    code: Code = "gradient_coding"
+    """code of the D2 chunks: any n - lam answers, or one of each group of lam + 1 replicas"""
+    accepts: Accepts = "pattern"
+    """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
+    as_published: bool = False
+    """accept bursty patterns only, and give full work in every round, as the paper's simulator does"""
+
+    def __post_init__(self) -> None:
+        if self.B >= self.W:
+            raise ValueError(f"B must be between 1 and W - 1 = {self.W - 1}, got {self.B}")
+        if self.lam > self.n_workers:
+            raise ValueError(f"lam must be between 0 and {self.n_workers}, got {self.lam}")
+        if self.is_coded:
+            check_replicas(self.code, self.n_workers, self.lam + 1, "lam + 1")
+        check_acceptance(self.accepts, as_published=self.as_published)
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether there are D2 chunks at all."""
+        return self.lam < self.n_workers
+
+    @property
+    def n_slots(self) -> int:
+        """Mini-tasks of a worker in a round."""
+        return self.W - 1 + self.B
+
+    def load_of(self, n_tasks: IntArray | int) -> FloatArray | float:
+        """Load of so many mini-tasks."""
+        if not self.is_coded:
+            return n_tasks / (self.n_workers * (self.W - 1))
+        replicas = self.lam + 1
+        return n_tasks * replicas / (self.n_workers * (self.B + (self.W - 1) * replicas))
+
+    @property
+    def delay_rounds(self) -> int:  # noqa: D102 - the contract is Scheme's
+        return self.W - 2 + self.B
+
+    @property
+    def load(self) -> float:  # noqa: D102
+        return float(self.load_of(self.n_slots))
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return (
+            f"in any {self.W} rounds at most {self.lam} distinct stragglers, each within {self.B} round(s); or in any "
+            f"{self.W + self.B - 1} rounds at most {self.lam} distinct stragglers, each in at most {self.B} of them"
+        )
+
+    @property
+    def load_bound(self) -> float:  # noqa: D102
+        return load_bound(self.n_workers, self.B, self.W, self.lam)
+
+    def chunk_loads(self) -> FloatArray:
+        """D1: W - 1 chunks of each worker in turn; then D2: B groups of n chunks, if anything is coded."""
+        own = np.full(self.n_workers * (self.W - 1), self.load_of(1))
+        if not self.is_coded:
+            return own
+        return np.concatenate([own, np.full(self.B * self.n_workers, self.load_of(1) / (self.lam + 1))])
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+        return _MultiplexedSession(self, n_jobs)
+
+
+@plain_dataclass(slots=True)
+class _Job:
+    """What the master has of a job in flight."""
+
+    received: BoolArray  # shape (W - 1, n_workers): the D1 results
+    n_missing: IntArray  # shape (n_workers,): D1 results that were tried and lost
+
+
+class _MultiplexedSession(CountingSession):
+    def __init__(self, scheme: Multiplexed, n_jobs: int) -> None:
+        super().__init__(scheme.n_workers)
+        self.n_rounds = n_jobs + scheme.delay_rounds
+        self._scheme = scheme
+        self._n_jobs = n_jobs
+        self._jobs: dict[int, _Job] = {}  # in flight, oldest first
+        self._history = History(scheme.n_slots - 1, scheme.n_workers)
+        self._is_bursty = self._is_arbitrary = True  # the history so far
+        self._bursty: Allowance | None = None  # who may straggle now so that it remains so
+        self._arbitrary: Allowance | None = None
+        replicas = scheme.n_workers if scheme.code == "gradient_coding" else scheme.lam + 1
+        self._replica_group = np.arange(scheme.n_workers) // replicas
+        self._same_work = [
+            self._work(np.full(scheme.n_workers, n_tasks)) for n_tasks in range(scheme.n_slots + 1)
+        ]
+
+    def _work(self, n_tasks: IntArray) -> Work:
+        return Work(np.where(n_tasks > 0, self._scheme.load_of(n_tasks), np.nan)[:, np.newaxis])
+
+    def open_round(self, index: int) -> Work:
+        scheme = self._scheme
+        self._round = index
+        if index < self._n_jobs:
+            self._jobs[index] = _Job(
+                received=np.zeros((scheme.W - 1, scheme.n_workers), dtype=np.bool_),
+                n_missing=np.zeros(scheme.n_workers, dtype=np.int64),
+            )
+        work = self._give()
+        self.expect(work.busy, self._acceptable())
+        return work
+
+    def _give(self) -> Work:
+        scheme = self._scheme
+        if scheme.as_published:
+            return self._same_work[scheme.n_slots]
+        if scheme.is_coded:
+            return self._same_work[len(self._jobs)]
+        n_tasks = np.zeros(scheme.n_workers, dtype=np.int64)
+        for number, job in self._jobs.items():
+            n_tasks += (job.n_missing > 0) if self._round - number >= scheme.W - 1 else 1
+        return self._work(n_tasks)
+
+    def _acceptable(self) -> list[list[Allowance]]:
+        scheme, past = self._scheme, self._history.rounds
+        if scheme.accepts == "recoverable":
+            return [[self._recoverable(self._round - number, job) for number, job in self._jobs.items()]]
+        self._bursty = self._arbitrary = None
+        if self._is_bursty:
+            self._bursty = bursty_allowance(past[-(scheme.W - 1) :], scheme.B, scheme.W, scheme.lam)
+        if self._is_arbitrary and not scheme.as_published:
+            self._arbitrary = arbitrary_allowance(past, scheme.B, scheme.lam)
+        return [[allowance] for allowance in (self._bursty, self._arbitrary) if allowance is not None]
+
+    def _recoverable(self, slot: int, job: _Job) -> Allowance:
+        """Who may be missing in this round if the job is to be decoded in time, should nobody straggle later.
+
+        Each lost D1 result of a worker takes one of the B late slots of that worker; so nobody may be missing
+        who needs all that are left, this one included. And coded results come only from workers that have
+        nothing to repeat, so not too many may begin to have something to repeat or lose their coded result.
+        """
+        scheme = self._scheme
+        late_slots = min(scheme.B, scheme.n_slots - slot)
+        group_of = np.where(job.n_missing >= late_slots, 0, -1)
+        if not scheme.is_coded:
+            return Allowance(group_of, np.zeros(1, dtype=np.int64))
+        incomplete = job.n_missing > 0
+        group_of = np.where(incomplete, group_of, 1 + self._replica_group)
+        limits = scheme.lam - self._n_per_replica_group(incomplete)
+        return Allowance(group_of, np.concatenate([[0], limits]))
+
+    def _n_per_replica_group(self, workers: BoolArray) -> IntArray:
+        return np.bincount(self._replica_group[workers], minlength=self._replica_group[-1] + 1)
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        self._remember(closing)
+        outcomes = []
+        for number, job in list(self._jobs.items()):
+            outcome = self._advance(number, job, closing.missing)
+            if outcome is not None:
+                outcomes.append(outcome)
+                del self._jobs[number]
+        return outcomes
+
+    def _remember(self, closing: Closing) -> None:
+        if self._scheme.accepts == "recoverable":
+            return
+        if closing.forced:
+            self._history.clear()
+            self._is_bursty = self._is_arbitrary = True
+            return
+        self._is_bursty = self._bursty is not None and self._bursty.permits(closing.missing)
+        self._is_arbitrary = self._arbitrary is not None and self._arbitrary.permits(closing.missing)
+        self._history.append(closing.missing)
+
+    def _advance(self, number: int, job: _Job, missing: BoolArray) -> Outcome | None:
+        """Book what this round brought to the job; return how it ended, if it did."""
+        scheme = self._scheme
+        slot = self._round - number
+        if slot < scheme.W - 1:
+            job.received[slot] = ~missing
+            job.n_missing += missing
+            without_coded = job.n_missing > 0
+        else:
+            incomplete = job.n_missing > 0
+            without_coded = missing | incomplete
+            repeated = np.flatnonzero(incomplete & ~missing)
+            job.received[job.received[:, repeated].argmin(axis=0), repeated] = True
+            job.n_missing[repeated] -= 1
+        late_slots = min(scheme.B, scheme.delay_rounds - slot)  # after this round
+        lost = job.n_missing.max() > late_slots
+        if scheme.is_coded:
+            lost |= (self._n_per_replica_group(without_coded) > scheme.lam).any()
+        if lost:
+            return Outcome(number, "failed", float("nan"))
+        is_last = slot == scheme.delay_rounds or (slot >= scheme.W - 2 and not scheme.is_coded)
+        return Outcome(number, "decoded") if is_last and not job.n_missing.any() else None
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        tasks = [self._task(worker, self._round - number, number, job) for number, job in self._jobs.items()]
+        return [task for task in reversed(tasks) if task is not None]
+
+    def _task(self, worker: int, slot: int, number: int, job: _Job) -> Task | None:
+        scheme = self._scheme
+        n, width = scheme.n_workers, scheme.W - 1
+        load = float(scheme.load_of(1))
+        if slot < width:
+            return Task(number, "plain", load, (worker * width + slot,))
+        if job.n_missing[worker]:
+            return Task(number, "repeat", load, (worker * width + int(job.received[:, worker].argmin()),))
+        if not scheme.is_coded:
+            return None
+        group = n * width + (slot - width) * n
+        if scheme.code == "gradient_coding":
+            holders = [(worker + offset) % n for offset in range(scheme.lam + 1)]
+        else:
+            holders = [worker - worker % (scheme.lam + 1) + offset for offset in range(scheme.lam + 1)]
+        return Task(number, "coded", load, tuple(group + chunk for chunk in holders))

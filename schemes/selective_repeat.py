@@ -1,0 +1,190 @@
+"""SR-SGC: gradient coding for fewer stragglers, and another try B rounds later for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import (
+    Allowance,
+    BoolArray,
+    Closing,
+    Count,
+    CountingSession,
+    FloatArray,
+    Outcome,
+    PositiveCount,
+    Scheme,
+    Session,
+    Task,
+    Work,
+)
+from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
+from schemes.sequential import Accepts, Code, check_acceptance, check_replicas
+
+
+@dataclass(frozen=True)
+class SelectiveRepeat(Scheme):
+    """(n, s)-GC in every round; workers whose answers job t - B lacked compute it again in round t.
+
+    W = xB + 1, s = ceil(lam / (x + 1)), load (s + 1)/n in every round, T = B.
+
+    References
+    ----------
+    Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding For Straggler Mitigation", ICLR 2023, section 3.2
+    (SR-SGC) and its appendix (SR-SGC-Rep).
+
+    Examples
+    --------
+    >>> scheme = SelectiveRepeat(n_workers=4, B=1, W=2, lam=2)
+    >>> scheme.s, scheme.load, scheme.delay_rounds
+    (1, 0.5, 1)
+    """
+
+    n_workers: PositiveCount
+    B: PositiveCount
+    """longest burst tolerated, in rounds; also T"""
+    W: PositiveCount
+    """window of the tolerated pattern, in rounds; a multiple of B, plus 1"""
+    lam: Count
+    """distinct stragglers tolerated in any W rounds"""
+    code: Code = "gradient_coding"
+    """code of one job: any n - s answers, or one of each group of s + 1 replicas"""
+    accepts: Accepts = "pattern"
+    """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
+    as_published: bool = False
+    """accept stragglers, and pad the last rounds, as the paper's simulator does"""
+
+    def __post_init__(self) -> None:
+        if self.W == 1 or (self.W - 1) % self.B:
+            raise ValueError(f"W must be a multiple of B = {self.B}, plus 1 (x B + 1 with x >= 1), got {self.W}")
+        if self.lam > self.n_workers:
+            raise ValueError(f"lam must be between 0 and {self.n_workers}, got {self.lam}")
+        if self.s >= self.n_workers:
+            raise ValueError(f"lam must leave s = ceil(lam B / (W - 1 + B)) below n = {self.n_workers}, got {self.lam}")
+        check_replicas(self.code, self.n_workers, self.s + 1, "s + 1")
+        check_acceptance(self.accepts, as_published=self.as_published)
+
+    @property
+    def s(self) -> int:
+        """Stragglers of one round that need no repeating."""
+        return -(-self.lam * self.B // (self.W - 1 + self.B))
+
+    @property
+    def delay_rounds(self) -> int:  # noqa: D102 - the contract is Scheme's
+        return self.B
+
+    @property
+    def load(self) -> float:  # noqa: D102
+        return (self.s + 1) / self.n_workers
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return (
+            f"in any {self.W} rounds: at most {self.lam} distinct stragglers, each within {self.B} round(s); "
+            f"or at most {self.s} stragglers in each of them"
+        )
+
+    @property
+    def load_bound(self) -> float:  # noqa: D102
+        return load_bound(self.n_workers, self.B, self.W, self.lam)
+
+    def chunk_loads(self) -> FloatArray:  # noqa: D102
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+        return _SelectiveRepeatSession(self, n_jobs)
+
+
+class _SelectiveRepeatSession(CountingSession):
+    def __init__(self, scheme: SelectiveRepeat, n_jobs: int) -> None:
+        super().__init__(scheme.n_workers)
+        self.n_rounds = n_jobs + scheme.B
+        self._scheme = scheme
+        self._n_jobs = n_jobs
+        self._received: dict[int, BoolArray] = {}  # open jobs: whose result came in the job's own round
+        self._history = History(scheme.W - 1, scheme.n_workers)
+        self._full = self._work(np.ones(scheme.n_workers, dtype=np.bool_))
+        self._idle = self._work(np.zeros(scheme.n_workers, dtype=np.bool_))
+
+    def _work(self, busy: BoolArray) -> Work:
+        return Work(np.where(busy, self._scheme.load, np.nan)[:, np.newaxis])
+
+    def open_round(self, index: int) -> Work:
+        self._round = index
+        self._repeats = self._repeaters(index - self._scheme.B)
+        self._has_repeats = bool(self._repeats.any())
+        if index < self._n_jobs or (self._has_repeats and self._scheme.as_published):
+            work = self._full
+        else:
+            work = self._work(self._repeats) if self._has_repeats else self._idle
+        self.expect(work.busy, self._acceptable())
+        return work
+
+    def _repeaters(self, job: int) -> BoolArray:
+        """Who computes its task of ``job`` again: the lowest-numbered workers whose results are missing."""
+        repeats = np.zeros(self.n_workers, dtype=np.bool_)
+        received = self._received.get(job)
+        if received is not None:
+            if self._scheme.code == "gradient_coding":
+                without = np.flatnonzero(~received)
+                repeats[without[: len(without) - self._scheme.s]] = True
+            else:
+                repeats[:: self._scheme.s + 1] = ~self._has_result(received)
+        return repeats
+
+    def _has_result(self, received: BoolArray) -> BoolArray:
+        """Which groups of replicas have answered."""
+        return received.reshape(-1, self._scheme.s + 1).any(axis=1)
+
+    def _is_decodable(self, received: BoolArray) -> bool:
+        if self._scheme.code == "gradient_coding":
+            return bool(np.count_nonzero(received) >= self.n_workers - self._scheme.s)
+        return bool(self._has_result(received).all())
+
+    def _acceptable(self) -> list[list[Allowance]]:
+        scheme, past = self._scheme, self._history.rounds
+        if scheme.accepts == "recoverable":
+            # everything that job t - B still lacks is being repeated now; job t can be rescued in round t + B
+            needed = np.where(self._repeats, 0, -1)
+            return [[Allowance(needed, np.zeros(1, dtype=np.int64))]]
+        bursty = bursty_allowance(past, scheme.B, scheme.W, scheme.lam)
+        few = None if scheme.as_published else few_allowance(past, scheme.s)
+        return [[allowance] for allowance in (bursty, few) if allowance is not None]
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        scheme, outcomes = self._scheme, []
+        old = self._received.pop(self._round - scheme.B, None)
+        if old is not None:
+            repaired = not (self._repeats & closing.missing).any()
+            job = self._round - scheme.B
+            outcomes.append(Outcome(job, "decoded") if repaired else Outcome(job, "failed", float("nan")))
+        if self._round < self._n_jobs:
+            received = ~closing.missing & ~self._repeats
+            if self._is_decodable(received):
+                outcomes.append(Outcome(self._round, "decoded"))
+            else:
+                self._received[self._round] = received
+        if closing.forced:
+            self._history.clear()
+        elif scheme.as_published and not self._has_repeats and np.count_nonzero(closing.missing) <= scheme.s:
+            self._history.append(np.zeros(self.n_workers, dtype=np.bool_))
+        else:
+            self._history.append(closing.missing)
+        return outcomes
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        scheme = self._scheme
+        repeats = bool(self._repeats[worker])
+        if not repeats and self._round >= self._n_jobs:
+            return []
+        if scheme.code == "gradient_coding":
+            chunks = tuple((worker + offset) % self.n_workers for offset in range(scheme.s + 1))
+        else:
+            first = worker - worker % (scheme.s + 1)
+            chunks = tuple(range(first, first + scheme.s + 1))
+        if repeats:
+            return [Task(self._round - scheme.B, "repeat", scheme.load, chunks)]
+        return [Task(self._round, "coded", scheme.load, chunks)]

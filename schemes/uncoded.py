@@ -1,0 +1,39 @@
+"""No redundancy: the baseline that every code has to beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import Allowance, FloatArray, PositiveCount, at_most
+from schemes.linear import LinearScheme
+
+
+@dataclass(frozen=True)
+class Uncoded(LinearScheme):
+    """Each worker computes its own n-th of the data, and the master needs them all.
+
+    Examples
+    --------
+    >>> Uncoded(n_workers=4).load
+    0.25
+    """
+
+    n_workers: PositiveCount
+
+    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+        return np.eye(self.n_workers)
+
+    def worker_loads(self) -> FloatArray:  # noqa: D102
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    def allowance(self) -> Allowance:  # noqa: D102
+        return at_most(0, self.n_workers)
+
+    @property
+    def tolerates(self) -> str:  # noqa: D102
+        return "no straggler"
+
+    @property
+    def load_bound(self) -> float:  # noqa: D102
+        return 1 / self.n_workers

@@ -1,0 +1,201 @@
+"""A YAML file as plain values, and where each of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import Node
+
+Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
+PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "map", "seq")}
+
+
+class Problem(NamedTuple):
+    """What is wrong with one value."""
+
+    path: Path_
+    message: str  # "must be ..., got ..."
+
+
+class ScenarioError(Exception):
+    """One or more problems, a line each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
+
+
+def dotted(path: Path_) -> str:
+    """The name of a place, for people."""
+    return ".".join(str(part) for part in path)
+
+
+class Document:
+    """A parsed YAML 1.2 file: plain dicts, lists and scalars in ``data``, nothing executed.
+
+    Raises
+    ------
+    ScenarioError
+        If the file can't be read, is not YAML, or has duplicate keys.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._overrides: dict[Path_, str] = {}
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ScenarioError([f"{path}: must be a readable YAML file, got none ({reason})"]) from None
+        self._problems: list[str] = []
+        self._root = self._compose(text)
+        self.data: Any = None if self._root is None else self._plain(self._root, (), ())
+        if self._problems:
+            raise ScenarioError(self._problems)
+        if not isinstance(self.data, dict):
+            raise ScenarioError([f"{path}:1:1: must be a mapping of scenario keys to values, got {show(self.data)}"])
+
+    def _compose(self, text: str) -> Node | None:
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+        self._yaml = _reader()
+        try:
+            root: Node | None = self._yaml.compose(text)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+            raise ScenarioError([f"{self.name}{where}: must be YAML: {error.problem}"]) from None
+        except YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ScenarioError([f"{self.name}: must be YAML: {reason}"]) from None
+        return root
+
+    def _plain(self, node: Node, path: Path_, above: tuple[Node, ...]) -> Any:
+        if node in above:
+            return self._refuse(node, path, "must not contain itself")
+        if str(node.tag) not in PLAIN_TAGS:
+            return self._refuse(node, path, f"must be a plain value, got the tag {node.tag}")
+        if node.id == "scalar":
+            return self._yaml.constructor.construct_object(node)
+        if node.id == "sequence":
+            return [self._plain(item, (*path, i), (*above, node)) for i, item in enumerate(node.value)]
+        plain: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if key_node.id == "scalar" else None
+            if key is None or str(key_node.tag) not in PLAIN_TAGS:
+                self._refuse(key_node, path, "keys must be text")
+            elif key in plain:
+                self._refuse(key_node, (*path, key), "must be given once, got the same key again")
+            else:
+                plain[key] = self._plain(value_node, (*path, key), (*above, node))
+        return plain
+
+    def _refuse(self, node: Node, path: Path_, message: str) -> None:
+        mark = node.start_mark
+        self._problems.append(f"{self.name}:{mark.line + 1}:{mark.column + 1}: {dotted(path)}: {message}")
+
+    def override(self, assignment: str) -> None:
+        """Set a value from the command line, as ``key.path=value``.
+
+        Raises
+        ------
+        ScenarioError
+            If that is not an assignment, or there is no such place.
+        """
+        key, equals, text = assignment.partition("=")
+        try:
+            if not (equals and key.strip()):
+                raise ValueError(f"must be key.path=value, got {assignment}")
+            path = find(self.data, key.strip())
+            put(self.data, path, plain_value(text))
+        except ValueError as error:
+            raise ScenarioError([f"--set {key}: {error}"]) from None
+        self._overrides[path] = f"--set {key.strip()}"
+
+    def locate(self, path: Path_) -> str:
+        """Where the key at ``path`` stands: file:line:column, or the option that set it."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self._overrides:
+                return self._overrides[path[:end]]
+        assert self._root is not None  # noqa: S101 - data is a mapping
+        node, mark = self._root, self._root.start_mark
+        for part in path:
+            if node.id == "mapping":
+                found = next(((k, v) for k, v in node.value if k.value == part), None)
+                if found is None:
+                    break
+                mark, node = found[0].start_mark, found[1]
+            elif node.id == "sequence" and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                mark = node.start_mark
+            else:
+                break
+        return f"{self.name}:{mark.line + 1}:{mark.column + 1}"
+
+    def describe(self, problem: Problem) -> str:
+        """The problem as one line: where, what, must be, got."""
+        name = f"{dotted(problem.path)}: " if problem.path else ""
+        return f"{self.locate(problem.path)}: {name}{problem.message}"
+
+
+def _reader() -> YAML:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True)
+
+
+def plain_value(text: str) -> Any:
+    """A value as it would be read in YAML."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return _reader().load(text)
+    except YAMLError as error:
+        raise ValueError(f"must be a YAML value, got {text!r} ({str(error).splitlines()[0]})") from None
+
+
+def find(data: Any, key: str) -> Path_:
+    """The path that a dotted key means; a label may itself hold dots.
+
+    The last part may be new, all others must exist.
+
+    Examples
+    --------
+    >>> find({"schemes": {"v1.0": {"s": 1}}}, "schemes.v1.0.s")
+    ('schemes', 'v1.0', 's')
+    """
+    parts, path = key.split("."), []
+    while parts:
+        for length in range(len(parts), 0, -1):
+            name = ".".join(parts[:length])
+            if isinstance(data, dict) and name in data:
+                break
+        else:
+            if not isinstance(data, dict) or len(parts) > 1:
+                known = ", ".join(data) if isinstance(data, dict) else "none, it is a value"
+                raise ValueError(f"must name a place in the scenario; there is no {parts[0]!r} (known here: {known})")
+            return (*path, parts[0])
+        path.append(name)
+        data = data[name]
+        parts = parts[length:]
+    return tuple(path)
+
+
+def put(data: Any, path: Path_, value: Any) -> None:
+    """Set the value at a path whose parent exists."""
+    for part in path[:-1]:
+        data = data[part]
+    data[path[-1]] = value
+
+
+def show(value: Any) -> str:
+    """A value for an error message, short."""
+    if value is None:
+        return "nothing"
+    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+    text = text or (repr(value) if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,337 @@
+"""The SimPy engine: what happens in a run, arrival by arrival. It is the definition of the numbers.
+
+All times inside a round are seconds since its start, each computed as one product; the clock of the SimPy
+environment is only where they are put on one line. In a round there is exactly one event ahead: the next
+arrival or the next instant at which the master acts, whichever is first (arrivals, if both are at once). So nothing
+of a round is left in the queue when it closes, and no late event can reach a later round.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import simpy
+
+from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from simulator.master import MasterRule
+from simulator.worker_times import RoundTimes, SpeedChanges
+
+Leftover = Literal["cancel", "finish"]
+
+
+class SimulationError(Exception):
+    """A run that can't go on, in one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedRound:
+    """One round, as the master saw it, and what the workers did in it."""
+
+    index: int
+    start_s: float  # simulated seconds since the run began
+    duration_s: float  # until the master stopped
+    end_s: float  # when the next round begins: after the overhead
+    first_finish_s: float  # when the first worker had reported everything; NaN if none had
+    waited_s: float  # beyond the instant at which the rule wanted to stop
+    closing: Closing
+    work: Work
+    times: RoundTimes
+    finish_s: FloatArray  # shape (n_workers, n_reports): when each report was due, heard or not
+    load_done: FloatArray  # shape (n_workers,)
+    is_cut_off: bool  # whether stragglers drop their lists
+    outcomes: tuple[Outcome, ...]
+    session: Session  # still knows the tasks of this round
+
+
+class Collector(Protocol):
+    """Whoever records a run."""
+
+    def round_closed(self, closed: ClosedRound) -> None:
+        """Take note of a round; keep no reference to it that is not needed."""
+
+    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+        """Take back load of a round that was left over and was not finished when the run ended."""
+
+
+def simulate(
+    scheme: Scheme,
+    *,
+    n_jobs: int,
+    times: Iterator[RoundTimes],
+    speeds: SpeedChanges | None,
+    rule: MasterRule,
+    leftover: Leftover,
+    round_overhead_s: float,
+    rng: np.random.Generator,
+    collector: Collector,
+) -> None:
+    """Run ``n_jobs`` jobs of a scheme and tell the collector about every round.
+
+    Parameters
+    ----------
+    scheme
+        Who computes what.
+    n_jobs
+        Jobs; there are ``n_jobs + scheme.delay_rounds`` rounds.
+    times
+        Worker times of successive rounds.
+    speeds
+        Changes of speed over wall-clock time, if any model lives in seconds.
+    rule
+        When the master stops waiting.
+    leftover
+        What a worker does with a list that was not finished when the round closed.
+    round_overhead_s
+        Seconds that every round with work costs after it has closed.
+    rng
+        For what the scheme draws for itself.
+    collector
+        Whoever records.
+
+    Raises
+    ------
+    SimulationError
+        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
+    """
+    env = simpy.Environment()
+    session = scheme.start(n_jobs, rng)
+    workers = _Workers(scheme.n_workers, times, speeds, leftover)
+
+    def master() -> Generator[simpy.Event, None, None]:
+        start_s = 0.0
+        for index in range(session.n_rounds):
+            work = session.open_round(index)
+            finish_s = workers.dispatch(index, start_s, work)
+            arrivals = _Arrivals(work, finish_s)
+            duration_s = waited_s = overhead_s = 0.0
+            if work.n_busy:
+                watch = _Watch(env, start_s, rule, session, arrivals)
+                yield watch.closed
+                duration_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), round_overhead_s
+            closing = Closing(arrivals.missing(), forced=not session.enough())
+            outcomes = tuple(session.close_round(closing))
+            end_s = start_s + duration_s + overhead_s
+            collector.round_closed(
+                ClosedRound(
+                    index=index,
+                    start_s=start_s,
+                    duration_s=duration_s,
+                    end_s=end_s,
+                    first_finish_s=arrivals.first_finish_s(),
+                    waited_s=waited_s,
+                    closing=closing,
+                    work=work,
+                    times=workers.times,
+                    finish_s=finish_s,
+                    load_done=workers.close(index, duration_s, overhead_s),
+                    is_cut_off=leftover == "cancel",
+                    outcomes=outcomes,
+                    session=session,
+                )
+            )
+            if overhead_s:
+                yield env.timeout(max(0.0, end_s - env.now))
+            start_s = end_s
+        for index, late, load in workers.cut_off(start_s):
+            collector.cut_off(index, late, load)
+
+    # always until the process: a run in which everybody waits for ever would otherwise end silently
+    env.run(until=env.process(master()))
+
+
+class _Workers:
+    """When each worker's reports are due, and how much of its work was done."""
+
+    times: RoundTimes
+
+    def __init__(
+        self, n_workers: int, times: Iterator[RoundTimes], speeds: SpeedChanges | None, leftover: Leftover
+    ) -> None:
+        self._stream = times
+        self._speeds = speeds
+        self._finishes_leftover = leftover == "finish"
+        self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
+        self._late: list[tuple[int, float, BoolArray, FloatArray, FloatArray, FloatArray]] = []
+
+    def dispatch(self, index: int, start_s: float, work: Work) -> FloatArray:
+        """Give out the work; return when each report is due, shape of ``work.loads``, NaN where there is none."""
+        self.times = next(self._stream)
+        finish_s = self.times.work_s(work.loads)
+        if (finish_s < 0).any():
+            worker = int(np.argmax((finish_s < 0).any(axis=1)))
+            raise SimulationError(
+                f"round {index}, worker {worker}: completion times must be at least 0 s, got {np.nanmin(finish_s[worker]):g} s "
+                f"at load {work.given[worker]:g} (a recording's base_load * seconds_per_load may exceed its durations)"
+            )
+        if self._speeds:
+            work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)
+            self._note_slowdown(work, work_s, finish_s)
+        elif self._finishes_leftover:
+            finish_s = self._busy_until_s[:, np.newaxis] + finish_s
+        self._start_s, self._work, self._finish_s = start_s, work, finish_s
+        return finish_s
+
+    def _note_slowdown(self, work: Work, work_s: FloatArray, finish_s: FloatArray) -> None:
+        """Let the times of the round say how slow each worker turned out to be."""
+        each = np.arange(len(finish_s)), work.last_report
+        with np.errstate(invalid="ignore"):
+            factor = (finish_s[each] - self._busy_until_s) / work_s[each]
+        known = work.busy & ~np.isnan(factor)
+        self.times = self.times._replace(slowdown=self.times.slowdown * np.where(known, factor, 1.0))
+
+    def close(self, index: int, duration_s: float, overhead_s: float) -> FloatArray:
+        """Load that each worker has done of its list; with leftover finish, that it is going to do."""
+        work, begin_s, finish_s = self._work, self._busy_until_s, self._finish_s
+        if not self._finishes_leftover:
+            return _load_done(work.loads, begin_s, finish_s, duration_s)
+        last_s = np.where(work.busy, finish_s[np.arange(len(finish_s)), work.last_report], begin_s)
+        late = work.busy & (last_s > duration_s + overhead_s) & np.isfinite(last_s)
+        if late.any():
+            self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
+        self._busy_until_s = np.maximum(0.0, last_s - (duration_s + overhead_s))
+        return _load_done(work.loads, begin_s, finish_s, sys.float_info.max)
+
+    def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
+        """What was still left over when the run ended: round, workers, load not done."""
+        for index, start_s, late, loads, begin_s, finish_s in self._late:
+            done = _load_done(loads, begin_s, finish_s, end_s - start_s)
+            yield index, late, np.nanmax(loads, axis=1) - done
+
+
+def _load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, until_s: float) -> FloatArray:
+    """Load done until then, shape ``(n_workers,)``; of a task cut off, the share of its own duration that ran."""
+    before_s = np.concatenate([begin_s[:, np.newaxis], finish_s[:, :-1]], axis=1)
+    steps = np.diff(loads, axis=1, prepend=0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (until_s - before_s) / (finish_s - before_s)
+    share[finish_s <= until_s] = 1.0  # also for a task that takes no time
+    done: FloatArray = np.nansum(steps * np.clip(share, 0.0, 1.0), axis=1)
+    return done
+
+
+class _Arrivals:
+    """The reports of one round in the order of their arrival."""
+
+    def __init__(self, work: Work, finish_s: FloatArray) -> None:
+        self._work = work
+        n_reports_each = finish_s.shape[1]
+        due_s = finish_s.ravel()
+        order = np.argsort(due_s, kind="stable")  # NaN and inf go last
+        order = order[: np.count_nonzero(np.isfinite(due_s))]
+        self.times_s: list[float] = due_s[order].tolist()
+        self._workers_in_order = order // n_reports_each
+        self._reports_in_order = order % n_reports_each
+        self.workers: list[int] = self._workers_in_order.tolist()
+        self.reports: list[int] = self._reports_in_order.tolist()
+        self.n_busy = work.n_busy
+        self.n_all = work.n_reports
+        self.n_expected = len(order)  # the others never come
+        self.n_arrived = 0
+        # places, in the order of arrival, of the reports that complete a worker's list
+        self._completing = np.flatnonzero(self._reports_in_order == work.last_report[self._workers_in_order])
+
+    def finisher(self, rank: int) -> int | None:
+        """Place of the report with which the rank-th worker finishes; None if so many never do."""
+        return int(self._completing[rank - 1]) if rank <= len(self._completing) else None
+
+    def first_finish_s(self) -> float:
+        """When the first worker had reported everything; NaN if that has not happened."""
+        place = self.finisher(1)
+        return self.times_s[place] if place is not None and place < self.n_arrived else float("nan")
+
+    def missing(self) -> BoolArray:
+        """Who has not reported everything."""
+        missing = self._work.busy.copy()
+        finished = self._completing[: np.searchsorted(self._completing, self.n_arrived)]
+        missing[self._workers_in_order[finished]] = False
+        return missing
+
+
+class _Watch:
+    """The master, waiting for the open round to end: ``closed`` succeeds when it does."""
+
+    def __init__(
+        self, env: simpy.Environment, start_s: float, rule: MasterRule, session: Session, arrivals: _Arrivals
+    ) -> None:
+        self._env = env
+        self._start_s = start_s
+        self._rule = rule
+        self._session = session
+        self._receive = session.receive
+        self._arrivals = arrivals
+        self.closed = env.event()
+        self.duration_s = 0.0
+        self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+        self._wanted_s = np.inf  # the instant that the rule names, once it is known
+        self._look_s = np.inf  # when the master looks next
+        self._is_postponed = False  # to the first arrival: nobody had answered when the master looked
+        self._checks_arrivals = False  # it was not enough when the master looked; now just enough will do
+        rank = rule.reference_rank(arrivals.n_busy)
+        self._reference = arrivals.finisher(rank) if rank else None
+        if not rank:
+            self._wanted_s = self._look_s = rule.acts_s(rule.wants_s(0.0))
+        self._go_on()
+
+    def waited_s(self) -> float:
+        """How long the master went on after the instant at which the rule wanted to stop."""
+        return max(0.0, self.duration_s - self._wanted_s) if self._rule.names_an_instant else 0.0
+
+    def _go_on(self) -> None:
+        """Schedule what is next: arrivals before the master, if both are at once."""
+        arrivals = self._arrivals
+        next_s = arrivals.times_s[arrivals.n_arrived] if arrivals.n_arrived < arrivals.n_expected else np.inf
+        acts_s = self._ends_s if self._ends_s <= self._look_s else self._look_s
+        if next_s <= acts_s:
+            if next_s == np.inf:
+                raise SimulationError(
+                    "nobody can answer any more, and the master waits for more answers: give it a timeout_s"
+                )
+            what, instant_s = self._arrive, next_s
+        else:
+            what, instant_s = self._act, acts_s
+        delay_s = self._start_s + instant_s - self._env.now
+        # the sum is rounded, so the clock may be ahead by the last bit
+        timeout = self._env.timeout(delay_s if delay_s > 0.0 else 0.0)
+        timeout.callbacks.append(what)
+
+    def _arrive(self, _: simpy.Event) -> None:
+        arrivals = self._arrivals
+        times_s, place, n_expected = arrivals.times_s, arrivals.n_arrived, arrivals.n_expected
+        now_s = times_s[place]
+        while True:  # everything that arrives at this instant is received before the master looks
+            self._receive(arrivals.workers[place], arrivals.reports[place])
+            place += 1
+            if place == n_expected or times_s[place] != now_s:
+                break
+        arrivals.n_arrived = place
+        if place == arrivals.n_all or (self._checks_arrivals and self._session.enough()):
+            self._ends_s = min(self._ends_s, self._rule.acts_s(now_s))
+        elif self._is_postponed:
+            self._is_postponed = False
+            self._look_s = self._rule.acts_s(now_s)
+        elif self._reference is not None and place > self._reference:
+            self._reference = None
+            # now, exactly: an instant ends with all that arrives at it
+            self._wanted_s = self._look_s = self._rule.acts_s(self._rule.wants_s(now_s))
+        self._go_on()
+
+    def _act(self, _: simpy.Event) -> None:
+        arrivals = self._arrivals
+        if self._ends_s <= self._look_s:
+            self._close(self._ends_s)
+        elif not arrivals.n_arrived and arrivals.n_expected:
+            self._look_s, self._is_postponed = np.inf, True
+            self._go_on()
+        elif self._session.enough() or self._rule.waits_for == "nobody":
+            self._close(self._look_s)
+        else:
+            self._look_s, self._checks_arrivals = np.inf, self._rule.waits_for == "enough"
+            self._go_on()
+
+    def _close(self, instant_s: float) -> None:
+        self.duration_s = instant_s
+        self.closed.succeed()

@@ -1,0 +1,146 @@
+"""The master rules: when the master looks, and what it does if the answers are not enough then.
+
+A rule names an instant of each round, which may depend on when some worker finished (the reference); at that
+instant the master ends the round if the answers are enough. Otherwise it waits for what ``wait_for`` says.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WaitFor = Literal["all", "enough", "nobody"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterRule(ABC):
+    """What all rules have in common."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    timeout_s: Positive | None = None
+    """seconds after which a round closes, whatever is missing"""
+    poll_s: Positive | None = None
+    """the master acts only at multiples of this many seconds after the round's start"""
+
+    names_an_instant: ClassVar[bool] = True
+    """Whether the rule wants to stop at some instant, beyond which it would be waiting."""
+
+    @property
+    @abstractmethod
+    def waits_for(self) -> WaitFor:
+        """What the master waits for when the answers are not enough."""
+
+    @abstractmethod
+    def reference_rank(self, n_busy: int) -> int:
+        """After how many workers have finished the instant is known (0: from the start)."""
+
+    @abstractmethod
+    def wants_s(self, reference_s: float) -> float:
+        """The instant, given when the reference worker finished; in seconds after the round's start."""
+
+    @property
+    def may_wait_for_ever(self) -> bool:
+        """Whether a worker that never answers could keep the master waiting."""
+        return self.timeout_s is None
+
+    def acts_s(self, instant_s: float) -> float:
+        """When the master acts on something of that instant: the next multiple of ``poll_s``.
+
+        Examples
+        --------
+        >>> FirstEnough(poll_s=0.5).acts_s(1.2), FirstEnough(poll_s=0.1).acts_s(3 * 0.1) == 3 * 0.1
+        (1.5, True)
+        """
+        if self.poll_s is None or math.isinf(instant_s):
+            return instant_s
+        n_polls = math.ceil(instant_s / self.poll_s)
+        # the quotient is rounded: a multiple stays where it is, and nothing is rounded down
+        while n_polls > 0 and (n_polls - 1) * self.poll_s >= instant_s:
+            n_polls -= 1
+        while n_polls * self.poll_s < instant_s:
+            n_polls += 1
+        return n_polls * self.poll_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstEnough(MasterRule):
+    """Look at every arrival and stop as soon as the answers are enough."""
+
+    names_an_instant: ClassVar[bool] = False
+
+    @property
+    def waits_for(self) -> WaitFor:  # noqa: D102 - the contract is MasterRule's
+        return "enough"
+
+    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+        return 0
+
+    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuRule(MasterRule):
+    """Look at (1 + mu) times the finishing time of the first worker, or of the median one.
+
+    The median worker is the ceil(m/2)-th to finish of the m workers that have work.
+
+    Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, section 2 (mu-rule and wait-out).
+    """
+
+    mu: Seconds = 1.0
+    """tolerance: a worker may take 1 + mu times as long as the reference"""
+    reference: Literal["first", "median"] = "first"
+    """whose finishing time counts"""
+    wait_for: WaitFor = "all"
+    """what the master waits for if the answers are not enough then"""
+
+    @property
+    def waits_for(self) -> WaitFor:  # noqa: D102
+        return self.wait_for
+
+    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+        return 1 if self.reference == "first" else (n_busy + 1) // 2
+
+    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+        return (1.0 + self.mu) * reference_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedTime(MasterRule):
+    """Look at a fixed time after the round's start; what arrives at exactly that time counts."""
+
+    time_s: Seconds
+    """seconds after the round's start"""
+    wait_for: WaitFor = "nobody"
+    """what the master waits for if the answers are not enough then"""
+
+    @property
+    def waits_for(self) -> WaitFor:  # noqa: D102
+        return self.wait_for
+
+    @property
+    def may_wait_for_ever(self) -> bool:  # noqa: D102
+        return self.timeout_s is None and self.wait_for != "nobody"
+
+    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+        return 0
+
+    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+        return self.time_s
+
+
+MASTER_RULES: dict[str, type[MasterRule]] = {
+    "first_enough": FirstEnough,
+    "fixed_time": FixedTime,
+    "mu_rule": MuRule,
+}

@@ -1,0 +1,117 @@
+"""What a run is remembered by: rounds and jobs as they ended, and the figures of merit derived from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from schemes.base import BoolArray, FloatArray
+from simulator.engine import ClosedRound
+
+Detail = Literal["runs", "rounds", "workers"]
+Value = float | int | str | bool | None
+
+QUANTILES = (50, 95, 99)
+
+
+@dataclass
+class RunRecord:
+    """A collector for one run: one scheme in one trial of one point.
+
+    ``rounds`` and ``jobs`` hold one tuple for each row of the table of that name, without the columns that say
+    which run it was; ``workers`` one block of columns for each round.
+    """
+
+    n_workers: int
+    n_jobs: int
+    keeps_workers: bool = False
+    rounds: list[tuple[Value, ...]] = field(default_factory=list)
+    jobs: list[tuple[Value, ...]] = field(default_factory=list)
+    workers: list[dict[str, FloatArray]] = field(default_factory=list)
+    makespan_s: float = 0.0
+    load_done: float = 0.0
+    n_given: int = 0  # lists of work given out, over all rounds and workers
+
+    def round_closed(self, closed: ClosedRound) -> None:
+        """Take note of a round."""
+        stragglers = int(np.count_nonzero(closed.closing.missing))
+        self.rounds.append(
+            (
+                closed.index,
+                closed.start_s,
+                closed.duration_s,
+                closed.first_finish_s,
+                closed.waited_s > 0,
+                closed.waited_s,
+                stragglers,
+            )
+        )
+        self.n_given += closed.work.n_busy
+        self.makespan_s = closed.end_s
+        self.load_done += float(closed.load_done.sum())
+        for outcome in closed.outcomes:
+            start_s = self.rounds[outcome.job][1]
+            assert isinstance(start_s, float)  # noqa: S101 - of ClosedRound, for the type checker
+            ended: tuple[Value, ...] = (closed.index, start_s, closed.end_s, closed.end_s - start_s)
+            if outcome.status == "failed":
+                ended = (None, start_s, math.nan, math.nan)
+            self.jobs.append((outcome.job, outcome.job, *ended, outcome.status, outcome.squared_error))
+        if self.keeps_workers:
+            self._keep_workers(closed)
+
+    def _keep_workers(self, closed: ClosedRound) -> None:
+        work = closed.work
+        last_s = closed.finish_s[np.arange(self.n_workers), work.last_report]
+        is_cut_off = closed.closing.missing if closed.is_cut_off else ~np.isfinite(last_s)
+        self.workers.append(
+            {
+                "round": np.full(self.n_workers, closed.index),
+                "worker": np.arange(self.n_workers),
+                "finished_s": np.where(work.busy & ~is_cut_off, last_s, np.where(work.busy, np.inf, np.nan)),
+                "load_given": work.given,
+                "load_done": closed.load_done,
+                "straggler": closed.closing.missing,
+                "startup_s": closed.times.startup_s,
+                "seconds_per_load": closed.times.seconds_per_load,
+                "slowdown": closed.times.slowdown,
+            }
+        )
+
+    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+        """Take back load that was left over and not finished when the run ended."""
+        self.load_done -= float(load.sum())
+        if self.keeps_workers:
+            columns = self.workers[index]
+            columns["load_done"][workers] -= load
+            columns["finished_s"][workers] = np.where(load > 0, np.inf, columns["finished_s"][workers])
+
+    def figures(self, n_error_blocks: int | None) -> dict[str, float]:
+        """The figures of merit of the run, by the names of their columns.
+
+        Parameters
+        ----------
+        n_error_blocks
+            Chunk blocks that squared errors add up over; needed only if a job was approximate.
+        """
+        decoded = [job for job in self.jobs if job[6] != "failed"]
+        latencies = np.array([job[5] for job in decoded], dtype=np.float64)
+        errors = np.array([job[7] for job in decoded], dtype=np.float64)
+        rounds = list(zip(*self.rounds, strict=True))
+        quantiles = np.quantile(latencies, [q / 100 for q in QUANTILES]) if decoded else [math.nan] * 3
+        return {
+            "computed_load": self.load_done / (self.n_workers * self.n_jobs),
+            "overhead": self.load_done / len(decoded) - 1 if decoded else math.nan,
+            "makespan_s": self.makespan_s,
+            "jobs_per_s": len(decoded) / self.makespan_s if self.makespan_s else math.nan,
+            "job_latency_mean_s": float(latencies.mean()) if decoded else math.nan,
+            **{f"job_latency_p{q}_s": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+            "decode_failures": self.n_jobs - len(decoded),
+            "waited_rounds": sum(rounds[4]),
+            "waited_s": math.fsum(rounds[5]),
+            "straggler_rate": sum(rounds[6]) / self.n_given if self.n_given else 0.0,
+            "squared_error_mean": float(errors.mean()) if decoded else math.nan,
+            "relative_error_mean": float(np.sqrt(errors / (n_error_blocks or 1)).mean()) if decoded else math.nan,
+        }

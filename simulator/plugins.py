@@ -1,0 +1,192 @@
+"""Finding plug-ins by their kind, building them from plain values, and saying what is wrong with these."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+
+import annotated_types
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from simulator.document import Path_, Problem, show
+
+T = TypeVar("T")
+
+
+class Table(NamedTuple):
+    """The kinds of one family: those that ship with the simulator, and an entry-point group for others."""
+
+    family: str
+    base: type
+    shipped: Mapping[str, type]
+    group: str
+
+    def find(self, kind: object) -> type:
+        """The class of a kind: shipped, from an installed package's entry points, or ``package.module:Class``."""
+        if isinstance(kind, str) and kind in self.shipped:
+            return self.shipped[kind]
+        outside = {point.name: point for point in importlib.metadata.entry_points(group=self.group)} if self.group else {}
+        if isinstance(kind, str) and kind in outside:
+            return self._checked(kind, lambda: outside[kind].load())
+        if isinstance(kind, str) and self.group and ":" in kind:
+            module, _, name = kind.partition(":")
+            return self._checked(kind, lambda: getattr(importlib.import_module(module), name))
+        known = sorted({*self.shipped, *outside})
+        hint = did_you_mean(kind, known)
+        more = " or package.module:Class" if self.group else ""
+        raise ValueError(f"{show(kind)} is not one of {', '.join(known)}{more}{hint}")
+
+    def _checked(self, kind: str, load: Any) -> type:
+        try:
+            found = load()
+        except Exception as error:  # whatever an outside package raises while it is imported
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"must name a {self.family} that can be imported, got {kind} ({reason})") from None
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise ValueError(f"must name a subclass of {self.base.__name__}, got {kind}")
+        return found
+
+    def kind_of(self, plugin: object) -> str:
+        """The kind under which a scenario finds the class of this plug-in."""
+        cls = type(plugin)
+        for kind, known in self.shipped.items():
+            if known is cls:
+                return kind
+        for point in importlib.metadata.entry_points(group=self.group) if self.group else ():
+            if point.value == f"{cls.__module__}:{cls.__qualname__}":
+                return point.name
+        return f"{cls.__module__}:{cls.__qualname__}"
+
+
+class Parameter(NamedTuple):
+    """A key of a plug-in, for people."""
+
+    name: str
+    must_be: str
+    default: str | None  # None: it has to be given
+    meaning: str
+
+
+def parameters(cls: type, filled_in: tuple[str, ...] = ()) -> list[Parameter]:
+    """What a plug-in's keys are, without those that the scenario fills in."""
+    return [
+        Parameter(
+            name,
+            must_be(field),
+            None if field.default is PydanticUndefined else show(field.default),
+            " ".join((field.description or "").split()),
+        )
+        for name, field in fields_of(cls).items()
+        if name not in filled_in
+    ]
+
+
+def fields_of(cls: type) -> dict[str, FieldInfo]:
+    """The parameters of a pydantic dataclass."""
+    return dict(getattr(cls, "__pydantic_fields__", {}))
+
+
+def did_you_mean(word: object, known: list[str]) -> str:
+    """A hint at the nearest known word, or nothing."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def build(
+    cls: type[T], given: Mapping[str, Any], path: Path_, folder: Path, filled_in: Mapping[str, Any] | None = None
+) -> tuple[T | None, list[Problem]]:
+    """Make a plug-in from plain values; what is wrong with them comes back as problems."""
+    fields, filled_in = fields_of(cls), dict(filled_in or {})
+    known = [name for name in fields if name not in filled_in]
+    problems, values = [], {}
+    for name, value in given.items():
+        if fields and name not in known:
+            keys = ", ".join(known) or "none"
+            problems.append(
+                Problem((*path, name), f"is not a key here (known: {keys}){did_you_mean(name, known)}")
+            )
+        else:
+            is_path = name in fields and any(type(m).__name__ == "BesideTheScenario" for m in fields[name].metadata)
+            values[name] = str((folder / value).resolve()) if is_path and isinstance(value, str) and value else value
+    try:
+        plugin = cls(**values, **filled_in)
+    except ValidationError as error:
+        return None, problems + explain(error, fields, path)
+    except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
+        return None, [*problems, at_parameter(str(error), fields, path)]
+    return (None if problems else plugin), problems
+
+
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_) -> list[Problem]:
+    """What pydantic found, in our words."""
+    problems = []
+    for found in error.errors(include_url=False):
+        place = (*path, *found["loc"])
+        field = fields.get(str(found["loc"][0])) if found["loc"] else None
+        kind, got = found["type"], show(found["input"])
+        if kind == "value_error":
+            problems.append(at_parameter(str(found["ctx"]["error"]), fields, place))
+        elif kind.startswith("missing"):
+            # the key is not there to point at: point at what should hold it, and name it
+            what = must_be(field) if field is not None and len(found["loc"]) == 1 else "a value"
+            problems.append(Problem(place, f"must be given ({what}), got nothing"))
+        elif field is not None and len(found["loc"]) == 1:
+            problems.append(Problem(place, f"must be {_broken_rule(kind, field)}, got {got}"))
+        else:
+            message = found["msg"].replace("Input should be ", "must be ").replace("Extra inputs are not permitted", "is not a key here")
+            problems.append(Problem(place, message if "got" in message else f"{message}, got {got}"))
+    return problems
+
+
+def at_parameter(message: str, fields: Mapping[str, FieldInfo], path: Path_) -> Problem:
+    """A complaint "<parameter> must be ..." stands at the key of that parameter."""
+    name, _, rest = message.partition(" ")
+    return Problem((*path, name), rest) if name in fields else Problem(path, message)
+
+
+def must_be(field: FieldInfo) -> str:
+    """What a parameter must be: its type and its range."""
+    kind, bounds = _unwrap(field.annotation, list(field.metadata))
+    noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
+    if get_origin(kind) is Literal:
+        noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
+    return " ".join(part for part in (noun or "a list", _range(bounds)) if part)
+
+
+def _broken_rule(kind: str, field: FieldInfo) -> str:
+    """The range alone, if it is only that."""
+    _, bounds = _unwrap(field.annotation, list(field.metadata))
+    is_range = kind.startswith(("greater_than", "less_than")) and _range(bounds)
+    return _range(bounds) if is_range else must_be(field) + (" and finite" if kind == "finite_number" else "")
+
+
+def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
+    """Look through Optional and Annotated."""
+    while True:
+        args = get_args(annotation)
+        if hasattr(annotation, "__metadata__"):
+            metadata = [*metadata, *annotation.__metadata__]
+            annotation = args[0]
+        elif type(None) in args:
+            annotation = next(arg for arg in args if arg is not type(None))
+        else:
+            break
+    flat = [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    return annotation, flat
+
+
+def _range(bounds: list[Any]) -> str:
+    least = next((bound.ge for bound in bounds if isinstance(bound, annotated_types.Ge)), None)
+    most = next((bound.le for bound in bounds if isinstance(bound, annotated_types.Le)), None)
+    above = next((bound.gt for bound in bounds if isinstance(bound, annotated_types.Gt)), None)
+    if least is not None and most is not None:
+        return f"between {least} and {most}"
+    if least is not None:
+        return f"at least {least}"
+    return f"greater than {above}" if above is not None else ""

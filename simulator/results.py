@@ -1,0 +1,216 @@
+"""Tables of runs: pandas frames in memory, Parquet on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("runs", "rounds", "jobs", "workers")
+MANIFEST = "manifest.json"
+
+ROUND_COLUMNS = ("round", "start_s", "duration_s", "first_finish_s", "waited", "waited_s", "stragglers")
+JOB_COLUMNS = (
+    "job",
+    "start_round",
+    "decoded_round",
+    "start_s",
+    "decoded_s",
+    "latency_s",
+    "status",
+    "squared_error",
+)
+
+
+class ResultsError(Exception):
+    """A folder that can't be written or read as results, in one sentence."""
+
+
+@dataclass
+class Results:
+    """The tables of a scenario's runs, with the scenario (plain values) and a manifest.
+
+    ``runs`` has a row for each run (a scheme in a trial of a point), ``rounds`` and ``jobs`` one for each of its rounds
+    and jobs, ``workers`` one for each worker in each round. A table that was not recorded is None.
+    """
+
+    runs: pd.DataFrame
+    rounds: pd.DataFrame | None = None
+    jobs: pd.DataFrame | None = None
+    workers: pd.DataFrame | None = None
+    scenario: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+        """Write all tables, complete or not at all.
+
+        Raises
+        ------
+        ResultsError
+            If the folder exists and ``replace`` is false, or is not one that holds results, or can't be written.
+        """
+        with writing(Path(folder), replace=replace) as partial:
+            self.write(partial)
+
+    def write(self, folder: Path) -> None:
+        """Write all tables into an empty folder."""
+        from ruamel.yaml import YAML
+
+        for name in TABLES:
+            table = getattr(self, name)
+            if table is not None:
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+        summary(self.runs).to_csv(folder / "summary.csv", index=False)
+        with (folder / "scenario.yaml").open("w", encoding="utf-8") as file:
+            yaml = YAML(typ="safe", pure=True)
+            yaml.default_flow_style = None
+            yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
+            yaml.dump(self.scenario, file)
+        (folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Results:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ResultsError
+            If the folder holds no complete results.
+        """
+        import pandas as pd
+        from ruamel.yaml import YAML
+
+        folder = Path(folder)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            scenario = YAML(typ="safe", pure=True).load((folder / "scenario.yaml").read_text(encoding="utf-8"))
+            tables = {
+                name: pd.read_parquet(folder / f"{name}.parquet")
+                for name in TABLES
+                if (folder / f"{name}.parquet").exists()
+            }
+            return cls(**tables, scenario=scenario, manifest=manifest)
+        except (OSError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
+
+
+def frames(keys: Sequence[dict[str, Any]], records: Sequence[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """One frame of the rows of many runs; ``keys`` are the columns that tell the runs apart."""
+    import pandas as pd
+
+    names = list(keys[0])
+    lengths = [len(rows) for rows in records]
+    table: dict[str, Any] = {
+        name: np.repeat(pd.Series([key[name] for key in keys]).to_numpy(), lengths) for name in names
+    }
+    rows = [row for rows in records for row in rows]
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        table[column] = pd.array(values, dtype="Int64") if column == "decoded_round" else list(values)
+    return pd.DataFrame(table)
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per point and scheme: means over trials, a 95 % interval of the makespan, change against the first scheme.
+
+    The interval is Student's t over trials, NaN for a single one. The change is a ratio of mean makespans, in
+    percent; it means little where schemes fail to decode different numbers of jobs (compare jobs_per_s then).
+    """
+    import pandas as pd
+    from scipy.special import stdtrit
+
+    rows = []
+    for (point, scheme), group in runs.groupby(["point", "scheme"], sort=False):
+        makespan_s, n_trials = group["makespan_s"], len(group)
+        half_s = np.nan
+        if n_trials > 1:
+            half_s = stdtrit(n_trials - 1, 0.975) * makespan_s.std(ddof=1) / np.sqrt(n_trials)
+        means = group[list(SUMMARY_MEANS)].mean()
+        rows.append(
+            {
+                "point": point,
+                "scheme": scheme,
+                "load": group["load"].iloc[0],
+                "delay_rounds": group["delay_rounds"].iloc[0],
+                "makespan_s": makespan_s.mean(),
+                "makespan_low_s": makespan_s.mean() - half_s,
+                "makespan_high_s": makespan_s.mean() + half_s,
+                **means.to_dict(),
+                "decode_failures": group["decode_failures"].sum(),
+                "trials": n_trials,
+            }
+        )
+    table = pd.DataFrame(rows)
+    first = table.groupby("point", sort=False)["makespan_s"].transform("first")
+    table["change_percent"] = 100 * (table["makespan_s"] / first - 1)
+    return table
+
+
+SUMMARY_MEANS = (
+    "jobs_per_s",
+    "job_latency_p50_s",
+    "job_latency_p95_s",
+    "job_latency_p99_s",
+    "waited_rounds",
+    "waited_s",
+    "computed_load",
+    "relative_error_mean",
+)
+
+
+def may_write(folder: Path, *, replace: bool) -> None:
+    """Refuse a folder that holds something else, or results that are not to be replaced.
+
+    Raises
+    ------
+    ResultsError
+        If so.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() and not replace:
+        raise ResultsError(f"{folder}: must not exist yet, got results (give --force to replace them, or another --out)")
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        raise ResultsError(f"{folder}: must hold the results of a run to be replaced, got something else")
+
+
+@contextmanager
+def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
+    """A folder to write into that becomes ``folder`` at the end; if anything goes wrong, nothing is left of it."""
+    may_write(folder, replace=replace)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+    except OSError as error:
+        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror}") from None
+    try:
+        partial.chmod(0o777 & ~_umask())
+        yield partial
+        if folder.exists():
+            old = partial.with_name(f"{partial.name}-old")
+            folder.rename(old)
+            partial.rename(folder)
+            shutil.rmtree(old)
+        else:
+            partial.rename(folder)
+    except OSError as error:
+        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

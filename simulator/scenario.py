@@ -1,0 +1,330 @@
+"""From YAML to a frozen Scenario. Every error in the input is found here; what is behind trusts its inputs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, InstanceOf, ValidationError
+from pydantic.dataclasses import dataclass
+
+from schemes import SCHEMES, Scheme
+from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find, put, show
+from simulator.master import MASTER_RULES, FirstEnough, MasterRule
+from simulator.plugins import Table, build, did_you_mean, explain, fields_of
+from straggler_models import STRAGGLER_MODELS, SecondsModel, StragglerModel
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+SCHEME_TABLE = Table("scheme", Scheme, SCHEMES, "stragglersim.schemes")
+MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragglersim.straggler_models")
+RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
+
+
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    config=ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True),
+)
+class Scenario:
+    """All that decides the numbers of a run.
+
+    Raises
+    ------
+    ScenarioError
+        If parameters contradict each other; every contradiction is a line of it.
+
+    Examples
+    --------
+    >>> from schemes import Uncoded
+    >>> from straggler_models import Constant
+    >>> Scenario(workers=2, jobs=3, stragglers={"usual": Constant(1.0)}, schemes={"uncoded": Uncoded(2)}).n_rounds
+    3
+    """
+
+    name: Annotated[str, Field(min_length=1)] = "scenario"
+    """what tables and figures call it"""
+    seed: Count = 0
+    """the one number behind all random numbers"""
+    trials: PositiveCount = 1
+    """independent repetitions"""
+    workers: PositiveCount
+    """n, the number of workers"""
+    jobs: PositiveCount
+    """gradients to compute"""
+    models: PositiveCount | None = None
+    """networks trained in turn; every scheme's T must be at most models - 1"""
+    stragglers: dict[str, InstanceOf[StragglerModel]]
+    """straggler models by label; they compose"""
+    master: InstanceOf[MasterRule] = FirstEnough()
+    """when the master stops waiting"""
+    leftover: Literal["cancel", "finish"] = "cancel"
+    """whether a straggler drops its list when the round closes, or completes it first, unheard"""
+    round_overhead_s: Seconds = 0.0
+    """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
+    schemes: dict[str, InstanceOf[Scheme]]
+    """schemes by label; all meet the same worker times"""
+    masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
+    """rules of single schemes, by the scheme's label, in place of ``master``"""
+    sweep: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    """values of dotted keys; each combination is a point"""
+    points: tuple[Any, ...] = ()
+    """the swept values of each point, with its scenario; filled in when a scenario is loaded"""
+
+    def __post_init__(self) -> None:
+        problems = list(_contradictions(self))
+        if problems:
+            raise Contradictions(problems)
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds that the longest scheme needs."""
+        return self.jobs + max(scheme.delay_rounds for scheme in self.schemes.values())
+
+    def rule_for(self, label: str) -> MasterRule:
+        """The master rule under which a scheme runs."""
+        return self.masters.get(label, self.master)
+
+    def all_points(self) -> Sequence[tuple[dict[str, Any], Scenario]]:
+        """Swept values and scenario of each point; without a sweep, the scenario itself."""
+        return self.points or [({}, self)]
+
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not meant."""
+        return [
+            f"sweep.{key}: changes nothing for scheme(s) {', '.join(self.masters)}, which have a master of their own"
+            for key in self.sweep
+            if self.masters and key.split(".")[0] == "master"
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved scenario: plain values, with every default, as YAML would hold them."""
+        plain: dict[str, Any] = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]  # pydantic's dataclass is one
+            if field.name not in ("stragglers", "master", "schemes", "masters", "sweep", "points")
+        }
+        if self.models is None:
+            del plain["models"]
+        plain["stragglers"] = {label: _plain(model, MODEL_TABLE) for label, model in self.stragglers.items()}
+        plain["master"] = _plain(self.master, RULE_TABLE)
+        plain["schemes"] = {label: _plain(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
+        for label, rule in self.masters.items():
+            plain["schemes"][label]["master"] = _plain(rule, RULE_TABLE)
+        return plain | ({"sweep": self.sweep} if self.sweep else {})
+
+
+class Contradictions(ScenarioError):
+    """Problems between parameters of a scenario, each with its place."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__([f"{dotted(problem.path)}: {problem.message}" for problem in problems])
+        self.problems = list(problems)
+
+
+def _plain(plugin: object, table: Table) -> dict[str, Any]:
+    names = list(fields_of(type(plugin))) or list(vars(plugin))
+    values = {name: getattr(plugin, name) for name in names if name != "n_workers"}
+    return {"kind": table.kind_of(plugin)} | {name: value for name, value in values.items() if value is not None}
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Read a scenario.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    overrides
+        Assignments ``key.path=value`` that replace what the file says.
+
+    Raises
+    ------
+    ScenarioError
+        With every error of the file, a line each: file:line:column, key, rule and value.
+    """
+    document = Document(Path(path))
+    for assignment in overrides:
+        document.override(assignment)
+    folder = Path(path).resolve().parent
+    data = {"name": Path(path).stem} | document.data
+    sweep = data.pop("sweep", None)
+    scenario, problems = _scenario(data, folder)
+    points, sweep_problems = _points(data, sweep, folder, base_is_sound=not problems)
+    lines = [document.describe(problem) for problem in (*problems, *sweep_problems)]
+    if lines or scenario is None:
+        raise ScenarioError(list(dict.fromkeys(lines)))
+    return dataclasses.replace(scenario, sweep=sweep or {}, points=tuple(points)) if points else scenario  # type: ignore[type-var]  # pydantic's dataclass is one
+
+
+def _points(
+    data: dict[str, Any], sweep: object, folder: Path, *, base_is_sound: bool
+) -> tuple[list[tuple[dict[str, Any], Scenario]], list[Problem]]:
+    """Every combination of swept values, each as a scenario of its own."""
+    if sweep is None:
+        return [], []
+    if not isinstance(sweep, dict) or not sweep:
+        return [], [Problem(("sweep",), f"must be a mapping of dotted keys to lists of values, got {show(sweep)}")]
+    problems, paths = [], {}
+    for key, values in sweep.items():
+        try:
+            paths[key] = find(data, key)
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"must be a list of values, got {show(values)}")
+        except ValueError as error:
+            problems.append(Problem(("sweep", key), str(error)))
+    if problems or not base_is_sound:
+        return [], problems
+    points = []
+    for combination in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, combination, strict=True))
+        varied = copy.deepcopy(data)
+        for key, value in chosen.items():
+            put(varied, paths[key], value)
+        scenario, found = _scenario(varied, folder)
+        if scenario is not None:
+            points.append((chosen, scenario))
+        at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
+        problems += [Problem(("sweep", *list(chosen)[:1]), f"at {at}: {dotted(p.path)}: {p.message}") for p in found]
+    return points, problems
+
+
+def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list[Problem]]:
+    """Build a scenario from plain values."""
+    fields = {name: field for name, field in fields_of(Scenario).items() if name not in ("masters", "points")}
+    problems = [
+        Problem((key,), f"is not a key of a scenario (known: {', '.join(fields)}){did_you_mean(key, list(fields))}")
+        for key in data
+        if key not in fields
+    ]
+    values = {key: value for key, value in data.items() if key in fields}
+    values["stragglers"], found = _plugins(data, "stragglers", MODEL_TABLE, folder)
+    problems += found
+    if "master" in data:
+        rule, found = _plugin(data["master"], ("master",), RULE_TABLE, folder)
+        problems += found
+        values["master"] = rule or FirstEnough(timeout_s=1.0)  # a wrong one hides no other error
+    values["masters"], found = _own_rules(data, folder)
+    problems += found
+    workers = data.get("workers")
+    knows_n = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
+    values["schemes"], found = _plugins(
+        data, "schemes", SCHEME_TABLE, folder, {"n_workers": workers if knows_n else 1}
+    )
+    # without n, only errors that do not depend on it are worth a line
+    problems += found if knows_n else [problem for problem in found if len(problem.path) > 2]
+    try:
+        scenario = Scenario(**values)
+    except ValidationError as error:
+        return None, problems + explain(error, fields, ())
+    except Contradictions as error:
+        return None, problems + [p for p in error.problems if p.path[0] not in {q.path[0] for q in problems}]
+    return (None if problems else scenario), problems
+
+
+def _plugin(
+    given: object, path: Path_, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
+) -> tuple[Any, list[Problem]]:
+    if not isinstance(given, dict):
+        return None, [Problem(path, f"must be a mapping with a kind, got {show(given)}")]
+    if "kind" not in given:
+        kinds = ", ".join(table.shipped)
+        return None, [Problem((*path, "kind"), f"must be given (one of {kinds}), got nothing")]
+    try:
+        cls = table.find(given["kind"])
+    except ValueError as error:
+        return None, [Problem((*path, "kind"), str(error))]
+    return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
+
+
+def _plugins(
+    data: dict[str, Any], section: str, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Build a section of labelled plug-ins; those that are wrong are left out."""
+    given = data.get(section)
+    if not isinstance(given, dict) or not given:
+        what = "must be given" if section not in data else "must be"
+        return {}, [Problem((section,), f"{what} (a mapping of labels to {table.family}s), got {show(given)}")]
+    built, problems = {}, []
+    for label, parameters in given.items():
+        if section == "schemes" and isinstance(parameters, dict):
+            parameters = {key: value for key, value in parameters.items() if key != "master"}
+        plugin, found = _plugin(parameters, (section, label), table, folder, filled_in)
+        problems += found
+        if plugin is not None:
+            built[label] = plugin
+    return built, problems
+
+
+def _own_rules(data: dict[str, Any], folder: Path) -> tuple[dict[str, MasterRule], list[Problem]]:
+    """The master rules that schemes carry themselves."""
+    rules, problems = {}, []
+    schemes = data.get("schemes")
+    for label, parameters in schemes.items() if isinstance(schemes, dict) else ():
+        if isinstance(parameters, dict) and "master" in parameters:
+            rule, found = _plugin(parameters["master"], ("schemes", label, "master"), RULE_TABLE, folder)
+            problems += found
+            if rule is not None:
+                rules[label] = rule
+    return rules, problems
+
+
+def _contradictions(scenario: Scenario) -> Iterator[Problem]:
+    """What single parameters can't know."""
+    for section in ("stragglers", "schemes"):
+        if not getattr(scenario, section):
+            yield Problem((section,), "must have at least one entry, got none")
+            return
+    yield from _of_schemes(scenario)
+    never = []
+    for label, model in scenario.stragglers.items():
+        try:
+            model.check(scenario.workers, scenario.n_rounds)
+            never += [label] if model.may_never_answer else []
+        except ValueError as error:
+            name, _, rest = str(error).partition(" ")
+            is_parameter = name in fields_of(type(model))
+            yield Problem(("stragglers", label, *([name] if is_parameter else [])), rest if is_parameter else str(error))
+    rules = {("schemes", label, "master"): rule for label, rule in scenario.masters.items()}
+    if set(scenario.schemes) - set(scenario.masters):
+        rules[("master",)] = scenario.master
+    for place, rule in rules.items():
+        if never and rule.may_wait_for_ever:
+            yield Problem(
+                (*place, "timeout_s"),
+                f"must be given, because workers of {', '.join(f'stragglers.{label}' for label in never)} may never "
+                "answer and the master would wait for them, got nothing",
+            )
+    models = scenario.stragglers.values()
+    if scenario.trials > 1 and not any(model.is_random and not model.gives_same_times for model in models):
+        replayed = [label for label, model in scenario.stragglers.items() if model.gives_same_times]
+        if replayed:
+            yield Problem(
+                ("trials",),
+                f"must be 1, because every trial would replay the same recording, got {scenario.trials} "
+                f"(use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)",
+            )
+
+
+def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
+    for label, scheme in scenario.schemes.items():
+        if scheme.n_workers != scenario.workers:
+            yield Problem(
+                ("schemes", label), f"n_workers must be {scenario.workers}, as in the scenario, got {scheme.n_workers}"
+            )
+        if scenario.models is not None and scheme.delay_rounds > scenario.models - 1:
+            yield Problem(
+                ("schemes", label),
+                f"T must be at most models - 1 = {scenario.models - 1} rounds, got {scheme.delay_rounds}",
+            )
+        if not np.isfinite(scheme.load):
+            yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")
+    for label in set(scenario.masters) - set(scenario.schemes):
+        yield Problem(("masters", label), f"must name a scheme, got {label}")

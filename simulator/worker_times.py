@@ -1,0 +1,213 @@
+"""Worker times of one trial: the streams of a scenario's straggler models, composed.
+
+Every stream is keyed by what it is for, (seed, trial, purpose, label), never by the order of drawing or of a list:
+all schemes of a trial meet the same times, and adding a model or a scheme changes no other number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from straggler_models.base import BoolArray, FloatArray, SecondsModel, Speeds, StragglerModel, WorkerTimes
+
+ONCE = -1  # the trial of what is drawn once, for all trials
+
+
+def stream(seed: int, trial: int, purpose: str, label: str) -> np.random.Generator:
+    """Random numbers for one purpose.
+
+    Examples
+    --------
+    >>> first, second = (stream(7, 0, "stragglers", label) for label in ("usual", "bursts"))
+    >>> bool(first.random() == second.random())
+    False
+    """
+    digest = hashlib.blake2b(f"{purpose}\0{label}".encode(), digest_size=16).digest()
+    words = np.frombuffer(digest, dtype="<u4").tolist()
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(trial - ONCE, *words)))
+
+
+class RoundTimes(NamedTuple):
+    """Worker times of one round, shape ``(n_workers,)`` each."""
+
+    startup_s: FloatArray
+    seconds_per_load: FloatArray
+    slowdown: FloatArray
+    never: BoolArray | None  # who never answers; None: nobody
+
+    def work_s(self, loads: FloatArray) -> FloatArray:
+        """Seconds of work, at the speed of the round, up to each cumulative load; shape of ``loads``."""
+        with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
+            seconds = (self.startup_s[:, np.newaxis] + self.seconds_per_load[:, np.newaxis] * loads) * self.slowdown[
+                :, np.newaxis
+            ]
+        if self.never is not None:
+            seconds[self.never] = np.inf
+        return seconds
+
+
+def round_times(
+    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int
+) -> Iterator[RoundTimes]:
+    """Compose the models that live in rounds: start-up times and seconds per load add, slowdowns multiply."""
+    sources = [
+        _Blocks(label, model.rounds(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
+        for label, model in sorted(models.items())
+        if not isinstance(model, SecondsModel)
+    ]
+    while True:
+        n_rounds = min((source.fill() for source in sources), default=1)
+        startup_s, seconds_per_load = np.zeros((n_rounds, n_workers)), np.zeros((n_rounds, n_workers))
+        slowdown = np.ones((n_rounds, n_workers))
+        for source in sources:
+            block = source.take(n_rounds)
+            startup_s += block[0]
+            seconds_per_load += block[1]
+            slowdown *= block[2]
+        never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
+        any_never = never.any(axis=1).tolist()
+        for row in range(n_rounds):
+            yield RoundTimes(
+                startup_s[row], seconds_per_load[row], slowdown[row], never[row] if any_never[row] else None
+            )
+
+
+class _Blocks:
+    """A model's stream, cut to the lengths that composing asks for."""
+
+    def __init__(self, label: str, blocks: Iterator[WorkerTimes], n_workers: int) -> None:
+        self._label = label
+        self._blocks = blocks
+        self._n_workers = n_workers
+        self._fields: list[FloatArray] = []
+        self._left = 0
+
+    def fill(self) -> int:
+        """Make sure that there is a round; return how many there are."""
+        if not self._left:
+            times = next(self._blocks, None)
+            if times is None:
+                raise ValueError(f"stragglers.{self._label}: the model ended before the run did")
+            self._left = times.n_rounds
+            shape = (self._left, self._n_workers)
+            self._fields = [
+                np.broadcast_to(np.asarray(field, dtype=np.float64), shape)
+                for field in (times.startup_s, times.seconds_per_load, times.slowdown)
+            ]
+            self._check()
+        return self._left
+
+    def _check(self) -> None:
+        startup_s, seconds_per_load, slowdown = self._fields
+        for name, wrong, rule in (
+            ("startup_s", np.isnan(startup_s) | (startup_s == -np.inf), "a number"),
+            ("seconds_per_load", ~(seconds_per_load >= 0), "at least 0"),
+            ("slowdown", ~(slowdown > 0), "greater than 0"),
+        ):
+            if wrong.any():
+                value = {"startup_s": startup_s, "seconds_per_load": seconds_per_load, "slowdown": slowdown}[name][wrong][0]
+                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {value}")
+
+    def take(self, n_rounds: int) -> list[FloatArray]:
+        """The next rounds."""
+        taken = [field[:n_rounds] for field in self._fields]
+        self._fields = [field[n_rounds:] for field in self._fields]
+        self._left -= n_rounds
+        return taken
+
+
+class SpeedChanges:
+    """The slowdown of every worker over wall-clock time: the product of the models that live in seconds.
+
+    Work is integrated through changes of speed. Pieces are kept from the latest round's start on.
+    """
+
+    def __init__(self, models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> None:
+        self._paths = [
+            _Path(model.slowdowns(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
+            for label, model in sorted(models.items())
+            if isinstance(model, SecondsModel)
+        ]
+
+    def __bool__(self) -> bool:
+        """Whether any model lives in seconds."""
+        return bool(self._paths)
+
+    def finishing_s(self, start_s: float, begins_s: FloatArray, work_s: FloatArray) -> FloatArray:
+        """When work is done that each worker begins ``begins_s`` after ``start_s``, in seconds after ``start_s``.
+
+        ``work_s`` are increasing amounts at slowdown 1, shape ``(n_workers, n_reports)``; NaN and inf stay.
+        """
+        for path in self._paths:
+            path.forget_until(start_s)
+        finishing = work_s.copy()
+        for worker in range(len(work_s)):
+            if np.isfinite(begins_s[worker]):
+                self._finish_one(worker, start_s, float(begins_s[worker]), finishing[worker])
+            else:
+                finishing[worker] = begins_s[worker] + work_s[worker]
+        return finishing
+
+    def _finish_one(self, worker: int, start_s: float, begin_s: float, work_s: FloatArray) -> None:
+        """Turn one worker's amounts of work into finishing times, in place."""
+        now_s, done_s = begin_s, 0.0
+        cursors = [path.cursor(worker, start_s + begin_s) for path in self._paths]
+        for report, amount_s in enumerate(work_s.tolist()):
+            if not np.isfinite(amount_s):
+                continue
+            while True:
+                slowdown, until_s = 1.0, np.inf
+                for path, cursor in zip(self._paths, cursors, strict=True):
+                    end_s, factor = path.piece(worker, cursor)
+                    slowdown, until_s = slowdown * factor, min(until_s, end_s - start_s)
+                finish_s = now_s + (amount_s - done_s) * slowdown if amount_s > done_s else now_s
+                if finish_s <= until_s:
+                    now_s, done_s = finish_s, amount_s
+                    work_s[report] = finish_s
+                    break
+                done_s += (until_s - now_s) / slowdown
+                now_s = until_s
+                cursors = [
+                    cursor + (path.piece(worker, cursor)[0] - start_s <= until_s)
+                    for path, cursor in zip(self._paths, cursors, strict=True)
+                ]
+
+
+class _Path:
+    """Each worker's pieces of one model, from some time on."""
+
+    def __init__(self, blocks: Iterator[Speeds], n_workers: int) -> None:
+        self._blocks = blocks
+        self._last_end_s = np.zeros(n_workers)
+        self._ends_s = np.zeros((0, n_workers))
+        self._slowdowns = np.zeros((0, n_workers))
+
+    def _extend(self) -> None:
+        speeds = next(self._blocks)
+        if not ((speeds.duration_s >= 0).all() and (speeds.slowdown > 0).all() and speeds.duration_s.any()):
+            raise ValueError("stragglers: a model in seconds must give durations >= 0, not all 0, and slowdowns > 0")
+        ends_s = self._last_end_s + np.cumsum(speeds.duration_s, axis=0)
+        self._last_end_s = ends_s[-1]
+        self._ends_s = np.vstack([self._ends_s, ends_s])
+        self._slowdowns = np.vstack([self._slowdowns, speeds.slowdown])
+
+    def forget_until(self, time_s: float) -> None:
+        """Drop pieces that have ended for all workers."""
+        n_over = int(np.count_nonzero((self._ends_s <= time_s).all(axis=1)))
+        self._ends_s, self._slowdowns = self._ends_s[n_over:], self._slowdowns[n_over:]
+
+    def cursor(self, worker: int, time_s: float) -> int:
+        """The piece during which that time is."""
+        while self._last_end_s[worker] <= time_s:
+            self._extend()
+        return int(np.searchsorted(self._ends_s[:, worker], time_s, side="right"))
+
+    def piece(self, worker: int, cursor: int) -> tuple[float, float]:
+        """When a piece ends (wall-clock seconds) and the slowdown during it."""
+        while cursor >= len(self._ends_s):
+            self._extend()
+        return float(self._ends_s[cursor, worker]), float(self._slowdowns[cursor, worker])

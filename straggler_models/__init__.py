@@ -1,0 +1,57 @@
+"""Straggler models: how long work takes, and for whom it takes longer."""
+
+from straggler_models.adversarial import Adversarial
+from straggler_models.base import SecondsModel, Speeds, StragglerModel, WorkerTimes
+from straggler_models.bernoulli import Bernoulli
+from straggler_models.common_shock import CommonShock
+from straggler_models.constant import Constant
+from straggler_models.fail_stop import FailStop
+from straggler_models.failed_workers import FailedWorkers
+from straggler_models.gilbert_elliott import GilbertElliott
+from straggler_models.lognormal import Lognormal
+from straggler_models.markov_speed import MarkovSpeed, SpeedState
+from straggler_models.pareto import Pareto
+from straggler_models.partial_slowdown import PartialSlowdown
+from straggler_models.shifted_exponential import ShiftedExponential
+from straggler_models.trace import Trace
+from straggler_models.weibull import Weibull
+
+STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
+    "adversarial": Adversarial,
+    "bernoulli": Bernoulli,
+    "common_shock": CommonShock,
+    "constant": Constant,
+    "fail_stop": FailStop,
+    "failed_workers": FailedWorkers,
+    "gilbert_elliott": GilbertElliott,
+    "lognormal": Lognormal,
+    "markov_speed": MarkovSpeed,
+    "pareto": Pareto,
+    "partial_slowdown": PartialSlowdown,
+    "shifted_exponential": ShiftedExponential,
+    "trace": Trace,
+    "weibull": Weibull,
+}
+
+__all__ = [
+    "STRAGGLER_MODELS",
+    "Adversarial",
+    "Bernoulli",
+    "CommonShock",
+    "Constant",
+    "FailStop",
+    "FailedWorkers",
+    "GilbertElliott",
+    "Lognormal",
+    "MarkovSpeed",
+    "Pareto",
+    "PartialSlowdown",
+    "SecondsModel",
+    "ShiftedExponential",
+    "SpeedState",
+    "Speeds",
+    "StragglerModel",
+    "Trace",
+    "Weibull",
+    "WorkerTimes",
+]

@@ -1,0 +1,137 @@
+"""What a straggler model is: a description of how long work takes.
+
+A model lives in *rounds* (:class:`StragglerModel`: new worker times every round) or in *seconds*
+(:class:`SecondsModel`: a speed that changes while work is going on). Models compose: start-up times and seconds
+per load add, slowdowns multiply.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0)]  # may be inf: never
+AddsTo = Literal["startup_s", "seconds_per_load"]
+Drawn = Literal["per_round", "per_run"]
+
+BLOCK_ROUNDS = 64  # rounds drawn at a time: few Python calls, little memory, no influence on how a stream is used
+
+
+class BesideTheScenario:
+    """Marks a path that, in a scenario, is relative to the scenario's folder."""
+
+
+InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTimes:
+    """How long work takes, in one or more successive rounds.
+
+    A task that ends at cumulative load c is done ``slowdown * (startup_s + seconds_per_load * c)`` seconds
+    after the worker began.
+
+    Parameters
+    ----------
+    startup_s
+        Seconds before the first task begins.
+    seconds_per_load
+        Seconds that one whole job (load 1) would take.
+    slowdown
+        Factor on everything.
+
+    All of shape ``(n_rounds, n_workers)``, ``(n_workers,)`` for one round, or scalar; ``inf`` in any of them: the
+    worker never answers.
+    """
+
+    startup_s: FloatArray | float = 0.0
+    seconds_per_load: FloatArray | float = 0.0
+    slowdown: FloatArray | float = 1.0
+
+    @property
+    def n_rounds(self) -> int:
+        """How many rounds this is for."""
+        fields = (self.startup_s, self.seconds_per_load, self.slowdown)
+        return max(len(field) if isinstance(field, np.ndarray) and field.ndim == 2 else 1 for field in fields)
+
+
+class StragglerModel(ABC):
+    """A description of worker times: frozen, comparable, safe to share between runs.
+
+    Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in a
+    scenario. State lives in the generator that :meth:`rounds` returns.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    is_random: ClassVar[bool] = True
+    """Whether another stream of random numbers gives other times."""
+
+    @property
+    def gives_same_times(self) -> bool:
+        """Whether every trial meets the same times because they were recorded."""
+        return False
+
+    @property
+    def may_never_answer(self) -> bool:
+        """Whether a worker may take for ever: the master then needs a timeout."""
+        return False
+
+    def check(self, n_workers: int, n_rounds: int) -> None:
+        """Raise ``ValueError`` if the model can't serve so many workers and rounds (a recording may be too short)."""
+
+    @abstractmethod
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
+        """Yield worker times for successive rounds, for ever.
+
+        The stream is the model's own, and it is used in one order, whatever else a scenario holds; so a longer
+        run only extends a shorter one.
+        """
+
+
+class Speeds(NamedTuple):
+    """Successive pieces of every worker's speed, shape ``(n_pieces, n_workers)`` each."""
+
+    duration_s: FloatArray  # how long the piece lasts
+    slowdown: FloatArray  # during it; inf: the worker stands still
+
+
+class SecondsModel(StragglerModel):
+    """A model in which workers change their speed at any time, also in the middle of a task."""
+
+    @abstractmethod
+    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:
+        """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
+        """Rounds as such change nothing."""
+        while True:
+            yield WorkerTimes()
+
+
+def added_to(target: AddsTo, draws: FloatArray) -> WorkerTimes:
+    """Worker times whose ``target`` component is what was drawn."""
+    return WorkerTimes(startup_s=draws) if target == "startup_s" else WorkerTimes(seconds_per_load=draws)
+
+
+def some_workers(n_rounds: int, n_workers: int, n_chosen: int, rng: np.random.Generator) -> BoolArray:
+    """Choose so many workers uniformly, anew in every round, shape ``(n_rounds, n_workers)``."""
+    return rng.permuted(np.tile(np.arange(n_workers) < n_chosen, (n_rounds, 1)), axis=1)

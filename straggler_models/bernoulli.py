@@ -1,0 +1,37 @@
+"""Stragglers without memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, StragglerModel, WorkerTimes
+
+
+@dataclass(frozen=True)
+class Bernoulli(StragglerModel):
+    """Each worker is slow in each round with probability p, independently.
+
+    Source: the random-straggler model of Tandon et al., "Gradient Coding", ICML 2017, with a finite slowdown too.
+
+    Examples
+    --------
+    >>> next(Bernoulli(p=1.0, slowdown=3.0).rounds(2, np.random.default_rng(1))).slowdown[0]
+    array([3., 3.])
+    """
+
+    p: Probability
+    """probability of being slow in a round"""
+    slowdown: Factor
+    """how many times longer a slow worker takes; .inf: it never answers"""
+
+    @property
+    def may_never_answer(self) -> bool:  # noqa: D102
+        return self.slowdown == np.inf and self.p > 0
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        while True:
+            is_slow = rng.random((BLOCK_ROUNDS, n_workers)) < self.p
+            yield WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))

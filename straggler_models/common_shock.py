@@ -1,0 +1,42 @@
+"""Rounds in which many workers are slow together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, Share, StragglerModel, WorkerTimes
+
+
+@dataclass(frozen=True)
+class CommonShock(StragglerModel):
+    """With probability p a round is a bad one, in which each worker is slow with probability ``share``.
+
+    Independent stragglers never explain rounds in which 106 of 256 AWS Lambda workers are slow together, as recorded
+    beside Krishnan, Ebrahimi and Khisti, ICLR 2023. Source of the idea: Marshall and Olkin, "A Multivariate
+    Exponential Distribution", JASA 1967.
+
+    Examples
+    --------
+    >>> next(CommonShock(p=1.0, share=1.0, slowdown=3.0).rounds(2, np.random.default_rng(1))).slowdown[0]
+    array([3., 3.])
+    """
+
+    p: Probability
+    """probability that a round is hit"""
+    share: Share
+    """probability that a worker is slow in a round that is hit"""
+    slowdown: Factor
+    """how many times longer a slow worker takes; .inf: it never answers"""
+
+    @property
+    def may_never_answer(self) -> bool:  # noqa: D102
+        return self.slowdown == np.inf and self.p > 0 and self.share > 0
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        while True:
+            is_hit = rng.random((BLOCK_ROUNDS, 1)) < self.p
+            is_slow = is_hit & (rng.random((BLOCK_ROUNDS, n_workers)) < self.share)
+            yield WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))

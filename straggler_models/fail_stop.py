@@ -1,0 +1,51 @@
+"""Workers that break down and are repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, StragglerModel, WorkerTimes
+
+Rounds = Annotated[float, Field(ge=1)]  # may be inf: never
+
+
+@dataclass(frozen=True)
+class FailStop(StragglerModel):
+    """Each worker works for a geometric number of rounds, then answers nothing for a geometric number of rounds.
+
+    All work in the first round. A working worker fails before the next round with probability
+    1/mean_rounds_to_failure; a failed one is back with probability 1/mean_rounds_to_repair (.inf: never).
+
+    Source: Schlichting and Schneider, "Fail-Stop Processors", ACM Transactions on Computer Systems 1983.
+
+    Examples
+    --------
+    >>> model = FailStop(mean_rounds_to_failure=1.0, mean_rounds_to_repair=1.0)
+    >>> next(model.rounds(1, np.random.default_rng(1))).slowdown[:4, 0]
+    array([ 1., inf,  1., inf])
+    """
+
+    mean_rounds_to_failure: Rounds
+    """mean number of rounds that a worker works"""
+    mean_rounds_to_repair: Rounds
+    """mean number of rounds that a failed worker is away; .inf: it never comes back"""
+
+    @property
+    def may_never_answer(self) -> bool:  # noqa: D102
+        return self.mean_rounds_to_failure < np.inf
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        works = np.ones(n_workers, dtype=np.bool_)
+        p_fail, p_repair = 1 / self.mean_rounds_to_failure, 1 / self.mean_rounds_to_repair
+        while True:
+            slowdown = np.ones((BLOCK_ROUNDS, n_workers))
+            draws = rng.random((BLOCK_ROUNDS, n_workers))
+            for row in range(BLOCK_ROUNDS):
+                slowdown[row, ~works] = np.inf
+                works = np.where(works, draws[row] >= p_fail, draws[row] < p_repair)
+            yield WorkerTimes(slowdown=slowdown)

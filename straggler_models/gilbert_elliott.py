@@ -1,0 +1,52 @@
+"""Bursts: a slow worker tends to stay slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, StragglerModel, WorkerTimes
+
+
+@dataclass(frozen=True)
+class GilbertElliott(StragglerModel):
+    """Each worker is fast or slow, and changes state between rounds (a Markov chain).
+
+    It starts in the stationary law: a share p_slow/(p_slow + p_recover) of the workers is slow, in bursts of
+    1/p_recover rounds on average. With p_slow = p_recover = 0 nobody is ever slow.
+
+    Source: Gilbert, "Capacity of a Burst-Noise Channel", Bell System Technical Journal 1960; fitted to AWS Lambda by
+    Krishnan, Ebrahimi and Khisti, ICLR 2023.
+
+    Examples
+    --------
+    >>> model = GilbertElliott(p_slow=1.0, p_recover=0.0, slowdown=4.0)
+    >>> next(model.rounds(2, np.random.default_rng(1))).slowdown[0]
+    array([4., 4.])
+    """
+
+    p_slow: Probability
+    """P(fast -> slow) from one round to the next"""
+    p_recover: Probability
+    """P(slow -> fast) from one round to the next"""
+    slowdown: Factor
+    """how many times longer a slow worker takes; .inf: it never answers"""
+
+    @property
+    def may_never_answer(self) -> bool:  # noqa: D102
+        return self.slowdown == np.inf and self.p_slow > 0
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        changes = self.p_slow + self.p_recover
+        is_slow = rng.random(n_workers) < (self.p_slow / changes if changes else 0.0)
+        while True:
+            slow = np.empty((BLOCK_ROUNDS, n_workers), dtype=np.bool_)
+            draws = rng.random((BLOCK_ROUNDS, n_workers))
+            # a fast worker becomes slow below p_slow, a slow one stays slow from p_recover on
+            becomes_slow, stays_slow = draws < self.p_slow, draws >= self.p_recover
+            for row in range(BLOCK_ROUNDS):
+                slow[row] = is_slow
+                is_slow = np.where(is_slow, stays_slow[row], becomes_slow[row])
+            yield WorkerTimes(slowdown=np.where(slow, self.slowdown, 1.0))

@@ -1,0 +1,37 @@
+"""Heavy tails: now and then, a very slow worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel, WorkerTimes, added_to
+
+
+@dataclass(frozen=True)
+class Pareto(StragglerModel):
+    """Each worker and round draws from the Pareto law, independently: P(X > x) = (scale/x)^shape for x >= scale.
+
+    The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise.
+
+    Source: Arnold, "Pareto Distributions", 2nd edition, 2015 (type I).
+
+    Examples
+    --------
+    >>> model = Pareto(scale=2.0, shape=3.0, adds_to="seconds_per_load")
+    >>> bool(next(model.rounds(3, np.random.default_rng(1))).seconds_per_load.min() >= 2)
+    True
+    """
+
+    scale: Positive
+    """smallest value"""
+    shape: Positive
+    """tail index: the smaller, the heavier the tail"""
+    adds_to: AddsTo
+    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        while True:
+            yield added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (BLOCK_ROUNDS, n_workers))))

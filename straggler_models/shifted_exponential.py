@@ -1,0 +1,37 @@
+"""The textbook model of a random delay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, Seconds, StragglerModel, WorkerTimes, added_to
+
+
+@dataclass(frozen=True)
+class ShiftedExponential(StragglerModel):
+    """Each worker and round draws shift + Exp(mean), independently: P(X > x) = exp(-(x - shift)/mean) for x >= shift.
+
+    Source: Lee, Lam, Pedarsani, Papailiopoulos and Ramchandran, "Speeding Up Distributed Machine Learning Using
+    Codes", IEEE Transactions on Information Theory 2018, section III.
+
+    Examples
+    --------
+    >>> model = ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s")
+    >>> bool(next(model.rounds(3, np.random.default_rng(1))).startup_s.min() >= 1)
+    True
+    """
+
+    shift: Seconds
+    """smallest value"""
+    mean: Positive
+    """mean of the exponential part, which comes on top of the shift"""
+    adds_to: AddsTo
+    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        while True:
+            draws = self.shift + self.mean * rng.standard_exponential((BLOCK_ROUNDS, n_workers))
+            yield added_to(self.adds_to, draws)

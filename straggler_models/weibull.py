@@ -1,0 +1,36 @@
+"""Light or heavy tails, by one parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel, WorkerTimes, added_to
+
+
+@dataclass(frozen=True)
+class Weibull(StragglerModel):
+    """Each worker and round draws from the Weibull law, independently: P(X > x) = exp(-(x/scale)^shape).
+
+    The mean is scale * Gamma(1 + 1/shape); shape 1 is the exponential law, a smaller one has a heavier tail.
+
+    Source: Weibull, "A Statistical Distribution Function of Wide Applicability", Journal of Applied Mechanics 1951.
+
+    Examples
+    --------
+    >>> next(Weibull(scale=2.0, shape=0.5, adds_to="startup_s").rounds(3, np.random.default_rng(1))).n_rounds
+    64
+    """
+
+    scale: Positive
+    """value that a share 1/e of the draws exceeds"""
+    shape: Positive
+    """below 1: heavier than exponential; above: lighter"""
+    adds_to: AddsTo
+    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+        while True:
+            yield added_to(self.adds_to, self.scale * rng.weibull(self.shape, (BLOCK_ROUNDS, n_workers)))
