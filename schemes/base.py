@@ -195,8 +195,8 @@ class Allowance(NamedTuple):
 
     def missing_beyond(self, missing: BoolArray) -> IntArray:
         """How many more of each group are missing than may be (positive: too many), shape (n_groups,)."""
-        groups = self.group_of[missing]
-        return np.bincount(groups[groups >= 0], minlength=len(self.limits)) - self.limits
+        # group -1 is counted first and dropped
+        return np.bincount(self.group_of[missing] + 1, minlength=len(self.limits) + 1)[1:] - self.limits
 
     def permits(self, missing: BoolArray) -> bool:
         """Are these workers allowed to be missing together?"""
@@ -216,34 +216,26 @@ class _Demand:
     allowance is looked at by an array operation at most twice in a round.
     """
 
-    __slots__ = ("_arrived", "_beyond", "_group_of", "_pending", "n_violated")
+    __slots__ = ("_arrived", "_pending", "beyond", "group_of", "n_violated")
 
     def __init__(self, allowances: Sequence[Allowance], arrived: bytearray) -> None:
         self._pending: Iterator[Allowance] = iter(allowances)
         self._arrived = arrived
-        self._advance()
+        self.group_of: list[int] = []
+        self.beyond: list[int] = []
+        self.advance()
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Skip allowances that hold."""
         missing = ~np.frombuffer(self._arrived, dtype=np.bool_)
         for allowance in self._pending:
             beyond = allowance.missing_beyond(missing)
             self.n_violated = int(np.count_nonzero(beyond > 0))
             if self.n_violated:
-                self._group_of: list[int] = allowance.group_of.tolist()
-                self._beyond: list[int] = beyond.tolist()
+                self.group_of = allowance.group_of.tolist()
+                self.beyond = beyond.tolist()
                 return
         self.n_violated = 0
-
-    def arrived(self, worker: int) -> bool:
-        """Count an arrival; return whether nothing is violated any more."""
-        group = self._group_of[worker]
-        if group >= 0:
-            left = self._beyond[group] = self._beyond[group] - 1
-            if left == 0:
-                self.n_violated -= 1
-                if not self.n_violated:
-                    self._advance()
-        return not self.n_violated
 
 
 class CountingSession(Session):
@@ -262,18 +254,29 @@ class CountingSession(Session):
         """Wait for the ``busy`` workers until all allowances of one of the ``alternatives`` hold."""
         self._arrived = bytearray((~busy).tobytes())
         self._demands = [_Demand(allowances, self._arrived) for allowances in alternatives]
-        self._is_enough = any(not demand.n_violated for demand in self._demands)
+        self._settle()
 
-    def missing(self) -> BoolArray:
-        """Who has work and has not reported, shape ``(n_workers,)``."""
-        return ~np.frombuffer(self._arrived, dtype=np.bool_)
+    def _settle(self) -> None:
+        self._is_enough = any(not demand.n_violated for demand in self._demands)
+        if self._is_enough:
+            self._demands = []
 
     def receive(self, worker: int, report: int) -> None:  # noqa: D102 - the contract is Session's
         self._arrived[worker] = 1
-        if not self._is_enough:
-            for demand in self._demands:
-                if demand.arrived(worker):
-                    self._is_enough = True
+        for demand in self._demands:  # hot: called for every arrival
+            group = demand.group_of[worker]
+            if group >= 0:
+                beyond = demand.beyond[group] - 1
+                demand.beyond[group] = beyond
+                if not beyond:
+                    self._holds(demand)
+
+    def _holds(self, demand: _Demand) -> None:
+        """One more group has as few missing as it may."""
+        demand.n_violated -= 1
+        if not demand.n_violated:
+            demand.advance()
+            self._settle()
 
     def enough(self) -> bool:  # noqa: D102
         return self._is_enough

@@ -109,7 +109,7 @@ def simulate(
             arrivals = _Arrivals(work, finish_s)
             duration_s = waited_s = overhead_s = 0.0
             if work.n_busy:
-                watch = _Watch(env, start_s, rule, session, arrivals)
+                watch = _Watch(env, start_s, rule, session, work, arrivals)
                 yield watch.closed
                 duration_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), round_overhead_s
             closing = Closing(arrivals.missing(), forced=not session.enough())
@@ -127,7 +127,7 @@ def simulate(
                     work=work,
                     times=workers.times,
                     finish_s=finish_s,
-                    load_done=workers.close(index, duration_s, overhead_s),
+                    load_done=workers.close(index, duration_s, overhead_s, closing.missing),
                     is_cut_off=leftover == "cancel",
                     outcomes=outcomes,
                     session=session,
@@ -183,11 +183,15 @@ class _Workers:
         known = work.busy & ~np.isnan(factor)
         self.times = self.times._replace(slowdown=self.times.slowdown * np.where(known, factor, 1.0))
 
-    def close(self, index: int, duration_s: float, overhead_s: float) -> FloatArray:
+    def close(self, index: int, duration_s: float, overhead_s: float, missing: BoolArray) -> FloatArray:
         """Load that each worker has done of its list; with leftover finish, that it is going to do."""
         work, begin_s, finish_s = self._work, self._busy_until_s, self._finish_s
         if not self._finishes_leftover:
-            return _load_done(work.loads, begin_s, finish_s, duration_s)
+            done = work.given.copy()
+            who = np.flatnonzero(missing)
+            if len(who):
+                done[who] = _load_done(work.loads[who], begin_s[who], finish_s[who], duration_s)
+            return done
         last_s = np.where(work.busy, finish_s[np.arange(len(finish_s)), work.last_report], begin_s)
         late = work.busy & (last_s > duration_s + overhead_s) & np.isfinite(last_s)
         if late.any():
@@ -218,21 +222,19 @@ class _Arrivals:
 
     def __init__(self, work: Work, finish_s: FloatArray) -> None:
         self._work = work
-        n_reports_each = finish_s.shape[1]
         due_s = finish_s.ravel()
         order = np.argsort(due_s, kind="stable")  # NaN and inf go last
-        order = order[: np.count_nonzero(np.isfinite(due_s))]
+        order = order[: np.count_nonzero(due_s < np.inf)]
+        n_reports_each = finish_s.shape[1]
+        self.workers_in_order, self.reports_in_order = np.divmod(order, n_reports_each)
         self.times_s: list[float] = due_s[order].tolist()
-        self._workers_in_order = order // n_reports_each
-        self._reports_in_order = order % n_reports_each
-        self.workers: list[int] = self._workers_in_order.tolist()
-        self.reports: list[int] = self._reports_in_order.tolist()
-        self.n_busy = work.n_busy
-        self.n_all = work.n_reports
-        self.n_expected = len(order)  # the others never come
         self.n_arrived = 0
         # places, in the order of arrival, of the reports that complete a worker's list
-        self._completing = np.flatnonzero(self._reports_in_order == work.last_report[self._workers_in_order])
+        if n_reports_each == 1:
+            self._completing = np.arange(len(order))
+        else:
+            is_last = self.reports_in_order == work.last_report[self.workers_in_order]
+            self._completing = np.flatnonzero(is_last)
 
     def finisher(self, rank: int) -> int | None:
         """Place of the report with which the rank-th worker finishes; None if so many never do."""
@@ -241,13 +243,13 @@ class _Arrivals:
     def first_finish_s(self) -> float:
         """When the first worker had reported everything; NaN if that has not happened."""
         place = self.finisher(1)
-        return self.times_s[place] if place is not None and place < self.n_arrived else float("nan")
+        return self.times_s[place] if place is not None and place < self.n_arrived else np.nan
 
     def missing(self) -> BoolArray:
         """Who has not reported everything."""
         missing = self._work.busy.copy()
         finished = self._completing[: np.searchsorted(self._completing, self.n_arrived)]
-        missing[self._workers_in_order[finished]] = False
+        missing[self.workers_in_order[finished]] = False
         return missing
 
 
@@ -255,83 +257,121 @@ class _Watch:
     """The master, waiting for the open round to end: ``closed`` succeeds when it does."""
 
     def __init__(
-        self, env: simpy.Environment, start_s: float, rule: MasterRule, session: Session, arrivals: _Arrivals
+        self,
+        env: simpy.Environment,
+        start_s: float,
+        rule: MasterRule,
+        session: Session,
+        work: Work,
+        arrivals: _Arrivals,
     ) -> None:
         self._env = env
         self._start_s = start_s
         self._rule = rule
-        self._session = session
-        self._receive = session.receive
+        self._receive, self._enough = session.receive, session.enough
         self._arrivals = arrivals
+        self._times_s = [*arrivals.times_s, np.nan]  # NaN: nothing is due
+        self._workers: list[int] = arrivals.workers_in_order.tolist()
+        self._reports: list[int] = arrivals.reports_in_order.tolist()
+        self._n_all = work.n_reports
+        self._place = 0  # reports that have arrived
         self.closed = env.event()
+        # the one event ahead: scheduled again and again, which costs half of making one for each arrival
+        self._tick: simpy.Event | None = None
+        self._on_arrival = [self._arrive]
         self.duration_s = 0.0
         self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
         self._wanted_s = np.inf  # the instant that the rule names, once it is known
         self._look_s = np.inf  # when the master looks next
         self._is_postponed = False  # to the first arrival: nobody had answered when the master looked
         self._checks_arrivals = False  # it was not enough when the master looked; now just enough will do
-        rank = rule.reference_rank(arrivals.n_busy)
-        self._reference = arrivals.finisher(rank) if rank else None
-        if not rank:
+        self._reference: int | None = None  # place of the arrival on which the instant depends
+        rank = rule.reference_rank(work.n_busy)
+        if rank:
+            self._reference = arrivals.finisher(rank)
+        else:
             self._wanted_s = self._look_s = rule.acts_s(rule.wants_s(0.0))
-        self._go_on()
+        self._plan()
+        self._schedule()
 
     def waited_s(self) -> float:
         """How long the master went on after the instant at which the rule wanted to stop."""
         return max(0.0, self.duration_s - self._wanted_s) if self._rule.names_an_instant else 0.0
 
-    def _go_on(self) -> None:
-        """Schedule what is next: arrivals before the master, if both are at once."""
-        arrivals = self._arrivals
-        next_s = arrivals.times_s[arrivals.n_arrived] if arrivals.n_arrived < arrivals.n_expected else np.inf
-        acts_s = self._ends_s if self._ends_s <= self._look_s else self._look_s
-        if next_s <= acts_s:
-            if next_s == np.inf:
-                raise SimulationError(
-                    "nobody can answer any more, and the master waits for more answers: give it a timeout_s"
-                )
-            what, instant_s = self._arrive, next_s
-        else:
-            what, instant_s = self._act, acts_s
-        delay_s = self._start_s + instant_s - self._env.now
-        # the sum is rounded, so the clock may be ahead by the last bit
-        timeout = self._env.timeout(delay_s if delay_s > 0.0 else 0.0)
-        timeout.callbacks.append(what)
+    def _plan(self) -> None:
+        """Derive when the master acts next, and from which arrival on it attends to arrivals at all."""
+        self._acts_s = min(self._ends_s, self._look_s)
+        self._attends_from = self._n_all
+        if self._is_postponed or self._checks_arrivals:
+            self._attends_from = self._place + 1
+        elif self._reference is not None:
+            self._attends_from = self._reference + 1
 
-    def _arrive(self, _: simpy.Event) -> None:
-        arrivals = self._arrivals
-        times_s, place, n_expected = arrivals.times_s, arrivals.n_arrived, arrivals.n_expected
+    def _schedule(self) -> None:
+        """Schedule what is next: an arrival before the master's action, if both are at once."""
+        instant_s, happens = self._times_s[self._place], self._on_arrival
+        if not instant_s <= self._acts_s:
+            instant_s, happens = self._acts_s, [self._act]
+        if instant_s == np.inf:
+            raise SimulationError(
+                "nobody can answer any more, and the master waits for more answers: give it a timeout_s"
+            )
+        # the clock's own sum is rounded and may be ahead by the last bit
+        delay_s = max(0.0, self._start_s + instant_s - self._env.now)
+        if self._tick is None:
+            self._tick = self._env.timeout(delay_s)
+        else:
+            self._env.schedule(self._tick, delay=delay_s)
+        self._tick.callbacks = happens
+
+    def _arrive(self, tick: simpy.Event) -> None:
+        place, times_s = self._place, self._times_s
         now_s = times_s[place]
-        while True:  # everything that arrives at this instant is received before the master looks
-            self._receive(arrivals.workers[place], arrivals.reports[place])
+        while True:  # all that arrives at this instant is received before the master looks
+            self._receive(self._workers[place], self._reports[place])
             place += 1
-            if place == n_expected or times_s[place] != now_s:
+            if times_s[place] != now_s:
                 break
-        arrivals.n_arrived = place
-        if place == arrivals.n_all or (self._checks_arrivals and self._session.enough()):
+        self._place = place
+        if place >= self._attends_from and (not self._checks_arrivals or self._enough()):
+            self._attend(now_s)
+        next_s = times_s[place]
+        if next_s <= self._acts_s:  # the usual case of `_schedule`, without another call
+            delay_s = self._start_s + next_s - self._env.now
+            tick.callbacks = self._on_arrival
+            self._env.schedule(tick, delay=delay_s if delay_s > 0.0 else 0.0)
+        else:
+            self._schedule()
+
+    def _attend(self, now_s: float) -> None:
+        """What an arrival means to the master."""
+        if self._checks_arrivals or self._place == self._n_all:
             self._ends_s = min(self._ends_s, self._rule.acts_s(now_s))
+            self._checks_arrivals = False
         elif self._is_postponed:
             self._is_postponed = False
             self._look_s = self._rule.acts_s(now_s)
-        elif self._reference is not None and place > self._reference:
+        elif self._reference is not None:
             self._reference = None
-            # now, exactly: an instant ends with all that arrives at it
             self._wanted_s = self._look_s = self._rule.acts_s(self._rule.wants_s(now_s))
-        self._go_on()
+        self._plan()
 
     def _act(self, _: simpy.Event) -> None:
-        arrivals = self._arrivals
+        """The master looks, or the round is over."""
         if self._ends_s <= self._look_s:
             self._close(self._ends_s)
-        elif not arrivals.n_arrived and arrivals.n_expected:
+        elif not self._place and self._times_s[0] >= 0:
             self._look_s, self._is_postponed = np.inf, True
-            self._go_on()
-        elif self._session.enough() or self._rule.waits_for == "nobody":
+        elif self._enough() or self._rule.waits_for == "nobody":
             self._close(self._look_s)
         else:
             self._look_s, self._checks_arrivals = np.inf, self._rule.waits_for == "enough"
-            self._go_on()
+        if not self.closed.triggered:
+            self._plan()
+            self._schedule()
 
     def _close(self, instant_s: float) -> None:
         self.duration_s = instant_s
+        self._arrivals.n_arrived = self._place
+        self._on_arrival = []  # a reference to itself would be left to the garbage collector
         self.closed.succeed()
