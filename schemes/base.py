@@ -66,7 +66,7 @@ class Work:
     @functools.cached_property
     def busy(self) -> BoolArray:
         """Who has work, shape ``(n_workers,)``."""
-        return self.reporting.any(axis=1)
+        return np.asarray(self.reporting.any(axis=1))
 
     @functools.cached_property
     def n_busy(self) -> int:
@@ -261,7 +261,7 @@ class CountingSession(Session):
         if self._is_enough:
             self._demands = []
 
-    def receive(self, worker: int, report: int) -> None:  # noqa: D102 - the contract is Session's
+    def receive(self, worker: int, report: int) -> None:
         self._arrived[worker] = 1
         for demand in self._demands:  # hot: called for every arrival
             group = demand.group_of[worker]
@@ -278,5 +278,5 @@ class CountingSession(Session):
             demand.advance()
             self._settle()
 
-    def enough(self) -> bool:  # noqa: D102
+    def enough(self) -> bool:
         return self._is_enough

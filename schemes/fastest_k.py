@@ -34,23 +34,23 @@ class FastestK(LinearScheme):
         if self.k > self.n_workers:
             raise ValueError(f"k must be between 1 and {self.n_workers}, got {self.k}")
 
-    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+    def encoding_matrix(self) -> FloatArray:
         return np.eye(self.n_workers)
 
-    def worker_loads(self) -> FloatArray:  # noqa: D102
+    def worker_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
     @property
-    def n_error_blocks(self) -> int:  # noqa: D102
+    def n_error_blocks(self) -> int:
         return self.n_workers
 
-    def allowance(self) -> Allowance:  # noqa: D102
+    def allowance(self) -> Allowance:
         return at_most(self.n_workers - self.k, self.n_workers)
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:  # noqa: D102
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
         n_used = min(self.k, self.n_workers - int(np.count_nonzero(missing)))
         return self.n_workers * (self.n_workers - n_used) / n_used if n_used else None
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return f"any {self.n_workers - self.k} stragglers in every round, at the price of an approximate gradient"

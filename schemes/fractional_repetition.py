@@ -37,22 +37,22 @@ class FractionalRepetition(LinearScheme):
         if self.n_workers % (self.s + 1):
             raise ValueError(f"workers must be a multiple of s + 1 = {self.s + 1}, got {self.n_workers}")
 
-    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+    def encoding_matrix(self) -> FloatArray:
         replicas = self.s + 1
-        return np.kron(np.eye(self.n_workers // replicas), np.ones((replicas, replicas)))
+        return np.kron(np.eye(self.n_workers // replicas), np.ones((replicas, replicas))).astype(np.float64)
 
-    def worker_loads(self) -> FloatArray:  # noqa: D102 - the same as counting in the matrix, without its n^2 entries
+    def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
         return np.full(self.n_workers, (self.s + 1) / self.n_workers)
 
-    def allowance(self) -> Allowance:  # noqa: D102
+    def allowance(self) -> Allowance:
         replicas = self.s + 1
         group_of = np.arange(self.n_workers) // replicas
         return Allowance(group_of, np.full(self.n_workers // replicas, self.s))
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has an answer"
 
     @property
-    def load_bound(self) -> float:  # noqa: D102
+    def load_bound(self) -> float:
         return load_bound(self.n_workers, B=1, W=1, lam=self.s)

@@ -35,21 +35,21 @@ class GradientCoding(LinearScheme):
         if self.s >= self.n_workers:
             raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
 
-    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+    def encoding_matrix(self) -> FloatArray:
         return cyclic_repetition(self.n_workers, self.s)
 
-    def worker_loads(self) -> FloatArray:  # noqa: D102 - the same as counting in the matrix, without its n^2 entries
+    def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
         return np.full(self.n_workers, (self.s + 1) / self.n_workers)
 
-    def allowance(self) -> Allowance:  # noqa: D102
+    def allowance(self) -> Allowance:
         return at_most(self.s, self.n_workers)
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return f"any {self.s} stragglers in every round"
 
     @property
-    def load_bound(self) -> float:  # noqa: D102
+    def load_bound(self) -> float:
         return load_bound(self.n_workers, B=1, W=1, lam=self.s)
 
 

@@ -66,30 +66,30 @@ class LinearScheme(Scheme):
         array([1., 1.])
         """
         answers = self.encoding_matrix()[list(finished)]
-        weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0]
+        weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0].astype(np.float64)
         return weights if np.abs(weights @ answers - 1).max() <= DECODED else None
 
     @property
-    def n_error_blocks(self) -> int:  # noqa: D102 - the contract is Scheme's
-        return self.encoding_matrix().shape[1]
+    def n_error_blocks(self) -> int:
+        return int(self.encoding_matrix().shape[1])
 
-    def chunk_loads(self) -> FloatArray:  # noqa: D102
+    def chunk_loads(self) -> FloatArray:
         return np.full(self.n_error_blocks, 1 / self.n_error_blocks)
 
     def worker_loads(self) -> FloatArray:
         """Load of each worker, shape ``(n_workers,)``: the share of the chunks in its combination."""
         matrix = self.encoding_matrix()
-        return np.count_nonzero(matrix, axis=1) / matrix.shape[1]
+        return np.asarray(np.count_nonzero(matrix, axis=1) / matrix.shape[1])
 
     @property
-    def load(self) -> float:  # noqa: D102
+    def load(self) -> float:
         return float(self.worker_loads().max())
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return "whatever stragglers leave the encoding matrix decodable, in every round"
 
-    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         allowance = self.allowance()
         if allowance is None:
             return _SpanSession(self, n_jobs)
@@ -108,18 +108,18 @@ class MemorylessSession(CountingSession):
         self._work = Work(np.where(loads > 0, loads, np.nan)[:, np.newaxis])
         self._job = -1
 
-    def open_round(self, index: int) -> Work:  # noqa: D102 - the contract is Session's
+    def open_round(self, index: int) -> Work:
         self._job = index
         self.expect(self._work.busy, self._alternatives)
         return self._work
 
-    def close_round(self, closing: Closing) -> Sequence[Outcome]:  # noqa: D102
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
         error = self._scheme.squared_error(closing.missing, enough=not closing.forced)
         if error is None:
             return [Outcome(self._job, "failed", float("nan"))]
         return [Outcome(self._job, "approximate" if error else "decoded", error)]
 
-    def tasks(self, worker: int) -> Sequence[Task]:  # noqa: D102
+    def tasks(self, worker: int) -> Sequence[Task]:
         chunks = np.flatnonzero(self._scheme.encoding_matrix()[worker]).tolist()
         load = self._work.given[worker]
         return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, tuple(chunks))] if chunks else []

@@ -90,22 +90,22 @@ class Multiplexed(Scheme):
         return n_tasks * replicas / (self.n_workers * (self.B + (self.W - 1) * replicas))
 
     @property
-    def delay_rounds(self) -> int:  # noqa: D102 - the contract is Scheme's
+    def delay_rounds(self) -> int:
         return self.W - 2 + self.B
 
     @property
-    def load(self) -> float:  # noqa: D102
+    def load(self) -> float:
         return float(self.load_of(self.n_slots))
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return (
             f"in any {self.W} rounds at most {self.lam} distinct stragglers, each within {self.B} round(s); or in any "
             f"{self.W + self.B - 1} rounds at most {self.lam} distinct stragglers, each in at most {self.B} of them"
         )
 
     @property
-    def load_bound(self) -> float:  # noqa: D102
+    def load_bound(self) -> float:
         return load_bound(self.n_workers, self.B, self.W, self.lam)
 
     def chunk_loads(self) -> FloatArray:
@@ -115,7 +115,7 @@ class Multiplexed(Scheme):
             return own
         return np.concatenate([own, np.full(self.B * self.n_workers, self.load_of(1) / (self.lam + 1))])
 
-    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _MultiplexedSession(self, n_jobs)
 
 
@@ -140,9 +140,7 @@ class _MultiplexedSession(CountingSession):
         self._arbitrary: Allowance | None = None
         replicas = scheme.n_workers if scheme.code == "gradient_coding" else scheme.lam + 1
         self._replica_group = np.arange(scheme.n_workers) // replicas
-        self._same_work = [
-            self._work(np.full(scheme.n_workers, n_tasks)) for n_tasks in range(scheme.n_slots + 1)
-        ]
+        self._same_work = [self._work(np.full(scheme.n_workers, n_tasks)) for n_tasks in range(scheme.n_slots + 1)]
 
     def _work(self, n_tasks: IntArray) -> Work:
         return Work(np.where(n_tasks > 0, self._scheme.load_of(n_tasks), np.nan)[:, np.newaxis])
@@ -177,7 +175,7 @@ class _MultiplexedSession(CountingSession):
         self._bursty = self._arbitrary = None
         if self._is_bursty:
             self._bursty = bursty_allowance(past[-(scheme.W - 1) :], scheme.B, scheme.W, scheme.lam)
-        if self._is_arbitrary and not scheme.as_published:
+        if self._is_arbitrary and scheme.B > 1 and not scheme.as_published:  # for B = 1 it is the same pattern
             self._arbitrary = arbitrary_allowance(past, scheme.B, scheme.lam)
         return [[allowance] for allowance in (self._bursty, self._arbitrary) if allowance is not None]
 

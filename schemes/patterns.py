@@ -24,16 +24,12 @@ def is_bursty(pattern: BoolArray, B: int, W: int, lam: int) -> bool:
     >>> is_bursty(one_worker, B=1, W=2, lam=1), is_bursty(one_worker, B=2, W=3, lam=1)
     (True, False)
     """
-    return all(
-        _fits_bursty(pattern[max(0, end - W) : end], B, lam) for end in range(1, len(pattern) + 1)
-    )
+    return all(_fits_bursty(pattern[max(0, end - W) : end], B, lam) for end in range(1, len(pattern) + 1))
 
 
 def is_arbitrary(pattern: BoolArray, N: int, W: int, lam: int) -> bool:
     """In every W rounds at most ``lam`` distinct workers straggle, each in at most N of them."""
-    return all(
-        _fits_arbitrary(pattern[max(0, end - W) : end], N, lam) for end in range(1, len(pattern) + 1)
-    )
+    return all(_fits_arbitrary(pattern[max(0, end - W) : end], N, lam) for end in range(1, len(pattern) + 1))
 
 
 def bursty_allowance(past: BoolArray, B: int, W: int, lam: int) -> Allowance | None:
@@ -51,9 +47,8 @@ def bursty_allowance(past: BoolArray, B: int, W: int, lam: int) -> Allowance | N
     """
     if not _fits_bursty(past, B, lam):
         return None
-    too_long_ago = past[: W - B].any(axis=0)  # B to W - 1 rounds ago
-    distinct = past.any(axis=0)
-    return _needed_and_fresh(too_long_ago, distinct, lam)
+    too_long_ago = np.any(past[: W - B], axis=0)  # B to W - 1 rounds ago
+    return _needed_and_fresh(too_long_ago, np.any(past, axis=0), lam)
 
 
 def arbitrary_allowance(past: BoolArray, N: int, lam: int) -> Allowance | None:

@@ -73,28 +73,28 @@ class SelectiveRepeat(Scheme):
         return -(-self.lam * self.B // (self.W - 1 + self.B))
 
     @property
-    def delay_rounds(self) -> int:  # noqa: D102 - the contract is Scheme's
+    def delay_rounds(self) -> int:
         return self.B
 
     @property
-    def load(self) -> float:  # noqa: D102
+    def load(self) -> float:
         return (self.s + 1) / self.n_workers
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return (
             f"in any {self.W} rounds: at most {self.lam} distinct stragglers, each within {self.B} round(s); "
             f"or at most {self.s} stragglers in each of them"
         )
 
     @property
-    def load_bound(self) -> float:  # noqa: D102
+    def load_bound(self) -> float:
         return load_bound(self.n_workers, self.B, self.W, self.lam)
 
-    def chunk_loads(self) -> FloatArray:  # noqa: D102
+    def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
-    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:  # noqa: D102
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _SelectiveRepeatSession(self, n_jobs)
 
 
@@ -137,7 +137,7 @@ class _SelectiveRepeatSession(CountingSession):
 
     def _has_result(self, received: BoolArray) -> BoolArray:
         """Which groups of replicas have answered."""
-        return received.reshape(-1, self._scheme.s + 1).any(axis=1)
+        return np.asarray(received.reshape(-1, self._scheme.s + 1).any(axis=1))
 
     def _is_decodable(self, received: BoolArray) -> bool:
         if self._scheme.code == "gradient_coding":

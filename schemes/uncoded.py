@@ -21,19 +21,19 @@ class Uncoded(LinearScheme):
 
     n_workers: PositiveCount
 
-    def encoding_matrix(self) -> FloatArray:  # noqa: D102
+    def encoding_matrix(self) -> FloatArray:
         return np.eye(self.n_workers)
 
-    def worker_loads(self) -> FloatArray:  # noqa: D102
+    def worker_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
-    def allowance(self) -> Allowance:  # noqa: D102
+    def allowance(self) -> Allowance:
         return at_most(0, self.n_workers)
 
     @property
-    def tolerates(self) -> str:  # noqa: D102
+    def tolerates(self) -> str:
         return "no straggler"
 
     @property
-    def load_bound(self) -> float:  # noqa: D102
+    def load_bound(self) -> float:
         return 1 / self.n_workers

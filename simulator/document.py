@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
-    from ruamel.yaml.nodes import Node
+
+Node = Any  # of ruamel.yaml, which has no types for them
 
 Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "map", "seq")}
@@ -121,7 +122,7 @@ class Document:
         for end in range(len(path), 0, -1):
             if path[:end] in self._overrides:
                 return self._overrides[path[:end]]
-        assert self._root is not None  # noqa: S101 - data is a mapping
+        assert self._root is not None  # data is a mapping
         node, mark = self._root, self._root.start_mark
         for part in path:
             if node.id == "mapping":
@@ -168,7 +169,8 @@ def find(data: Any, key: str) -> Path_:
     >>> find({"schemes": {"v1.0": {"s": 1}}}, "schemes.v1.0.s")
     ('schemes', 'v1.0', 's')
     """
-    parts, path = key.split("."), []
+    parts: list[str] = key.split(".")
+    path: list[str] = []
     while parts:
         for length in range(len(parts), 0, -1):
             name = ".".join(parts[:length])

@@ -9,7 +9,7 @@ of a round is left in the queue when it closes, and no late event can reach a la
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -44,11 +44,13 @@ class ClosedRound:
     load_done: FloatArray  # shape (n_workers,)
     is_cut_off: bool  # whether stragglers drop their lists
     outcomes: tuple[Outcome, ...]
-    session: Session  # still knows the tasks of this round
 
 
 class Collector(Protocol):
     """Whoever records a run."""
+
+    def round_opened(self, index: int, work: Work, session: Session) -> None:
+        """Look at the work of a round, and at the tasks behind it, before anything arrives."""
 
     def round_closed(self, closed: ClosedRound) -> None:
         """Take note of a round; keep no reference to it that is not needed."""
@@ -105,6 +107,7 @@ def simulate(
         start_s = 0.0
         for index in range(session.n_rounds):
             work = session.open_round(index)
+            collector.round_opened(index, work, session)
             finish_s = workers.dispatch(index, start_s, work)
             arrivals = _Arrivals(work, finish_s)
             duration_s = waited_s = overhead_s = 0.0
@@ -130,7 +133,6 @@ def simulate(
                     load_done=workers.close(index, duration_s, overhead_s, closing.missing),
                     is_cut_off=leftover == "cancel",
                     outcomes=outcomes,
-                    session=session,
                 )
             )
             if overhead_s:
@@ -164,8 +166,9 @@ class _Workers:
         if (finish_s < 0).any():
             worker = int(np.argmax((finish_s < 0).any(axis=1)))
             raise SimulationError(
-                f"round {index}, worker {worker}: completion times must be at least 0 s, got {np.nanmin(finish_s[worker]):g} s "
-                f"at load {work.given[worker]:g} (a recording's base_load * seconds_per_load may exceed its durations)"
+                f"round {index}, worker {worker}: completion times must be at least 0 s, "
+                f"got {np.nanmin(finish_s[worker]):g} s at load {work.given[worker]:g} "
+                "(does base_load * seconds_per_load exceed a recorded duration?)"
             )
         if self._speeds:
             work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)
@@ -278,7 +281,7 @@ class _Watch:
         self.closed = env.event()
         # the one event ahead: scheduled again and again, which costs half of making one for each arrival
         self._tick: simpy.Event | None = None
-        self._on_arrival = [self._arrive]
+        self._on_arrival: list[Callable[[simpy.Event], None]] = [self._arrive]
         self.duration_s = 0.0
         self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
         self._wanted_s = np.inf  # the instant that the rule names, once it is known
@@ -310,7 +313,7 @@ class _Watch:
     def _schedule(self) -> None:
         """Schedule what is next: an arrival before the master's action, if both are at once."""
         instant_s, happens = self._times_s[self._place], self._on_arrival
-        if not instant_s <= self._acts_s:
+        if not instant_s <= self._acts_s:  # nor if nothing is due
             instant_s, happens = self._acts_s, [self._act]
         if instant_s == np.inf:
             raise SimulationError(
@@ -327,11 +330,11 @@ class _Watch:
     def _arrive(self, tick: simpy.Event) -> None:
         place, times_s = self._place, self._times_s
         now_s = times_s[place]
-        while True:  # all that arrives at this instant is received before the master looks
+        self._receive(self._workers[place], self._reports[place])
+        place += 1
+        while times_s[place] == now_s:  # all that arrives at this instant is received before the master looks
             self._receive(self._workers[place], self._reports[place])
             place += 1
-            if times_s[place] != now_s:
-                break
         self._place = place
         if place >= self._attends_from and (not self._checks_arrivals or self._enough()):
             self._attend(now_s)

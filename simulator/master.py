@@ -22,9 +22,7 @@ WaitFor = Literal["all", "enough", "nobody"]
 class MasterRule(ABC):
     """What all rules have in common."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
-        strict=True, extra="forbid", use_attribute_docstrings=True
-    )
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     timeout_s: Positive | None = None
     """seconds after which a round closes, whatever is missing"""
@@ -78,13 +76,13 @@ class FirstEnough(MasterRule):
     names_an_instant: ClassVar[bool] = False
 
     @property
-    def waits_for(self) -> WaitFor:  # noqa: D102 - the contract is MasterRule's
+    def waits_for(self) -> WaitFor:
         return "enough"
 
-    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+    def reference_rank(self, n_busy: int) -> int:
         return 0
 
-    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+    def wants_s(self, reference_s: float) -> float:
         return 0.0
 
 
@@ -105,13 +103,13 @@ class MuRule(MasterRule):
     """what the master waits for if the answers are not enough then"""
 
     @property
-    def waits_for(self) -> WaitFor:  # noqa: D102
+    def waits_for(self) -> WaitFor:
         return self.wait_for
 
-    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+    def reference_rank(self, n_busy: int) -> int:
         return 1 if self.reference == "first" else (n_busy + 1) // 2
 
-    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+    def wants_s(self, reference_s: float) -> float:
         return (1.0 + self.mu) * reference_s
 
 
@@ -125,17 +123,17 @@ class FixedTime(MasterRule):
     """what the master waits for if the answers are not enough then"""
 
     @property
-    def waits_for(self) -> WaitFor:  # noqa: D102
+    def waits_for(self) -> WaitFor:
         return self.wait_for
 
     @property
-    def may_wait_for_ever(self) -> bool:  # noqa: D102
+    def may_wait_for_ever(self) -> bool:
         return self.timeout_s is None and self.wait_for != "nobody"
 
-    def reference_rank(self, n_busy: int) -> int:  # noqa: D102
+    def reference_rank(self, n_busy: int) -> int:
         return 0
 
-    def wants_s(self, reference_s: float) -> float:  # noqa: D102
+    def wants_s(self, reference_s: float) -> float:
         return self.time_s
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray
+from schemes.base import BoolArray, FloatArray, IntArray, Session, Work
 from simulator.engine import ClosedRound
 
 Detail = Literal["runs", "rounds", "workers"]
@@ -30,10 +30,13 @@ class RunRecord:
     keeps_workers: bool = False
     rounds: list[tuple[Value, ...]] = field(default_factory=list)
     jobs: list[tuple[Value, ...]] = field(default_factory=list)
-    workers: list[dict[str, FloatArray]] = field(default_factory=list)
+    workers: list[dict[str, FloatArray | IntArray | BoolArray]] = field(default_factory=list)
     makespan_s: float = 0.0
     load_done: float = 0.0
     n_given: int = 0  # lists of work given out, over all rounds and workers
+
+    def round_opened(self, index: int, work: Work, session: Session) -> None:
+        """Nothing is known yet that would be worth a row."""
 
     def round_closed(self, closed: ClosedRound) -> None:
         """Take note of a round."""
@@ -54,7 +57,7 @@ class RunRecord:
         self.load_done += float(closed.load_done.sum())
         for outcome in closed.outcomes:
             start_s = self.rounds[outcome.job][1]
-            assert isinstance(start_s, float)  # noqa: S101 - of ClosedRound, for the type checker
+            assert isinstance(start_s, float)  # of ClosedRound, for the type checker
             ended: tuple[Value, ...] = (closed.index, start_s, closed.end_s, closed.end_s - start_s)
             if outcome.status == "failed":
                 ended = (None, start_s, math.nan, math.nan)

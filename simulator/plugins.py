@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -31,7 +32,7 @@ class Table(NamedTuple):
         """The class of a kind: shipped, from an installed package's entry points, or ``package.module:Class``."""
         if isinstance(kind, str) and kind in self.shipped:
             return self.shipped[kind]
-        outside = {point.name: point for point in importlib.metadata.entry_points(group=self.group)} if self.group else {}
+        outside = {point.name: point for point in self._entry_points()}
         if isinstance(kind, str) and kind in outside:
             return self._checked(kind, lambda: outside[kind].load())
         if isinstance(kind, str) and self.group and ":" in kind:
@@ -41,6 +42,9 @@ class Table(NamedTuple):
         hint = did_you_mean(kind, known)
         more = " or package.module:Class" if self.group else ""
         raise ValueError(f"{show(kind)} is not one of {', '.join(known)}{more}{hint}")
+
+    def _entry_points(self) -> Iterable[importlib.metadata.EntryPoint]:
+        return importlib.metadata.entry_points(group=self.group) if self.group else ()
 
     def _checked(self, kind: str, load: Any) -> type:
         try:
@@ -52,13 +56,21 @@ class Table(NamedTuple):
             raise ValueError(f"must name a subclass of {self.base.__name__}, got {kind}")
         return found
 
+    def known(self) -> dict[str, type]:
+        """All kinds with their classes, those of installed packages too; one that can't be imported is left out."""
+        classes = dict(self.shipped)
+        for point in self._entry_points():
+            with contextlib.suppress(ValueError):
+                classes.setdefault(point.name, self._checked(point.name, point.load))
+        return dict(sorted(classes.items()))
+
     def kind_of(self, plugin: object) -> str:
         """The kind under which a scenario finds the class of this plug-in."""
         cls = type(plugin)
         for kind, known in self.shipped.items():
             if known is cls:
                 return kind
-        for point in importlib.metadata.entry_points(group=self.group) if self.group else ():
+        for point in self._entry_points():
             if point.value == f"{cls.__module__}:{cls.__qualname__}":
                 return point.name
         return f"{cls.__module__}:{cls.__qualname__}"
@@ -108,9 +120,7 @@ def build(
     for name, value in given.items():
         if fields and name not in known:
             keys = ", ".join(known) or "none"
-            problems.append(
-                Problem((*path, name), f"is not a key here (known: {keys}){did_you_mean(name, known)}")
-            )
+            problems.append(Problem((*path, name), f"is not a key here (known: {keys}){did_you_mean(name, known)}"))
         else:
             is_path = name in fields and any(type(m).__name__ == "BesideTheScenario" for m in fields[name].metadata)
             values[name] = str((folder / value).resolve()) if is_path and isinstance(value, str) and value else value
@@ -139,8 +149,9 @@ def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_
         elif field is not None and len(found["loc"]) == 1:
             problems.append(Problem(place, f"must be {_broken_rule(kind, field)}, got {got}"))
         else:
-            message = found["msg"].replace("Input should be ", "must be ").replace("Extra inputs are not permitted", "is not a key here")
-            problems.append(Problem(place, message if "got" in message else f"{message}, got {got}"))
+            message = found["msg"].replace("Input should be ", "must be ")
+            message = message.replace("Extra inputs are not permitted", "must not be given")
+            problems.append(Problem(place, f"{message}, got {got}"))
     return problems
 
 

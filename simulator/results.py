@@ -180,7 +180,7 @@ def may_write(folder: Path, *, replace: bool) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() and not replace:
-        raise ResultsError(f"{folder}: must not exist yet, got results (give --force to replace them, or another --out)")
+        raise ResultsError(f"{folder}: must not exist yet (give --force to replace it, or another --out)")
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ResultsError(f"{folder}: must hold the results of a run to be replaced, got something else")
 

@@ -16,8 +16,8 @@ from pydantic.dataclasses import dataclass
 from schemes import SCHEMES, Scheme
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find, put, show
 from simulator.master import MASTER_RULES, FirstEnough, MasterRule
-from simulator.plugins import Table, build, did_you_mean, explain, fields_of
-from straggler_models import STRAGGLER_MODELS, SecondsModel, StragglerModel
+from simulator.plugins import Table, at_parameter, build, did_you_mean, explain, fields_of
+from straggler_models import STRAGGLER_MODELS, StragglerModel
 
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
@@ -81,7 +81,7 @@ class Scenario:
     def __post_init__(self) -> None:
         problems = list(_contradictions(self))
         if problems:
-            raise Contradictions(problems)
+            raise ContradictionError(problems)
 
     @property
     def n_rounds(self) -> int:
@@ -108,7 +108,7 @@ class Scenario:
         """The resolved scenario: plain values, with every default, as YAML would hold them."""
         plain: dict[str, Any] = {
             field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]  # pydantic's dataclass is one
+            for field in dataclasses.fields(self)
             if field.name not in ("stragglers", "master", "schemes", "masters", "sweep", "points")
         }
         if self.models is None:
@@ -121,7 +121,7 @@ class Scenario:
         return plain | ({"sweep": self.sweep} if self.sweep else {})
 
 
-class Contradictions(ScenarioError):
+class ContradictionError(ScenarioError):
     """Problems between parameters of a scenario, each with its place."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -161,7 +161,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     lines = [document.describe(problem) for problem in (*problems, *sweep_problems)]
     if lines or scenario is None:
         raise ScenarioError(list(dict.fromkeys(lines)))
-    return dataclasses.replace(scenario, sweep=sweep or {}, points=tuple(points)) if points else scenario  # type: ignore[type-var]  # pydantic's dataclass is one
+    return dataclasses.replace(scenario, sweep=sweep or {}, points=tuple(points)) if points else scenario
 
 
 def _points(
@@ -215,16 +215,14 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
     problems += found
     workers = data.get("workers")
     knows_n = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
-    values["schemes"], found = _plugins(
-        data, "schemes", SCHEME_TABLE, folder, {"n_workers": workers if knows_n else 1}
-    )
+    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, {"n_workers": workers if knows_n else 1})
     # without n, only errors that do not depend on it are worth a line
     problems += found if knows_n else [problem for problem in found if len(problem.path) > 2]
     try:
         scenario = Scenario(**values)
     except ValidationError as error:
         return None, problems + explain(error, fields, ())
-    except Contradictions as error:
+    except ContradictionError as error:
         return None, problems + [p for p in error.problems if p.path[0] not in {q.path[0] for q in problems}]
     return (None if problems else scenario), problems
 
@@ -289,10 +287,8 @@ def _contradictions(scenario: Scenario) -> Iterator[Problem]:
             model.check(scenario.workers, scenario.n_rounds)
             never += [label] if model.may_never_answer else []
         except ValueError as error:
-            name, _, rest = str(error).partition(" ")
-            is_parameter = name in fields_of(type(model))
-            yield Problem(("stragglers", label, *([name] if is_parameter else [])), rest if is_parameter else str(error))
-    rules = {("schemes", label, "master"): rule for label, rule in scenario.masters.items()}
+            yield at_parameter(str(error), fields_of(type(model)), ("stragglers", label))
+    rules: dict[Path_, MasterRule] = {("schemes", label, "master"): rule for label, rule in scenario.masters.items()}
     if set(scenario.schemes) - set(scenario.masters):
         rules[("master",)] = scenario.master
     for place, rule in rules.items():

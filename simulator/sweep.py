@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from simulator.metrics import Detail, RunRecord
 from simulator.results import JOB_COLUMNS, ROUND_COLUMNS, Results, frames
 from simulator.scenario import SCHEME_TABLE, Scenario
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Engine = Literal["events", "auto"]
 Progress = Callable[[int, int], None]  # runs done, runs in all
@@ -70,14 +73,15 @@ def run(
         results.rounds = frames(keys, [record.rounds for record in records], ROUND_COLUMNS)
         results.jobs = frames(keys, [sorted(record.jobs, key=_job) for record in records], JOB_COLUMNS)
     if detail == "workers":
-        results.workers = pd.concat(
-            [
-                pd.DataFrame(key | {name: np.concatenate([b[name] for b in record.workers]) for name in record.workers[0]})
-                for key, record in zip(keys, records, strict=True)
-            ],
-            ignore_index=True,
-        )
+        results.workers = pd.concat(map(_workers, keys, records), ignore_index=True)
     return results
+
+
+def _workers(key: dict[str, Any], record: RunRecord) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = record.workers[0]
+    return pd.DataFrame(key | {name: np.concatenate([block[name] for block in record.workers]) for name in columns})
 
 
 def _job(row: tuple[Any, ...]) -> int:
@@ -130,7 +134,8 @@ def _row(
     }
     if scenario.models is not None:  # a model is updated once in so many jobs
         row["seconds_per_update"] = record.makespan_s * scenario.models / scenario.jobs
-    return row | {key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in values.items()}
+    swept = {key: value if isinstance(value, int | float | str) else str(value) for key, value in values.items()}
+    return row | swept
 
 
 def _manifest(scenario: Scenario, began: float) -> dict[str, Any]:

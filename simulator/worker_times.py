@@ -41,18 +41,15 @@ class RoundTimes(NamedTuple):
 
     def work_s(self, loads: FloatArray) -> FloatArray:
         """Seconds of work, at the speed of the round, up to each cumulative load; shape of ``loads``."""
+        startup_s, seconds_per_load = self.startup_s[:, np.newaxis], self.seconds_per_load[:, np.newaxis]
         with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
-            seconds = (self.startup_s[:, np.newaxis] + self.seconds_per_load[:, np.newaxis] * loads) * self.slowdown[
-                :, np.newaxis
-            ]
+            seconds: FloatArray = self.slowdown[:, np.newaxis] * (startup_s + seconds_per_load * loads)
         if self.never is not None:
-            seconds[self.never] = np.inf
+            seconds[self.never] = np.where(np.isnan(loads[self.never]), np.nan, np.inf)
         return seconds
 
 
-def round_times(
-    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int
-) -> Iterator[RoundTimes]:
+def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> Iterator[RoundTimes]:
     """Compose the models that live in rounds: start-up times and seconds per load add, slowdowns multiply."""
     sources = [
         _Blocks(label, model.rounds(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
@@ -69,7 +66,7 @@ def round_times(
             seconds_per_load += block[1]
             slowdown *= block[2]
         never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
-        any_never = never.any(axis=1).tolist()
+        any_never: list[bool] = np.any(never, axis=1).tolist()
         for row in range(n_rounds):
             yield RoundTimes(
                 startup_s[row], seconds_per_load[row], slowdown[row], never[row] if any_never[row] else None
@@ -103,14 +100,13 @@ class _Blocks:
 
     def _check(self) -> None:
         startup_s, seconds_per_load, slowdown = self._fields
-        for name, wrong, rule in (
-            ("startup_s", np.isnan(startup_s) | (startup_s == -np.inf), "a number"),
-            ("seconds_per_load", ~(seconds_per_load >= 0), "at least 0"),
-            ("slowdown", ~(slowdown > 0), "greater than 0"),
+        for name, values, wrong, rule in (
+            ("startup_s", startup_s, ~(startup_s > -np.inf), "a number"),
+            ("seconds_per_load", seconds_per_load, ~(seconds_per_load >= 0), "at least 0"),
+            ("slowdown", slowdown, ~(slowdown > 0), "greater than 0"),
         ):
             if wrong.any():
-                value = {"startup_s": startup_s, "seconds_per_load": seconds_per_load, "slowdown": slowdown}[name][wrong][0]
-                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {value}")
+                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {values[wrong][0]}")
 
     def take(self, n_rounds: int) -> list[FloatArray]:
         """The next rounds."""

@@ -42,14 +42,14 @@ class Adversarial(StragglerModel):
             raise ValueError(f"B must be between 1 and W = {self.W}, got {self.B}")
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.lam > 0
 
-    def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: D102
+    def check(self, n_workers: int, n_rounds: int) -> None:
         if self.lam > n_workers:
             raise ValueError(f"lam must be between 0 and {n_workers}, got {self.lam}")
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         slowdown = np.ones((self.B + self.W - 1, n_workers))
         slowdown[: self.B, : self.lam] = self.slowdown
         while True:

@@ -78,9 +78,7 @@ class StragglerModel(ABC):
     scenario. State lives in the generator that :meth:`rounds` returns.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
-        strict=True, extra="forbid", use_attribute_docstrings=True
-    )
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     is_random: ClassVar[bool] = True
     """Whether another stream of random numbers gives other times."""
@@ -95,7 +93,7 @@ class StragglerModel(ABC):
         """Whether a worker may take for ever: the master then needs a timeout."""
         return False
 
-    def check(self, n_workers: int, n_rounds: int) -> None:
+    def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: B027 - most models serve any number
         """Raise ``ValueError`` if the model can't serve so many workers and rounds (a recording may be too short)."""
 
     @abstractmethod

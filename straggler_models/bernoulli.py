@@ -28,10 +28,10 @@ class Bernoulli(StragglerModel):
     """how many times longer a slow worker takes; .inf: it never answers"""
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         while True:
             is_slow = rng.random((BLOCK_ROUNDS, n_workers)) < self.p
             yield WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))

@@ -32,10 +32,10 @@ class CommonShock(StragglerModel):
     """how many times longer a slow worker takes; .inf: it never answers"""
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p > 0 and self.share > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         while True:
             is_hit = rng.random((BLOCK_ROUNDS, 1)) < self.p
             is_slow = is_hit & (rng.random((BLOCK_ROUNDS, n_workers)) < self.share)

@@ -28,7 +28,7 @@ class Constant(StragglerModel):
     seconds_per_load: Seconds = 0.0
     """seconds for load 1, the whole data of a job"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         shape = (BLOCK_ROUNDS, n_workers)
         times = WorkerTimes(np.full(shape, self.startup_s), np.full(shape, self.seconds_per_load))
         while True:

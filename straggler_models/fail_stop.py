@@ -36,10 +36,10 @@ class FailStop(StragglerModel):
     """mean number of rounds that a failed worker is away; .inf: it never comes back"""
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.mean_rounds_to_failure < np.inf
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         works = np.ones(n_workers, dtype=np.bool_)
         p_fail, p_repair = 1 / self.mean_rounds_to_failure, 1 / self.mean_rounds_to_repair
         while True:

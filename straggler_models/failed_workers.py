@@ -29,14 +29,14 @@ class FailedWorkers(StragglerModel):
     """whether who fails is drawn anew in every round or once"""
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.count > 0
 
-    def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: D102
+    def check(self, n_workers: int, n_rounds: int) -> None:
         if self.count > n_workers:
             raise ValueError(f"count must be between 0 and {n_workers}, got {self.count}")
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         failed = np.zeros((BLOCK_ROUNDS, n_workers), dtype=np.bool_)
         if self.drawn == "per_run":
             failed |= some_workers(1, n_workers, self.count, rng)

@@ -35,10 +35,10 @@ class GilbertElliott(StragglerModel):
     """how many times longer a slow worker takes; .inf: it never answers"""
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p_slow > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         changes = self.p_slow + self.p_recover
         is_slow = rng.random(n_workers) < (self.p_slow / changes if changes else 0.0)
         while True:

@@ -31,7 +31,7 @@ class Lognormal(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         while True:
             draws = self.median * np.exp(self.sigma * rng.standard_normal((BLOCK_ROUNDS, n_workers)))
             yield added_to(self.adds_to, draws)

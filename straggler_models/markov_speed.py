@@ -52,7 +52,7 @@ class MarkovSpeed(SecondsModel):
         total_s = sum(state["mean_s"] for state in self.states)
         return sum(state["mean_s"] / state["slowdown"] for state in self.states) / total_s
 
-    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:  # noqa: D102
+    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:
         slowdown = np.array([state["slowdown"] for state in self.states])
         mean_s = np.array([state["mean_s"] for state in self.states])
         n_states = len(mean_s)

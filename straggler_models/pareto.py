@@ -32,6 +32,6 @@ class Pareto(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         while True:
             yield added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (BLOCK_ROUNDS, n_workers))))

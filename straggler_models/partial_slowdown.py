@@ -49,7 +49,7 @@ class PartialSlowdown(StragglerModel):
                 f"slowdown_max must be finite and at least slowdown_min = {self.slowdown_min}, got {self.slowdown_max}"
             )
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         per_run = self.drawn == "per_run"
         n_slow, n_rounds = round(self.share * n_workers), 1 if per_run else BLOCK_ROUNDS
         while True:

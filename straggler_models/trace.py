@@ -81,15 +81,15 @@ class Trace(StragglerModel):
             raise ValueError(f"block_rounds must be left out for mode: replay, got {self.block_rounds}")
 
     @property
-    def gives_same_times(self) -> bool:  # noqa: D102 - the contract is StragglerModel's
+    def gives_same_times(self) -> bool:
         return self.mode == "replay"
 
     @property
-    def may_never_answer(self) -> bool:  # noqa: D102
+    def may_never_answer(self) -> bool:
         times = self._times(None)
         return any(bool(np.isinf(part).any()) for part in (times.startup_s, times.seconds_per_load, times.slowdown))
 
-    def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: D102
+    def check(self, n_workers: int, n_rounds: int) -> None:
         recorded_rounds, recorded_workers = read_recording(self.path).shape
         self._times(None)
         if recorded_workers < n_workers:
@@ -102,7 +102,7 @@ class Trace(StragglerModel):
                 f"got {recorded_rounds} in {self.path}"
             )
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         times = self._times(n_workers)
         if self.mode == "bootstrap":
             yield from self._blocks(times, rng)
@@ -112,7 +112,7 @@ class Trace(StragglerModel):
                 return
 
     def _blocks(self, times: WorkerTimes, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        assert self.block_rounds is not None  # noqa: S101 - __post_init__ saw to it
+        assert self.block_rounds is not None  # __post_init__ saw to it
         offsets = np.arange(self.block_rounds)
         n_blocks = -(-BLOCK_ROUNDS // self.block_rounds)
         while True:
@@ -124,9 +124,8 @@ class Trace(StragglerModel):
     def _times(self, n_workers: int | None) -> WorkerTimes:
         recording = read_recording(self.path)
         if recording.duration_s is not None:
-            duration_s = recording.duration_s[:, :n_workers]
-            startup_s = duration_s - self.base_load * self.seconds_per_load
-            return WorkerTimes(startup_s, self.seconds_per_load)
+            measured_s = recording.duration_s[:, :n_workers]
+            return WorkerTimes(measured_s - self.base_load * self.seconds_per_load, self.seconds_per_load)
         for name in ("base_load", "seconds_per_load"):
             if getattr(self, name):
                 raise ValueError(
@@ -193,7 +192,7 @@ def _column(table: pa.Table, name: str, path: str) -> FloatArray:
     import pyarrow as pa
 
     try:
-        return table.column(name).cast(pa.float64()).to_numpy().astype(np.float64)
+        return np.asarray(table.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
     except pa.ArrowException:
         kind = table.column(name).type
         raise ValueError(f"path must name a file whose {name} holds numbers, got {kind} in {path}") from None

@@ -31,6 +31,6 @@ class Weibull(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:  # noqa: D102
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         while True:
             yield added_to(self.adds_to, self.scale * rng.weibull(self.shape, (BLOCK_ROUNDS, n_workers)))

@@ -1,0 +1,376 @@
+"""The command line: `stragglersim`, also `python -m simulator`.
+
+Heavy libraries are imported where they are used, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simulator.scenario import Scenario
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Simulate distributed gradient computation with slow workers: what does redundancy buy?\n\n"
+    "Start with:\n\n  stragglersim examples quickstart\n\n  stragglersim run quickstart.yaml --out results/quickstart",
+)
+
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Replace a value of the scenario, e.g. master.mu=0.5 (repeatable)."
+    ),
+]
+
+
+class Detail(StrEnum):
+    """The finest table to keep."""
+
+    runs = "runs"
+    rounds = "rounds"
+    workers = "workers"
+
+
+class Engine(StrEnum):
+    """What computes the numbers."""
+
+    events = "events"
+    auto = "auto"
+
+
+class Family(StrEnum):
+    """What can be listed."""
+
+    schemes = "schemes"
+    models = "models"
+
+
+@app.command()
+def run(
+    scenario_file: ScenarioFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results.  [default: results/NAME]")
+    ] = None,
+    overrides: Overrides = None,
+    detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = Detail.rounds,
+    engine: Annotated[Engine, typer.Option(help="What computes the numbers.")] = Engine.events,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that are in DIR.")] = False,
+) -> None:
+    """Run a scenario: tables, a summary and pictures.
+
+    Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
+    """
+    from simulator.results import may_write, summary, writing
+    from simulator.sweep import run as run_scenario
+
+    scenario = _load(scenario_file, overrides)
+    folder = out or Path("results") / scenario.name
+    may_write(folder, replace=force)
+    with writing(folder, replace=force) as partial:
+        with _progress(f"Running {scenario.name}") as progress:
+            results = run_scenario(scenario, engine=engine.value, detail=detail.value, progress=progress)
+        with _status("Drawing"):
+            from simulator.plots import draw
+
+            results.write(partial)
+            pictures = draw(results, partial / "plots", scenario)
+    _print_summary(scenario, summary(results.runs))
+    _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
+    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+
+
+def _tables(folder: Path) -> list[str]:
+    from simulator.results import TABLES
+
+    return [name for name in TABLES if (folder / f"{name}.parquet").exists()]
+
+
+@app.command()
+def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
+    """Check a scenario and say what it will run.
+
+    Example: stragglersim validate quickstart.yaml
+    """
+    scenario = _load(scenario_file, overrides)
+    n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
+    n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
+    points = f"{n_points} points, " if n_points > 1 else ""
+    _say(
+        f"{scenario_file}: fine: {points}{n_schemes} schemes, {scenario.trials} trial(s), {n_runs} runs of "
+        f"{scenario.jobs} jobs on {scenario.workers} workers"
+    )
+
+
+@app.command("list")
+def list_plugins(
+    family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
+) -> None:
+    """List schemes or straggler models with their parameters.
+
+    Example: stragglersim list models
+    """
+    from simulator.plugins import parameters
+    from simulator.scenario import MODEL_TABLE, SCHEME_TABLE
+
+    table = SCHEME_TABLE if family is Family.schemes else MODEL_TABLE
+    rows = []
+    for kind, cls in table.known().items():
+        meaning = (cls.__doc__ or "").strip().splitlines()[0]
+        rows.append((kind, "", "", meaning))
+        for parameter in parameters(cls, filled_in=("n_workers",)):
+            default = "" if parameter.default is None else f"  [default: {parameter.default}]"
+            rows.append(("", parameter.name, parameter.must_be, parameter.meaning + default))
+    _print_table(("kind", "parameter", "must be", "meaning"), rows, wrap="meaning")
+
+
+@app.command()
+def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
+    """Say what each scheme of a scenario costs and tolerates, without running it.
+
+    Example: stragglersim explain quickstart.yaml
+
+    The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
+    """
+    import numpy as np
+
+    scenario = _load(scenario_file, overrides)
+    rows = []
+    for label, scheme in scenario.schemes.items():
+        bound = scheme.load_bound
+        reports = scheme.start(1, np.random.default_rng(0)).open_round(0).loads.shape[1]
+        rows.append(
+            (
+                label,
+                f"{scheme.load:.6g}",
+                f"{scheme.load * scenario.workers:.3g}x",
+                str(scheme.delay_rounds),
+                "-" if bound is None else f"{bound:.6g}",
+                "-" if bound is None else f"{scheme.load / bound:.3g}",
+                str(reports),
+                scheme.tolerates,
+            )
+        )
+    header = ("scheme", "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
+    _print_table(header, rows, wrap="tolerates")
+
+
+@app.command()
+def plot(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+) -> None:
+    """Draw the pictures of a run again, into DIR/plots.
+
+    Example: stragglersim plot results/quickstart
+    """
+    from simulator.document import ScenarioError
+    from simulator.plots import draw
+    from simulator.results import Results
+
+    results = Results.load(folder)
+    try:
+        scenario = _load(folder / "scenario.yaml", None)
+    except ScenarioError as error:
+        _complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
+        scenario = None
+    with _status("Drawing"):
+        pictures = draw(results, folder / "plots", scenario)
+    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario, so that editors complete and check it.
+
+    Example: stragglersim schema > stragglersim.schema.json
+
+    Then begin a scenario with:  # yaml-language-server: $schema=stragglersim.schema.json
+    """
+    import json
+
+    from simulator.schema import scenario_schema
+
+    print(json.dumps(scenario_schema(), indent=2))
+
+
+@app.command()
+def examples(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Scenario to copy to this folder.", show_default=False)
+    ] = None,
+) -> None:
+    """List the scenarios that come with the simulator, or copy one here.
+
+    Example: stragglersim examples quickstart
+    """
+    shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
+    if name is None:
+        rows = [(stem, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")) for stem, file in shipped.items()]
+        _print_table(("name", "question"), rows, wrap="question")
+        return
+    if name.removesuffix(".yaml") not in shipped:
+        raise InputError(f"examples: {name!r} is not one of {', '.join(shipped)}")
+    source = shipped[name.removesuffix(".yaml")]
+    target = Path(source.name)
+    if target.exists():
+        raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
+    target.write_bytes(source.read_bytes())
+    _say(f"Wrote {target}; now: stragglersim run {target}")
+
+
+def _scenarios() -> Path:
+    """The shipped scenarios: inside the package in a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / "scenarios"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "scenarios"
+
+
+class InputError(Exception):
+    """Something about the call, in one sentence."""
+
+
+def _load(path: Path, overrides: list[str] | None) -> Scenario:
+    from simulator.scenario import load
+
+    scenario = load(path, overrides or [])
+    for warning in scenario.warnings():
+        _complain(f"{path}: warning: {warning}")
+    return scenario
+
+
+def _print_summary(scenario: Scenario, table: pd.DataFrame) -> None:
+    """What came out, per scheme; a table for each point."""
+    points = scenario.all_points()
+    for point, rows in table.groupby("point", sort=False):
+        values, at_point = points[int(str(point))]
+        at = ", ".join(f"{key} = {value}" for key, value in values.items())
+        rule = SUMMARY_RULE.format(rule=at_point.as_dict()["master"], trials=at_point.trials)
+        _say(f"\n{scenario.name}{': ' if at else ''}{at}\n{rule}")
+        _print_table(SUMMARY_HEADER, [_summary_row(row) for row in rows.to_dict("records")])
+        if rows["decode_failures"].nunique() > 1:
+            _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
+    _say("")
+
+
+SUMMARY_RULE = "master {rule}, {trials} trial(s), mean over trials; makespan with its 95 % interval (Student's t)"
+SUMMARY_HEADER = (
+    "scheme",
+    "load",
+    "T",
+    "makespan s",
+    "change",
+    "jobs/s",
+    "latency p50 s",
+    "p95 s",
+    "p99 s",
+    "waits",
+    "failed",
+)
+
+
+def _summary_row(row: dict[Any, Any]) -> tuple[str, ...]:
+    half_s = row["makespan_high_s"] - row["makespan_s"]
+    interval = "" if half_s != half_s else f" ± {half_s:.3g}"
+    latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
+    return (
+        str(row["scheme"]),
+        f"{row['load']:.5g}",
+        str(row["delay_rounds"]),
+        f"{row['makespan_s']:.5g}{interval}",
+        f"{row['change_percent']:+.1f} %",
+        f"{row['jobs_per_s']:.4g}",
+        *latencies,
+        f"{row['waited_rounds']:.4g}",
+        str(row["decode_failures"]),
+    )
+
+
+def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: str | None = None) -> None:
+    """A table that fits the terminal; only the column ``wrap`` may be broken into lines."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        is_number = all(row[place][:1].isdigit() or row[place][:1] in "+-" for row in rows)
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # output to a file is not cut at the width of a terminal that is not there
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, highlight=False).print(table, markup=False)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
+    if not sys.stderr.isatty():
+        yield _tenths(what)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, in_all: bar.update(task, completed=done, total=in_all)
+
+
+def _tenths(what: str) -> Callable[[int, int], None]:
+    def show(done: int, in_all: int) -> None:
+        if done * 10 // in_all > (done - 1) * 10 // in_all:
+            print(f"{what}: {done} of {in_all} runs", file=sys.stderr)
+
+    return show
+
+
+@contextmanager
+def _status(what: str) -> Iterator[None]:
+    if not sys.stderr.isatty():
+        print(f"{what} ...", file=sys.stderr)
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def _say(text: str) -> None:
+    print(text)
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _complain("stopped; nothing was written")
+        sys.exit(130)
+    except Exception as error:
+        from simulator.document import ScenarioError
+        from simulator.engine import SimulationError
+        from simulator.results import ResultsError
+
+        if not isinstance(error, InputError | ScenarioError | SimulationError | ResultsError):
+            raise
+        _complain(str(error))
+        sys.exit(2)

@@ -1,0 +1,70 @@
+"""JSON Schema of a scenario, made from the plug-ins' own parameters."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from simulator.plugins import Table, fields_of
+from simulator.scenario import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Scenario
+
+
+def scenario_schema() -> dict[str, Any]:
+    """What an editor needs to complete and check a scenario (JSON Schema, draft 2020-12)."""
+    definitions: dict[str, Any] = {}
+    rule = _any_of(RULE_TABLE, definitions)
+    model = _any_of(MODEL_TABLE, definitions)
+    scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
+    head = TypeAdapter(_head()).json_schema()
+    properties = head["properties"] | {
+        "stragglers": _labelled(model, "straggler models by label; they compose"),
+        "master": rule,
+        "schemes": _labelled(scheme, "schemes by label; all meet the same worker times"),
+        "sweep": {
+            "type": "object",
+            "description": "values of dotted keys; each combination is a point",
+            "additionalProperties": {"type": "array", "minItems": 1},
+        },
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "stragglersim scenario",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["workers", "jobs", "stragglers", "schemes"],
+        "properties": properties,
+        "$defs": definitions,
+    }
+
+
+def _head() -> Any:
+    """The plain values of a scenario, as a type of their own."""
+    from pydantic import create_model
+
+    plug_ins = ("stragglers", "master", "schemes", "masters", "sweep", "points")
+    fields = {name: (field.annotation, field) for name, field in fields_of(Scenario).items() if name not in plug_ins}
+    return create_model("Head", **fields)  # type: ignore[call-overload]  # fields made at run time
+
+
+def _labelled(plug_in: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"type": "object", "minProperties": 1, "additionalProperties": plug_in, "description": description}
+
+
+def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A reference to one of the kinds of a table; each kind becomes a definition."""
+    references = []
+    for kind, cls in table.known().items():
+        schema = copy.deepcopy(TypeAdapter(cls).json_schema(ref_template="#/$defs/{model}"))
+        definitions.update(schema.pop("$defs", {}))
+        properties = {name: value for name, value in schema["properties"].items() if name != "n_workers"}
+        name = f"{table.family.replace(' ', '_')}.{kind}"
+        definitions[name] = schema | {
+            "title": kind,
+            "description": schema.get("description", "").split("\n\n")[0],
+            "properties": {"kind": {"const": kind}} | properties | (extra or {}),
+            "required": ["kind", *(key for key in schema.get("required", []) if key != "n_workers")],
+        }
+        references.append({"$ref": f"#/$defs/{name}"})
+    return {"oneOf": references, "description": f"a {table.family}"}
