@@ -254,11 +254,12 @@ class CountingSession(Session):
         """Wait for the ``busy`` workers until all allowances of one of the ``alternatives`` hold."""
         self._arrived = bytearray((~busy).tobytes())
         self._demands = [_Demand(allowances, self._arrived) for allowances in alternatives]
+        self._is_enough = False
         self._settle()
 
     def _settle(self) -> None:
-        self._is_enough = any(not demand.n_violated for demand in self._demands)
-        if self._is_enough:
+        if any(not demand.n_violated for demand in self._demands):
+            self._is_enough = True
             self._demands = []
 
     def receive(self, worker: int, report: int) -> None:

@@ -88,7 +88,7 @@ def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
         image = _draw_matrix(axes, share, log.stragglers.shape, 1.0 if cell == (1, 1) else most)
         if any_waited:
             _draw_strip(axes, log)
-        axes.set_title(_straggler_title(label, log), fontsize=6.5, loc="left", pad=2)
+        axes.set_title(_straggler_title(label, log, any_waited=any_waited), fontsize=6.5, loc="left", pad=2)
     panels[-1].set_xlim(-0.5, max(len(log.waited) for log in logs.values()) - 0.5)
     panels[-1].set_xlabel("round")
     figure.supylabel("worker", fontsize=8)
@@ -116,6 +116,7 @@ def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, ...], most: f
     n_rounds, n_workers = shape
     is_plain = bool(np.isin(shares, (0.0, 1.0)).all()) and most == 1.0
     axes.set_yticks(np.unique([0, n_workers // 2, n_workers - 1]))
+    axes.spines[:].set_visible(True)  # or one could not see where nobody straggled
     return axes.imshow(
         shares.T,
         extent=(-0.5, n_rounds - 0.5, n_workers - 0.5, -0.5),
@@ -137,10 +138,11 @@ def _draw_strip(axes: Axes, log: StragglerLog) -> None:
     axes.set_ylim(n_workers - 0.5, top - 0.04 * n_workers)
 
 
-def _straggler_title(label: str, log: StragglerLog) -> str:
-    waited = f"waited in {sum(log.waited)} of {len(log.waited)} rounds" if any(log.waited) else "never waited"
-    title = f"{100 * log.straggler_rate:.1f} % straggled, {waited}"
-    return f"{label}: {title}" if len(label) < 30 else f"{label}:\n{title}"
+def _straggler_title(label: str, log: StragglerLog, *, any_waited: bool) -> str:
+    title = f"{100 * log.straggler_rate:.1f} % straggled"
+    if any_waited:
+        title += f", waited in {sum(log.waited)} of {len(log.waited)} rounds"
+    return f"{label}: {title}" if len(label) < 25 else f"{label}:\n{title}"
 
 
 def _straggler_key(
@@ -215,7 +217,7 @@ class TimelineLog:
 def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task]) -> Iterator[Bar]:
     """Stretches of a worker's list, one after another; what never ends has an infinite ``end_s``."""
     times, work = closed.times, closed.work
-    slowdown, startup_s, rate = (float(part[worker]) for part in times[:3])
+    startup_s, rate, slowdown = (float(part[worker]) for part in times[:3])
     loads, finish_s = work.loads[worker], closed.finish_s[worker]
     last_s, given = float(finish_s[work.last_report[worker]]), float(work.given[worker])
 
