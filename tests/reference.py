@@ -147,10 +147,12 @@ class Multiplexed:
         self.n, self.B, self.W, self.lam = n, B, W, lam
         self.code, self.accepts, self.as_published = code, accepts, as_published
         self.T = W - 2 + B
-        if lam == n:
-            self.mini = 1 / (n * (W - 1))
-        else:
-            self.mini = (lam + 1) / (n * (B + (W - 1) * (lam + 1)))
+
+    def load(self, n_tasks):
+        # one quotient, as in the package: polling would show a difference in the last bit
+        if self.lam == self.n:
+            return n_tasks / (self.n * (self.W - 1))
+        return n_tasks * (self.lam + 1) / (self.n * (self.B + (self.W - 1) * (self.lam + 1)))
 
     def start(self, n_jobs):
         self.J = n_jobs
@@ -182,8 +184,8 @@ class Multiplexed:
         self.t = t
         self.given = {i: self.tasks(t, i) for i in range(self.n)}
         if self.as_published:
-            return dict.fromkeys(range(self.n), self.mini * (self.W - 1 + self.B))
-        return {i: self.mini * len(tasks) for i, tasks in self.given.items() if tasks}
+            return dict.fromkeys(range(self.n), self.load(self.W - 1 + self.B))
+        return {i: self.load(len(tasks)) for i, tasks in self.given.items() if tasks}
 
     def book(self, missing):
         for worker, tasks in self.given.items():

@@ -391,7 +391,7 @@ SCHEMES = [Uncoded(6), GradientCoding(6, s=2), SelectiveRepeat(6, B=2, W=3, lam=
 @example(seed=0, factor=2.0)
 @settings(deadline=None, max_examples=15)
 def test_scaling_all_delays_scales_all_times(scheme, seed, factor):
-    rows = [*np.random.default_rng(seed).exponential(1.0, (10 + scheme.delay_rounds, 6, 3)), 0, 0, 1]
+    rows = np.random.default_rng(seed).exponential(1.0, (10 + scheme.delay_rounds, 6, 3)) + np.array([0, 0, 1])
     scaled = rows * [factor, factor, 1]
     one, other = (run(scheme, 10, r.tolist(), MuRule(mu=0.7)) for r in (rows, scaled))
     assert [row[6] for row in one.rounds] == [row[6] for row in other.rounds]
@@ -402,7 +402,7 @@ def test_scaling_all_delays_scales_all_times(scheme, seed, factor):
 @settings(deadline=None, max_examples=30)
 def test_a_slower_worker_never_makes_a_round_end_earlier_under_wait_for_all(seed, worker, factor):
     """Unless it is the fastest, which sets the tolerance."""
-    rows = [*np.random.default_rng(seed).exponential(1.0, (1, 6, 3)), 0, 0, 1]
+    rows = np.random.default_rng(seed).exponential(1.0, (1, 6, 3)) + np.array([0, 0, 1])
     slower = rows.copy()
     slower[:, worker, 2] *= factor
     for scheme in (Uncoded(6), GradientCoding(6, s=2)):
