@@ -78,12 +78,12 @@ def check_waiting_rescues(scheme: Scheme, n_jobs: int, rng: np.random.Generator)
     outcomes: list[Outcome] = []
     for index in range(session.n_rounds):
         work = session.open_round(index)
-        patience = rng.integers(0, 4)  # arrivals after the first that is enough
+        patience = int(rng.integers(0, 4))  # arrivals after the first that is enough
         missing, was_enough = work.busy.copy(), session.enough()
         for worker in rng.permutation(np.flatnonzero(work.busy)):
             if was_enough and patience == 0:
                 break
-            patience -= was_enough
+            patience -= int(was_enough)
             _deliver(session, work, int(worker))
             missing[worker] = False
             assert session.enough() or not was_enough, f"round {index}: enough, then not any more"

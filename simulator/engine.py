@@ -287,19 +287,26 @@ class _Watch:
         self._wanted_s = np.inf  # the instant that the rule names, once it is known
         self._look_s = np.inf  # when the master looks next
         self._is_postponed = False  # to the first arrival: nobody had answered when the master looked
-        self._checks_arrivals = False  # it was not enough when the master looked; now just enough will do
+        self._checks_arrivals = False  # just enough will do now
         self._reference: int | None = None  # place of the arrival on which the instant depends
         rank = rule.reference_rank(work.n_busy)
         if rank:
             self._reference = arrivals.finisher(rank)
         else:
-            self._wanted_s = self._look_s = rule.acts_s(rule.wants_s(0.0))
+            self._want(rule.wants_s(0.0))
         self._plan()
         self._schedule()
 
     def waited_s(self) -> float:
         """How long the master went on after the instant at which the rule wanted to stop."""
-        return max(0.0, self.duration_s - self._wanted_s) if self._rule.names_an_instant else 0.0
+        return max(0.0, self.duration_s - self._wanted_s)
+
+    def _want(self, instant_s: float | None) -> None:
+        """Now it is known at which instant the rule wants to stop."""
+        if instant_s is None:
+            self._checks_arrivals = True
+        else:
+            self._wanted_s = self._look_s = self._rule.acts_s(instant_s)
 
     def _plan(self) -> None:
         """Derive when the master acts next, and from which arrival on it attends to arrivals at all."""
@@ -356,7 +363,7 @@ class _Watch:
             self._look_s = self._rule.acts_s(now_s)
         elif self._reference is not None:
             self._reference = None
-            self._wanted_s = self._look_s = self._rule.acts_s(self._rule.wants_s(now_s))
+            self._want(self._rule.wants_s(now_s))
         self._plan()
 
     def _act(self, _: simpy.Event) -> None:

@@ -29,9 +29,6 @@ class MasterRule(ABC):
     poll_s: Positive | None = None
     """the master acts only at multiples of this many seconds after the round's start"""
 
-    names_an_instant: ClassVar[bool] = True
-    """Whether the rule wants to stop at some instant, beyond which it would be waiting."""
-
     @property
     @abstractmethod
     def waits_for(self) -> WaitFor:
@@ -42,8 +39,11 @@ class MasterRule(ABC):
         """After how many workers have finished the instant is known (0: from the start)."""
 
     @abstractmethod
-    def wants_s(self, reference_s: float) -> float:
-        """The instant, given when the reference worker finished; in seconds after the round's start."""
+    def wants_s(self, reference_s: float) -> float | None:
+        """The instant, given when the reference worker finished, in seconds after the round's start.
+
+        None: there is none, the master looks at every arrival from the start.
+        """
 
     @property
     def may_wait_for_ever(self) -> bool:
@@ -73,8 +73,6 @@ class MasterRule(ABC):
 class FirstEnough(MasterRule):
     """Look at every arrival and stop as soon as the answers are enough."""
 
-    names_an_instant: ClassVar[bool] = False
-
     @property
     def waits_for(self) -> WaitFor:
         return "enough"
@@ -82,8 +80,8 @@ class FirstEnough(MasterRule):
     def reference_rank(self, n_busy: int) -> int:
         return 0
 
-    def wants_s(self, reference_s: float) -> float:
-        return 0.0
+    def wants_s(self, reference_s: float) -> None:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -366,7 +366,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=400)
 def test_the_engine_agrees_with_the_naive_simulator(case):
     scheme, twin, n_jobs, rows, rule, told, timeout, poll = case
     record = run(scheme, n_jobs, rows, rule)
