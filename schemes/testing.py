@@ -140,7 +140,7 @@ def _check_work(scheme: Scheme, n_jobs: int) -> None:
                 assert index - scheme.delay_rounds <= task.job <= min(index, n_jobs - 1), (
                     "a task of a job not in flight"
                 )
-        for worker in np.flatnonzero(work.busy):
+        for worker in np.flatnonzero(work.busy).tolist():
             _deliver(session, work, int(worker))
         session.close_round(Closing(np.zeros(scheme.n_workers, dtype=np.bool_), forced=False))
     assert most <= scheme.load * (1 + 1e-9), f"a worker got load {most}, more than the design load {scheme.load}"

@@ -64,7 +64,7 @@ class Family(StrEnum):
 def run(
     scenario_file: ScenarioFile,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results.  [default: results/NAME]")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results (results/NAME if not given).")
     ] = None,
     overrides: Overrides = None,
     detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = Detail.rounds,
@@ -361,16 +361,25 @@ def _complain(text: str) -> None:
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
     try:
-        app()
-    except KeyboardInterrupt:
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except (KeyboardInterrupt, typer.Abort):
         _complain("stopped; nothing was written")
         sys.exit(130)
+    except BrokenPipeError:  # of `stragglersim ... | head`
+        sys.stdout = None  # so that nothing is flushed into it at exit
     except Exception as error:
-        from simulator.document import ScenarioError
-        from simulator.engine import SimulationError
-        from simulator.results import ResultsError
-
-        if not isinstance(error, InputError | ScenarioError | SimulationError | ResultsError):
+        if not _is_for_the_user(error):
             raise
-        _complain(str(error))
+        usage = getattr(error, "format_message", None)
+        _complain(str(error) if usage is None else f"stragglersim: {' '.join(usage().split())} (--help tells more)")
         sys.exit(2)
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether its text is all that there is to say."""
+    from simulator.document import ScenarioError
+    from simulator.engine import SimulationError
+    from simulator.results import ResultsError
+
+    is_usage = hasattr(error, "format_message")  # of the command line's own library
+    return is_usage or isinstance(error, InputError | ScenarioError | SimulationError | ResultsError)

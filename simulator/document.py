@@ -139,8 +139,18 @@ class Document:
 
     def describe(self, problem: Problem) -> str:
         """The problem as one line: where, what, must be, got."""
-        name = f"{dotted(problem.path)}: " if problem.path else ""
-        return f"{self.locate(problem.path)}: {name}{problem.message}"
+        where, name = self.locate(problem.path), dotted(problem.path)
+        named = "" if not name or where == f"--set {name}" else f"{name}: "
+        return f"{where}: {named}{problem.message}"
+
+    def describe_all(self, problems: Sequence[Problem]) -> list[str]:
+        """A line for each problem, each once, in the order of the file."""
+        lines = {self.describe(problem): self._place(problem.path) for problem in problems}
+        return sorted(lines, key=lambda line: lines[line])
+
+    def _place(self, path: Path_) -> tuple[int, ...]:
+        *_, line, column = ["0", "0", *self.locate(path).split(":")]
+        return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
 
 
 def _reader() -> YAML:

@@ -8,7 +8,6 @@ of a round is left in the queue when it closes, and no late event can reach a la
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -200,7 +199,8 @@ class _Workers:
         if late.any():
             self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
         self._busy_until_s = np.maximum(0.0, last_s - (duration_s + overhead_s))
-        return _load_done(work.loads, begin_s, finish_s, sys.float_info.max)
+        will_be_done: FloatArray = np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1)
+        return will_be_done
 
     def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
         """What was still left over when the run ended: round, workers, load not done."""

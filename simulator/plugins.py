@@ -111,9 +111,17 @@ def did_you_mean(word: object, known: list[str]) -> str:
 
 
 def build(
-    cls: type[T], given: Mapping[str, Any], path: Path_, folder: Path, filled_in: Mapping[str, Any] | None = None
+    cls: type[T],
+    given: Mapping[str, Any],
+    path: Path_,
+    folder: Path,
+    filled_in: Mapping[str, Any] | None = None,
 ) -> tuple[T | None, list[Problem]]:
-    """Make a plug-in from plain values; what is wrong with them comes back as problems."""
+    """Make a plug-in from plain values; what is wrong with them comes back as problems.
+
+    A value None in ``filled_in`` is not known, because it is wrong itself: then only what is wrong with single values
+    is a problem.
+    """
     fields, filled_in = fields_of(cls), dict(filled_in or {})
     known = [name for name in fields if name not in filled_in]
     problems, values = [], {}
@@ -124,10 +132,11 @@ def build(
         else:
             is_path = name in fields and any(type(m).__name__ == "BesideTheScenario" for m in fields[name].metadata)
             values[name] = str((folder / value).resolve()) if is_path and isinstance(value, str) and value else value
+    unknown = {name for name, value in filled_in.items() if value is None}
     try:
         plugin = cls(**values, **filled_in)
     except ValidationError as error:
-        return None, problems + explain(error, fields, path)
+        return None, problems + [p for p in explain(error, fields, path) if p.path[-1] not in unknown]
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
         return None, [*problems, at_parameter(str(error), fields, path)]
     return (None if problems else plugin), problems
@@ -167,7 +176,8 @@ def must_be(field: FieldInfo) -> str:
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
-    return " ".join(part for part in (noun or "a list", _range(bounds)) if part)
+    limits = _range(bounds)
+    return " ".join(part for part in (noun or "a list", "of" * limits.startswith("at least"), limits) if part)
 
 
 def _broken_rule(kind: str, field: FieldInfo) -> str:

@@ -158,9 +158,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     sweep = data.pop("sweep", None)
     scenario, problems = _scenario(data, folder)
     points, sweep_problems = _points(data, sweep, folder, base_is_sound=not problems)
-    lines = [document.describe(problem) for problem in (*problems, *sweep_problems)]
-    if lines or scenario is None:
-        raise ScenarioError(list(dict.fromkeys(lines)))
+    if problems or sweep_problems or scenario is None:
+        raise ScenarioError(document.describe_all([*problems, *sweep_problems]))
     return dataclasses.replace(scenario, sweep=sweep or {}, points=tuple(points)) if points else scenario
 
 
@@ -215,16 +214,37 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
     problems += found
     workers = data.get("workers")
     knows_n = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
-    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, {"n_workers": workers if knows_n else 1})
-    # without n, only errors that do not depend on it are worth a line
-    problems += found if knows_n else [problem for problem in found if len(problem.path) > 2]
+    n_workers = {"n_workers": workers if knows_n else None}
+    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, n_workers)
+    problems += found
     try:
         scenario = Scenario(**values)
     except ValidationError as error:
-        return None, problems + explain(error, fields, ())
+        problems += explain(error, fields, ())
+        wrong = {str(found["loc"][0]) for found in error.errors()}
+        return None, problems + _despite(values, wrong, problems)
     except ContradictionError as error:
-        return None, problems + [p for p in error.problems if p.path[0] not in {q.path[0] for q in problems}]
+        return None, problems + _new(error.problems, problems)
     return (None if problems else scenario), problems
+
+
+def _despite(values: dict[str, Any], wrong: set[str], problems: Sequence[Problem]) -> list[Problem]:
+    """Contradictions that stand whatever the wrong values should have been."""
+    sound = {"workers": 1, "jobs": 1} | {key: value for key, value in values.items() if key not in wrong}
+    try:
+        Scenario(**sound)
+    except ContradictionError as error:
+        found = _new(error.problems, problems)
+        return [problem for problem in found if problem.path[0] != "schemes" or "workers" not in wrong]
+    except ValidationError:  # more than single values is wrong
+        pass
+    return []
+
+
+def _new(found: Sequence[Problem], known: Sequence[Problem]) -> list[Problem]:
+    """Problems at places where none is known yet; a section emptied by its problems is not one."""
+    places = {problem.path[:length] for problem in known for length in (1, 2)}
+    return [problem for problem in found if problem.path[:2] not in places]
 
 
 def _plugin(

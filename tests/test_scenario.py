@@ -1,0 +1,278 @@
+"""Scenarios: what is read, and what every wrong input is told."""
+
+import json
+import math
+import sys
+
+import pytest
+
+import simulator
+from schemes import Uncoded
+from simulator import Scenario, ScenarioError
+from simulator.document import find
+from simulator.master import MuRule
+from simulator.schema import scenario_schema
+from straggler_models import Bernoulli, Constant
+
+GOOD = """\
+name: good
+seed: 3
+trials: 2
+workers: 6
+jobs: 4
+stragglers:
+  usual: {kind: constant, startup_s: 1e-1, seconds_per_load: 6}
+  slow: {kind: bernoulli, p: 0.2, slowdown: 4}
+master: {kind: mu_rule, mu: 1.0}
+schemes:
+  uncoded: {kind: uncoded}
+  GC: {kind: gradient_coding, s: 2}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text, name="scenario.yaml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+def errors_of(path, overrides=()):
+    with pytest.raises(ScenarioError) as error:
+        simulator.load(path, overrides)
+    return [line.replace(str(path), "FILE") for line in error.value.lines]
+
+
+def test_a_scenario_becomes_frozen_objects(write):
+    scenario = simulator.load(write(GOOD))
+    assert scenario.stragglers == {"usual": Constant(0.1, 6.0), "slow": Bernoulli(p=0.2, slowdown=4.0)}
+    assert scenario.master == MuRule(mu=1.0)
+    assert scenario.schemes["GC"].load == 0.5
+    assert scenario.n_rounds == 4
+    with pytest.raises(AttributeError):
+        scenario.seed = 4
+
+
+def test_the_resolved_scenario_is_the_same_scenario(write):
+    from ruamel.yaml import YAML
+
+    scenario = simulator.load(write(GOOD + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
+    again = write("", "resolved.yaml")
+    with again.open("w") as file:
+        YAML(typ="safe").dump(scenario.as_dict(), file)
+    assert simulator.load(again) == scenario
+
+
+def test_a_scheme_may_have_a_master_of_its_own(write):
+    text = GOOD.replace("s: 2}", "s: 2, master: {kind: fixed_time, time_s: 2}}") + "sweep: {master.mu: [1, 2]}\n"
+    scenario = simulator.load(write(text))
+    assert scenario.rule_for("GC").time_s == 2
+    assert scenario.rule_for("uncoded") == MuRule(mu=1.0)
+    assert scenario.as_dict()["schemes"]["GC"]["master"]["kind"] == "fixed_time"
+    assert "GC" in scenario.warnings()[0]
+    assert scenario.warnings()[0].startswith("sweep.master.mu")
+
+
+def test_overrides_replace_values_as_yaml(write):
+    scenario = simulator.load(write(GOOD), ["schemes.GC.s=3", "master.mu=1e-3", "stragglers.slow.slowdown=2.5"])
+    assert (scenario.schemes["GC"].s, scenario.master.mu) == (3, 1e-3)
+    assert scenario.stragglers["slow"].slowdown == 2.5
+
+
+def test_a_sweep_is_every_combination(write):
+    text = GOOD + "sweep:\n  master.mu: [0.5, 1]\n  schemes.GC.s: [0, 1, 2]\n"
+    scenario = simulator.load(write(text))
+    assert [values for values, _ in scenario.all_points()] == [
+        {"master.mu": mu, "schemes.GC.s": s} for mu in (0.5, 1) for s in (0, 1, 2)
+    ]
+    assert [point.schemes["GC"].s for _, point in scenario.all_points()] == [0, 1, 2] * 2
+
+
+def test_a_label_may_hold_dots_and_spaces():
+    data = {"schemes": {"a.b c": {"s": 1}, "a": {"s": 2}}}
+    assert find(data, "schemes.a.b c.s") == ("schemes", "a.b c", "s")
+    assert find(data, "schemes.a.s") == ("schemes", "a", "s")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("seed: 3", "seed: -3"), "FILE:2:1: seed: must be at least 0, got -3"),
+        (("trials: 2", "trials: 2.5"), "FILE:3:1: trials: must be an integer of at least 1, got 2.5"),
+        (("trials: 2", "trials: off"), "FILE:3:1: trials: must be an integer of at least 1, got 'off'"),
+        (("jobs: 4", "jbos: 4"), "FILE:5:1: jbos: is not a key of a scenario"),
+        (("jobs: 4\n", ""), "FILE:1:1: jobs: must be given (an integer of at least 1), got nothing"),
+        (("s: 2}", "s: 400}"), "FILE:12:31: schemes.GC.s: must be between 0 and 5, got 400"),
+        (("s: 2}", "s: 2, t: 4}"), "FILE:12:37: schemes.GC.t: is not a key here (known: s)"),
+        (("p: 0.2", "p: 1.5"), "FILE:8:27: stragglers.slow.p: must be between 0 and 1, got 1.5"),
+        (("p: 0.2", "p: .nan"), "FILE:8:27: stragglers.slow.p: must be"),
+        (("p: 0.2, ", ""), "FILE:8:3: stragglers.slow.p: must be given (a number between 0 and 1), got nothing"),
+        (("startup_s: 1e-1", "startup_s: .inf"), "FILE:7:27: stragglers.usual.startup_s: must be a number of at least"),
+        (("kind: bernoulli", "kind: bernouli"), "FILE:8:10: stragglers.slow.kind: 'bernouli' is not one of"),
+        (("kind: bernoulli, ", ""), "FILE:8:3: stragglers.slow.kind: must be given (one of adversarial"),
+        (("kind: mu_rule", "kind: mu"), "FILE:9:10: master.kind: 'mu' is not one of first_enough, fixed_time, mu_rule"),
+        (("mu: 1.0", "mu: 1.0, wait_for: al"), "FILE:9:34: master.wait_for: must be one of all, enough, nobody"),
+        (("{kind: uncoded}", "3"), "FILE:11:3: schemes.uncoded: must be a mapping with a kind, got 3"),
+        (
+            ("schemes:\n  uncoded: {kind: uncoded}\n  GC: {kind: gradient_coding, s: 2}\n", ""),
+            "FILE:1:1: schemes: must be",
+        ),
+        (("slowdown: 4", "slowdown: .inf"), "FILE:9:1: master.timeout_s: must be given, because workers of"),
+        (
+            ("kind: gradient_coding, s: 2", "kind: fractional_repetition, s: 3"),
+            "FILE:12:3: schemes.GC: workers must be a",
+        ),
+        (("kind: gradient_coding, s: 2", "kind: multiplexed, B: 2, W: 2, lam: 1"), "FILE:12:27: schemes.GC.B: must be"),
+        (("seed: 3", "models: 1\nseed: 3\nseed: 4"), "FILE:4:1: seed: must be given once, got the same key again"),
+        (("seed: 3", "seed: !!python/name:os.system"), "FILE:2:7: seed: must be a plain value, got the tag"),
+        (("kind: uncoded", "kind: no.where:Thing"), "FILE:11:13: schemes.uncoded.kind: must name a scheme that can be"),
+        (
+            ("kind: uncoded", "kind: json:JSONDecoder"),
+            "FILE:11:13: schemes.uncoded.kind: must name a subclass of Scheme",
+        ),
+        (("kind: uncoded", "kind: json:dumps"), "FILE:11:13: schemes.uncoded.kind: must name a subclass of Scheme"),
+        (
+            ("workers: 6", "workers: 6\nsweep: {master.nu: [1]}"),
+            "FILE:5:9: sweep.master.nu: at master.nu = 1: master.nu: is",
+        ),
+        (("workers: 6", "workers: 6\nsweep: {mister.nu: [1]}"), "FILE:5:9: sweep.mister.nu: must name a place"),
+        (("workers: 6", "workers: 6\nsweep: {jobs: 3}"), "FILE:5:9: sweep.jobs: must be a list of values, got 3"),
+        (("workers: 6", "workers: 6\nsweep: [jobs]"), "FILE:5:1: sweep: must be a mapping of dotted keys"),
+        (("workers: 6", "workers: 6\nsweep: {schemes.GC.s: [1, 9]}"), "schemes.GC.s: must be between 0 and 5, got 9"),
+    ],
+)
+def test_wrong_input_is_told_where_and_what(write, change, line):
+    assert change[0] in GOOD
+    lines = errors_of(write(GOOD.replace(*change)))
+    assert any(line in found for found in lines), lines
+    assert all(found.startswith("FILE:") and "\n" not in found for found in lines)
+
+
+def test_a_scheme_whose_t_exceeds_the_models_is_refused(write):
+    text = GOOD + "  M-SGC: {kind: multiplexed, B: 2, W: 3, lam: 2}\nmodels: 3\n"
+    assert errors_of(write(text)) == ["FILE:13:3: schemes.M-SGC: T must be at most models - 1 = 2 rounds, got 3"]
+
+
+def test_all_errors_are_reported_in_the_order_of_the_file(write):
+    text = (
+        GOOD.replace("seed: 3", "seed: x").replace("p: 0.2", "p: 2").replace("s: 2", "s: 9").replace("mu: 1.0", "mi: 1")
+    )
+    places = [line.split(":")[1] for line in errors_of(write(text))]
+    assert places == ["2", "8", "9", "12"]
+
+
+def test_the_nearest_known_word_is_offered(write):
+    assert errors_of(write(GOOD.replace("jobs: 4", "jbos: 4")))[1].endswith("did you mean jobs?")
+    assert errors_of(write(GOOD.replace("slowdown", "slowdwon")))[1].endswith("did you mean slowdown?")
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("a: [1,\n", "FILE:2:1: must be YAML"),
+        ("a: 1\n b: 2\n", "FILE:2:3: must be YAML"),
+        ("", "FILE:1:1: must be a mapping"),
+        ("- 1\n", "FILE:1:1: must be a mapping"),
+        ("a: 1\n---\nb: 2\n", "FILE:2:1: must be YAML"),
+        ("a: &x [*x]\n", "FILE:1:4: a.0: must not contain itself"),
+        ("? [1, 2]\n: 3\n", "FILE:1:3"),
+        ("a: \x00\n", "FILE: must be YAML"),
+    ],
+)
+def test_what_is_not_a_yaml_mapping_is_refused(write, text, start):
+    lines = errors_of(write(text))
+    assert lines[0].startswith(start), lines
+
+
+def test_unreadable_files_are_refused(tmp_path):
+    assert "No such file" in errors_of(tmp_path / "nowhere.yaml")[0]
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    assert "not UTF-8" in errors_of(tmp_path / "latin.yaml")[0]
+
+
+def test_errors_of_overrides_name_the_option(write):
+    path = write(GOOD)
+    assert errors_of(path, ["schemes.GC.s=9"]) == ["--set schemes.GC.s: must be between 0 and 5, got 9"]
+    assert errors_of(path, ["schemes.CG.s=9"])[0].startswith("--set schemes.CG.s: must name a place")
+    assert errors_of(path, ["nothing"])[0].startswith("--set nothing: must be key.path=value")
+    assert errors_of(path, ["jobs=["])[0].startswith("--set jobs: must be a YAML value")
+
+
+def test_a_recording_is_found_beside_the_scenario_and_its_errors_have_a_place(write, tmp_path):
+    (tmp_path / "data").mkdir()
+    recording = tmp_path / "data" / "times.csv"
+    rows = [f"{r},{w},1.5" for r in range(3) for w in range(6)]
+    text = GOOD.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: trace, path: data/times.csv}")
+    text = text.replace("trials: 2", "trials: 1")
+    path = write(text)
+    assert "stragglers.slow.path: must name a readable file" in errors_of(path)[0]
+    recording.write_text("\n".join(["round,worker,duration_s", *rows]))
+    assert errors_of(path) == [
+        "FILE:8:23: stragglers.slow.path: must name a recording of at least 4 rounds (or give wrap: cycle), "
+        f"got 3 in {recording}"
+    ]
+    assert simulator.load(path, ["stragglers.slow.wrap=cycle"]).stragglers["slow"].path == str(recording)
+    recording.write_text("\n".join(["round,worker,duration_s", *rows[:-1], "2,5,nan"]))
+    assert (
+        "FILE:8:23: stragglers.slow.path: must name a file in which duration_s must be a number" in errors_of(path)[0]
+    )
+
+
+def test_trials_of_one_recording_are_refused_with_a_hint(write, tmp_path):
+    (tmp_path / "times.csv").write_text("round,worker,duration_s\n" + "".join(f"0,{w},1\n" for w in range(6)))
+    text = GOOD.replace("  slow: {kind: bernoulli, p: 0.2, slowdown: 4}\n", "")
+    text = text.replace(
+        "{kind: constant, startup_s: 1e-1, seconds_per_load: 6}", "{kind: trace, path: times.csv, wrap: cycle}"
+    )
+    lines = errors_of(write(text))
+    assert lines == [
+        "FILE:3:1: trials: must be 1, because every trial would replay the same recording, got 2 "
+        "(use mode: bootstrap in stragglers.usual for trials that differ)"
+    ]
+    simulator.load(write(text.replace("wrap: cycle", "mode: bootstrap, block_rounds: 2")))
+
+
+def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
+    (tmp_path / "mypackage.py").write_text(
+        "from pydantic.dataclasses import dataclass\n"
+        "from schemes import Uncoded\n"
+        "@dataclass(frozen=True)\n"
+        "class Mine(Uncoded):\n"
+        "    '''Mine.'''\n"
+        "    extra: int = 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    scenario = simulator.load(write(GOOD.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
+    assert scenario.schemes["uncoded"].extra == 3
+    assert scenario.as_dict()["schemes"]["uncoded"] == {"kind": "mypackage:Mine", "extra": 3}
+    del sys.modules["mypackage"]
+    (tmp_path / "broken.py").write_text("1 / 0")
+    lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'broken:Mine'")))
+    assert "got broken:Mine (division by zero)" in lines[0]
+
+
+def test_python_builds_the_same_scenarios_and_refuses_the_same_contradictions():
+    models = {"usual": Constant(1.0)}
+    with pytest.raises(ScenarioError, match="n_workers must be 4, as in the scenario, got 5"):
+        Scenario(workers=4, jobs=1, stragglers=models, schemes={"uncoded": Uncoded(5)})
+    with pytest.raises(ScenarioError, match="timeout_s"):
+        Scenario(workers=4, jobs=1, stragglers={"x": Bernoulli(p=0.1, slowdown=math.inf)}, schemes={"u": Uncoded(4)})
+    with pytest.raises(ScenarioError, match="stragglers: must have at least one entry"):
+        Scenario(workers=4, jobs=1, stragglers={}, schemes={"u": Uncoded(4)})
+
+
+def test_the_schema_describes_the_shipped_scenarios():
+    jsonschema = pytest.importorskip("jsonschema", reason="a schema validator is no test requirement")
+    from ruamel.yaml import YAML
+
+    from simulator.cli import _scenarios
+
+    schema = scenario_schema()
+    json.dumps(schema)
+    for path in _scenarios().glob("*.yaml"):
+        jsonschema.validate(YAML(typ="safe").load(path), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(YAML(typ="safe").load(GOOD.replace("s: 2", "s: -2")), schema)
