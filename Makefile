@@ -13,7 +13,8 @@ test: $(VENV)/.installed-test
 	$(BIN)/pytest
 
 benchmark: $(VENV)/.installed-test
-	$(BIN)/pytest benchmarks --benchmark-only --benchmark-sort=name -o addopts=
+	$(BIN)/pytest benchmarks/test_engine_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf $(VENV) results

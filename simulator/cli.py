@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from simulator.results import Results
     from simulator.scenario import Scenario
 
 app = typer.Typer(
@@ -75,7 +74,7 @@ def run(
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
-    from simulator.results import may_write, summary, writing
+    from simulator.results import may_write, writing
     from simulator.sweep import run as run_scenario
 
     scenario = _load(scenario_file, overrides)
@@ -89,7 +88,7 @@ def run(
 
             results.write(partial)
             pictures = draw(results, partial / "plots", scenario)
-    _print_summary(scenario, summary(results.runs))
+    _print_summary(results)
     _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
     _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
 
@@ -128,14 +127,14 @@ def list_plugins(
     from simulator.scenario import MODEL_TABLE, SCHEME_TABLE
 
     table = SCHEME_TABLE if family is Family.schemes else MODEL_TABLE
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
-        meaning = (cls.__doc__ or "").strip().splitlines()[0]
-        rows.append((kind, "", "", meaning))
+        rows.append((kind, "", (cls.__doc__ or "").strip().splitlines()[0].replace("`", "")))
         for parameter in parameters(cls, filled_in=("n_workers",)):
-            default = "" if parameter.default is None else f"  [default: {parameter.default}]"
-            rows.append(("", parameter.name, parameter.must_be, parameter.meaning + default))
-    _print_table(("kind", "parameter", "must be", "meaning"), rows, wrap="meaning")
+            default = "" if parameter.default is None else f" [default: {parameter.default}]"
+            rows.append((f"  {parameter.name}", parameter.must_be, parameter.meaning + default))
+        rows.append(("", "", ""))
+    _print_table(("kind, parameters", "must be", "meaning"), rows[:-1], wrap="meaning")
 
 
 @app.command()
@@ -251,21 +250,21 @@ def _load(path: Path, overrides: list[str] | None) -> Scenario:
     return scenario
 
 
-def _print_summary(scenario: Scenario, table: pd.DataFrame) -> None:
+def _print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
-    points = scenario.all_points()
-    for point, rows in table.groupby("point", sort=False):
-        values, at_point = points[int(str(point))]
-        at = ", ".join(f"{key} = {value}" for key, value in values.items())
-        rule = SUMMARY_RULE.format(rule=at_point.as_dict()["master"], trials=at_point.trials)
-        _say(f"\n{scenario.name}{': ' if at else ''}{at}\n{rule}")
+    from simulator.results import fairness, summary
+
+    swept = results.runs.groupby("point")[list(results.scenario.get("sweep", {}))].first()
+    for point, rows in summary(results.runs).groupby("point", sort=False):
+        at = ", ".join(f"{key} = {value}" for key, value in swept.loc[point].items())
+        _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         _print_table(SUMMARY_HEADER, [_summary_row(row) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
-    _say("")
+    _say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
+    _say(f"{fairness(results)}\n")
 
 
-SUMMARY_RULE = "master {rule}, {trials} trial(s), mean over trials; makespan with its 95 % interval (Student's t)"
 SUMMARY_HEADER = (
     "scheme",
     "load",
@@ -306,7 +305,7 @@ def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(header):
-        is_number = all(row[place][:1].isdigit() or row[place][:1] in "+-" for row in rows)
+        is_number = all(row[place][:1] in "+-0123456789" for row in rows) and any(row[place] for row in rows)
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
     for row in rows:
         table.add_row(*row)
@@ -358,21 +357,28 @@ def _complain(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+
+
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
+    status = INTERRUPTED
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        _complain("stopped; nothing was written")
-        sys.exit(130)
+        pass
     except BrokenPipeError:  # of `stragglersim ... | head`
+        status = 0
         sys.stdout = None  # so that nothing is flushed into it at exit
     except Exception as error:
         if not _is_for_the_user(error):
             raise
         usage = getattr(error, "format_message", None)
         _complain(str(error) if usage is None else f"stragglersim: {' '.join(usage().split())} (--help tells more)")
-        sys.exit(2)
+        status = 2
+    if status == INTERRUPTED:
+        _complain("stopped; nothing was written")
+    sys.exit(status)
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -6,18 +6,21 @@ a trial once more; each keeps only what its picture shows.
 
 from __future__ import annotations
 
+import itertools
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
@@ -28,7 +31,7 @@ from simulator.sweep import run_one
 BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
 JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#999999")
 
-N_CELLS = (480, 128)  # rounds and workers that a panel has the pixels for, at 200 dpi
+N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
 N_EARLY_ROUNDS = 40  # the timeline looks among these ...
 N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
@@ -58,6 +61,11 @@ class StragglerLog:
         """Leave it: whoever is late has been counted when the round closed."""
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rounds and workers."""
+        return len(self._packed), self._n_workers
+
+    @property
     def stragglers(self) -> BoolArray:
         """Who straggled, shape ``(n_rounds, n_workers)``."""
         return np.unpackbits(np.array(self._packed), axis=1, count=self._n_workers).view(np.bool_)
@@ -78,43 +86,43 @@ def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
 
 def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
     """Draw who straggled in which round, a panel for each scheme, with a strip for the rounds that were waited for."""
-    figure.set_figheight(0.75 + 0.8 * len(logs))
+    is_tall = max(log.shape[1] for log in logs.values()) > N_CELLS[1] // 2
+    figure.set_figheight(0.9 + (1.05 if is_tall else 0.8) * len(logs))
     panels: list[Axes] = list(figure.subplots(len(logs), 1, sharex=True, squeeze=False)[:, 0])
-    cell = _cell([log.stragglers for log in logs.values()])
+    cell = _cell([log.shape for log in logs.values()])
     shares = [_shares(log.stragglers, cell) for log in logs.values()]
     most = max(float(share.max(initial=0)) for share in shares) or 1.0
     any_waited = any(any(log.waited) for log in logs.values())
     for axes, (label, log), share in zip(panels, logs.items(), shares, strict=True):
-        image = _draw_matrix(axes, share, log.stragglers.shape, 1.0 if cell == (1, 1) else most)
+        image = _draw_matrix(axes, share, log.shape, 1.0 if cell == (1, 1) else most)
         if any_waited:
             _draw_strip(axes, log)
-        axes.set_title(_straggler_title(label, log, any_waited=any_waited), fontsize=6.5, loc="left", pad=2)
+        title = _straggler_title(label, log, any_waited=any_waited)
+        axes.set_title(title, fontsize=6.5, loc="left", pad=2, parse_math=False)
     panels[-1].set_xlim(-0.5, max(len(log.waited) for log in logs.values()) - 0.5)
     panels[-1].set_xlabel("round")
     figure.supylabel("worker", fontsize=8)
     _straggler_key(figure, panels, image, cell, any_waited=any_waited)
 
 
-def _cell(matrices: Sequence[BoolArray]) -> tuple[int, int]:
+def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Rounds and workers that share a cell of the picture, so that no straggler falls between two pixels."""
-    shape = np.max([matrix.shape for matrix in matrices], axis=0)
-    rounds, workers = (math.ceil(int(size) / most) for size, most in zip(shape, N_CELLS, strict=True))
+    rounds, workers = (math.ceil(int(n) / most) for n, most in zip(np.max(shapes, axis=0), N_CELLS, strict=True))
     return rounds, workers
 
 
 def _shares(stragglers: BoolArray, cell: tuple[int, int]) -> FloatArray:
     """Share of stragglers in each cell, shape ``(cells of rounds, cells of workers)``."""
-    totals = np.asarray(stragglers, dtype=np.float64)
+    shares: FloatArray | BoolArray = stragglers
     for axis, size in enumerate(cell):
-        starts = np.arange(0, totals.shape[axis], size)
-        sizes = np.diff(starts, append=totals.shape[axis])
-        totals = np.add.reduceat(totals, starts, axis=axis) / np.expand_dims(sizes, 1 - axis)
-    return totals
+        starts = np.arange(0, shares.shape[axis], size)
+        sizes = np.diff(starts, append=shares.shape[axis])
+        shares = np.add.reduceat(shares, starts, axis=axis, dtype=np.float64) / np.expand_dims(sizes, 1 - axis)
+    return np.asarray(shares, dtype=np.float64)
 
 
-def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, ...], most: float) -> AxesImage:
+def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, int], most: float) -> AxesImage:
     n_rounds, n_workers = shape
-    is_plain = bool(np.isin(shares, (0.0, 1.0)).all()) and most == 1.0
     axes.set_yticks(np.unique([0, n_workers // 2, n_workers - 1]))
     axes.spines[:].set_visible(True)  # or one could not see where nobody straggled
     return axes.imshow(
@@ -122,7 +130,7 @@ def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, ...], most: f
         extent=(-0.5, n_rounds - 0.5, n_workers - 0.5, -0.5),
         aspect="auto",
         interpolation="nearest",
-        cmap=ListedColormap(["white", BLUE]) if is_plain else "Blues",
+        cmap=LinearSegmentedColormap.from_list("share", ["white", BLUE]),
         vmin=0.0,
         vmax=most,
     )
@@ -130,7 +138,7 @@ def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, ...], most: f
 
 def _draw_strip(axes: Axes, log: StragglerLog) -> None:
     """Mark the rounds in which the master waited, above the workers."""
-    n_workers = log.stragglers.shape[1]
+    n_workers = log.shape[1]
     rounds = np.flatnonzero(log.waited)
     top, bottom = -0.5 - 0.22 * n_workers, -0.5 - 0.06 * n_workers
     axes.axhline(-0.5, color="black", linewidth=0.5)
@@ -142,7 +150,7 @@ def _straggler_title(label: str, log: StragglerLog, *, any_waited: bool) -> str:
     title = f"{100 * log.straggler_rate:.1f} % straggled"
     if any_waited:
         title += f", waited in {sum(log.waited)} of {len(log.waited)} rounds"
-    return f"{label}: {title}" if len(label) < 25 else f"{label}:\n{title}"
+    return textwrap.fill(f"{label}: {title}", 60)
 
 
 def _straggler_key(
@@ -154,8 +162,16 @@ def _straggler_key(
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     if cell != (1, 1):
-        bar = figure.colorbar(image, ax=panels, fraction=0.04, aspect=40, format=lambda share, _: f"{100 * share:.0f}")
-        bar.set_label(f"stragglers (%) in a cell of {cell[1]} workers × {cell[0]} rounds", fontsize=6.5)
+        bar = figure.colorbar(
+            image,
+            ax=panels,
+            location="bottom",
+            aspect=50,
+            pad=0.02,
+            shrink=0.8,
+            format=lambda share, _: f"{100 * share:.0f}",
+        )
+        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize=6.5)
 
 
 Filling = TaskKind | Literal["startup"]
@@ -273,74 +289,102 @@ def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Sc
     n_workers = min(scenario.workers, N_SHOWN_WORKERS)
     figure.set_figheight(1.2 + len(shown) * (0.45 + 0.115 * n_workers))
     panels: list[Axes] = list(figure.subplots(len(shown), 1, squeeze=False)[:, 0])
-    span_s = 1.02 * max(log.rounds[-1].stop_s - log.rounds[0].start_s for log in shown.values()) or 1.0
+    spans_s = [log.rounds[-1].stop_s - log.rounds[0].start_s for log in shown.values()]
+    # where rounds take much longer, fewer of them are shown, so that the others can be read
+    span_s = 1.02 * min(max(spans_s), 2 * min(spans_s)) or 1.0
     for axes, (label, log) in zip(panels, shown.items(), strict=True):
         axes.set_xlim(log.rounds[0].start_s, log.rounds[0].start_s + span_s)
         axes.set_ylim(n_workers - 0.4, -0.6)
         axes.set_yticks(range(n_workers), [str(worker) for worker in log.workers], fontsize=5.5)
-        axes.set_title(f"{label} (T = {scenario.schemes[label].delay_rounds})", fontsize=7, loc="left", pad=9)
+        title = textwrap.fill(f"{label} (T = {scenario.schemes[label].delay_rounds})", 60)
+        axes.set_title(title, fontsize=7, loc="left", pad=11, parse_math=False)
         for view in log.rounds:
-            _draw_round(axes, view, log.workers, span_s, drops=scenario.leftover == "cancel")
+            _draw_round(axes, view, log.workers, drops=scenario.leftover == "cancel")
     panels[-1].set_xlabel("simulated time (seconds)")
     which = "" if n_workers == scenario.workers else f" (of {scenario.workers}, those that straggle most here)"
     figure.supylabel(f"worker{which}", fontsize=7)
-    _timeline_key(figure, drops=scenario.leftover == "cancel")
+    any_waited = any(view.waited for log in shown.values() for view in log.rounds)
+    _timeline_key(figure, drops=scenario.leftover == "cancel", any_waited=any_waited)
 
 
 HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
 
 
-def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], span_s: float, *, drops: bool) -> None:
+def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: bool) -> None:
     style = "--" if view.waited else "-"
     axes.axvline(view.stop_s, color="black", linewidth=0.9, linestyle=style, zorder=3)
-    middle_s = (view.start_s + view.stop_s) / 2
-    axes.annotate(
-        str(view.index), (middle_s, 1.0), (0, 1.5), xycoords=("data", "axes fraction"),
-        textcoords="offset points", fontsize=5.5, ha="center", va="bottom",
-    )  # fmt: skip
-    for bar in view.bars:
-        row = workers.index(bar.worker)
-        end_s = min(bar.end_s, axes.get_xlim()[1])
-        _draw_bar(axes, row, bar, min(end_s, view.stop_s) if drops else end_s, span_s)
-        if drops and bar.begin_s <= end_s and end_s > view.stop_s:
-            # the next list begins at once, so what was not done can't be drawn in the same place
-            begin_s = max(bar.begin_s, view.stop_s)
-            axes.plot([begin_s, end_s], [row + 0.46] * 2, color=VERMILLION, linewidth=0.7, solid_capstyle="butt")
+    _number(axes, str(view.index), view.start_s, view.stop_s, (1.045, axes.get_xaxis_transform()))
+    for worker, bars in itertools.groupby(view.bars, key=lambda bar: bar.worker):
+        row, unnumbered = workers.index(worker), []
+        for bar in bars:
+            end_s = _draw_bar(axes, row, bar, view.stop_s if drops else math.inf)
+            if bar.job >= 0 and not _number(axes, str(bar.job), bar.begin_s, end_s, (row, axes.transData)):
+                unnumbered.append(str(bar.job))
+            if drops:
+                _draw_rest(axes, row, bar, view.stop_s)
+        # where starting up takes most of the time, there is room for the numbers of the short tasks
+        starting = view.bars[[bar.worker for bar in view.bars].index(worker)]
+        _number(axes, " ".join(unnumbered), starting.begin_s, min(starting.end_s, view.stop_s), (row, axes.transData))
 
 
-def _draw_bar(axes: Axes, row: int, bar: Bar, end_s: float, span_s: float) -> None:
-    width_s = end_s - bar.begin_s
-    if width_s <= 0:
-        return
-    is_task = bar.job >= 0
+def _draw_bar(axes: Axes, row: int, bar: Bar, until_s: float) -> float:
+    """Draw a stretch of time and return where it ends in the picture."""
+    end_s = max(bar.begin_s, min(bar.end_s, until_s, axes.get_xlim()[1]))
+    is_wide = _points(axes, end_s - bar.begin_s) > 3  # else hatch and edge would be all one sees
     is_repeat = bar.kind == "repeat"
-    axes.barh(
-        row,
-        width_s,
-        left=bar.begin_s,
-        height=0.66 if is_task else 0.2,
-        color=JOB_COLOURS[bar.job % len(JOB_COLOURS)] if is_task else LIGHT,
-        alpha=1.0 if bar.is_heard else 0.35,
-        hatch=HATCHES[bar.kind],
-        edgecolor="black" if is_repeat else "white",
-        linewidth=0.8 if is_repeat else 0.2,
+    axes.add_patch(  # `barh` would take thirty times as long
+        Rectangle(
+            (bar.begin_s, row - 0.33),
+            end_s - bar.begin_s,
+            0.66,
+            facecolor=JOB_COLOURS[bar.job % len(JOB_COLOURS)] if bar.job >= 0 else LIGHT,
+            alpha=1.0 if bar.is_heard else 0.4,
+            hatch=HATCHES[bar.kind] if is_wide else None,
+            edgecolor="black" if is_repeat else "white",
+            linewidth=0.8 if is_repeat and is_wide else 0.2 if is_wide else 0.0,
+        )
     )
-    number = str(bar.job)
-    if is_task and 195 * width_s / span_s > 3.4 * len(number) + 1.5:  # points: else it would not fit
-        axes.text(bar.begin_s + width_s / 2, row, number, fontsize=5, ha="center", va="center_baseline")
+    return end_s
 
 
-def _timeline_key(figure: Figure, *, drops: bool) -> None:
-    fill = JOB_COLOURS[1]
-    late = "would have gone on so long" if drops else "work after the stop: faded"
-    handles = [
+def _draw_rest(axes: Axes, row: int, bar: Bar, stop_s: float) -> None:
+    """Draw what was dropped at the stop as a line: the next list begins at once, in the same place."""
+    begin_s, end_s = max(bar.begin_s, stop_s), min(bar.end_s, axes.get_xlim()[1])
+    if begin_s < end_s:
+        axes.plot([begin_s, end_s], [row + 0.46] * 2, color=VERMILLION, linewidth=0.7, solid_capstyle="butt")
+
+
+def _number(axes: Axes, text: str, begin_s: float, end_s: float, at: tuple[float, Transform]) -> bool:
+    """Write numbers into a stretch of time, if they fit."""
+    end_s = min(end_s, axes.get_xlim()[1])
+    needed = 3.2 * len(text) - 1.6 * text.count(" ") + 1.5  # points, at this font size
+    if not text or _points(axes, end_s - begin_s) < needed:
+        return False
+    height, transform = at
+    middle_s = (begin_s + end_s) / 2
+    written = axes.text(middle_s, height, text, transform=transform, fontsize=5, ha="center", va="center_baseline")
+    written.set_in_layout(False)  # there are hundreds
+    return True
+
+
+def _points(axes: Axes, seconds: float) -> float:
+    """About how long a stretch of time is in the picture."""
+    begin_s, end_s = axes.get_xlim()
+    return 200 * seconds / (end_s - begin_s)
+
+
+def _timeline_key(figure: Figure, *, drops: bool, any_waited: bool) -> None:
+    fill, thick, thin = JOB_COLOURS[1], 0.9, 0.7
+    handles: list[Patch | Line2D] = [
         Patch(facecolor=fill, label="plain task (number: job)"),
         Patch(facecolor=fill, hatch=HATCHES["coded"], edgecolor="white", linewidth=0.2, label="coded task"),
         Patch(facecolor=fill, edgecolor="black", linewidth=0.8, label="repeated task"),
         Patch(facecolor=LIGHT, label="start-up, or work for no job"),
-        Patch(facecolor=fill, alpha=0.35, label="not reported in time"),
-        Line2D([], [], color=VERMILLION if drops else "none", linewidth=0.7, label=late),
-        Line2D([], [], color="black", linewidth=0.9, label="the master stops (above: round)"),
-        Line2D([], [], color="black", linewidth=0.9, linestyle="--", label="stops after waiting"),
+        Patch(facecolor=fill, alpha=0.4, label="faded: not reported in time"),
+        Line2D([], [], color="black", linewidth=thick, label="the master stops (above: round)"),
     ]
+    if drops:
+        handles.append(Line2D([], [], color=VERMILLION, linewidth=thin, label="would have gone on so long"))
+    if any_waited:
+        handles.append(Line2D([], [], color="black", linewidth=thick, linestyle="--", label="stops after waiting"))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=6)

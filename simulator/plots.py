@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from schemes.base import FloatArray
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
-from simulator.results import Results, summary
+from simulator.results import Results, fairness, summary
 from simulator.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def figures(results: Results, scenario: Scenario | None = None) -> Iterator[tupl
         with _style():
             figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
             draw_on(figure)
-            note = textwrap.fill("; ".join([*what, fairness(results)]), 92)
+            note = textwrap.fill("; ".join([*what, _literal(fairness(results))]), 86)
             figure.supxlabel(note, x=0.01, ha="left", fontsize=5.5, color=GREY)
         yield name, figure
 
@@ -101,13 +101,19 @@ def _style() -> Any:
 def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Draw, list[str]]]:
     """Name and drawing of each picture, and what its small line has to add."""
     if results.runs["point"].nunique() > 1:
-        yield "makespan", lambda figure: _sweep(figure, results), []
+        has_intervals = results.runs["trial"].nunique() > 1
+        what = ["band or bar: 95 % interval over trials"] if has_intervals else []
+        yield "makespan", lambda figure: _sweep(figure, results), what
         return
     yield "makespan", lambda figure: _makespan(figure, results), []
     jobs = results.jobs
     if jobs is not None:
         yield "jobs_finished", lambda figure: _jobs_finished(figure, jobs), ["trial 0"]
-        yield "latency", lambda figure: _latency(figure, jobs), []
+        yield (
+            "latency",
+            lambda figure: _latency(figure, jobs),
+            ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else [],
+        )
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
         _, at_point = scenario.all_points()[0]
@@ -115,36 +121,6 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
         yield "stragglers", lambda figure: draw_stragglers(figure, logs), ["trial 0"]
         shown = timelines(at_point, logs)
         yield "timeline", lambda figure: draw_timeline(figure, shown, at_point), ["trial 0"]
-
-
-def fairness(results: Results) -> str:
-    """Say in one line what makes the comparison fair or not: rule, leftover, T limit, trials, engine."""
-    scenario, runs = results.scenario, results.runs
-    swept = scenario.get("sweep", {})
-    rules = [_rule("master", scenario.get("master"), swept)]
-    for label, scheme in scenario.get("schemes", {}).items():
-        if "master" in scheme:
-            rules.append(_rule(f"schemes.{label}.master", scheme["master"], swept))
-    models = scenario.get("models")
-    n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
-    trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
-    said = [
-        *rules,
-        f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
-        "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
-        f"{trials} trial" + ("" if trials == "1" else "s"),
-        f"engine: {', '.join(sorted(set(runs['engine'])))}",
-    ]
-    return _literal("; ".join(said))
-
-
-def _rule(path: str, rule: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
-    if rule is None:
-        return f"{path}: not recorded"
-    values = {key: "swept" if f"{path}.{key}" in swept else value for key, value in rule.items()}
-    kind = "swept" if path in swept else values.pop("kind")
-    parameters = ", ".join(f"{key} = {value}" for key, value in values.items())
-    return f"{path}: {kind}" + (f" ({parameters})" if parameters and path not in swept else "")
 
 
 def _literal(text: str) -> str:
@@ -176,17 +152,19 @@ def _looks(schemes: Sequence[str]) -> dict[str, Look]:
 
 
 def _legend(figure: Figure, looks: dict[str, Look], *, has_lines: bool = True, extra: Sequence[Line2D] = ()) -> None:
-    """A legend above the axes, in as many columns as the labels leave room for."""
+    """Add a legend above the axes, in as many columns as the labels leave room for; the figure grows by it."""
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if has_lines else "none")
         for look in looks.values()
     ]
-    labels = [_wrapped(label, 26) for label in looks]
+    labels = [*(_wrapped(label, 26) for label in looks), *(str(line.get_label()) for line in extra)]
     longest = max(len(line) for label in labels for line in label.splitlines())
-    n_columns = max(1, min(4, int(240 / (3.9 * longest + 34))))  # in points
+    n_columns = max(1, min(4, int(240 / (3.9 * longest + (34 if has_lines else 24)))))  # in points
+    n_lines = math.ceil(sum(len(label.splitlines()) for label in labels) / n_columns)
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.14 * n_lines)
     figure.legend(
         [*handles, *extra],
-        [*labels, *(str(line.get_label()) for line in extra)],
+        labels,
         loc="outside upper center",
         ncols=n_columns,
         frameon=False,
@@ -213,7 +191,9 @@ def _makespan(figure: Figure, results: Results) -> None:
     table = summary(results.runs)
     n_jobs = int(results.runs.groupby("scheme")["n_jobs"].sum().iloc[0])
     looks = _looks(list(table["scheme"]))
-    figure.set_figheight(0.75 + 0.3 * len(table))
+    labels = [_wrapped(label, 20) for label in looks]
+    row_in = max(0.3, *(0.12 * len(label.splitlines()) + 0.04 for label in labels))
+    figure.set_figheight(0.75 + row_in * len(table))
     axes = figure.subplots()
     remarks = [_remark(row, n_jobs) for row in table.to_dict("records")]
     mean_s, half_s = table["makespan_s"].to_numpy(dtype=np.float64), _half_widths(table)
@@ -224,7 +204,7 @@ def _makespan(figure: Figure, results: Results) -> None:
     _say_beside(
         axes, mean_s + half_s[1], [f"{text}{remark}" for text, remark in zip(_figures(mean_s), remarks, strict=True)]
     )
-    axes.set_yticks(range(len(table)), [_wrapped(label, 16) for label in table["scheme"]])
+    axes.set_yticks(range(len(table)), labels)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlabel(_with_interval("makespan", table))
 
@@ -269,7 +249,7 @@ def _intervals(axes: Axes, mean_s: FloatArray, half_s: FloatArray) -> None:
 def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
     """Jobs finished against time in trial 0: over trials, the bands of a few schemes hide each other."""
     looks = _looks(list(jobs["scheme"].unique()))
-    figure.set_figheight(2.9)
+    figure.set_figheight(2.5)
     axes = figure.subplots()
     for label, group in jobs[jobs["trial"] == 0].groupby("scheme", sort=False):
         look = looks[str(label)]
@@ -287,7 +267,7 @@ def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
 def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
     """Share of jobs that take longer; a failed job takes for ever. The logarithm shows the slow few."""
     looks = _looks(list(jobs["scheme"].unique()))
-    figure.set_figheight(2.9)
+    figure.set_figheight(2.5)
     axes = figure.subplots()
     longest_s = 1.04 * jobs["latency_s"].max()
     least = 1.0
@@ -322,23 +302,23 @@ def _load_makespan(figure: Figure, results: Results) -> None:
     """What the load buys."""
     table = summary(results.runs)
     looks = _looks(list(table["scheme"]))
-    figure.set_figheight(2.7)
+    figure.set_figheight(2.4)
     axes = figure.subplots()
     for row, look, half_s in zip(table.to_dict("records"), looks.values(), _half_widths(table).T, strict=True):
         fill = "white" if row["decode_failures"] else look.colour
-        axes.errorbar(
-            row["load"], row["makespan_s"], yerr=half_s[:, np.newaxis], color=look.colour, marker=look.marker,
-            markerfacecolor=fill, markersize=5, capsize=2, linewidth=0.9,
-        )  # fmt: skip
+        at = row["load"], row["makespan_s"]
+        axes.plot(*at, look.marker, color=look.colour, markerfacecolor=fill, markersize=5)
+        if half_s.any():
+            axes.errorbar(
+                *at, yerr=half_s[:, np.newaxis], fmt="none", color=look.colour, capsize=2, linewidth=0.9, zorder=1
+            )
     axes.margins(0.12)
     axes.set_xlabel("load (share of a job, per worker and round)")
     axes.set_ylabel(_with_interval("makespan", table).replace(", ", ",\n"))
     _legend(figure, looks, has_lines=False, extra=[HOLLOW] if table["decode_failures"].any() else [])
 
 
-HOLLOW = Line2D(
-    [], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: some jobs failed"
-)
+HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")
 
 
 def _sweep(figure: Figure, results: Results) -> None:
@@ -347,22 +327,31 @@ def _sweep(figure: Figure, results: Results) -> None:
     first, *others = keys
     looks = _looks(list(table["scheme"].unique()))
     choices = list(table[others].drop_duplicates().itertuples(index=False)) if others else [()]
-    n_columns = min(2, len(choices))
-    n_rows = math.ceil(len(choices) / n_columns)
-    figure.set_figheight(1.1 + 1.6 * n_rows)
+    n_columns = 1 if len(choices) % 2 else 2
+    n_rows = len(choices) // n_columns
+    figure.set_figheight(0.6 + 1.7 * n_rows)
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    for axes, choice in itertools.zip_longest(grid.flat, choices):
-        if choice is None:
-            axes.set_visible(False)
-            continue
+    for axes, choice in zip(grid.flat, choices, strict=True):
         here = table[(table[others] == list(choice)).all(axis=1)] if others else table
         _sweep_lines(axes, here, first, looks)
-        says = ", ".join(f"{key} = {value}" for key, value in zip(others, choice, strict=True))
+        says = ", ".join(f"{key} = {_said(value)}" for key, value in zip(others, choice, strict=True))
         axes.set_title(_wrapped(says, 28 if n_columns > 1 else 60), fontsize=6.5)
-    figure.supylabel(_with_interval("makespan", table), fontsize=8)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("makespan (seconds)" if table["trials"].max() < 2 else "mean makespan\n(seconds)")
     for axes in grid[-1]:
-        axes.set_xlabel(_wrapped(first + (" (seconds)" if first.endswith("_s") else ""), 60 // n_columns))
+        axes.set_xlabel(_key_label(first, 44 // n_columns))
     _legend(figure, looks, extra=[HOLLOW] if table["decode_failures"].any() else [])
+
+
+def _said(value: object) -> str:
+    """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
+    return re.sub(r"[{}']", "", str(value)).removeprefix("kind: ")
+
+
+def _key_label(key: str, width: int) -> str:
+    """A dotted key, wrapped at its dots."""
+    lines = textwrap.wrap(key.replace(".", ". "), width, break_long_words=False)
+    return _literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if key.endswith("_s") else "")
 
 
 def _at_points(results: Results) -> tuple[pd.DataFrame, list[str]]:
@@ -373,19 +362,30 @@ def _at_points(results: Results) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _sweep_lines(axes: Axes, table: pd.DataFrame, key: str, looks: dict[str, Look]) -> None:
+    """Lines with bands over numbers; over other values, between which there is nothing, points side by side."""
     values = list(dict.fromkeys(table[key]))
     is_number = not any(isinstance(value, str | bool | np.bool_) for value in values)
-    for label, group in table.groupby("scheme", sort=False):
-        look = looks[str(label)]
-        ordered = group.sort_values(key) if is_number else group
-        at = np.array(ordered[key] if is_number else [values.index(value) for value in ordered[key]], dtype=np.float64)
-        mean_s, half_s = ordered["makespan_s"].to_numpy(dtype=np.float64), _half_widths(ordered)
+    for place, (label, group) in enumerate(table.groupby("scheme", sort=False)):
+        look, ordered = looks[str(label)], group.sort_values(key) if is_number else group
+        shift = 0.6 * ((place + 0.5) / len(looks) - 0.5)
+        places = ordered[key] if is_number else [values.index(value) + shift for value in ordered[key]]
+        at, mean_s = np.array(places, dtype=np.float64), ordered["makespan_s"].to_numpy(dtype=np.float64)
+        _line_or_points(axes, look, at, mean_s, _half_widths(ordered), is_line=is_number)
         has_failed = ordered["decode_failures"].to_numpy() > 0
-        axes.plot(at, mean_s, color=look.colour, linestyle=look.dashes)
-        axes.fill_between(at, mean_s - half_s[0], mean_s + half_s[1], color=look.colour, alpha=0.15, linewidth=0)
         for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
             axes.plot(at[which], mean_s[which], look.marker, color=look.colour, markerfacecolor=fill)
     if not is_number:
-        axes.set_xticks(range(len(values)), [_wrapped(str(value), 12) for value in values])
+        axes.set_xticks(range(len(values)), [_wrapped(_said(value), 12) for value in values])
     elif min(values) > 0 and max(values) > 50 * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+
+
+def _line_or_points(
+    axes: Axes, look: Look, at: FloatArray, mean_s: FloatArray, half_s: FloatArray, *, is_line: bool
+) -> None:
+    if is_line:
+        axes.plot(at, mean_s, color=look.colour, linestyle=look.dashes)
+        axes.fill_between(at, mean_s - half_s[0], mean_s + half_s[1], color=look.colour, alpha=0.15, linewidth=0)
+    else:
+        axes.errorbar(at, mean_s, yerr=half_s, fmt="none", color=look.colour, linewidth=0.9)

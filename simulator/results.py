@@ -148,13 +148,43 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
                 "makespan_high_s": makespan_s.mean() + half_s,
                 **means.to_dict(),
                 "decode_failures": group["decode_failures"].sum(),
-                "trials": n_trials,
+                "n_trials": n_trials,
             }
         )
     table = pd.DataFrame(rows)
     first = table.groupby("point", sort=False)["makespan_s"].transform("first")
     table["change_percent"] = 100 * (table["makespan_s"] / first - 1)
     return table
+
+
+def fairness(results: Results) -> str:
+    """Say in one line what makes the comparison fair or not: rule, leftover, T limit, trials, engine."""
+    scenario, runs = results.scenario, results.runs
+    swept = scenario.get("sweep", {})
+    rules = [_rule("master", scenario.get("master"), swept)]
+    for label, scheme in scenario.get("schemes", {}).items():
+        if "master" in scheme:
+            rules.append(_rule(f"schemes.{label}.master", scheme["master"], swept))
+    models = scenario.get("models")
+    n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
+    trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
+    said = [
+        *rules,
+        f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
+        "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
+        f"{trials} trial" + ("" if trials == "1" else "s"),
+        f"engine: {', '.join(sorted(set(runs['engine'])))}",
+    ]
+    return "; ".join(said)
+
+
+def _rule(path: str, rule: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
+    if rule is None:
+        return f"{path}: not recorded"
+    values = {key: "swept" if f"{path}.{key}" in swept else value for key, value in rule.items()}
+    kind = "swept" if path in swept else values.pop("kind")
+    parameters = ", ".join(f"{key} = {value}" for key, value in values.items())
+    return f"{path}: {kind}" + (f" ({parameters})" if parameters and path not in swept else "")
 
 
 SUMMARY_MEANS = (

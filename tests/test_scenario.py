@@ -4,6 +4,7 @@ import json
 import math
 import sys
 
+import jsonschema
 import pytest
 
 import simulator
@@ -265,7 +266,6 @@ def test_python_builds_the_same_scenarios_and_refuses_the_same_contradictions():
 
 
 def test_the_schema_describes_the_shipped_scenarios():
-    jsonschema = pytest.importorskip("jsonschema", reason="a schema validator is no test requirement")
     from ruamel.yaml import YAML
 
     from simulator.cli import _scenarios

@@ -1,0 +1,213 @@
+"""The command line, as a user calls it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from simulator.cli import main
+
+SCENARIO = """\
+name: small
+trials: 2
+workers: 6
+jobs: 5
+stragglers:
+  usual: {kind: shifted_exponential, shift: 1, mean: 0.5, adds_to: startup_s}
+schemes:
+  uncoded: {kind: uncoded}
+  GC: {kind: gradient_coding, s: 2}
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Call the command line in a folder with a scenario; returns exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SCENARIO)
+
+    def _call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["stragglersim", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return _call
+
+
+def test_run_writes_tables_and_pictures_and_says_what_came_out(call, tmp_path):
+    status, out, err = call("run", "small.yaml", "--out", "here")
+    assert status == 0
+    assert "4 of 4 runs" in err
+    for word in ("makespan s", "change", "jobs/s", "p95 s", "waits", "failed", "±", "GC", "+0.0 %", "here/plots"):
+        assert word in out
+    names = {path.name for path in (tmp_path / "here").iterdir()}
+    assert names == {
+        "runs.parquet",
+        "rounds.parquet",
+        "jobs.parquet",
+        "summary.csv",
+        "scenario.yaml",
+        "manifest.json",
+        "plots",
+    }
+    assert {"makespan.png", "makespan.svg", "timeline.png"} <= {
+        path.name for path in (tmp_path / "here/plots").iterdir()
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "small.yaml"]
+
+
+def test_run_takes_overrides_and_details(call, tmp_path):
+    assert call("run", "small.yaml", "--set", "jobs=3", "--set", "schemes.GC.s=1", "--detail", "workers")[0] == 0
+    workers = pd.read_parquet(tmp_path / "results/small/workers.parquet")
+    assert workers["round"].max() == 2
+    manifest = json.loads((tmp_path / "results/small/manifest.json").read_text())
+    assert manifest["engine"] == "events"
+    assert call("run", "small.yaml", "--detail", "runs", "--out", "brief", "--engine", "auto")[0] == 0
+    assert not (tmp_path / "brief/rounds.parquet").exists()
+
+
+def test_results_are_replaced_only_with_force(call, tmp_path):
+    assert call("run", "small.yaml", "--detail", "runs")[0] == 0
+    status, _, err = call("run", "small.yaml")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "results/small: must not exist yet (give --force" in err
+    assert call("run", "small.yaml", "--detail", "runs", "--force")[0] == 0
+    status, _, err = call("run", "small.yaml", "--out", ".", "--force")
+    assert (status, (tmp_path / "small.yaml").read_text()) == (2, SCENARIO)
+
+
+def test_a_sweep_prints_a_table_for_each_point(call):
+    (status, out, _) = call("run", "small.yaml", "--set", "sweep={jobs: [2, 3]}")
+    assert status == 0
+    assert "small: jobs = 2" in out
+    assert "small: jobs = 3" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("run", "small.yaml", "--set", "schemes.GC.s=9"), "--set schemes.GC.s: must be between 0 and 5, got 9"),
+        (("run", "nowhere.yaml"), "nowhere.yaml: must be a readable YAML file"),
+        (("validate", "small.yaml", "--set", "jbos=1"), "--set jbos: is not a key of a scenario"),
+        (("plot", "nowhere"), "nowhere: must be a folder that a run has written"),
+        (("examples", "nothing"), "examples: 'nothing' is not one of"),
+        (("run", "small.yaml", "--nope"), "stragglersim: No such option"),
+        (("list", "cats"), "stragglersim: Invalid value"),
+        (("run",), "stragglersim: Missing argument"),
+        (("fly",), "stragglersim: No such command"),
+        (("run", "small.yaml", "--set", "stragglers.usual.shift=1e400"), "must be a number of at least 0"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_status_2_and_nothing_is_written(call, tmp_path, arguments, line):
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_a_run_that_cannot_go_on_is_one_line_and_leaves_nothing(call, tmp_path):
+    (tmp_path / "times.csv").write_text("round,worker,duration_s\n" + "".join(f"0,{w},0.1\n" for w in range(6)))
+    trace = "stragglers={t: {kind: trace, path: times.csv, wrap: cycle, base_load: 1, seconds_per_load: 1}}"
+    status, _, err = call("run", "small.yaml", "--set", trace, "--set", "trials=1")
+    assert status == 2
+    assert err.startswith("schemes.uncoded, trial 0: round 0, worker 0: completion times must be at least 0 s")
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "small.yaml", "times.csv"]
+    assert not any((tmp_path / "results").iterdir())
+
+
+def test_validate_counts_the_runs(call):
+    assert call("validate", "small.yaml")[1] == (
+        "small.yaml: fine: 2 schemes, 2 trial(s), 4 runs of 5 jobs on 6 workers\n"
+    )
+
+
+def test_list_shows_parameters_ranges_and_meaning(call):
+    out = call("list", "schemes")[1]
+    assert re.search(r"gradient_coding .*\n(?: .*\n)* +s +an integer of at least 0 +stragglers tolerated", out)
+    assert "n_workers" not in out
+    out = call("list", "models")[1]
+    assert re.search(r"p_recover.*a number between 0 and 1", out)
+
+
+def test_explain_shows_load_t_bound_and_reports(call):
+    out = call("explain", "small.yaml")[1]
+    row = next(line.split() for line in out.splitlines() if line.strip().startswith("GC"))
+    assert row[:7] == ["GC", "0.5", "3x", "0", "0.25", "2", "1"]
+    assert "any 2 stragglers in every round" in out
+
+
+def test_plot_draws_again(call, tmp_path):
+    call("run", "small.yaml", "--out", "here")
+    shutil.rmtree(tmp_path / "here/plots")
+    assert call("plot", "here")[0] == 0
+    assert (tmp_path / "here/plots/makespan.png").exists()
+
+
+def test_examples_are_listed_copied_and_run(call, tmp_path):
+    assert "quickstart" in call("examples")[1]
+    assert call("examples", "quickstart")[0] == 0
+    assert call("validate", "quickstart.yaml")[0] == 0
+    status, _, err = call("examples", "quickstart")
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_schema_is_json(call):
+    assert "stragglers" in json.loads(call("schema")[1])["properties"]
+
+
+def test_help_has_an_example_for_each_command(call):
+    commands = ["run", "validate", "list", "explain", "plot", "schema", "examples"]
+    out = call("--help")[1]
+    for command in commands:
+        assert command in out
+        assert f"Example: stragglersim {command}" in call(command, "--help")[1]
+
+
+def test_it_is_also_python_m_simulator(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "simulator", "examples"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "quickstart" in done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    """What makes `--help` quick: no numpy, pandas, matplotlib, scipy, pyarrow, pydantic or simpy."""
+    code = (
+        "import sys; from simulator.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'matplotlib', 'scipy', 'pyarrow', 'pydantic', 'simpy'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_an_interrupted_run_leaves_nothing_that_looks_complete(tmp_path):
+    (tmp_path / "long.yaml").write_text(SCENARIO.replace("jobs: 5", "jobs: 2000000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "simulator", "run", "long.yaml", "--out", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    while process.poll() is None and not any(tmp_path.glob(".out.partial-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "stopped; nothing was written\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["long.yaml"]
