@@ -181,7 +181,7 @@ def _half_widths(table: pd.DataFrame) -> FloatArray:
 
 
 def _with_interval(axis_label: str, table: pd.DataFrame) -> str:
-    if table["trials"].max() < 2:
+    if table["n_trials"].max() < 2:
         return f"{axis_label} (seconds)"
     return f"mean {axis_label} (seconds), 95 % interval"
 
@@ -337,7 +337,7 @@ def _sweep(figure: Figure, results: Results) -> None:
         says = ", ".join(f"{key} = {_said(value)}" for key, value in zip(others, choice, strict=True))
         axes.set_title(_wrapped(says, 28 if n_columns > 1 else 60), fontsize=6.5)
     for axes in grid[:, 0]:
-        axes.set_ylabel("makespan (seconds)" if table["trials"].max() < 2 else "mean makespan\n(seconds)")
+        axes.set_ylabel("makespan (seconds)" if table["n_trials"].max() < 2 else "mean makespan\n(seconds)")
     for axes in grid[-1]:
         axes.set_xlabel(_key_label(first, 44 // n_columns))
     _legend(figure, looks, extra=[HOLLOW] if table["decode_failures"].any() else [])
