@@ -16,6 +16,7 @@ from schemes.fractional_repetition import FractionalRepetition
 from schemes.gradient_coding import GradientCoding
 from schemes.linear import LinearScheme, MemorylessSession
 from schemes.multiplexed import Multiplexed
+from schemes.partial_gradient_coding import PartialGradientCoding
 from schemes.selective_repeat import SelectiveRepeat
 from schemes.uncoded import Uncoded
 
@@ -24,6 +25,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "fractional_repetition": FractionalRepetition,
     "gradient_coding": GradientCoding,
     "multiplexed": Multiplexed,
+    "partial_gradient_coding": PartialGradientCoding,
     "selective_repeat": SelectiveRepeat,
     "uncoded": Uncoded,
 }
@@ -40,6 +42,7 @@ __all__ = [
     "MemorylessSession",
     "Multiplexed",
     "Outcome",
+    "PartialGradientCoding",
     "Scheme",
     "SelectiveRepeat",
     "Session",

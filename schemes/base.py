@@ -25,6 +25,13 @@ BoolArray = NDArray[np.bool_]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 
+
+class BesideTheScenario:
+    """Marks a path that, in a scenario, is relative to the scenario's folder."""
+
+
+InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
+
 Status = Literal["decoded", "approximate", "failed"]
 TaskKind = Literal["plain", "coded", "repeat"]
 
@@ -96,6 +103,7 @@ class Closing:
 
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
     forced: bool  # the master stopped although the answers were not enough
+    timed_out: bool = False  # forced by the timeout, not by a rule that waits for nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +176,16 @@ class Scheme(ABC):
     @property
     def load_bound(self) -> float | None:
         """Smallest load of any scheme, with any finite T, that tolerates as much; None if not known."""
+        return None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What else is worth knowing before a run, by name; `stragglersim explain` prints it."""
+        return {}
+
+    @property
+    def needs_enough(self) -> str | None:
+        """Why a rule that waits for nobody makes no sense for this scheme; None if it does."""
         return None
 
     @property

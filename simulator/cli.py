@@ -57,6 +57,8 @@ class Family(StrEnum):
 
     schemes = "schemes"
     models = "models"
+    assignments = "assignments"
+    orderings = "orderings"
 
 
 @app.command()
@@ -119,18 +121,22 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
 def list_plugins(
     family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
 ) -> None:
-    """List schemes or straggler models with their parameters.
+    """List schemes, straggler models, or what a scheme is made of, with their parameters.
 
     Example: stragglersim list models
     """
-    from simulator.plugins import parameters
-    from simulator.scenario import MODEL_TABLE, SCHEME_TABLE
+    from simulator.plugins import ASSIGNMENT_TABLE, FILLED_IN, MODEL_TABLE, ORDERING_TABLE, SCHEME_TABLE, parameters
 
-    table = SCHEME_TABLE if family is Family.schemes else MODEL_TABLE
+    table = {
+        Family.schemes: SCHEME_TABLE,
+        Family.models: MODEL_TABLE,
+        Family.assignments: ASSIGNMENT_TABLE,
+        Family.orderings: ORDERING_TABLE,
+    }[family]
     rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
         rows.append((kind, "", (cls.__doc__ or "").strip().splitlines()[0].replace("`", "")))
-        for parameter in parameters(cls, filled_in=("n_workers",)):
+        for parameter in parameters(cls, FILLED_IN):
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
             rows.append((f"  {parameter.name}", parameter.must_be, parameter.meaning + default))
         rows.append(("", "", ""))
@@ -166,6 +172,9 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
         )
     header = ("scheme", "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
     _print_table(header, rows, wrap="tolerates")
+    for label, scheme in scenario.schemes.items():
+        for name, value in scheme.facts.items():
+            _say(f"{label}: {name} {value}")
 
 
 @app.command()

@@ -15,9 +15,16 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from schemes import SCHEMES, Scheme
+from schemes.assignment import ASSIGNMENTS, Assignment
+from schemes.ordering import ORDERINGS, Ordering
 from simulator.document import Path_, Problem, show
+from simulator.master import MASTER_RULES, MasterRule
+from straggler_models import STRAGGLER_MODELS, StragglerModel
 
 T = TypeVar("T")
+
+FILLED_IN = ("n_workers", "seed")  # parameters that schemes get from the scenario
 
 
 class Table(NamedTuple):
@@ -76,6 +83,14 @@ class Table(NamedTuple):
         return f"{cls.__module__}:{cls.__qualname__}"
 
 
+SCHEME_TABLE = Table("scheme", Scheme, SCHEMES, "stragglersim.schemes")
+MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragglersim.straggler_models")
+RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
+ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
+ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
+NESTED: dict[type, Table] = {Assignment: ASSIGNMENT_TABLE, Ordering: ORDERING_TABLE}  # plug-ins of plug-ins
+
+
 class Parameter(NamedTuple):
     """A key of a plug-in, for people."""
 
@@ -131,7 +146,16 @@ def build(
             problems.append(Problem((*path, name), f"is not a key here (known: {keys}){did_you_mean(name, known)}"))
         else:
             is_path = name in fields and any(type(m).__name__ == "BesideTheScenario" for m in fields[name].metadata)
-            values[name] = str((folder / value).resolve()) if is_path and isinstance(value, str) and value else value
+            nested = NESTED.get(_unwrap(fields[name].annotation, [])[0]) if name in fields else None
+            if is_path and isinstance(value, str) and value:
+                values[name] = str((folder / value).resolve())
+            elif nested is not None:
+                values[name], found = from_values(value, (*path, name), nested, folder)
+                problems += found
+            else:
+                values[name] = value
+    if any(values[name] is None and given[name] is not None for name in values):
+        return None, problems
     unknown = {name for name, value in filled_in.items() if value is None}
     try:
         plugin = cls(**values, **filled_in)
@@ -140,6 +164,36 @@ def build(
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
         return None, [*problems, at_parameter(str(error), fields, path)]
     return (None if problems else plugin), problems
+
+
+def from_values(
+    given: object, path: Path_, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
+) -> tuple[Any, list[Problem]]:
+    """Make the plug-in that a mapping with a ``kind`` describes; None if there are problems."""
+    if not isinstance(given, dict):
+        return None, [Problem(path, f"must be a mapping with a kind, got {show(given)}")]
+    if "kind" not in given:
+        kinds = ", ".join(table.shipped)
+        return None, [Problem((*path, "kind"), f"must be given (one of {kinds}), got nothing")]
+    try:
+        cls = table.find(given["kind"])
+    except ValueError as error:
+        return None, [Problem((*path, "kind"), str(error))]
+    known = fields_of(cls)
+    filled_in = {name: value for name, value in (filled_in or {}).items() if name in known or not known}
+    return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
+
+
+def as_values(plugin: object, table: Table) -> dict[str, Any]:
+    """The mapping that describes a plug-in: the reverse of :func:`from_values`."""
+    names = list(fields_of(type(plugin))) or list(vars(plugin))
+    values: dict[str, Any] = {"kind": table.kind_of(plugin)}
+    for name in names:
+        value = getattr(plugin, name)
+        nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
+        if value is not None and not (table is SCHEME_TABLE and name in FILLED_IN):
+            values[name] = value if nested is None else as_values(value, nested)
+    return values
 
 
 def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_) -> list[Problem]:
@@ -167,13 +221,16 @@ def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_
 def at_parameter(message: str, fields: Mapping[str, FieldInfo], path: Path_) -> Problem:
     """A complaint "<parameter> must be ..." stands at the key of that parameter."""
     name, _, rest = message.partition(" ")
-    return Problem((*path, name), rest) if name in fields else Problem(path, message)
+    steps = name.split(".")  # of a nested plug-in: "assignment.path must ..."
+    return Problem((*path, *steps), rest) if steps[0] in fields else Problem(path, message)
 
 
 def must_be(field: FieldInfo) -> str:
     """What a parameter must be: its type and its range."""
     kind, bounds = _unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
+    if kind in NESTED:
+        return f"a mapping with a kind: {', '.join(NESTED[kind].shipped)}"
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
     limits = _range(bounds)

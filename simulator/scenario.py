@@ -13,19 +13,26 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
-from schemes import SCHEMES, Scheme
+from schemes import Scheme
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find, put, show
-from simulator.master import MASTER_RULES, FirstEnough, MasterRule
-from simulator.plugins import Table, at_parameter, build, did_you_mean, explain, fields_of
-from straggler_models import STRAGGLER_MODELS, StragglerModel
+from simulator.master import FirstEnough, MasterRule
+from simulator.plugins import (
+    MODEL_TABLE,
+    RULE_TABLE,
+    SCHEME_TABLE,
+    Table,
+    as_values,
+    at_parameter,
+    did_you_mean,
+    explain,
+    fields_of,
+    from_values,
+)
+from straggler_models import StragglerModel
 
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-SCHEME_TABLE = Table("scheme", Scheme, SCHEMES, "stragglersim.schemes")
-MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragglersim.straggler_models")
-RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
 
 
 @dataclass(
@@ -113,11 +120,11 @@ class Scenario:
         }
         if self.models is None:
             del plain["models"]
-        plain["stragglers"] = {label: _plain(model, MODEL_TABLE) for label, model in self.stragglers.items()}
-        plain["master"] = _plain(self.master, RULE_TABLE)
-        plain["schemes"] = {label: _plain(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
+        plain["stragglers"] = {label: as_values(model, MODEL_TABLE) for label, model in self.stragglers.items()}
+        plain["master"] = as_values(self.master, RULE_TABLE)
+        plain["schemes"] = {label: as_values(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
         for label, rule in self.masters.items():
-            plain["schemes"][label]["master"] = _plain(rule, RULE_TABLE)
+            plain["schemes"][label]["master"] = as_values(rule, RULE_TABLE)
         return plain | ({"sweep": self.sweep} if self.sweep else {})
 
 
@@ -127,12 +134,6 @@ class ContradictionError(ScenarioError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__([f"{dotted(problem.path)}: {problem.message}" for problem in problems])
         self.problems = list(problems)
-
-
-def _plain(plugin: object, table: Table) -> dict[str, Any]:
-    names = list(fields_of(type(plugin))) or list(vars(plugin))
-    values = {name: getattr(plugin, name) for name in names if name != "n_workers"}
-    return {"kind": table.kind_of(plugin)} | {name: value for name, value in values.items() if value is not None}
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -207,15 +208,16 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
     values["stragglers"], found = _plugins(data, "stragglers", MODEL_TABLE, folder)
     problems += found
     if "master" in data:
-        rule, found = _plugin(data["master"], ("master",), RULE_TABLE, folder)
+        rule, found = from_values(data["master"], ("master",), RULE_TABLE, folder)
         problems += found
         values["master"] = rule or FirstEnough(timeout_s=1.0)  # a wrong one hides no other error
     values["masters"], found = _own_rules(data, folder)
     problems += found
     workers = data.get("workers")
     knows_n = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
-    n_workers = {"n_workers": workers if knows_n else None}
-    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, n_workers)
+    seed = data.get("seed", 0)
+    filled_in = {"n_workers": workers if knows_n else None, "seed": seed if isinstance(seed, int) and seed >= 0 else 0}
+    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, filled_in)
     problems += found
     try:
         scenario = Scenario(**values)
@@ -247,21 +249,6 @@ def _new(found: Sequence[Problem], known: Sequence[Problem]) -> list[Problem]:
     return [problem for problem in found if problem.path[:2] not in places]
 
 
-def _plugin(
-    given: object, path: Path_, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
-) -> tuple[Any, list[Problem]]:
-    if not isinstance(given, dict):
-        return None, [Problem(path, f"must be a mapping with a kind, got {show(given)}")]
-    if "kind" not in given:
-        kinds = ", ".join(table.shipped)
-        return None, [Problem((*path, "kind"), f"must be given (one of {kinds}), got nothing")]
-    try:
-        cls = table.find(given["kind"])
-    except ValueError as error:
-        return None, [Problem((*path, "kind"), str(error))]
-    return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
-
-
 def _plugins(
     data: dict[str, Any], section: str, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], list[Problem]]:
@@ -274,7 +261,7 @@ def _plugins(
     for label, parameters in given.items():
         if section == "schemes" and isinstance(parameters, dict):
             parameters = {key: value for key, value in parameters.items() if key != "master"}
-        plugin, found = _plugin(parameters, (section, label), table, folder, filled_in)
+        plugin, found = from_values(parameters, (section, label), table, folder, filled_in)
         problems += found
         if plugin is not None:
             built[label] = plugin
@@ -287,7 +274,7 @@ def _own_rules(data: dict[str, Any], folder: Path) -> tuple[dict[str, MasterRule
     schemes = data.get("schemes")
     for label, parameters in schemes.items() if isinstance(schemes, dict) else ():
         if isinstance(parameters, dict) and "master" in parameters:
-            rule, found = _plugin(parameters["master"], ("schemes", label, "master"), RULE_TABLE, folder)
+            rule, found = from_values(parameters["master"], ("schemes", label, "master"), RULE_TABLE, folder)
             problems += found
             if rule is not None:
                 rules[label] = rule
@@ -342,5 +329,7 @@ def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
             )
         if not np.isfinite(scheme.load):
             yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")
+        if scheme.needs_enough is not None and scenario.rule_for(label).waits_for == "nobody":
+            yield Problem(("schemes", label), f"needs a master that waits for enough or for all: {scheme.needs_enough}")
     for label in set(scenario.masters) - set(scenario.schemes):
         yield Problem(("masters", label), f"must name a scheme, got {label}")

@@ -6,14 +6,28 @@ import copy
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from simulator.plugins import Table, fields_of
-from simulator.scenario import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Scenario
+from simulator.plugins import FILLED_IN, MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table, fields_of
+from simulator.scenario import Scenario
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves a nested plug-in as the name of its family, and defaults that are plug-ins away."""
+
+    def is_instance_schema(self, schema: Any) -> JsonSchemaValue:
+        return {"plug-in": NESTED[schema["cls"]].family}
+
+    def emit_warning(self, kind: Any, detail: str) -> None:
+        if kind != "non-serializable-default":
+            super().emit_warning(kind, detail)
 
 
 def scenario_schema() -> dict[str, Any]:
     """What an editor needs to complete and check a scenario (JSON Schema, draft 2020-12)."""
     definitions: dict[str, Any] = {}
+    for table in NESTED.values():
+        definitions[table.family] = _any_of(table, definitions)
     rule = _any_of(RULE_TABLE, definitions)
     model = _any_of(MODEL_TABLE, definitions)
     scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
@@ -39,6 +53,12 @@ def scenario_schema() -> dict[str, Any]:
     }
 
 
+def _named(schema: dict[str, Any]) -> dict[str, Any]:
+    """A reference to the kinds of a nested plug-in, in place of the name of its family."""
+    family = schema.pop("plug-in", None)
+    return schema if family is None else schema | {"$ref": f"#/$defs/{family}"}
+
+
 def _head() -> Any:
     """The plain values of a scenario, as a type of their own."""
     from pydantic import create_model
@@ -56,15 +76,15 @@ def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | N
     """A reference to one of the kinds of a table; each kind becomes a definition."""
     references = []
     for kind, cls in table.known().items():
-        schema = copy.deepcopy(TypeAdapter(cls).json_schema(ref_template="#/$defs/{model}"))
+        schema = copy.deepcopy(TypeAdapter(cls).json_schema(schema_generator=_Generator))
         definitions.update(schema.pop("$defs", {}))
-        properties = {name: value for name, value in schema["properties"].items() if name != "n_workers"}
+        properties = {name: _named(value) for name, value in schema["properties"].items() if name not in FILLED_IN}
         name = f"{table.family.replace(' ', '_')}.{kind}"
         definitions[name] = schema | {
             "title": kind,
             "description": schema.get("description", "").split("\n\n")[0],
             "properties": {"kind": {"const": kind}} | properties | (extra or {}),
-            "required": ["kind", *(key for key in schema.get("required", []) if key != "n_workers")],
+            "required": ["kind", *(key for key in schema.get("required", []) if key not in FILLED_IN)],
         }
         references.append({"$ref": f"#/$defs/{name}"})
     return {"oneOf": references, "description": f"a {table.family}"}

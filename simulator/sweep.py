@@ -13,8 +13,9 @@ import numpy as np
 
 from simulator.engine import Collector, SimulationError, simulate
 from simulator.metrics import Detail, RunRecord
+from simulator.plugins import SCHEME_TABLE
 from simulator.results import JOB_COLUMNS, ROUND_COLUMNS, Results, frames
-from simulator.scenario import SCHEME_TABLE, Scenario
+from simulator.scenario import Scenario
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
 
 if TYPE_CHECKING:

@@ -1,0 +1,313 @@
+"""Partial stragglers: what slow workers have done up to now counts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, InstanceOf
+from pydantic.dataclasses import dataclass
+
+from schemes.assignment import Assignment
+from schemes.base import (
+    BoolArray,
+    Closing,
+    Count,
+    FloatArray,
+    IntArray,
+    Outcome,
+    PositiveCount,
+    Scheme,
+    Session,
+    Task,
+    Work,
+)
+from schemes.ordering import Matching, Ordering, q_bound, q_max
+
+PURPOSES = {"assignment": 0, "ordering": 1}
+
+
+@dataclass(frozen=True)
+class PartialGradientCoding(Scheme):
+    """Workers report chunk by chunk; the master stops when each chunk is finished by ``blocks`` workers.
+
+    Each gradient is cut into ``blocks`` parts, and a worker uploads one combination of one part's length over all that
+    it has finished. Block u of chunk c is recovered from any ``blocks`` workers that finished c. Stopped earlier by a
+    rule that waits for nobody, the best estimate has squared error sum over chunks of max(0, blocks - copies). A
+    timeout is a failure: the exact gradient was asked for.
+
+    With ``credit: whole_list`` only workers count that have finished all their chunks: the baseline.
+
+    References
+    ----------
+    Ramamoorthy, Meng and Girimaji, "Leveraging partial stragglers within gradient coding", NeurIPS 2024, section 3.
+
+    Examples
+    --------
+    >>> from schemes.assignment import Cyclic
+    >>> scheme = PartialGradientCoding(n_workers=200, assignment=Cyclic(chunks_per_worker=8))
+    >>> scheme.load, scheme.q_max, scheme.q_bound
+    (0.04, 1565, 1565)
+    """
+
+    n_workers: PositiveCount
+    assignment: InstanceOf[Assignment]
+    """which worker holds which chunk"""
+    ordering: InstanceOf[Ordering] = Matching()
+    """in which order a worker processes its chunks"""
+    blocks: PositiveCount = 1
+    """l: parts of a gradient; an upload has 1/l of its size, and each chunk is needed l times"""
+    credit: Literal["prefix", "whole_list"] = "prefix"
+    """what counts: each finished chunk, or only workers that have finished all of theirs"""
+    seed: Annotated[Count, Field(repr=False)] = 0
+    """for what the assignment and the ordering draw; filled in from the scenario"""
+
+    def __post_init__(self) -> None:
+        copies = int(self.held.sum(axis=1).min())
+        if self.blocks > copies:
+            raise ValueError(
+                f"blocks must be between 1 and {copies}, the copies of the rarest chunk, got {self.blocks}"
+            )
+        self.placement  # noqa: B018 - refuses an ordering that does not fit
+
+    @property
+    def placement(self) -> Placement:
+        """Who holds what, and in which order."""
+        return _placement(self.n_workers, self.assignment, self.ordering, self.seed)
+
+    @property
+    def held(self) -> BoolArray:
+        """The assignment, shape ``(n_chunks, n_workers)``."""
+        return _held(self.n_workers, self.assignment, self.seed)
+
+    @property
+    def load(self) -> float:
+        held = self.held
+        return float(held.sum(axis=0).max() / len(held))
+
+    @property
+    def q_max(self) -> int:
+        """So many chunk computations of all workers together are always enough (`schemes.ordering.q_max`)."""
+        return q_max(self.placement.positions, self.blocks)
+
+    @property
+    def q_bound(self) -> int:
+        """A bound that Q_max of no ordering of the assignment is below."""
+        return q_bound(self.held, self.blocks)
+
+    @property
+    def tolerates(self) -> str:
+        spare = int(self.held.sum(axis=1).min()) - self.blocks
+        if self.credit == "whole_list":
+            return f"any {spare} stragglers in every round"
+        return f"any {spare} failed workers in every round; slow ones count with the chunks that they have finished"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        if self.credit == "whole_list":
+            return {}
+        return {
+            "Q_max": str(self.q_max),
+            "lower bound on Q_max": str(self.q_bound),
+            "largest row sum of the ordering": str(int(self.placement.positions.sum(axis=1).max())),
+        }
+
+    @property
+    def needs_enough(self) -> str | None:
+        if self.credit == "whole_list" and self.blocks > 1:
+            return "with credit: whole_list an estimate is defined for blocks: 1 only"
+        return None
+
+    @property
+    def n_error_blocks(self) -> int:
+        return len(self.held) * self.blocks
+
+    def chunk_loads(self) -> FloatArray:
+        return np.full(len(self.held), 1 / len(self.held))
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        return _PrefixSession(self, n_jobs) if self.credit == "prefix" else _WholeListSession(self, n_jobs)
+
+
+class Placement(NamedTuple):
+    """The ordering, and each worker's chunks in it."""
+
+    positions: IntArray  # shape (n_chunks, n_workers), from 1; 0 where a worker does not hold the chunk
+    lists: list[list[int]]  # each worker's chunks in the order of processing
+
+
+@functools.lru_cache(maxsize=64)
+def _held(n_workers: int, assignment: Assignment, seed: int) -> BoolArray:
+    held = assignment.matrix(n_workers, np.random.default_rng([seed, PURPOSES["assignment"]]))
+    held.setflags(write=False)
+    return held
+
+
+@functools.lru_cache(maxsize=64)
+def _placement(n_workers: int, assignment: Assignment, ordering: Ordering, seed: int) -> Placement:
+    held = _held(n_workers, assignment, seed)
+    positions = ordering.positions(held, np.random.default_rng([seed, PURPOSES["ordering"]]))
+    positions.setflags(write=False)
+    in_order = np.where(held, positions, len(held) + 1).argsort(axis=0, kind="stable")
+    sizes = held.sum(axis=0).tolist()
+    return Placement(positions, [in_order[:size, worker].tolist() for worker, size in enumerate(sizes)])
+
+
+class _PartialSession(Session):
+    """What both kinds of credit share: a job each round, and copies of each chunk counted until none lacks any."""
+
+    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
+        self.n_rounds = n_jobs
+        self._scheme = scheme
+        self._lists = scheme.placement.lists
+        self._job = -1
+
+    def _open(self, index: int) -> None:
+        self._job = index
+        n_chunks = len(self._scheme.held)
+        self._lacking = [self._scheme.blocks] * n_chunks  # copies of each chunk; below 0: more than needed
+        self._n_lacking = n_chunks
+
+    def _finish(self, chunk: int) -> None:
+        left = self._lacking[chunk] - 1
+        self._lacking[chunk] = left
+        if not left:
+            self._n_lacking -= 1
+
+    def enough(self) -> bool:
+        return not self._n_lacking
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        load = 1 / len(self._scheme.held)
+        return [Task(self._job, "plain", load, (chunk,)) for chunk in self._lists[worker]]
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        if not closing.forced:
+            return [Outcome(self._job, "decoded")]
+        error = None if closing.timed_out else self._squared_error(closing.missing)
+        if error is None:
+            return [Outcome(self._job, "failed", float("nan"))]
+        return [Outcome(self._job, "approximate" if error else "decoded", error)]
+
+    def _squared_error(self, missing: BoolArray) -> float | None:
+        return float(sum(left for left in self._lacking if left > 0))
+
+
+class _PrefixSession(_PartialSession):
+    """Every worker reports each chunk that it has finished."""
+
+    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
+        super().__init__(scheme, n_jobs)
+        sizes = np.array([len(chunks) for chunks in self._lists])[:, np.newaxis]
+        done = np.arange(1, sizes.max() + 1)
+        self._work = Work(np.where(done <= sizes, done / len(scheme.held), np.nan))
+
+    def open_round(self, index: int) -> Work:
+        self._open(index)
+        return self._work
+
+    def receive(self, worker: int, report: int) -> None:
+        chunk = self._lists[worker][report]
+        left = self._lacking[chunk] - 1  # as in _finish: hot, called for every chunk
+        self._lacking[chunk] = left
+        if not left:
+            self._n_lacking -= 1
+
+
+class _WholeListSession(_PartialSession):
+    """Every worker reports once, when it has finished all its chunks."""
+
+    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
+        super().__init__(scheme, n_jobs)
+        sizes = np.array([len(chunks) for chunks in self._lists])
+        self._work = Work(np.where(sizes > 0, sizes / len(scheme.held), np.nan)[:, np.newaxis])
+
+    def open_round(self, index: int) -> Work:
+        self._open(index)
+        return self._work
+
+    def receive(self, worker: int, report: int) -> None:
+        for chunk in self._lists[worker]:
+            self._finish(chunk)
+
+    def _squared_error(self, missing: BoolArray) -> float | None:
+        """Of the best weights for the plain sums that finished workers send."""
+        if self._scheme.blocks > 1:
+            return None
+        held = self._scheme.held
+        return least_squares_error(held[:, ~missing & held.any(axis=0)].astype(np.float64))
+
+
+def least_squares_error(answers: FloatArray) -> float:
+    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
+
+    Examples
+    --------
+    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
+    1.0
+    """
+    ones = np.ones(len(answers))
+    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
+    error = float(np.sum((answers @ weights - ones) ** 2))
+    return error if error > 1e-12 * len(answers) else 0.0
+
+
+class Decoder(NamedTuple):
+    """What the master makes of finished chunks: the paper's R and X."""
+
+    random: FloatArray  # R, shape (n_workers, blocks)
+    coefficients: FloatArray  # X, shape (n_chunks, blocks, n_workers): of block u of chunk c in a worker's upload
+    condition: float  # the worst condition number of the rows of R that a chunk is recovered from
+
+    def upload(self, gradients: FloatArray) -> FloatArray:
+        """What each worker sends, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
+        n_chunks, n_blocks, _ = self.coefficients.shape
+        parts = gradients.reshape(n_chunks, n_blocks, -1)
+        return np.asarray(np.einsum("cuw,cud->wd", self.coefficients, parts))
+
+    def gradient(self, uploads: FloatArray) -> FloatArray:
+        """The sum of all chunks' gradients, shape ``(length,)``."""
+        return np.asarray((self.random.T @ uploads).ravel())
+
+    @property
+    def squared_error(self) -> float:
+        """Squared residual ||R^T X - 1 kron I||^2."""
+        n_blocks = self.random.shape[1]
+        products = np.einsum("wv,cuw->cuv", self.random, self.coefficients)
+        return float(np.sum((products - np.eye(n_blocks)) ** 2))
+
+
+def decoder(finished: BoolArray, blocks: int, rng: np.random.Generator) -> Decoder:
+    """Compute the coefficients for what has been finished, by least squares of minimum norm.
+
+    Parameters
+    ----------
+    finished
+        Who has finished which chunk, shape ``(n_chunks, n_workers)``.
+    blocks
+        Parts of a gradient.
+    rng
+        For R, whose entries are standard normal.
+
+    Examples
+    --------
+    >>> finished = np.array([[True, True, False], [False, True, True]])
+    >>> code = decoder(finished, 2, np.random.default_rng(0))
+    >>> gradients = np.array([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
+    >>> code.gradient(code.upload(gradients)).round(6)
+    array([11., 22., 33., 44.])
+    """
+    n_chunks, n_workers = finished.shape
+    random = rng.standard_normal((n_workers, blocks))
+    coefficients = np.zeros((n_chunks, blocks, n_workers))
+    condition = 1.0
+    for chunk in range(n_chunks):
+        workers = np.flatnonzero(finished[chunk])
+        if len(workers):
+            rows = random[workers]
+            coefficients[chunk][:, workers] = np.linalg.pinv(rows.T).T  # rows.T @ x = e_u, one x for each block
+            if len(workers) >= blocks:
+                condition = max(condition, float(np.linalg.cond(rows)))
+    return Decoder(random, coefficients, condition)
