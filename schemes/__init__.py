@@ -11,16 +11,22 @@ from schemes.base import (
     Work,
     at_most,
 )
+from schemes.bernoulli_gradient_coding import BernoulliGradientCoding
+from schemes.bibd_gradient_coding import BibdGradientCoding
+from schemes.expander_gradient_coding import ExpanderGradientCoding
 from schemes.fastest_k import FastestK
 from schemes.fractional_repetition import FractionalRepetition
 from schemes.gradient_coding import GradientCoding
-from schemes.linear import LinearScheme, MemorylessSession
+from schemes.linear import ApproximateScheme, LinearScheme, MemorylessSession
 from schemes.multiplexed import Multiplexed
 from schemes.partial_gradient_coding import PartialGradientCoding
 from schemes.selective_repeat import SelectiveRepeat
 from schemes.uncoded import Uncoded
 
 SCHEMES: dict[str, type[Scheme]] = {
+    "bernoulli_gradient_coding": BernoulliGradientCoding,
+    "bibd_gradient_coding": BibdGradientCoding,
+    "expander_gradient_coding": ExpanderGradientCoding,
     "fastest_k": FastestK,
     "fractional_repetition": FractionalRepetition,
     "gradient_coding": GradientCoding,
@@ -33,8 +39,12 @@ SCHEMES: dict[str, type[Scheme]] = {
 __all__ = [
     "SCHEMES",
     "Allowance",
+    "ApproximateScheme",
+    "BernoulliGradientCoding",
+    "BibdGradientCoding",
     "Closing",
     "CountingSession",
+    "ExpanderGradientCoding",
     "FastestK",
     "FractionalRepetition",
     "GradientCoding",

@@ -96,6 +96,35 @@ class LinearScheme(Scheme):
         return MemorylessSession(self, n_jobs, allowance)
 
 
+def least_squares_error(answers: FloatArray) -> float:
+    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
+
+    Examples
+    --------
+    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
+    1.0
+    """
+    ones = np.ones(len(answers))
+    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
+    error = float(np.sum((answers @ weights - ones) ** 2))
+    return error if error > 1e-12 * len(answers) else 0.0
+
+
+class ApproximateScheme(LinearScheme):
+    """Every worker sends the plain sum of its chunks; whatever arrives, the master picks the best weights.
+
+    The squared error is min over x of ||A_F x - 1||^2, F the workers that answered. A subclass gives the matrix, of
+    zeros and ones.
+    """
+
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
+        return least_squares_error(self.encoding_matrix()[~missing].T)
+
+    @property
+    def tolerates(self) -> str:
+        return "any stragglers, at the price of an approximate gradient"
+
+
 class MemorylessSession(CountingSession):
     """Job t is round t, and what is enough depends on who is missing."""
 
@@ -142,11 +171,15 @@ class _SpanSession(MemorylessSession):
         self._basis = np.empty((min(n_workers, n_chunks), n_chunks))
         self._rank = 0
         self._residual = np.ones(n_chunks)
+        self._n_expected = work.n_busy
         self._is_enough = False
         return work
 
     def receive(self, worker: int, report: int) -> None:
         super().receive(worker, report)
+        self._n_expected -= 1
+        if not self._n_expected:  # there is nobody left to wait for
+            self._is_enough = True
         if self._is_enough or self._rank == len(self._basis):
             return
         row = self._matrix[worker]

@@ -24,6 +24,7 @@ from schemes.base import (
     Task,
     Work,
 )
+from schemes.linear import least_squares_error
 from schemes.ordering import Matching, Ordering, q_bound, q_max
 
 PURPOSES = {"assignment": 0, "ordering": 1}
@@ -238,20 +239,6 @@ class _WholeListSession(_PartialSession):
             return None
         held = self._scheme.held
         return least_squares_error(held[:, ~missing & held.any(axis=0)].astype(np.float64))
-
-
-def least_squares_error(answers: FloatArray) -> float:
-    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
-
-    Examples
-    --------
-    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
-    1.0
-    """
-    ones = np.ones(len(answers))
-    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
-    error = float(np.sum((answers @ weights - ones) ** 2))
-    return error if error > 1e-12 * len(answers) else 0.0
 
 
 class Decoder(NamedTuple):

@@ -11,19 +11,33 @@ from hypothesis import strategies as st
 
 from schemes import (
     SCHEMES,
+    ApproximateScheme,
+    BernoulliGradientCoding,
+    BibdGradientCoding,
     Closing,
+    ExpanderGradientCoding,
     FastestK,
     FractionalRepetition,
     GradientCoding,
     LinearScheme,
     Multiplexed,
+    PartialGradientCoding,
     SelectiveRepeat,
     Uncoded,
 )
+from schemes.assignment import BernoulliAssignment, Cyclic
+from schemes.ordering import RandomOrdering
 from schemes.patterns import is_arbitrary, is_bursty
 from schemes.testing import check_scheme, play
 
 EXAMPLES = [
+    BernoulliGradientCoding(8, p=0.4),
+    BibdGradientCoding(7),
+    ExpanderGradientCoding(8, chunks_per_worker=3),
+    ExpanderGradientCoding(8, chunks_per_worker=4, decoding="fixed"),
+    PartialGradientCoding(6, assignment=Cyclic(3), blocks=2),
+    PartialGradientCoding(6, assignment=BernoulliAssignment(p=0.4), ordering=RandomOrdering(), seed=4),
+    PartialGradientCoding(6, assignment=Cyclic(3), blocks=3, credit="whole_list"),
     Uncoded(1),
     Uncoded(6),
     FastestK(6, k=4),
@@ -276,7 +290,7 @@ def test_load_tends_to_the_uncoded_one_as_the_window_grows():
 
 @pytest.mark.parametrize(
     "scheme",
-    [scheme for scheme in EXAMPLES if not isinstance(scheme, FastestK) and scheme.n_workers > 1],
+    [scheme for scheme in EXAMPLES if not isinstance(scheme, PartialGradientCoding) and scheme.n_workers > 1],
     ids=repr,
 )
 def test_the_load_formula_is_what_counting_chunks_gives(scheme):
@@ -359,6 +373,48 @@ def test_a_code_that_gives_only_its_matrix_is_decided_by_rank():
         assert session.enough() == (len(finished) >= 2) == (scheme.decode(finished) is not None)
 
 
+@pytest.mark.parametrize("q", [2, 3, 5])
+def test_the_error_of_a_block_design_depends_on_how_many_answer_only(q):
+    code = BibdGradientCoding(q * q + q + 1)
+    n, size = code.n_workers, q + 1
+    matrix = code.encoding_matrix()
+    assert (matrix @ matrix.T == np.where(np.eye(n), size, 1)).all()  # any two lines share one point
+    rng = np.random.default_rng(q)
+    for r in range(1, n + 1):
+        missing = np.ones(n, dtype=bool)
+        missing[rng.permutation(n)[:r]] = False
+        assert code.squared_error(missing, enough=False) == pytest.approx(n - size**2 * r / (size - 1 + r), abs=1e-9)
+
+
+def test_the_error_of_an_expander_code_is_within_its_bound():
+    rng = np.random.default_rng(5)
+    for decoding in ("fixed", "optimal"):
+        code = ExpanderGradientCoding(40, chunks_per_worker=6, decoding=decoding, seed=2)
+        for s in range(0, 39, 3):
+            missing = np.zeros(40, dtype=bool)
+            missing[rng.permutation(40)[:s]] = True
+            assert code.squared_error(missing, enough=False) <= code.error_bound(s) + 1e-9
+
+
+def test_optimal_weights_are_never_worse_than_fixed_ones():
+    rng = np.random.default_rng(6)
+    fixed, optimal = (ExpanderGradientCoding(20, chunks_per_worker=4, decoding=d) for d in ("fixed", "optimal"))
+    for _ in range(20):
+        missing = rng.random(20) < 0.4
+        errors = [code.squared_error(missing, enough=False) for code in (optimal, fixed)]
+        assert errors[0] <= errors[1] + 1e-9
+
+
+def test_nobody_answering_leaves_the_whole_gradient_as_error():
+    for code in (
+        BibdGradientCoding(7),
+        ExpanderGradientCoding(8, chunks_per_worker=3),
+        BernoulliGradientCoding(8, p=0.4),
+    ):
+        assert isinstance(code, ApproximateScheme)
+        assert code.squared_error(np.ones(code.n_workers, dtype=bool), enough=False) == code.n_error_blocks
+
+
 # --- parameters that make no sense ---
 
 
@@ -368,6 +424,9 @@ def test_a_code_that_gives_only_its_matrix_is_decided_by_rank():
         (lambda: GradientCoding(4, s=4), "s must be between 0 and 3, got 4"),
         (lambda: FractionalRepetition(12, s=4), "workers must be a multiple of s \\+ 1 = 5, got 12"),
         (lambda: FastestK(4, k=5), "k must be between 1 and 4, got 5"),
+        (lambda: BibdGradientCoding(12), "workers must be q\\^2 \\+ q \\+ 1 for a prime q"),
+        (lambda: BibdGradientCoding(21), "workers must be q"),  # of order 4, not a prime
+        (lambda: ExpanderGradientCoding(5, chunks_per_worker=3), "^1 validation.*\\n.*chunks_per_worker must be even"),
         (lambda: Multiplexed(4, B=3, W=3, lam=1), "B must be between 1 and W - 1 = 2, got 3"),
         (lambda: Multiplexed(4, B=1, W=2, lam=5), "lam must be between 0 and 4, got 5"),
         (lambda: SelectiveRepeat(4, B=2, W=4, lam=1), r"W must be a multiple of B = 2, plus 1.*got 4"),

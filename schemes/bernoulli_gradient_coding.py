@@ -1,0 +1,39 @@
+"""BGC: a sparse random code."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemes.assignment import BernoulliAssignment
+from schemes.base import Count, FloatArray, PositiveCount
+from schemes.linear import ApproximateScheme
+
+
+@dataclass(frozen=True)
+class BernoulliGradientCoding(ApproximateScheme):
+    """Each worker sums the chunks that it holds, each with probability p; the best weights estimate the gradient.
+
+    References
+    ----------
+    Charles, Papailiopoulos and Ellenberg, "Approximate gradient coding via sparse random graphs", 2017.
+
+    Examples
+    --------
+    >>> code = BernoulliGradientCoding(n_workers=30, p=0.2)
+    >>> 0 < code.squared_error(np.arange(30) < 20, enough=False) < 30
+    True
+    """
+
+    n_workers: PositiveCount
+    p: Annotated[float, Field(gt=0, le=1)]
+    """probability that a worker holds a chunk; drawn once"""
+    seed: Annotated[Count, Field(repr=False)] = 0
+    """for the draw; filled in from the scenario"""
+
+    def encoding_matrix(self) -> FloatArray:
+        held = BernoulliAssignment(p=self.p).matrix(self.n_workers, np.random.default_rng([self.seed, 0]))
+        return held.T.astype(np.float64)

@@ -1,0 +1,69 @@
+"""Codes from regular graphs whose spectral gap bounds the error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from schemes.assignment import RandomRegular
+from schemes.base import Allowance, BoolArray, Count, FloatArray, PositiveCount, at_most
+from schemes.linear import ApproximateScheme
+
+
+@dataclass(frozen=True)
+class ExpanderGradientCoding(ApproximateScheme):
+    """Worker w sums the chunks that are its neighbours in a random d-regular graph.
+
+    With r answers, ``decoding: fixed`` weighs each by n/(d r); ``optimal`` picks the best weights. With s = n - r
+    missing, the squared error is at most (lambda/d)^2 n s/(n - s), lambda = max(abs(lambda_2), abs(lambda_n)) of the
+    adjacency matrix.
+
+    References
+    ----------
+    Raviv, Tamo, Tandon and Dimakis, "Gradient coding from cyclic MDS codes and expander graphs", ICML 2018.
+
+    Examples
+    --------
+    >>> code = ExpanderGradientCoding(n_workers=20, chunks_per_worker=4)
+    >>> missing = np.arange(20) < 5
+    >>> bool(0 < code.squared_error(missing, enough=False) <= code.error_bound(5))
+    True
+    """
+
+    n_workers: PositiveCount
+    chunks_per_worker: PositiveCount
+    """d, the degree of the graph"""
+    decoding: Literal["fixed", "optimal"] = "optimal"
+    """weights of the answers: all the same, or the best"""
+    seed: Annotated[Count, Field(repr=False)] = 0
+    """for the graph; filled in from the scenario"""
+
+    def __post_init__(self) -> None:
+        try:
+            self.encoding_matrix()
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("assignment.")) from None
+
+    def encoding_matrix(self) -> FloatArray:
+        graph = RandomRegular(chunks_per_worker=self.chunks_per_worker)
+        return graph.matrix(self.n_workers, np.random.default_rng([self.seed, 0])).astype(np.float64)
+
+    def allowance(self) -> Allowance | None:
+        return at_most(0, self.n_workers) if self.decoding == "fixed" else None
+
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
+        n_answers = int(np.count_nonzero(~missing))
+        if self.decoding == "optimal" or not n_answers:
+            return super().squared_error(missing, enough=enough)
+        weight = self.n_workers / (self.chunks_per_worker * n_answers)
+        error = float(((weight * self.encoding_matrix()[~missing].sum(axis=0) - 1) ** 2).sum())
+        return error if error > 1e-12 * self.n_workers else 0.0
+
+    def error_bound(self, n_missing: int) -> float:
+        """The bound on the squared error for so many missing workers."""
+        eigenvalues = np.linalg.eigvalsh(self.encoding_matrix())  # in ascending order
+        gap = max(abs(eigenvalues[0]), abs(eigenvalues[-2])) / self.chunks_per_worker
+        return float(gap**2 * self.n_workers * n_missing / (self.n_workers - n_missing))
