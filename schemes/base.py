@@ -103,7 +103,7 @@ class Closing:
 
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
     forced: bool  # the master stopped although the answers were not enough
-    timed_out: bool = False  # forced by the timeout, not by a rule that waits for nobody
+    takes_estimate: bool = False  # the rule waits for nobody: it asked for what there is, exact or not
 
 
 @dataclass(frozen=True, slots=True)

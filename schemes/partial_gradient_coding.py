@@ -39,7 +39,9 @@ class PartialGradientCoding(Scheme):
     rule that waits for nobody, the best estimate has squared error sum over chunks of max(0, blocks - copies). A
     timeout is a failure: the exact gradient was asked for.
 
-    With ``credit: whole_list`` only workers count that have finished all their chunks: the baseline.
+    With ``credit: whole_list`` only workers count that have finished all their chunks: the baseline. Where the master
+    waits, it is enough that each chunk is held by ``blocks`` of them; where it takes an estimate, they send the plain
+    sums of their chunks and the squared error is that of the best weights.
 
     References
     ----------
@@ -185,9 +187,9 @@ class _PartialSession(Session):
         return [Task(self._job, "plain", load, (chunk,)) for chunk in self._lists[worker]]
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
-        if not closing.forced:
+        if not closing.takes_estimate and not closing.forced:
             return [Outcome(self._job, "decoded")]
-        error = None if closing.timed_out else self._squared_error(closing.missing)
+        error = self._squared_error(closing.missing) if closing.takes_estimate else None
         if error is None:
             return [Outcome(self._job, "failed", float("nan"))]
         return [Outcome(self._job, "approximate" if error else "decoded", error)]

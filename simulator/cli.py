@@ -261,13 +261,17 @@ def _load(path: Path, overrides: list[str] | None) -> Scenario:
 
 def _print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
+    from simulator.document import swept_together
     from simulator.results import fairness, summary
 
-    swept = results.runs.groupby("point")[list(results.scenario.get("sweep", {}))].first()
+    keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
+    swept = results.runs.groupby("point")[keys].first()
     for point, rows in summary(results.runs).groupby("point", sort=False):
         at = ", ".join(f"{key} = {value}" for key, value in swept.loc[point].items())
         _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
-        _print_table(SUMMARY_HEADER, [_summary_row(row) for row in rows.to_dict("records")])
+        has_errors = bool((rows["error_norm_mean"] > 0).any())
+        header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
+        _print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
     _say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
@@ -289,7 +293,7 @@ SUMMARY_HEADER = (
 )
 
 
-def _summary_row(row: dict[Any, Any]) -> tuple[str, ...]:
+def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:
     half_s = row["makespan_high_s"] - row["makespan_s"]
     interval = "" if half_s != half_s else f" ± {half_s:.3g}"
     latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
@@ -303,6 +307,7 @@ def _summary_row(row: dict[Any, Any]) -> tuple[str, ...]:
         *latencies,
         f"{row['waited_rounds']:.4g}",
         str(row["decode_failures"]),
+        *((f"{row['error_norm_mean']:.4g}", f"{100 * row['exact_share']:.4g} %") if has_errors else ()),
     )
 
 

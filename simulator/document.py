@@ -197,6 +197,37 @@ def find(data: Any, key: str) -> Path_:
     return tuple(path)
 
 
+def find_all(data: Any, key: str) -> list[Path_]:
+    """The paths that a dotted key means, in which a part ``*`` stands for every label.
+
+    Examples
+    --------
+    >>> find_all({"schemes": {"a": {"s": 1}, "b": {"s": 1}}}, "schemes.*.s")
+    [('schemes', 'a', 's'), ('schemes', 'b', 's')]
+    """
+    before, star, after = key.partition(".*.")
+    if not star:
+        return [find(data, key)]
+    path = find(data, before)
+    labels = data
+    for part in path:
+        labels = labels.get(part, {})
+    if not isinstance(labels, dict) or not labels:
+        raise ValueError(f"must name a place in the scenario; there are no labels in {before}")
+    return [(*path, label, *rest) for label in labels for rest in find_all(labels[label], after)]
+
+
+def swept_together(entry: str) -> list[str]:
+    """The dotted keys of one entry of a sweep, which vary together.
+
+    Examples
+    --------
+    >>> swept_together("workers, schemes.*.s")
+    ['workers', 'schemes.*.s']
+    """
+    return [key.strip() for key in entry.split(",")]
+
+
 def put(data: Any, path: Path_, value: Any) -> None:
     """Set the value at a path whose parent exists."""
     for part in path[:-1]:

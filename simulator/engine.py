@@ -110,14 +110,12 @@ def simulate(
             finish_s = workers.dispatch(index, start_s, work)
             arrivals = _Arrivals(work, finish_s)
             duration_s = waited_s = overhead_s = 0.0
-            timed_out = False
             if work.n_busy:
                 watch = _Watch(env, start_s, rule, session, work, arrivals)
                 yield watch.closed
                 duration_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), round_overhead_s
-                timed_out = not watch.was_looking
             forced = not session.enough()
-            closing = Closing(arrivals.missing(), forced=forced, timed_out=forced and timed_out)
+            closing = Closing(arrivals.missing(), forced=forced, takes_estimate=rule.waits_for == "nobody")
             outcomes = tuple(session.close_round(closing))
             end_s = start_s + duration_s + overhead_s
             collector.round_closed(
@@ -286,7 +284,6 @@ class _Watch:
         self._tick: simpy.Event | None = None
         self._on_arrival: list[Callable[[simpy.Event], None]] = [self._arrive]
         self.duration_s = 0.0
-        self.was_looking = False  # the master closed the round when it looked, and not at its end
         self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
         self._wanted_s = np.inf  # the instant that the rule names, once it is known
         self._look_s = np.inf  # when the master looks next
@@ -377,7 +374,6 @@ class _Watch:
         elif not self._place and self._times_s[0] >= 0:
             self._look_s, self._is_postponed = np.inf, True
         elif self._enough() or self._rule.waits_for == "nobody":
-            self.was_looking = True
             self._close(self._look_s)
         else:
             self._look_s, self._checks_arrivals = np.inf, self._rule.waits_for == "enough"

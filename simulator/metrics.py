@@ -117,4 +117,6 @@ class RunRecord:
             "straggler_rate": sum(rounds[6]) / self.n_given if self.n_given else 0.0,
             "squared_error_mean": float(errors.mean()) if decoded else math.nan,
             "relative_error_mean": float(np.sqrt(errors / (n_error_blocks or 1)).mean()) if decoded else math.nan,
+            "error_norm_mean": float(np.sqrt(errors).mean()) if decoded else math.nan,
+            "exact_share": float((errors == 0).sum() / self.n_jobs),
         }

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from schemes.base import FloatArray
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
+from simulator.document import swept_together
 from simulator.results import Results, fairness, summary
 from simulator.scenario import Scenario
 
@@ -104,6 +105,8 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
         has_intervals = results.runs["trial"].nunique() > 1
         what = ["band or bar: 95 % interval over trials"] if has_intervals else []
         yield "makespan", lambda figure: _sweep(figure, results), what
+        if (results.runs["error_norm_mean"] > 0).any():
+            yield "error", lambda figure: _sweep_errors(figure, results), ["errors of 0 are below the axis"]
         return
     yield "makespan", lambda figure: _makespan(figure, results), []
     jobs = results.jobs
@@ -343,6 +346,32 @@ def _sweep(figure: Figure, results: Results) -> None:
     _legend(figure, looks, extra=[HOLLOW] if table["decode_failures"].any() else [])
 
 
+def _sweep_errors(figure: Figure, results: Results) -> None:
+    """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
+    table, keys = _at_points(results)
+    first, *others = keys
+    looks = _looks(list(table["scheme"].unique()))
+    choices = list(table[others].drop_duplicates().itertuples(index=False)) if others else [()]
+    figure.set_figheight(3.6)
+    grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
+    for (above, below), choice in zip(grid.T, choices, strict=True):
+        here = table[(table[others] == list(choice)).all(axis=1)] if others else table
+        for label, group in here.groupby("scheme", sort=False):
+            look, at = looks[str(label)], group[first].to_numpy(dtype=np.float64)
+            norm = group["error_norm_mean"].to_numpy(dtype=np.float64)
+            style = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker, "markersize": 3.5}
+            above.plot(at, np.where(norm > 0, norm, np.nan), **style)
+            below.plot(at, 100 * group["exact_share"].to_numpy(dtype=np.float64), **style)
+        above.set_yscale("log")
+        below.set_ylim(-5, 105)
+        below.set_xlabel(_key_label(first, 44 // len(choices)).replace(" (", "\n("))
+        says = ", ".join(f"{key} = {_said(value)}" for key, value in zip(others, choice, strict=True))
+        above.set_title(_wrapped(says, 60 // len(choices)), fontsize=6.5)
+    grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
+    grid[1, 0].set_ylabel("recovered\nexactly (%)")
+    _legend(figure, looks)
+
+
 def _said(value: object) -> str:
     """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
     return re.sub(r"[{}']", "", str(value)).removeprefix("kind: ")
@@ -356,7 +385,10 @@ def _key_label(key: str, width: int) -> str:
 
 def _at_points(results: Results) -> tuple[pd.DataFrame, list[str]]:
     """The summary with the swept values of each point."""
-    keys = [key for key in results.scenario.get("sweep", {}) if key in results.runs]
+    # keys that vary together have one axis: that of the first
+    keys = [
+        key for key in (swept_together(entry)[0] for entry in results.scenario.get("sweep", {})) if key in results.runs
+    ]
     values = results.runs.groupby("point")[keys].first()
     return summary(results.runs).join(values, on="point"), keys or ["point"]
 
@@ -376,6 +408,8 @@ def _sweep_lines(axes: Axes, table: pd.DataFrame, key: str, looks: dict[str, Loo
             axes.plot(at[which], mean_s[which], look.marker, color=look.colour, markerfacecolor=fill)
     if not is_number:
         axes.set_xticks(range(len(values)), [_wrapped(_said(value), 12) for value in values])
+    elif len(values) <= 8 and max(values) <= 50 * min(values):
+        axes.set_xticks(values)
     elif min(values) > 0 and max(values) > 50 * min(values):
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")

@@ -195,6 +195,8 @@ SUMMARY_MEANS = (
     "waited_rounds",
     "waited_s",
     "computed_load",
+    "exact_share",
+    "error_norm_mean",
     "relative_error_mean",
 )
 

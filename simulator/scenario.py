@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
 from schemes import Scheme
-from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find, put, show
+from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, put, show, swept_together
 from simulator.master import FirstEnough, MasterRule
 from simulator.plugins import (
     MODEL_TABLE,
@@ -81,7 +81,7 @@ class Scenario:
     masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
     """rules of single schemes, by the scheme's label, in place of ``master``"""
     sweep: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
-    """values of dotted keys; each combination is a point"""
+    """values of dotted keys; each combination is a point; `a, b: [[1, 2], [3, 4]]` varies two keys together"""
     points: tuple[Any, ...] = ()
     """the swept values of each point, with its scenario; filled in when a scenario is loaded"""
 
@@ -107,7 +107,7 @@ class Scenario:
         """What is allowed and probably not meant."""
         return [
             f"sweep.{key}: changes nothing for scheme(s) {', '.join(self.masters)}, which have a master of their own"
-            for key in self.sweep
+            for key in itertools.chain.from_iterable(map(swept_together, self.sweep))
             if self.masters and key.split(".")[0] == "master"
         ]
 
@@ -172,27 +172,37 @@ def _points(
         return [], []
     if not isinstance(sweep, dict) or not sweep:
         return [], [Problem(("sweep",), f"must be a mapping of dotted keys to lists of values, got {show(sweep)}")]
-    problems, paths = [], {}
-    for key, values in sweep.items():
+    problems: list[Problem] = []
+    places: list[dict[str, list[Path_]]] = []  # of each entry, the places that each of its keys means
+    for entry, values in sweep.items():
         try:
-            paths[key] = find(data, key)
+            keys = swept_together(entry)
+            places.append({key: find_all(data, key) for key in keys})
             if not isinstance(values, list) or not values:
                 raise ValueError(f"must be a list of values, got {show(values)}")
+            wrong = [
+                value for value in values if len(keys) > 1 and not (isinstance(value, list) and len(value) == len(keys))
+            ]
+            if wrong:
+                raise ValueError(f"must be a list of lists of {len(keys)} values, got {show(wrong[0])}")
         except ValueError as error:
-            problems.append(Problem(("sweep", key), str(error)))
+            problems.append(Problem(("sweep", entry), str(error)))
     if problems or not base_is_sound:
         return [], problems
     points = []
     for combination in itertools.product(*sweep.values()):
-        chosen = dict(zip(sweep, combination, strict=True))
+        chosen: dict[str, Any] = {}
+        for meant, value in zip(places, combination, strict=True):
+            chosen |= dict(zip(meant, value if len(meant) > 1 else [value], strict=True))
         varied = copy.deepcopy(data)
-        for key, value in chosen.items():
-            put(varied, paths[key], value)
+        for key, path in ((key, path) for meant in places for key, paths in meant.items() for path in paths):
+            put(varied, path, chosen[key])
         scenario, found = _scenario(varied, folder)
         if scenario is not None:
             points.append((chosen, scenario))
         at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
-        problems += [Problem(("sweep", *list(chosen)[:1]), f"at {at}: {dotted(p.path)}: {p.message}") for p in found]
+        first = next(iter(sweep))
+        problems += [Problem(("sweep", first), f"at {at}: {dotted(p.path)}: {p.message}") for p in found]
     return points, problems
 
 

@@ -311,6 +311,29 @@ def test_the_baseline_under_a_fixed_time_has_the_least_squares_error():
     assert results.jobs["status"][0] in ("approximate", "decoded")
 
 
+def test_coverage_is_enough_for_the_baseline_where_the_master_waits_and_no_exact_estimate_where_it_does_not():
+    """Workers 0, 2 and 3 of 5 hold all chunks, but no weights of their plain sums give all ones."""
+    scheme = PartialGradientCoding(5, assignment=Cyclic(2), credit="whole_list")
+    rows = [[2.5, 9.0, 2.5, 2.5, 9.0]]  # two chunks of load 1/5 take 1 s
+    waits = replay(scheme, rows, FirstEnough())
+    assert (waits.jobs["status"][0], waits.rounds["duration_s"][0]) == ("decoded", 1.0)
+    takes = replay(scheme, rows, FixedTime(time_s=1.0))
+    answers = scheme.held[:, [0, 2, 3]].astype(float)
+    weights = np.linalg.lstsq(answers, np.ones(5), rcond=None)[0]
+    assert takes.jobs["squared_error"][0] == pytest.approx(((answers @ weights - 1) ** 2).sum())
+    assert takes.jobs["status"][0] == "approximate"
+
+
+@pytest.mark.parametrize(("time_s", "published"), [(3.0, 5.884), (6.0, 3.448), (12.0, 1.513)])
+def test_the_published_error_of_the_baseline_is_met_within_sampling_error(time_s, published):
+    """Ours on a random regular graph of our own; the mean of the norm over 1000 trials of theirs."""
+    scheme = PartialGradientCoding(200, assignment=RandomRegular(8), credit="whole_list")
+    model = scenario(scheme).stragglers | {"failed": FailedWorkers(count=7, drawn="per_round")}
+    jobs = simulator.run(scenario(scheme, stragglers=model, jobs=60, master=FixedTime(time_s=time_s))).jobs
+    norms = np.sqrt(jobs["squared_error"])
+    assert abs(norms.mean() - published) < 4 * norms.std() / math.sqrt(60)
+
+
 def test_the_baseline_with_several_blocks_is_refused_where_it_is_undefined():
     scheme = PartialGradientCoding(6, assignment=Cyclic(3), credit="whole_list", blocks=2)
     for rule in (FixedTime(time_s=1.0), MuRule(wait_for="nobody")):

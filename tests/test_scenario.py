@@ -92,6 +92,18 @@ def test_a_sweep_is_every_combination(write):
     assert [point.schemes["GC"].s for _, point in scenario.all_points()] == [0, 1, 2] * 2
 
 
+def test_keys_may_vary_together_and_for_all_labels(write):
+    text = GOOD.replace("{kind: uncoded}", "{kind: gradient_coding, s: 0}") + (
+        "sweep:\n  schemes.*.s, jobs: [[1, 5], [2, 6]]\n  master.mu: [1, 2]\n"
+    )
+    points = simulator.load(write(text)).all_points()
+    assert [values for values, _ in points] == [
+        {"schemes.*.s": s, "jobs": jobs, "master.mu": mu} for s, jobs in ((1, 5), (2, 6)) for mu in (1, 2)
+    ]
+    assert [[scheme.s for scheme in point.schemes.values()] for _, point in points] == [[1, 1], [1, 1], [2, 2], [2, 2]]
+    assert [point.jobs for _, point in points] == [5, 5, 6, 6]
+
+
 def test_a_label_may_hold_dots_and_spaces():
     data = {"schemes": {"a.b c": {"s": 1}, "a": {"s": 2}}}
     assert find(data, "schemes.a.b c.s") == ("schemes", "a.b c", "s")
@@ -141,6 +153,11 @@ def test_a_label_may_hold_dots_and_spaces():
         ),
         (("workers: 6", "workers: 6\nsweep: {mister.nu: [1]}"), "FILE:5:9: sweep.mister.nu: must name a place"),
         (("workers: 6", "workers: 6\nsweep: {jobs: 3}"), "FILE:5:9: sweep.jobs: must be a list of values, got 3"),
+        (
+            ("workers: 6", "workers: 6\nsweep: {'jobs, seed': [3]}"),
+            "FILE:5:9: sweep.jobs, seed: must be a list of lists of 2",
+        ),
+        (("workers: 6", "workers: 6\nsweep: {jobs.*.x: [3]}"), "FILE:5:9: sweep.jobs.*.x: must name a place"),
         (("workers: 6", "workers: 6\nsweep: [jobs]"), "FILE:5:1: sweep: must be a mapping of dotted keys"),
         (("workers: 6", "workers: 6\nsweep: {schemes.GC.s: [1, 9]}"), "schemes.GC.s: must be between 0 and 5, got 9"),
     ],
