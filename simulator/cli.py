@@ -58,6 +58,7 @@ class Family(StrEnum):
     schemes = "schemes"
     models = "models"
     assignments = "assignments"
+    masters = "masters"
     orderings = "orderings"
 
 
@@ -111,9 +112,10 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
     n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
     n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
     points = f"{n_points} points, " if n_points > 1 else ""
+    sizes = "" if points else f", {scenario.trials} trial(s)"
     _say(
-        f"{scenario_file}: fine: {points}{n_schemes} schemes, {scenario.trials} trial(s), {n_runs} runs of "
-        f"{scenario.jobs} jobs on {scenario.workers} workers"
+        f"{scenario_file}: fine: {points}{n_schemes} schemes{sizes}, {n_runs} runs of {scenario.jobs} jobs on "
+        f"{scenario.workers} workers{' (before the sweep)' if points else ''}"
     )
 
 
@@ -121,16 +123,25 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
 def list_plugins(
     family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
 ) -> None:
-    """List schemes, straggler models, or what a scheme is made of, with their parameters.
+    """List schemes, straggler models, master rules, or what a scheme is made of, with their parameters.
 
     Example: stragglersim list models
     """
-    from simulator.plugins import ASSIGNMENT_TABLE, FILLED_IN, MODEL_TABLE, ORDERING_TABLE, SCHEME_TABLE, parameters
+    from simulator.plugins import (
+        ASSIGNMENT_TABLE,
+        FILLED_IN,
+        MODEL_TABLE,
+        ORDERING_TABLE,
+        RULE_TABLE,
+        SCHEME_TABLE,
+        parameters,
+    )
 
     table = {
         Family.schemes: SCHEME_TABLE,
         Family.models: MODEL_TABLE,
         Family.assignments: ASSIGNMENT_TABLE,
+        Family.masters: RULE_TABLE,
         Family.orderings: ORDERING_TABLE,
     }[family]
     rows: list[tuple[str, ...]] = []
@@ -225,6 +236,8 @@ def examples(
 
     Example: stragglersim examples quickstart
     """
+    from simulator.document import ScenarioError
+
     shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
     if name is None:
         rows = [(stem, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")) for stem, file in shipped.items()]
@@ -237,7 +250,13 @@ def examples(
     if target.exists():
         raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
     target.write_bytes(source.read_bytes())
-    _say(f"Wrote {target}; now: stragglersim run {target}")
+    _say(f"Wrote {target}")
+    try:
+        _load(target, None)
+    except ScenarioError as error:
+        _say(f"Before it runs, it needs something of yours:\n{error}")
+    else:
+        _say(f"Now: stragglersim run {target}")
 
 
 def _scenarios() -> Path:
@@ -265,9 +284,9 @@ def _print_summary(results: Results) -> None:
     from simulator.results import fairness, summary
 
     keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
-    swept = results.runs.groupby("point")[keys].first()
     for point, rows in summary(results.runs).groupby("point", sort=False):
-        at = ", ".join(f"{key} = {value}" for key, value in swept.loc[point].items())
+        first = results.runs[results.runs["point"] == point].iloc[:1]
+        at = ", ".join(f"{key} = {first[key].item()}" for key in keys)
         _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         has_errors = bool((rows["error_norm_mean"] > 0).any())
         header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
@@ -315,6 +334,7 @@ def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap:
     """A table that fits the terminal; only the column ``wrap`` may be broken into lines."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -323,9 +343,12 @@ def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # output to a file is not cut at the width of a terminal that is not there
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, markup=False, highlight=False).print(table, markup=False)
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
+    # numbers are never cut: a table too wide for the terminal is broken by the terminal, and is whole in a file
+    needed = Measurement.get(console, console.options.update(width=1000), table)
+    least = needed.maximum if wrap is None else needed.minimum + 30
+    console.width = max(console.width, min(least, needed.maximum))
+    console.print(table, markup=False)
 
 
 @contextmanager

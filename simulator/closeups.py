@@ -29,7 +29,7 @@ from simulator.scenario import Scenario
 from simulator.sweep import run_one
 
 BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
-JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7", "#999999")
+JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
 
 N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
 N_EARLY_ROUNDS = 40  # the timeline looks among these ...

@@ -58,6 +58,8 @@ class Table(NamedTuple):
             found = load()
         except Exception as error:  # whatever an outside package raises while it is imported
             reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                reason += "; is its folder on PYTHONPATH?"
             raise ValueError(f"must name a {self.family} that can be imported, got {kind} ({reason})") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ValueError(f"must name a subclass of {self.base.__name__}, got {kind}")
@@ -106,12 +108,19 @@ def parameters(cls: type, filled_in: tuple[str, ...] = ()) -> list[Parameter]:
         Parameter(
             name,
             must_be(field),
-            None if field.default is PydanticUndefined else show(field.default),
-            " ".join((field.description or "").split()),
+            None if field.default in (PydanticUndefined, None) else show(field.default),
+            _meaning(cls, name) + (" (optional)" if field.default is None else ""),
         )
         for name, field in fields_of(cls).items()
         if name not in filled_in
     ]
+
+
+def _meaning(cls: type, name: str) -> str:
+    """The string below the parameter, in the class or in the one that it inherits it from."""
+    inherited = (fields_of(base).get(name) for base in cls.__mro__)
+    said = (field.description for field in inherited if field is not None and field.description)
+    return " ".join(next(said, "").split())
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
@@ -210,7 +219,12 @@ def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_
             what = must_be(field) if field is not None and len(found["loc"]) == 1 else "a value"
             problems.append(Problem(place, f"must be given ({what}), got nothing"))
         elif field is not None and len(found["loc"]) == 1:
-            problems.append(Problem(place, f"must be {_broken_rule(kind, field)}, got {got}"))
+            hint = (
+                " (infinity is written .inf)"
+                if str(found["input"]).strip("+-") in ("inf", "infinity", "Infinity")
+                else ""
+            )
+            problems.append(Problem(place, f"must be {_broken_rule(kind, field)}, got {got}{hint}"))
         else:
             message = found["msg"].replace("Input should be ", "must be ")
             message = message.replace("Extra inputs are not permitted", "must not be given")
@@ -230,7 +244,7 @@ def must_be(field: FieldInfo) -> str:
     kind, bounds = _unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
     if kind in NESTED:
-        return f"a mapping with a kind: {', '.join(NESTED[kind].shipped)}"
+        return f"an {NESTED[kind].family} (list {NESTED[kind].family}s)"
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
     limits = _range(bounds)

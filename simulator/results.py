@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.document import swept_together
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -71,7 +73,9 @@ class Results:
             table = getattr(self, name)
             if table is not None:
                 table.to_parquet(folder / f"{name}.parquet", index=False)
-        summary(self.runs).to_csv(folder / "summary.csv", index=False)
+        keys = [key for entry in self.scenario.get("sweep", {}) for key in swept_together(entry)]
+        swept = self.runs.groupby("point")[keys].first()
+        summary(self.runs).join(swept, on="point").to_csv(folder / "summary.csv", index=False)
         with (folder / "scenario.yaml").open("w", encoding="utf-8") as file:
             yaml = YAML(typ="safe", pure=True)
             yaml.default_flow_style = None
@@ -212,7 +216,7 @@ def may_write(folder: Path, *, replace: bool) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() and not replace:
-        raise ResultsError(f"{folder}: must not exist yet (give --force to replace it, or another --out)")
+        raise ResultsError(f"{folder}: must not exist yet (--force, in Python replace=True, replaces it)")
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise ResultsError(f"{folder}: must hold the results of a run to be replaced, got something else")
 

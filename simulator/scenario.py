@@ -168,9 +168,9 @@ def _points(
     data: dict[str, Any], sweep: object, folder: Path, *, base_is_sound: bool
 ) -> tuple[list[tuple[dict[str, Any], Scenario]], list[Problem]]:
     """Every combination of swept values, each as a scenario of its own."""
-    if sweep is None:
+    if sweep is None or sweep == {}:
         return [], []
-    if not isinstance(sweep, dict) or not sweep:
+    if not isinstance(sweep, dict):
         return [], [Problem(("sweep",), f"must be a mapping of dotted keys to lists of values, got {show(sweep)}")]
     problems: list[Problem] = []
     places: list[dict[str, list[Path_]]] = []  # of each entry, the places that each of its keys means

@@ -82,7 +82,7 @@ def test_results_are_replaced_only_with_force(call, tmp_path):
     assert call("run", "small.yaml", "--detail", "runs")[0] == 0
     status, _, err = call("run", "small.yaml")
     assert (status, err.count("\n")) == (2, 1)
-    assert "results/small: must not exist yet (give --force" in err
+    assert "results/small: must not exist yet (--force" in err
     assert call("run", "small.yaml", "--detail", "runs", "--force")[0] == 0
     status, _, err = call("run", "small.yaml", "--out", ".", "--force")
     assert (status, (tmp_path / "small.yaml").read_text()) == (2, SCENARIO)
