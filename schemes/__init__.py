@@ -17,6 +17,7 @@ from schemes.expander_gradient_coding import ExpanderGradientCoding
 from schemes.fastest_k import FastestK
 from schemes.fractional_repetition import FractionalRepetition
 from schemes.gradient_coding import GradientCoding
+from schemes.ideal import Ideal
 from schemes.linear import ApproximateScheme, LinearScheme, MemorylessSession
 from schemes.multiplexed import Multiplexed
 from schemes.partial_gradient_coding import PartialGradientCoding
@@ -30,6 +31,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     "fastest_k": FastestK,
     "fractional_repetition": FractionalRepetition,
     "gradient_coding": GradientCoding,
+    "ideal": Ideal,
     "multiplexed": Multiplexed,
     "partial_gradient_coding": PartialGradientCoding,
     "selective_repeat": SelectiveRepeat,
@@ -48,6 +50,7 @@ __all__ = [
     "FastestK",
     "FractionalRepetition",
     "GradientCoding",
+    "Ideal",
     "LinearScheme",
     "MemorylessSession",
     "Multiplexed",

@@ -64,6 +64,8 @@ class Work:
     """
 
     loads: FloatArray
+    is_divisible: bool = False
+    """Whether the engine may share the loads out anew, so that all workers finish one job together."""
 
     @functools.cached_property
     def reporting(self) -> BoolArray:

@@ -44,6 +44,9 @@ class FastestK(LinearScheme):
     def n_error_blocks(self) -> int:
         return self.n_workers
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        return (worker,)
+
     def allowance(self) -> Allowance:
         return at_most(self.n_workers - self.k, self.n_workers)
 

@@ -44,6 +44,10 @@ class FractionalRepetition(LinearScheme):
     def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
         return np.full(self.n_workers, (self.s + 1) / self.n_workers)
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        first = worker - worker % (self.s + 1)
+        return tuple(range(first, first + self.s + 1))
+
     def allowance(self) -> Allowance:
         replicas = self.s + 1
         group_of = np.arange(self.n_workers) // replicas

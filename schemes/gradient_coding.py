@@ -41,6 +41,9 @@ class GradientCoding(LinearScheme):
     def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
         return np.full(self.n_workers, (self.s + 1) / self.n_workers)
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        return tuple(sorted((worker + offset) % self.n_workers for offset in range(self.s + 1)))
+
     def allowance(self) -> Allowance:
         return at_most(self.s, self.n_workers)
 

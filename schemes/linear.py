@@ -81,6 +81,10 @@ class LinearScheme(Scheme):
         matrix = self.encoding_matrix()
         return np.asarray(np.count_nonzero(matrix, axis=1) / matrix.shape[1])
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        """The chunks in a worker's combination."""
+        return tuple(np.flatnonzero(self.encoding_matrix()[worker]).tolist())
+
     @property
     def load(self) -> float:
         return float(self.worker_loads().max())
@@ -149,9 +153,9 @@ class MemorylessSession(CountingSession):
         return [Outcome(self._job, "approximate" if error else "decoded", error)]
 
     def tasks(self, worker: int) -> Sequence[Task]:
-        chunks = np.flatnonzero(self._scheme.encoding_matrix()[worker]).tolist()
-        load = self._work.given[worker]
-        return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, tuple(chunks))] if chunks else []
+        chunks = self._scheme.chunks_of(worker)
+        load = float(self._work.given[worker])
+        return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, chunks)] if chunks else []
 
 
 class _SpanSession(MemorylessSession):

@@ -100,6 +100,8 @@ def check_decoding(scheme: LinearScheme, rng: np.random.Generator, n_patterns: i
     matrix, session = scheme.encoding_matrix(), scheme.start(1, rng)
     nobody = np.zeros(scheme.n_workers, dtype=np.bool_)
     is_estimate = isinstance(scheme, ApproximateScheme) or scheme.squared_error(nobody, enough=True) != 0
+    for worker in range(scheme.n_workers):
+        assert scheme.chunks_of(worker) == tuple(np.flatnonzero(matrix[worker])), f"worker {worker}: other chunks"
     for _ in range(n_patterns):
         finished = np.sort(rng.permutation(scheme.n_workers)[: rng.integers(1, scheme.n_workers + 1)])
         missing = np.ones(scheme.n_workers, dtype=np.bool_)

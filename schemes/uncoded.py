@@ -27,6 +27,9 @@ class Uncoded(LinearScheme):
     def worker_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        return (worker,)
+
     def allowance(self) -> Allowance:
         return at_most(0, self.n_workers)
 

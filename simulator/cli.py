@@ -89,8 +89,8 @@ def run(
         with _status("Drawing"):
             from simulator.plots import draw
 
-            results.write(partial)
             pictures = draw(results, partial / "plots", scenario)
+            results.write(partial)
     _print_summary(results)
     _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
     _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
@@ -408,6 +408,8 @@ def main() -> None:
         status = 0
         sys.stdout = None  # so that nothing is flushed into it at exit
     except Exception as error:
+        if isinstance(error, MemoryError):
+            error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
         if not _is_for_the_user(error):
             raise
         usage = getattr(error, "format_message", None)

@@ -23,6 +23,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 from numpy.typing import NDArray
 
+from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine import ClosedRound
 from simulator.scenario import Scenario
@@ -76,9 +77,15 @@ class StragglerLog:
         return np.count_nonzero(self.stragglers) / max(1, self._n_given)
 
 
+def _real(scenario: Scenario) -> list[str]:
+    """The schemes with work of their own to show; all, if there is none."""
+    real = [label for label, scheme in scenario.schemes.items() if not isinstance(scheme, Ideal)]
+    return real or list(scenario.schemes)
+
+
 def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
     """Run trial 0 of every scheme for its stragglers."""
-    logs = {label: StragglerLog() for label in scenario.schemes}
+    logs = {label: StragglerLog() for label in _real(scenario)}
     for label, log in logs.items():
         run_one(scenario, label, 0, log)
     return logs
@@ -278,7 +285,7 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
 
 def _shown_schemes(scenario: Scenario) -> list[str]:
     """The first scheme, for reference, and those with the longest memory, in the scenario's order."""
-    first, *others = scenario.schemes
+    first, *others = _real(scenario)
     others.sort(key=lambda label: -scenario.schemes[label].delay_rounds)
     chosen = {first, *others[: N_SHOWN_SCHEMES - 1]}
     return [label for label in scenario.schemes if label in chosen]

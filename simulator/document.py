@@ -71,8 +71,9 @@ class Document:
             where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
             raise ScenarioError([f"{self.name}{where}: must be YAML: {error.problem}"]) from None
         except YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ScenarioError([f"{self.name}: must be YAML: {reason}"]) from None
+            before = text[: getattr(error, "position", 0) or 0]
+            where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+            raise ScenarioError([f"{self.name}:{where}: must be YAML: {str(error).splitlines()[0]}"]) from None
         return root
 
     def _plain(self, node: Node, path: Path_, above: tuple[Node, ...]) -> Any:
@@ -81,14 +82,19 @@ class Document:
         if str(node.tag) not in PLAIN_TAGS:
             return self._refuse(node, path, f"must be a plain value, got the tag {node.tag}")
         if node.id == "scalar":
-            return self._yaml.constructor.construct_object(node)
+            try:
+                return self._yaml.constructor.construct_object(node)
+            except (ValueError, KeyError, IndexError):
+                return self._refuse(node, path, f"must be a {str(node.tag).rpartition(':')[2]}, got {show(node.value)}")
         if node.id == "sequence":
             return [self._plain(item, (*path, i), (*above, node)) for i, item in enumerate(node.value)]
         plain: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = key_node.value if key_node.id == "scalar" else None
-            if key is None or str(key_node.tag) not in PLAIN_TAGS:
+            if key is None or str(key_node.tag) not in PLAIN_TAGS | {"tag:yaml.org,2002:merge"}:
                 self._refuse(key_node, path, "keys must be text")
+            elif key == "<<":
+                self._refuse(key_node, (*path, key), "must not be given: merge keys are not supported")
             elif key in plain:
                 self._refuse(key_node, (*path, key), "must be given once, got the same key again")
             else:
@@ -165,12 +171,12 @@ def plain_value(text: str) -> Any:
 
     try:
         return _reader().load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError, KeyError, IndexError) as error:
         raise ValueError(f"must be a YAML value, got {text!r} ({str(error).splitlines()[0]})") from None
 
 
 def find(data: Any, key: str) -> Path_:
-    """The path that a dotted key means; a label may itself hold dots.
+    """The path that a dotted key means; a label may itself hold dots, and a number counts in a list.
 
     The last part may be new, all others must exist.
 
@@ -180,8 +186,12 @@ def find(data: Any, key: str) -> Path_:
     ('schemes', 'v1.0', 's')
     """
     parts: list[str] = key.split(".")
-    path: list[str] = []
+    path: list[str | int] = []
     while parts:
+        if isinstance(data, list) and parts[0].isdigit() and int(parts[0]) < len(data):
+            path.append(int(parts[0]))
+            data, parts = data[int(parts[0])], parts[1:]
+            continue
         for length in range(len(parts), 0, -1):
             name = ".".join(parts[:length])
             if isinstance(data, dict) and name in data:

@@ -107,7 +107,7 @@ def simulate(
         for index in range(session.n_rounds):
             work = session.open_round(index)
             collector.round_opened(index, work, session)
-            finish_s = workers.dispatch(index, start_s, work)
+            work, finish_s = workers.dispatch(index, start_s, work)
             arrivals = _Arrivals(work, finish_s)
             duration_s = waited_s = overhead_s = 0.0
             if work.n_busy:
@@ -159,10 +159,13 @@ class _Workers:
         self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
         self._late: list[tuple[int, float, BoolArray, FloatArray, FloatArray, FloatArray]] = []
 
-    def dispatch(self, index: int, start_s: float, work: Work) -> FloatArray:
-        """Give out the work; return when each report is due, shape of ``work.loads``, NaN where there is none."""
+    def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
+        """Give out the work; return it and when each report is due, NaN where there is none."""
         self.times = next(self._stream)
-        finish_s = self.times.work_s(work.loads)
+        if work.is_divisible:
+            work, finish_s = self._share_out()
+        else:
+            finish_s = self.times.work_s(work.loads)
         if (finish_s < 0).any():
             worker = int(np.argmax((finish_s < 0).any(axis=1)))
             raise SimulationError(
@@ -176,7 +179,16 @@ class _Workers:
         elif self._finishes_leftover:
             finish_s = self._busy_until_s[:, np.newaxis] + finish_s
         self._start_s, self._work, self._finish_s = start_s, work, finish_s
-        return finish_s
+        return work, finish_s
+
+    def _share_out(self) -> tuple[Work, FloatArray]:
+        """Work of which each worker does as much as it can until one job is done."""
+        if self._speeds:
+            raise SimulationError("work can be shared out ideally only with straggler models that live in rounds")
+        loads, instant_s = self.times.share_out()
+        if np.isnan(loads).all():  # nobody ever answers: everybody is asked
+            loads = np.full_like(loads, 1 / len(loads))
+        return Work(loads), np.where(np.isnan(loads), np.nan, instant_s)
 
     def _note_slowdown(self, work: Work, work_s: FloatArray, finish_s: FloatArray) -> None:
         """Let the times of the round say how slow each worker turned out to be."""

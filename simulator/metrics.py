@@ -89,7 +89,7 @@ class RunRecord:
         if self.keeps_workers:
             columns = self.workers[index]
             columns["load_done"][workers] -= load
-            columns["finished_s"][workers] = np.where(load > 0, np.inf, columns["finished_s"][workers])
+            columns["finished_s"][workers] = np.where(load > 1e-12, np.inf, columns["finished_s"][workers])
 
     def figures(self, n_error_blocks: int | None) -> dict[str, float]:
         """The figures of merit of the run, by the names of their columns.

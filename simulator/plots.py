@@ -210,6 +210,10 @@ def _makespan(figure: Figure, results: Results) -> None:
     axes.set_yticks(range(len(table)), labels)
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlabel(_with_interval("makespan", table))
+    is_ideal = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]).to_numpy()
+    if is_ideal.any():
+        axes.axvline(mean_s[is_ideal][0], color=GREY, linestyle="--", linewidth=0.9, zorder=0)
+        axes.set_title("dashed: the T = 0 reference (ideal)", fontsize=6.5, loc="right")
 
 
 def _say_beside(axes: Axes, ends_s: FloatArray, texts: Sequence[str]) -> None:

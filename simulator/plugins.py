@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -24,6 +25,7 @@ from straggler_models import STRAGGLER_MODELS, StragglerModel
 
 T = TypeVar("T")
 
+SHIPPED = ("schemes", "straggler_models", "simulator")  # packages whose plug-ins are ours
 FILLED_IN = ("n_workers", "seed")  # parameters that schemes get from the scenario
 
 
@@ -56,7 +58,7 @@ class Table(NamedTuple):
     def _checked(self, kind: str, load: Any) -> type:
         try:
             found = load()
-        except Exception as error:  # whatever an outside package raises while it is imported
+        except (Exception, SystemExit) as error:  # whatever an outside package raises while it is imported
             reason = " ".join(str(error).split()) or type(error).__name__
             if isinstance(error, ModuleNotFoundError):
                 reason += "; is its folder on PYTHONPATH?"
@@ -100,6 +102,11 @@ class Parameter(NamedTuple):
     must_be: str
     default: str | None  # None: it has to be given
     meaning: str
+
+
+def is_shipped(plugin: object) -> bool:
+    """Whether a plug-in comes with the simulator."""
+    return type(plugin).__module__.split(".")[0] in SHIPPED
 
 
 def parameters(cls: type, filled_in: tuple[str, ...] = ()) -> list[Parameter]:
@@ -172,6 +179,10 @@ def build(
         return None, problems + [p for p in explain(error, fields, path) if p.path[-1] not in unknown]
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
         return None, [*problems, at_parameter(str(error), fields, path)]
+    except Exception as error:
+        if cls.__module__.split(".")[0] in SHIPPED:
+            raise  # a fault of ours: its traceback is wanted
+        return None, [*problems, Problem(path, f"can't be made: {type(error).__name__}: {error}")]
     return (None if problems else plugin), problems
 
 
@@ -188,8 +199,8 @@ def from_values(
         cls = table.find(given["kind"])
     except ValueError as error:
         return None, [Problem((*path, "kind"), str(error))]
-    known = fields_of(cls)
-    filled_in = {name: value for name, value in (filled_in or {}).items() if name in known or not known}
+    known = fields_of(cls) or inspect.signature(cls).parameters
+    filled_in = {name: value for name, value in (filled_in or {}).items() if name in known}
     return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
 
 
@@ -214,6 +225,8 @@ def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_
         kind, got = found["type"], show(found["input"])
         if kind == "value_error":
             problems.append(at_parameter(str(found["ctx"]["error"]), fields, place))
+        elif kind.endswith("too_short"):
+            problems.append(Problem(place, f"must not be empty, got {got}"))
         elif kind.startswith("missing"):
             # the key is not there to point at: point at what should hold it, and name it
             what = must_be(field) if field is not None and len(found["loc"]) == 1 else "a value"

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ class Results:
             self.write(partial)
 
     def write(self, folder: Path) -> None:
-        """Write all tables into an empty folder."""
+        """Write all tables into a folder; the manifest, which makes it complete, comes last."""
         from ruamel.yaml import YAML
 
         for name in TABLES:
@@ -217,14 +217,25 @@ def may_write(folder: Path, *, replace: bool) -> None:
         return
     if folder.exists() and not replace:
         raise ResultsError(f"{folder}: must not exist yet (--force, in Python replace=True, replaces it)")
-    if folder.exists() and not (folder / MANIFEST).is_file():
-        raise ResultsError(f"{folder}: must hold the results of a run to be replaced, got something else")
+    if folder.exists() and not _holds_results_only(folder):
+        raise ResultsError(f"{folder}: must hold the results of a run, and nothing else, to be replaced")
+
+
+def _holds_results_only(folder: Path) -> bool:
+    written = {f"{name}.parquet" for name in TABLES} | {"summary.csv", "scenario.yaml", MANIFEST, "plots"}
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {"engine", "seed", "versions"} <= set(manifest) and {path.name for path in folder.iterdir()} <= written
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @contextmanager
 def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
     """A folder to write into that becomes ``folder`` at the end; if anything goes wrong, nothing is left of it."""
+    folder = folder.resolve()
     may_write(folder, replace=replace)
+    made = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
@@ -233,17 +244,29 @@ def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
     try:
         partial.chmod(0o777 & ~_umask())
         yield partial
-        if folder.exists():
-            old = partial.with_name(f"{partial.name}-old")
-            folder.rename(old)
-            partial.rename(folder)
-            shutil.rmtree(old)
-        else:
-            partial.rename(folder)
+        _put_in_place(partial, folder)
     except OSError as error:
-        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror}") from None
+        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:  # the innermost first; one that holds something stays
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Rename a finished folder; what it replaces is deleted only when it is there."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = partial.with_name(f"{partial.name}-old")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def _umask() -> int:

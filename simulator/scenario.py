@@ -27,6 +27,7 @@ from simulator.plugins import (
     explain,
     fields_of,
     from_values,
+    is_shipped,
 )
 from straggler_models import StragglerModel
 
@@ -62,7 +63,7 @@ class Scenario:
     """the one number behind all random numbers"""
     trials: PositiveCount = 1
     """independent repetitions"""
-    workers: PositiveCount
+    workers: Annotated[int, Field(ge=1, le=1_000_000)]
     """n, the number of workers"""
     jobs: PositiveCount
     """gradients to compute"""
@@ -93,7 +94,7 @@ class Scenario:
     @property
     def n_rounds(self) -> int:
         """Rounds that the longest scheme needs."""
-        return self.jobs + max(scheme.delay_rounds for scheme in self.schemes.values())
+        return self.jobs + max((scheme.delay_rounds for scheme in self.schemes.values()), default=0)
 
     def rule_for(self, label: str) -> MasterRule:
         """The master rule under which a scheme runs."""
@@ -152,6 +153,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
         With every error of the file, a line each: file:line:column, key, rule and value.
     """
     document = Document(Path(path))
+    document.data.setdefault("master", {"kind": "first_enough"})
     for assignment in overrides:
         document.override(assignment)
     folder = Path(path).resolve().parent
@@ -190,20 +192,32 @@ def _points(
     if problems or not base_is_sound:
         return [], problems
     points = []
+    seen: set[Problem] = set()  # each is told at the first point that has it
     for combination in itertools.product(*sweep.values()):
         chosen: dict[str, Any] = {}
         for meant, value in zip(places, combination, strict=True):
             chosen |= dict(zip(meant, value if len(meant) > 1 else [value], strict=True))
         varied = copy.deepcopy(data)
         for key, path in ((key, path) for meant in places for key, paths in meant.items() for path in paths):
-            put(varied, path, chosen[key])
+            put(varied, path, copy.deepcopy(chosen[key]))
         scenario, found = _scenario(varied, folder)
         if scenario is not None:
             points.append((chosen, scenario))
+        new = [problem for problem in found if problem not in seen]
+        seen.update(new)
         at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
-        first = next(iter(sweep))
-        problems += [Problem(("sweep", first), f"at {at}: {dotted(p.path)}: {p.message}") for p in found]
+        for problem in new:
+            entry = _entry_at_fault(problem.path, dict(zip(sweep, places, strict=True)))
+            problems.append(Problem(("sweep", entry), f"at {at}: {dotted(problem.path)}: {problem.message}"))
     return points, problems
+
+
+def _entry_at_fault(path: Path_, places: Mapping[str, dict[str, list[Path_]]]) -> str:
+    """The entry of the sweep that varies something at or above the place of a problem, or else the first."""
+    for entry, keys in places.items():
+        if any(path[: len(varied)] == varied for paths in keys.values() for varied in paths):
+            return entry
+    return next(iter(places))
 
 
 def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list[Problem]]:
@@ -237,6 +251,10 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
         return None, problems + _despite(values, wrong, problems)
     except ContradictionError as error:
         return None, problems + _new(error.problems, problems)
+    except Exception as error:
+        if all(map(is_shipped, (*values["schemes"].values(), *values["stragglers"].values()))):
+            raise  # a fault of ours: its traceback is wanted
+        return None, [*problems, Problem((), f"a plug-in raised {type(error).__name__}: {error}")]
     return (None if problems else scenario), problems
 
 
@@ -296,7 +314,8 @@ def _contradictions(scenario: Scenario) -> Iterator[Problem]:
     for section in ("stragglers", "schemes"):
         if not getattr(scenario, section):
             yield Problem((section,), "must have at least one entry, got none")
-            return
+    if "/" in scenario.name or "\\" in scenario.name or scenario.name.startswith("."):
+        yield Problem(("name",), f"must not hold / or \\, nor begin with a dot, got {show(scenario.name)}")
     yield from _of_schemes(scenario)
     never = []
     for label, model in scenario.stragglers.items():

@@ -37,7 +37,7 @@ def scenario_schema() -> dict[str, Any]:
         "master": rule,
         "schemes": _labelled(scheme, "schemes by label; all meet the same worker times"),
         "sweep": {
-            "type": "object",
+            "type": ["object", "null"],
             "description": "values of dotted keys; each combination is a point",
             "additionalProperties": {"type": "array", "minItems": 1},
         },
@@ -73,8 +73,11 @@ def _labelled(plug_in: dict[str, Any], description: str) -> dict[str, Any]:
 
 
 def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A reference to one of the kinds of a table; each kind becomes a definition."""
-    references = []
+    """One of the kinds of a table, each a definition; the kind decides which, so that messages are about that one."""
+    kinds: list[dict[str, Any]] = [{"enum": list(table.known())}]
+    if table.group:
+        kinds.append({"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:Class"})
+    chosen = []
     for kind, cls in table.known().items():
         schema = copy.deepcopy(TypeAdapter(cls).json_schema(schema_generator=_Generator))
         definitions.update(schema.pop("$defs", {}))
@@ -86,5 +89,11 @@ def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | N
             "properties": {"kind": {"const": kind}} | properties | (extra or {}),
             "required": ["kind", *(key for key in schema.get("required", []) if key not in FILLED_IN)],
         }
-        references.append({"$ref": f"#/$defs/{name}"})
-    return {"oneOf": references, "description": f"a {table.family}"}
+        chosen.append({"if": {"properties": {"kind": {"const": kind}}}, "then": {"$ref": f"#/$defs/{name}"}})
+    return {
+        "type": "object",
+        "description": f"a {table.family}",
+        "required": ["kind"],
+        "properties": {"kind": {"anyOf": kinds}},
+        "allOf": chosen,
+    }

@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.engine import Collector, SimulationError, simulate
 from simulator.metrics import Detail, RunRecord
-from simulator.plugins import SCHEME_TABLE
+from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.results import JOB_COLUMNS, ROUND_COLUMNS, Results, frames
 from simulator.scenario import Scenario
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
@@ -69,13 +69,24 @@ def run(
             records.append(record)
             if progress is not None:
                 progress(len(runs), n_all)
-    results = Results(pd.DataFrame(runs), scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
+    table = pd.DataFrame(runs)
+    for key in points[0][0]:
+        table[key] = _one_type(table[key])
+    results = Results(table, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
     if detail != "runs":
         results.rounds = frames(keys, [record.rounds for record in records], ROUND_COLUMNS)
         results.jobs = frames(keys, [sorted(record.jobs, key=_job) for record in records], JOB_COLUMNS)
     if detail == "workers":
         results.workers = pd.concat(map(_workers, keys, records), ignore_index=True)
     return results
+
+
+def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Swept values as a column: numbers (nothing is NaN), truth values or text; anything mixed becomes text."""
+    kinds = {type(value) for value in values}
+    if kinds <= {int, float, type(None)}:
+        return values if type(None) not in kinds else values.astype("float64")
+    return values if kinds in ({bool}, {str}) else values.map(lambda value: "none" if value is None else str(value))
 
 
 def _workers(key: dict[str, Any], record: RunRecord) -> pd.DataFrame:
@@ -106,6 +117,12 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
         )
     except (SimulationError, ValueError) as error:
         raise SimulationError(f"schemes.{label}, trial {trial}: {error}") from error
+    except Exception as error:
+        plugins = [scenario.schemes[label], *scenario.stragglers.values()]
+        if all(is_shipped(plugin) for plugin in plugins):
+            raise  # a fault of ours: its traceback is wanted
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise SimulationError(f"schemes.{label}, trial {trial}: a plug-in raised {reason}") from error
 
 
 def _row(
@@ -135,8 +152,7 @@ def _row(
     }
     if scenario.models is not None:  # a model is updated once in so many jobs
         row["seconds_per_update"] = record.makespan_s * scenario.models / scenario.jobs
-    swept = {key: value if isinstance(value, int | float | str) else str(value) for key, value in values.items()}
-    return row | swept
+    return row | dict(values)
 
 
 def _manifest(scenario: Scenario, began: float) -> dict[str, Any]:

@@ -48,6 +48,38 @@ class RoundTimes(NamedTuple):
             seconds[self.never] = np.where(np.isnan(loads[self.never]), np.nan, np.inf)
         return seconds
 
+    def share_out(self) -> tuple[FloatArray, float]:
+        """Share one job out so that all who work finish together: loads, shape ``(n_workers, 1)``, and the instant.
+
+        A worker whose work has not begun by then gets NaN. The instant is inf if nobody ever answers.
+
+        Examples
+        --------
+        >>> times = RoundTimes(np.array([0.0, 1.0]), np.array([4.0, 4.0]), np.array([1.0, 1.0]), None)
+        >>> times.share_out()[1], times.share_out()[0].ravel()
+        (2.5, array([0.625, 0.375]))
+        """
+        begins_s = self.slowdown * np.where(np.isfinite(self.startup_s), self.startup_s, np.inf)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = 1 / (self.slowdown * self.seconds_per_load)  # loads per second; inf where work takes no time
+        if self.never is not None:
+            begins_s, rates = np.where(self.never, np.inf, begins_s), np.where(self.never, 0.0, rates)
+        at_once = np.isinf(rates)
+        instant_s = float(begins_s[at_once].min(initial=np.inf))
+        order = np.argsort(begins_s)
+        order = order[np.isfinite(begins_s[order]) & ~at_once[order]]
+        sums, weighted = np.cumsum(rates[order]), np.cumsum(rates[order] * begins_s[order])
+        candidates = (1 + weighted) / sums  # if the first k workers do it all
+        if len(order):
+            instant_s = max(0.0, min(instant_s, float(candidates.min())))
+        works = begins_s < instant_s
+        loads = np.full(len(works), np.nan)
+        loads[works] = (instant_s - begins_s[works]) * np.where(at_once, 0.0, rates)[works]
+        first = at_once & (begins_s <= instant_s)
+        if first.any():  # one that takes no time does what is left
+            loads[np.argmax(first)] = 1 - np.nansum(np.where(first, 0.0, loads))
+        return loads[:, np.newaxis], instant_s
+
 
 def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> Iterator[RoundTimes]:
     """Compose the models that live in rounds: start-up times and seconds per load add, slowdowns multiply."""

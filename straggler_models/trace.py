@@ -153,6 +153,8 @@ def _read(path: str, modified_ns: int, size: int) -> Recording:
     """Read once per version of the file."""
     table = _table(path)
     names = table.column_names
+    if len(set(names)) < len(names):
+        raise ValueError(f"path must name a file whose columns have different names, got {', '.join(names)} in {path}")
     has_duration = "duration_s" in names
     has_components = any(name in names for name in COMPONENTS)
     if not {"round", "worker"} <= set(names) or has_duration == has_components:
@@ -162,7 +164,12 @@ def _read(path: str, modified_ns: int, size: int) -> Recording:
         )
     index = [_column(table, name, path) for name in ("round", "worker")]
     for name, values in zip(("round", "worker"), index, strict=True):
-        _refuse(~((values >= 0) & (values % 1 == 0)), path, f"{name} counts 0, 1, 2, ...", values)
+        _refuse(
+            ~((values >= 0) & (values < 2**40) & (np.floor(values) == values)),
+            path,
+            f"{name} counts 0, 1, 2, ...",
+            values,
+        )
     columns = {name: _column(table, name, path) for name in ("duration_s", *COMPONENTS) if name in names}
     for name, values in columns.items():
         _refuse(np.isnan(values), path, f"{name} must be a number", values)
@@ -192,6 +199,8 @@ def _column(table: pa.Table, name: str, path: str) -> FloatArray:
     import pyarrow as pa
 
     try:
+        if pa.types.is_boolean(table.column(name).type):
+            raise pa.ArrowInvalid("truth values are no numbers")
         return np.asarray(table.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
     except pa.ArrowException:
         kind = table.column(name).type

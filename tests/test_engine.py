@@ -13,6 +13,7 @@ from schemes import (
     FastestK,
     FractionalRepetition,
     GradientCoding,
+    Ideal,
     Multiplexed,
     Outcome,
     Scheme,
@@ -242,6 +243,35 @@ def test_seconds_start_anew_in_every_round_however_long_the_run_is():
     """Equal rounds have equal durations to the last bit after a long time on the clock."""
     rows = starts(*[[0.1, 0.3]] * 3000)
     assert set(durations(run(Uncoded(2), 3000, rows, FirstEnough(), keeps_workers=False))) == {0.3}
+
+
+def test_the_ideal_round_ends_when_all_workers_together_have_done_one_job():
+    """By hand: 0.25 loads per second from 0 s and from 1 s; one more that begins too late."""
+    rows = [[(0.0, 4.0, 1.0), (0.5, 2.0, 2.0), (9.0, 1.0, 1.0), (INF, 1.0, 1.0)]]
+    record = run(Ideal(4), 1, rows, FirstEnough())
+    assert durations(record) == [2.5]
+    assert record.workers[0]["load_done"].tolist() == [0.625, 0.375, 0.0, 0.0]
+    assert (record.rounds[0][6], statuses(record)) == (0, ["decoded"])
+    at_once = run(Ideal(2), 1, [[(0.0, 4.0, 1.0), (1.0, 0.0, 1.0)]], MuRule())
+    assert durations(at_once) == [1.0]
+    assert at_once.workers[0]["load_done"].tolist() == [0.25, 0.75]
+    nobody = run(Ideal(2), 1, [[(INF, 1.0, 1.0)] * 2], FirstEnough(timeout_s=3.0))
+    assert (durations(nobody), statuses(nobody)) == ([3.0], ["failed"])
+
+
+@given(st.integers(0, 2**32))
+@settings(deadline=None, max_examples=30)
+def test_the_ideal_work_adds_up_to_one_job_and_no_scheme_without_delay_is_faster(seed):
+    rng = np.random.default_rng(seed)
+    rows = (rng.exponential(1.0, (5, 6, 3)) + np.array([0, 0.1, 1])).tolist()
+    record = run(Ideal(6), 5, rows, FirstEnough())
+    for row, times, workers in zip(record.rounds, rows, record.workers, strict=True):
+        done = [max(0.0, row[2] / slowdown - startup) / rate for startup, rate, slowdown in times]
+        assert workers["load_done"] == pytest.approx(done, abs=1e-12)
+        assert sum(done) == pytest.approx(1.0)
+    for scheme in (Uncoded(6), GradientCoding(6, s=2), FractionalRepetition(6, s=1)):
+        others = durations(run(scheme, 5, rows, FirstEnough()))
+        assert all(mine <= other + 1e-12 for mine, other in zip(durations(record), others, strict=True))
 
 
 def test_a_negative_completion_time_is_refused():

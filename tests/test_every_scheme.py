@@ -19,6 +19,7 @@ from schemes import (
     FastestK,
     FractionalRepetition,
     GradientCoding,
+    Ideal,
     LinearScheme,
     Multiplexed,
     PartialGradientCoding,
@@ -48,6 +49,7 @@ EXAMPLES = [
     GradientCoding(5, s=4),
     FractionalRepetition(6, s=2),
     FractionalRepetition(6, s=5),
+    Ideal(5),
     *[
         SelectiveRepeat(6, B=B, W=W, lam=lam, accepts=accepts)
         for (B, W, lam), accepts in itertools.product(

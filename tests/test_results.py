@@ -1,6 +1,7 @@
 """Tables: their columns, that they are the same again, and that what can't be decoded is recorded, not waited for."""
 
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -265,12 +266,46 @@ def test_results_are_not_overwritten_unless_asked_and_nothing_else_ever_is(tmp_p
         results.save(tmp_path / "home", replace=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "out"]
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"name": "another kind of manifest"}')
+    with pytest.raises(ResultsError, match="and nothing else, to be replaced"):
+        results.save(tmp_path / "app", replace=True)
+    (tmp_path / "out" / "notes.txt").write_text("precious")
+    with pytest.raises(ResultsError, match="and nothing else, to be replaced"):
+        results.save(tmp_path / "out", replace=True)
+    shutil.rmtree(tmp_path / "app")
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
         with pytest.raises(ResultsError):
             results.save(tmp_path / place)
     with pytest.raises(ResultsError, match="must be a folder that a run has written"):
         Results.load(tmp_path / "home")
+
+
+def test_results_go_where_a_link_points(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    results = simulator.run(scenario(trials=1), detail="runs")
+    results.save(tmp_path / "link")
+    results.save(tmp_path / "link", replace=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "runs.parquet").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_swept_values_of_several_types_are_one_column(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "workers: 2\njobs: 1\nstragglers: {u: {kind: constant, startup_s: 1}}\nschemes: {uncoded: {kind: uncoded}}\n"
+        "sweep: {models: [null, 4], master: [{kind: first_enough}, {kind: mu_rule}], master.timeout_s: [1.5, null]}\n"
+    )
+    results = simulator.run(simulator.load(path))
+    results.save(tmp_path / "out")
+    loaded = Results.load(tmp_path / "out").runs
+    assert loaded["models"].isna().sum() == 4
+    assert loaded["master.timeout_s"].tolist()[0] == 1.5
+    assert loaded["master"][0] == "{'kind': 'first_enough'}"
+    assert "models" in (tmp_path / "out" / "summary.csv").read_text().splitlines()[0]
 
 
 def test_the_summary_compares_with_the_first_scheme_as_a_ratio_of_means():

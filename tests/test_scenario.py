@@ -174,6 +174,87 @@ def test_a_scheme_whose_t_exceeds_the_models_is_refused(write):
     assert errors_of(write(text)) == ["FILE:13:3: schemes.M-SGC: T must be at most models - 1 = 2 rounds, got 3"]
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("seed: 3", "seed: !!int abc"), "FILE:2:7: seed: must be a int, got 'abc'"),
+        (("seed: 3", "seed: !!bool maybe"), "FILE:2:7: seed: must be a bool, got 'maybe'"),
+        (("workers: 6", "workers: 100000000000000000000000"), "FILE:4:1: workers: must be between 1 and 1000000, got"),
+        (("name: good", "name: ../../evil"), "FILE:1:1: name: must not hold /"),
+        (("name: good", "name: ''"), "FILE:1:1: name: must not be empty, got ''"),
+        (("name: good", 'name: "\x01"'), "FILE:1:8: must be YAML"),
+        (("name: good", "<<: {name: x}"), "FILE:1:1: <<: must not be given: merge keys are not supported"),
+        (("slowdown: 4", "slowdown: inf"), "got 'inf' (infinity is written .inf)"),
+        (
+            ("kind: bernoulli, p: 0.2, slowdown: 4", "kind: markov_speed, states: []"),
+            "states: must not be empty, got []",
+        ),
+    ],
+)
+def test_odd_values_are_refused_too(write, change, line):
+    lines = errors_of(write(GOOD.replace(*change)))
+    assert any(line in found for found in lines), lines
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import sys; sys.exit(0)", "must name a scheme that can be imported"),
+        (
+            "from schemes import Uncoded\nclass X(Uncoded):\n  def __init__(self, n_workers): 1 / 0",
+            "can't be made: ZeroDiv",
+        ),
+        (
+            "from schemes import Uncoded\nclass X(Uncoded):\n  @property\n  def delay_rounds(self): 1 / 0",
+            "a plug-in raised ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_plug_in_that_raises_is_one_line(write, tmp_path, monkeypatch, code, line):
+    (tmp_path / "raises.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("raises", None)
+    lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'raises:X'")))
+    assert len(lines) == 1
+    assert line in lines[0]
+
+
+def test_a_plain_dataclass_is_a_plug_in_too(write, tmp_path, monkeypatch):
+    (tmp_path / "plainly.py").write_text(
+        "from dataclasses import dataclass\nimport numpy as np\nfrom schemes import LinearScheme\n"
+        "@dataclass(frozen=True)\nclass Plain(LinearScheme):\n"
+        "    n_workers: int\n    def encoding_matrix(self): return np.eye(self.n_workers)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    scenario = simulator.load(write(GOOD.replace("kind: uncoded", "kind: 'plainly:Plain'")))
+    assert simulator.run(scenario).runs["decode_failures"].sum() == 0
+
+
+def test_models_are_checked_also_where_all_schemes_are_wrong(write):
+    text = GOOD.replace("kind: uncoded", "kind: uncodd").replace("gradient_coding", "gradent_coding")
+    text = text.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: failed_workers, count: 9, drawn: per_run}")
+    lines = errors_of(write(text))
+    assert [line.split(":")[1] for line in lines] == ["8", "11", "12"]
+
+
+def test_overrides_reach_the_default_master_and_items_of_lists(write):
+    text = GOOD.replace("master: {kind: mu_rule, mu: 1.0}\n", "")
+    text = text.replace(
+        "{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: markov_speed, states: [{slowdown: 2, mean_s: 1}]}"
+    )
+    scenario = simulator.load(write(text), ["master.timeout_s=2", "stragglers.slow.states.0.slowdown=3"])
+    assert scenario.master.timeout_s == 2
+    assert scenario.stragglers["slow"].states[0]["slowdown"] == 3
+    assert simulator.load(write(GOOD + "sweep: {jobs: [1, 2]}"), ["sweep={}"]).points == ()
+
+
+def test_an_error_of_a_sweep_is_told_once_at_the_key_at_fault(write):
+    text = GOOD + "sweep:\n  jobs: [1, 2]\n  schemes.GC.s: [1, 9]\n"
+    assert errors_of(write(text)) == [
+        "FILE:15:3: sweep.schemes.GC.s: at jobs = 1, schemes.GC.s = 9: schemes.GC.s: must be between 0 and 5, got 9"
+    ]
+
+
 def test_all_errors_are_reported_in_the_order_of_the_file(write):
     text = (
         GOOD.replace("seed: 3", "seed: x").replace("p: 0.2", "p: 2").replace("s: 2", "s: 9").replace("mu: 1.0", "mi: 1")
@@ -197,7 +278,7 @@ def test_the_nearest_known_word_is_offered(write):
         ("a: 1\n---\nb: 2\n", "FILE:2:1: must be YAML"),
         ("a: &x [*x]\n", "FILE:1:4: a.0: must not contain itself"),
         ("? [1, 2]\n: 3\n", "FILE:1:3"),
-        ("a: \x00\n", "FILE: must be YAML"),
+        ("a: \x00\n", "FILE:1:4: must be YAML"),
     ],
 )
 def test_what_is_not_a_yaml_mapping_is_refused(write, text, start):
@@ -292,4 +373,7 @@ def test_the_schema_describes_the_shipped_scenarios():
     for path in _scenarios().glob("*.yaml"):
         jsonschema.validate(YAML(typ="safe").load(path), schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(YAML(typ="safe").load(GOOD.replace("s: 2", "s: -2")), schema)
+        jsonschema.validate(YAML(typ="safe").load(GOOD.replace("s: 2}", "s: -2}")), schema)
+    jsonschema.validate(
+        YAML(typ="safe").load(GOOD.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")), schema
+    )

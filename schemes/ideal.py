@@ -1,0 +1,76 @@
+"""The reference that no scheme with T = 0 can beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from schemes.base import (
+    Closing,
+    CountingSession,
+    FloatArray,
+    Outcome,
+    PositiveCount,
+    Scheme,
+    Session,
+    Task,
+    Work,
+    at_most,
+)
+
+
+@dataclass(frozen=True)
+class Ideal(Scheme):
+    """A round ends when the work done by all workers together adds up to one job.
+
+    The work is perfectly divisible, nothing is wasted or redundant, and whoever is fast does more: it ends at the t at
+    which the sum over workers of max(0, t / slowdown - startup_s) / seconds_per_load is 1. No scheme with T = 0 ends a
+    round earlier; one with T > 0 may be faster on the whole, by doing work in faster rounds.
+
+    Examples
+    --------
+    >>> Ideal(n_workers=4).load
+    0.25
+    """
+
+    n_workers: PositiveCount
+
+    @property
+    def load(self) -> float:
+        """The mean over workers; who does how much depends on the round."""
+        return 1 / self.n_workers
+
+    @property
+    def tolerates(self) -> str:
+        return "any stragglers, while somebody works"
+
+    def chunk_loads(self) -> FloatArray:
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        return _IdealSession(self, n_jobs)
+
+
+class _IdealSession(CountingSession):
+    def __init__(self, scheme: Ideal, n_jobs: int) -> None:
+        super().__init__(scheme.n_workers)
+        self.n_rounds = n_jobs
+        self._work = Work(np.full((scheme.n_workers, 1), scheme.load), is_divisible=True)
+        self._needs_somebody = at_most(scheme.n_workers - 1, scheme.n_workers)
+        self._job = -1
+
+    def open_round(self, index: int) -> Work:
+        self._job = index
+        # the job is done at one instant, by all who have done any of it
+        self.expect(self._work.busy, [[self._needs_somebody]])
+        return self._work
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        if closing.forced:
+            return [Outcome(self._job, "failed", float("nan"))]
+        return [Outcome(self._job, "decoded")]
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        return [Task(self._job, "plain", 1 / self.n_workers, (worker,))]
