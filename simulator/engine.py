@@ -3,7 +3,8 @@
 All times inside a round are seconds since its start, each computed as one product; the clock of the SimPy
 environment is only where they are put on one line. In a round there is exactly one event ahead: the next
 arrival or the next instant at which the master acts, whichever is first (arrivals, if both are at once). So nothing
-of a round is left in the queue when it closes, and no late event can reach a later round.
+of a round is left in the queue when it closes, and no late event can reach a later round. Arrivals to which the rule
+pays no attention, such as those between the first worker's and the look of the mu-rule, are received at the next event.
 """
 
 from __future__ import annotations
@@ -324,15 +325,15 @@ class _Watch:
     def _plan(self) -> None:
         """Derive when the master acts next, and from which arrival on it attends to arrivals at all."""
         self._acts_s = min(self._ends_s, self._look_s)
-        self._attends_from = self._n_all
-        if self._is_postponed or self._checks_arrivals:
-            self._attends_from = self._place + 1
-        elif self._reference is not None:
-            self._attends_from = self._reference + 1
+        self._attends_from = self._place + 1  # arrivals; beyond the last one, nothing is due
+        if not (self._is_postponed or self._checks_arrivals):
+            place = self._n_all if self._reference is None else self._reference + 1
+            self._attends_from = max(self._attends_from, place)
 
     def _schedule(self) -> None:
-        """Schedule what is next: an arrival before the master's action, if both are at once."""
-        instant_s, happens = self._times_s[self._place], self._on_arrival
+        """Schedule what is next: an arrival that the master attends to, before its own action if both are at once."""
+        place = self._attends_from - 1
+        instant_s, happens = (self._times_s[place] if place < len(self._times_s) else np.nan), self._on_arrival
         if not instant_s <= self._acts_s:  # nor if nothing is due
             instant_s, happens = self._acts_s, [self._act]
         if instant_s == np.inf:
@@ -347,24 +348,35 @@ class _Watch:
             self._env.schedule(self._tick, delay=delay_s)
         self._tick.callbacks = happens
 
-    def _arrive(self, tick: simpy.Event) -> None:
-        place, times_s = self._place, self._times_s
-        now_s = times_s[place]
-        self._receive(self._workers[place], self._reports[place])
-        place += 1
-        while times_s[place] == now_s:  # all that arrives at this instant is received before the master looks
-            self._receive(self._workers[place], self._reports[place])
+    def _receive_until(self, now_s: float) -> None:
+        """Receive all that has arrived by now, this instant included; only then does the master look."""
+        place, times_s, workers, reports, receive = (
+            self._place,
+            self._times_s,
+            self._workers,
+            self._reports,
+            self._receive,
+        )
+        while times_s[place] <= now_s:
+            receive(workers[place], reports[place])
             place += 1
         self._place = place
-        if place >= self._attends_from and (not self._checks_arrivals or self._enough()):
-            self._attend(now_s)
-        next_s = times_s[place]
-        if next_s <= self._acts_s:  # the usual case of `_schedule`, without another call
-            delay_s = self._start_s + next_s - self._env.now
-            tick.callbacks = self._on_arrival
-            self._env.schedule(tick, delay=delay_s if delay_s > 0.0 else 0.0)
+
+    def _arrive(self, tick: simpy.Event) -> None:
+        now_s = self._times_s[self._attends_from - 1]
+        self._receive_until(now_s)
+        if self._checks_arrivals and not self._enough():
+            # the usual case of `_plan` and `_schedule`, without another call: on to the next arrival
+            next_s = self._times_s[self._place]
+            self._attends_from = self._place + 1
+            if next_s <= self._acts_s:
+                delay_s = self._start_s + next_s - self._env.now
+                tick.callbacks = self._on_arrival
+                self._env.schedule(tick, delay=delay_s if delay_s > 0.0 else 0.0)
+                return
         else:
-            self._schedule()
+            self._attend(now_s)
+        self._schedule()
 
     def _attend(self, now_s: float) -> None:
         """What an arrival means to the master."""
@@ -381,6 +393,7 @@ class _Watch:
 
     def _act(self, _: simpy.Event) -> None:
         """The master looks, or the round is over."""
+        self._receive_until(self._acts_s)
         if self._ends_s <= self._look_s:
             self._close(self._ends_s)
         elif not self._place and self._times_s[0] >= 0:
