@@ -172,12 +172,19 @@ class SpeedChanges:
         """
         for path in self._paths:
             path.forget_until(start_s)
-        finishing = work_s.copy()
-        for worker in range(len(work_s)):
-            if np.isfinite(begins_s[worker]):
-                self._finish_one(worker, start_s, float(begins_s[worker]), finishing[worker])
-            else:
-                finishing[worker] = begins_s[worker] + work_s[worker]
+        begins = np.isfinite(begins_s)
+        slowdown, until_s = np.ones(len(begins_s)), np.full(len(begins_s), np.inf)
+        for path in self._paths:
+            ends_s, factors = path.at(np.where(begins, start_s + begins_s, start_s))
+            slowdown *= factors
+            until_s = np.minimum(until_s, ends_s - start_s)
+        with np.errstate(invalid="ignore"):  # inf * 0: no work, and standing still
+            finishing = begins_s[:, np.newaxis] + work_s * slowdown[:, np.newaxis]
+        # most workers finish all at the speed at which they begin; the others are followed piece by piece
+        last_s = np.where(np.isfinite(work_s), finishing, -np.inf).max(axis=1)
+        for worker in np.flatnonzero(begins & ~(last_s <= until_s)):
+            finishing[worker] = work_s[worker]
+            self._finish_one(int(worker), start_s, float(begins_s[worker]), finishing[worker])
         return finishing
 
     def _finish_one(self, worker: int, start_s: float, begin_s: float, work_s: FloatArray) -> None:
@@ -227,6 +234,13 @@ class _Path:
         """Drop pieces that have ended for all workers."""
         n_over = int(np.count_nonzero((self._ends_s <= time_s).all(axis=1)))
         self._ends_s, self._slowdowns = self._ends_s[n_over:], self._slowdowns[n_over:]
+
+    def at(self, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """When the piece ends (wall-clock seconds) that each worker is in at its time, and the slowdown during it."""
+        while (self._last_end_s <= times_s).any():
+            self._extend()
+        cursors, workers = np.count_nonzero(self._ends_s <= times_s, axis=0), np.arange(len(times_s))
+        return self._ends_s[cursors, workers], self._slowdowns[cursors, workers]
 
     def cursor(self, worker: int, time_s: float) -> int:
         """The piece during which that time is."""
