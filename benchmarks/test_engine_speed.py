@@ -17,6 +17,7 @@ from schemes import GradientCoding, Multiplexed, Scheme, SelectiveRepeat
 from simulator.engine import simulate
 from simulator.master import FirstEnough, MasterRule, MuRule
 from simulator.metrics import RunRecord
+from simulator.network import Network
 from simulator.worker_times import round_times
 from straggler_models import GilbertElliott, ShiftedExponential
 
@@ -70,6 +71,7 @@ def engine(scheme: Scheme, rule: MasterRule) -> RunRecord:
         rule=rule,
         leftover="cancel",
         round_overhead_s=0.0,
+        network=Network(),
         rng=np.random.default_rng(0),
         collector=record,
     )

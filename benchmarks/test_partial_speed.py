@@ -15,6 +15,7 @@ from schemes.ordering import Matching
 from simulator.engine import simulate
 from simulator.master import FirstEnough
 from simulator.metrics import RunRecord
+from simulator.network import Network
 from simulator.worker_times import RoundTimes
 
 N_ROUNDS = 100
@@ -33,6 +34,7 @@ def engine():
         rule=FirstEnough(),
         leftover="cancel",
         round_overhead_s=0.0,
+        network=Network(),
         rng=np.random.default_rng(0),
         collector=record,
     )

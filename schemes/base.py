@@ -66,6 +66,8 @@ class Work:
     loads: FloatArray
     is_divisible: bool = False
     """Whether the engine may share the loads out anew, so that all workers finish one job together."""
+    gradients: FloatArray | None = None
+    """How many gradients go up with each report, shape of ``loads``; None: one with each."""
 
     @functools.cached_property
     def reporting(self) -> BoolArray:
@@ -130,12 +132,34 @@ class Session(ABC):
     def receive(self, worker: int, report: int) -> None:
         """Note that a report has arrived in the open round. Called once per report: keep it cheap."""
 
+    def receive_late(self, index: int, worker: int, report: int) -> None:  # noqa: B027 - most have no use for it
+        """Note that a report of round ``index`` has arrived in a later one, or since that was closed.
+
+        Only if the scheme :attr:`~Scheme.hears_late`.
+        """
+
     @abstractmethod
     def enough(self) -> bool:
         """May the master end the open round with what has arrived? O(1) or close to it.
 
         Once true, it stays true for the rest of the round, and it is true when nobody is missing.
         """
+
+    def uploads(self, n_received: IntArray) -> FloatArray | None:
+        """What workers are to upload now that the master has stopped the round, before it ends.
+
+        Parameters
+        ----------
+        n_received
+            How many reports of each worker have arrived, shape ``(n_workers,)``.
+
+        Returns
+        -------
+        gradients
+            How many (also fractions) each worker uploads, shape ``(n_workers,)``; None (default): answers came with
+            the reports.
+        """
+        return None
 
     @abstractmethod
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
@@ -189,6 +213,11 @@ class Scheme(ABC):
     def needs_enough(self) -> str | None:
         """Why a rule that waits for nobody makes no sense for this scheme; None if it does."""
         return None
+
+    @property
+    def hears_late(self) -> bool:
+        """Whether answers that arrive in a later round still count; the workers must finish what is left over then."""
+        return False
 
     @property
     def n_error_blocks(self) -> int:

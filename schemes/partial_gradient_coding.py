@@ -186,6 +186,10 @@ class _PartialSession(Session):
         load = 1 / len(self._scheme.held)
         return [Task(self._job, "plain", load, (chunk,)) for chunk in self._lists[worker]]
 
+    def uploads(self, n_received: IntArray) -> FloatArray:
+        """Whoever has something to contribute gets coefficients for it: those of minimum norm use everybody."""
+        return np.where(n_received > 0, 1 / self._scheme.blocks, 0.0)
+
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         if not closing.takes_estimate and not closing.forced:
             return [Outcome(self._job, "decoded")]
@@ -205,7 +209,8 @@ class _PrefixSession(_PartialSession):
         super().__init__(scheme, n_jobs)
         sizes = np.array([len(chunks) for chunks in self._lists])[:, np.newaxis]
         done = np.arange(1, sizes.max() + 1)
-        self._work = Work(np.where(done <= sizes, done / len(scheme.held), np.nan))
+        loads = np.where(done <= sizes, done / len(scheme.held), np.nan)
+        self._work = Work(loads, gradients=np.zeros_like(loads))
 
     def open_round(self, index: int) -> Work:
         self._open(index)
@@ -225,7 +230,8 @@ class _WholeListSession(_PartialSession):
     def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
         super().__init__(scheme, n_jobs)
         sizes = np.array([len(chunks) for chunks in self._lists])
-        self._work = Work(np.where(sizes > 0, sizes / len(scheme.held), np.nan)[:, np.newaxis])
+        loads = np.where(sizes > 0, sizes / len(scheme.held), np.nan)[:, np.newaxis]
+        self._work = Work(loads, gradients=np.zeros_like(loads))
 
     def open_round(self, index: int) -> Work:
         self._open(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -22,7 +23,7 @@ from schemes.base import (
     Work,
 )
 from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
-from schemes.sequential import Accepts, Code, check_acceptance, check_replicas
+from schemes.sequential import Accepts, Code, LateAnswers, Tally, check_published, check_replicas
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class SelectiveRepeat(Scheme):
     """code of one job: any n - s answers, or one of each group of s + 1 replicas"""
     accepts: Accepts = "pattern"
     """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
+    late_answers: LateAnswers = "drop"
+    """whether answers that arrive in a later round (leftover: finish) still count while their job is open"""
     as_published: bool = False
     """accept stragglers, and pad the last rounds, as the paper's simulator does"""
 
@@ -65,7 +68,7 @@ class SelectiveRepeat(Scheme):
         if self.s >= self.n_workers:
             raise ValueError(f"lam must leave s = ceil(lam B / (W - 1 + B)) below n = {self.n_workers}, got {self.lam}")
         check_replicas(self.code, self.n_workers, self.s + 1, "s + 1")
-        check_acceptance(self.accepts, as_published=self.as_published)
+        check_published(self.accepts, self.late_answers, as_published=self.as_published)
 
     @property
     def s(self) -> int:
@@ -91,11 +94,20 @@ class SelectiveRepeat(Scheme):
     def load_bound(self) -> float:
         return load_bound(self.n_workers, self.B, self.W, self.lam)
 
+    @property
+    def hears_late(self) -> bool:
+        return self.late_answers == "keep"
+
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _SelectiveRepeatSession(self, n_jobs)
+
+
+class _OpenJob(NamedTuple):
+    received: BoolArray  # whose result of the job's own round has come, shape (n_workers,)
+    tried: BoolArray  # who computed it in that round: all but those that repeated another job
 
 
 class _SelectiveRepeatSession(CountingSession):
@@ -104,20 +116,24 @@ class _SelectiveRepeatSession(CountingSession):
         self.n_rounds = n_jobs + scheme.B
         self._scheme = scheme
         self._n_jobs = n_jobs
-        self._received: dict[int, BoolArray] = {}  # open jobs: whose result came in the job's own round
+        self._open: dict[int, _OpenJob] = {}  # started, and not decodable yet
+        self._tally: Tally | None = None  # what job t - B still needs, where late answers may bring it
         self._history = History(scheme.W - 1, scheme.n_workers)
         self._full = self._work(np.ones(scheme.n_workers, dtype=np.bool_))
         self._idle = self._work(np.zeros(scheme.n_workers, dtype=np.bool_))
 
-    def _work(self, busy: BoolArray) -> Work:
-        return Work(np.where(busy, self._scheme.load, np.nan)[:, np.newaxis])
+    def _work(self, busy: BoolArray, answering: BoolArray | None = None) -> Work:
+        gradients = None if answering is None else answering[:, np.newaxis].astype(np.float64)
+        return Work(np.where(busy, self._scheme.load, np.nan)[:, np.newaxis], gradients=gradients)
 
     def open_round(self, index: int) -> Work:
         self._round = index
         self._repeats = self._repeaters(index - self._scheme.B)
         self._has_repeats = bool(self._repeats.any())
-        if index < self._n_jobs or (self._has_repeats and self._scheme.as_published):
+        if index < self._n_jobs:
             work = self._full
+        elif self._has_repeats and self._scheme.as_published:  # padding: nobody else has anything to say
+            work = self._work(self._full.busy, answering=self._repeats)
         else:
             work = self._work(self._repeats) if self._has_repeats else self._idle
         self.expect(work.busy, self._acceptable())
@@ -126,11 +142,11 @@ class _SelectiveRepeatSession(CountingSession):
     def _repeaters(self, job: int) -> BoolArray:
         """Who computes its task of ``job`` again: the lowest-numbered workers whose results are missing."""
         repeats = np.zeros(self.n_workers, dtype=np.bool_)
-        received = self._received.get(job)
-        if received is not None:
+        if job in self._open:
+            received = self._open[job].received
             if self._scheme.code == "gradient_coding":
                 without = np.flatnonzero(~received)
-                repeats[without[: len(without) - self._scheme.s]] = True
+                repeats[without[: max(0, len(without) - self._scheme.s)]] = True
             else:
                 repeats[:: self._scheme.s + 1] = ~self._has_result(received)
         return repeats
@@ -148,25 +164,52 @@ class _SelectiveRepeatSession(CountingSession):
         scheme, past = self._scheme, self._history.rounds
         if scheme.accepts == "recoverable":
             # everything that job t - B still lacks is being repeated now; job t can be rescued in round t + B
-            needed = np.where(self._repeats, 0, -1)
-            return [[Allowance(needed, np.zeros(1, dtype=np.int64))]]
+            needed = Allowance(np.where(self._repeats, 0, -1), np.zeros(1, dtype=np.int64))
+            if scheme.hears_late:
+                self._tally = Tally(needed, self._repeats)
+            return [[needed]]
         bursty = bursty_allowance(past, scheme.B, scheme.W, scheme.lam)
         few = None if scheme.as_published else few_allowance(past, scheme.s)
         return [[allowance] for allowance in (bursty, few) if allowance is not None]
 
+    def receive(self, worker: int, report: int) -> None:
+        super().receive(worker, report)
+        if self._tally is not None:
+            self._tally.arrives(worker)
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        job = self._open.get(index)
+        if job is None or not job.tried[worker]:  # decoded or failed since, or a repeat of an older one, too late now
+            return
+        group = worker - worker % (self._scheme.s + 1)
+        needed = self._scheme.code == "gradient_coding" or not job.received[group : group + self._scheme.s + 1].any()
+        job.received[worker] = True
+        if self._tally is None or not needed or index != self._round - self._scheme.B:
+            return
+        substitute = worker if self._scheme.code == "gradient_coding" else group
+        if not self._repeats[substitute]:  # one repeat fewer is needed, whoever's
+            self._tally.lessen(0)
+        elif not self._arrived[substitute]:
+            self._tally.excuse(substitute)
+
+    def enough(self) -> bool:
+        return super().enough() if self._tally is None else not self._tally.n_violated
+
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         scheme, outcomes = self._scheme, []
-        old = self._received.pop(self._round - scheme.B, None)
-        if old is not None:
-            repaired = not (self._repeats & closing.missing).any()
-            job = self._round - scheme.B
-            outcomes.append(Outcome(job, "decoded") if repaired else Outcome(job, "failed", float("nan")))
         if self._round < self._n_jobs:
-            received = ~closing.missing & ~self._repeats
-            if self._is_decodable(received):
-                outcomes.append(Outcome(self._round, "decoded"))
+            tried = ~self._repeats
+            self._open[self._round] = _OpenJob(received=~closing.missing & tried, tried=tried)
+        for number, job in list(self._open.items()):
+            is_last = number == self._round - scheme.B
+            if self._is_decodable(job.received | (self._repeats & ~closing.missing) if is_last else job.received):
+                outcomes.append(Outcome(number, "decoded"))
+            elif is_last:
+                outcomes.append(Outcome(number, "failed", float("nan")))
             else:
-                self._received[self._round] = received
+                continue
+            del self._open[number]
+        self._tally = None
         if closing.forced:
             self._history.clear()
         elif scheme.as_published and not self._has_repeats and np.count_nonzero(closing.missing) <= scheme.s:

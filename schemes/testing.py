@@ -80,12 +80,14 @@ def check_waiting_rescues(scheme: Scheme, n_jobs: int, rng: np.random.Generator)
         work = session.open_round(index)
         patience = int(rng.integers(0, 4))  # arrivals after the first that is enough
         missing, was_enough = work.busy.copy(), session.enough()
-        for worker in rng.permutation(np.flatnonzero(work.busy)):
+        n_heard = np.zeros(scheme.n_workers, dtype=np.int64)
+        for worker in rng.permutation(np.nonzero(work.reporting)[0]).tolist():  # lists arrive report by report, mixed
             if was_enough and patience == 0:
                 break
             patience -= int(was_enough)
-            _deliver(session, work, int(worker))
-            missing[worker] = False
+            session.receive(worker, int(n_heard[worker]))
+            missing[worker] = n_heard[worker] < work.last_report[worker]
+            n_heard[worker] += 1
             assert session.enough() or not was_enough, f"round {index}: enough, then not any more"
             was_enough = session.enough()
         assert was_enough, f"round {index}: everybody has answered, and it is not enough"

@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.document import ScenarioError
-    from simulator.engine import SimulationError
+    from simulator.network import Network
     from simulator.results import Results, ResultsError
     from simulator.scenario import Scenario, load
     from simulator.sweep import run
+    from simulator.waiting import SimulationError
 
-__all__ = ["Results", "ResultsError", "Scenario", "ScenarioError", "SimulationError", "load", "run"]
+__all__ = ["Network", "Results", "ResultsError", "Scenario", "ScenarioError", "SimulationError", "load", "run"]
 
 _HOMES = {
+    "Network": "network",
     "Results": "results",
     "ResultsError": "results",
     "Scenario": "scenario",
     "ScenarioError": "document",
-    "SimulationError": "engine",
+    "SimulationError": "waiting",
     "load": "scenario",
     "run": "sweep",
 }

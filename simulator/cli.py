@@ -424,8 +424,8 @@ def main() -> None:
 def _is_for_the_user(error: Exception) -> bool:
     """Whether its text is all that there is to say."""
     from simulator.document import ScenarioError
-    from simulator.engine import SimulationError
     from simulator.results import ResultsError
+    from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
     return is_usage or isinstance(error, InputError | ScenarioError | SimulationError | ResultsError)

@@ -50,6 +50,7 @@ class RunRecord:
                 closed.waited_s > 0,
                 closed.waited_s,
                 stragglers,
+                *closed.traffic,
             )
         )
         self.n_given += closed.work.n_busy
@@ -68,7 +69,9 @@ class RunRecord:
     def _keep_workers(self, closed: ClosedRound) -> None:
         work = closed.work
         last_s = closed.finish_s[np.arange(self.n_workers), work.last_report]
-        is_cut_off = closed.closing.missing if closed.is_cut_off else ~np.isfinite(last_s)
+        is_cut_off = ~np.isfinite(last_s)
+        if closed.is_cut_off:
+            is_cut_off |= closed.closing.missing & (last_s > closed.stop_s)  # else its answer was only on its way
         self.workers.append(
             {
                 "round": np.full(self.n_workers, closed.index),
@@ -119,4 +122,7 @@ class RunRecord:
             "relative_error_mean": float(np.sqrt(errors / (n_error_blocks or 1)).mean()) if decoded else math.nan,
             "error_norm_mean": float(np.sqrt(errors).mean()) if decoded else math.nan,
             "exact_share": float((errors == 0).sum() / self.n_jobs),
+            "uploads": sum(rounds[7]),
+            "bytes_up": math.fsum(rounds[8]),
+            "upload_s": math.fsum(rounds[9]),
         }

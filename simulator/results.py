@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 TABLES = ("runs", "rounds", "jobs", "workers")
 MANIFEST = "manifest.json"
 
-ROUND_COLUMNS = ("round", "start_s", "duration_s", "first_finish_s", "waited", "waited_s", "stragglers")
+ROUND_COLUMNS = (
+    "round",
+    "start_s",
+    "duration_s",
+    "first_finish_s",
+    "waited",
+    "waited_s",
+    "stragglers",
+    "uploads",
+    "bytes_up",
+    "upload_s",
+)
 JOB_COLUMNS = (
     "job",
     "start_round",
@@ -172,8 +184,12 @@ def fairness(results: Results) -> str:
     models = scenario.get("models")
     n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
     trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
+    network = scenario.get("network", {})
+    keys = {key: f"network.{key}" in itertools.chain.from_iterable(map(swept_together, swept)) for key in network}
+    sent = ", ".join(f"{key} {'swept' if keys[key] else f'= {network[key]:g}'}" for key in keys if network[key])
     said = [
         *rules,
+        *([f"network: {sent}"] if sent else []),
         f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
         f"{trials} trial" + ("" if trials == "1" else "s"),

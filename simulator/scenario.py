@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from schemes import Scheme
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, put, show, swept_together
 from simulator.master import FirstEnough, MasterRule
+from simulator.network import Network
 from simulator.plugins import (
     MODEL_TABLE,
     RULE_TABLE,
@@ -23,6 +24,7 @@ from simulator.plugins import (
     Table,
     as_values,
     at_parameter,
+    build,
     did_you_mean,
     explain,
     fields_of,
@@ -77,6 +79,8 @@ class Scenario:
     """whether a straggler drops its list when the round closes, or completes it first, unheard"""
     round_overhead_s: Seconds = 0.0
     """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
+    network: Network = Network()
+    """what it takes to send answers; by default nothing"""
     schemes: dict[str, InstanceOf[Scheme]]
     """schemes by label; all meet the same worker times"""
     masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
@@ -117,10 +121,12 @@ class Scenario:
         plain: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("stragglers", "master", "schemes", "masters", "sweep", "points")
+            if field.name not in ("network", "stragglers", "master", "schemes", "masters", "sweep", "points")
         }
         if self.models is None:
             del plain["models"]
+        if self.network != Network():
+            plain["network"] = {key: value for key, value in vars(self.network).items() if value is not None}
         plain["stragglers"] = {label: as_values(model, MODEL_TABLE) for label, model in self.stragglers.items()}
         plain["master"] = as_values(self.master, RULE_TABLE)
         plain["schemes"] = {label: as_values(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
@@ -153,7 +159,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
         With every error of the file, a line each: file:line:column, key, rule and value.
     """
     document = Document(Path(path))
-    document.data.setdefault("master", {"kind": "first_enough"})
+    document.data.setdefault("master", {"kind": "first_enough"})  # so that options and sweeps find a place
+    document.data.setdefault("network", {})
     for assignment in overrides:
         document.override(assignment)
     folder = Path(path).resolve().parent
@@ -235,6 +242,10 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
         rule, found = from_values(data["master"], ("master",), RULE_TABLE, folder)
         problems += found
         values["master"] = rule or FirstEnough(timeout_s=1.0)  # a wrong one hides no other error
+    if "network" in data:
+        network, found = _network(data["network"], folder)
+        problems += found
+        values["network"] = network or Network()
     values["masters"], found = _own_rules(data, folder)
     problems += found
     workers = data.get("workers")
@@ -294,6 +305,13 @@ def _plugins(
         if plugin is not None:
             built[label] = plugin
     return built, problems
+
+
+def _network(given: object, folder: Path) -> tuple[Network | None, list[Problem]]:
+    if not isinstance(given, dict):
+        keys = ", ".join(fields_of(Network))
+        return None, [Problem(("network",), f"must be a mapping (keys: {keys}), got {show(given)}")]
+    return build(Network, given, ("network",), folder)
 
 
 def _own_rules(data: dict[str, Any], folder: Path) -> tuple[dict[str, MasterRule], list[Problem]]:
@@ -358,6 +376,11 @@ def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
             )
         if not np.isfinite(scheme.load):
             yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")
+        if scheme.hears_late and scenario.leftover == "cancel":
+            yield Problem(
+                ("schemes", label, "late_answers"),
+                "must be drop unless workers finish what is left over, got keep (set leftover: finish)",
+            )
         if scheme.needs_enough is not None and scenario.rule_for(label).waits_for == "nobody":
             yield Problem(("schemes", label), f"needs a master that waits for enough or for all: {scheme.needs_enough}")
     for label in set(scenario.masters) - set(scenario.schemes):

@@ -32,6 +32,7 @@ def scenario_schema() -> dict[str, Any]:
     model = _any_of(MODEL_TABLE, definitions)
     scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
     head = TypeAdapter(_head()).json_schema()
+    definitions.update(head.pop("$defs", {}))
     properties = head["properties"] | {
         "stragglers": _labelled(model, "straggler models by label; they compose"),
         "master": rule,

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from simulator.engine import Collector, SimulationError, simulate
+from simulator.engine import Collector, simulate
 from simulator.metrics import Detail, RunRecord
 from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.results import JOB_COLUMNS, ROUND_COLUMNS, Results, frames
 from simulator.scenario import Scenario
+from simulator.waiting import SimulationError
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
             rule=scenario.rule_for(label),
             leftover=scenario.leftover,
             round_overhead_s=scenario.round_overhead_s,
+            network=scenario.network,
             rng=stream(scenario.seed, ONCE, "scheme", label),
             collector=collector,
         )

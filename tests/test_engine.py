@@ -26,9 +26,11 @@ from simulator import Scenario, SimulationError
 from simulator.engine import simulate
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
+from simulator.network import Network
 from simulator.worker_times import RoundTimes
 
 INF = math.inf
+FREE = Network()
 
 
 def times_of(rows):
@@ -39,7 +41,7 @@ def times_of(rows):
         yield RoundTimes(startup_s, seconds_per_load, slowdown, never if never.any() else None)
 
 
-def run(scheme, n_jobs, rows, rule, leftover="cancel", overhead_s=0.0, keeps_workers=True):
+def run(scheme, n_jobs, rows, rule, leftover="cancel", overhead_s=0.0, keeps_workers=True, network=FREE):
     record = RunRecord(scheme.n_workers, n_jobs, keeps_workers=keeps_workers)
     simulate(
         scheme,
@@ -49,6 +51,7 @@ def run(scheme, n_jobs, rows, rule, leftover="cancel", overhead_s=0.0, keeps_wor
         rule=rule,
         leftover=leftover,
         round_overhead_s=overhead_s,
+        network=network,
         rng=np.random.default_rng(0),
         collector=record,
     )
@@ -81,7 +84,7 @@ def test_a_round_ends_at_the_arrival_that_makes_it_decodable():
 def test_the_mu_rule_ends_at_the_tolerance_if_that_is_enough():
     record = run(GradientCoding(4, s=1), 1, starts([1, 1.5, 2.5, 9]), MuRule(mu=2.0))
     assert durations(record) == [3.0]
-    assert record.rounds[0][4:] == (False, 0.0, 1)
+    assert record.rounds[0][4:7] == (False, 0.0, 1)
 
 
 def test_the_mu_rule_ends_with_the_slowest_if_that_comes_first():
@@ -95,7 +98,7 @@ def test_the_mu_rule_ends_with_the_slowest_if_that_comes_first():
 def test_what_the_mu_rule_waits_for(wait_for, duration_s, waited_s, stragglers, status):
     record = run(GradientCoding(4, s=1), 1, starts([1, 2, 5, 9]), MuRule(mu=2.0, wait_for=wait_for))
     assert durations(record) == [duration_s]
-    assert record.rounds[0][4:] == (waited_s > 0, waited_s, stragglers)
+    assert record.rounds[0][4:7] == (waited_s > 0, waited_s, stragglers)
     assert statuses(record) == [status]
 
 

@@ -65,6 +65,17 @@ EXAMPLES = [
             [(1, 2, 3), (2, 3, 2), (2, 4, 6), (1, 3, 0), (3, 4, 5)], ["pattern", "recoverable"]
         )
     ],
+    *[
+        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts, credit=credit, late_answers=late_answers)
+        for (B, W, lam), accepts, (credit, late_answers) in itertools.product(
+            [(1, 2, 3), (2, 4, 2), (2, 4, 6)],
+            ["pattern", "recoverable"],
+            [("prefix", "drop"), ("prefix", "keep"), ("whole_list", "keep")],
+        )
+    ],
+    Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable", credit="prefix"),
+    SelectiveRepeat(6, B=2, W=3, lam=4, late_answers="keep"),
+    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable", late_answers="keep"),
     Multiplexed(6, B=2, W=3, lam=2, as_published=True),
     Multiplexed(6, B=1, W=2, lam=6, as_published=True),
     Multiplexed(6, B=2, W=3, lam=2, code="fractional_repetition"),
@@ -437,6 +448,8 @@ def test_nobody_answering_leaves_the_whole_gradient_as_error():
         (lambda: SelectiveRepeat(1, B=1, W=2, lam=1), "lam must leave s"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, code="fractional_repetition"), "multiple of lam \\+ 1 = 2"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, accepts="recoverable", as_published=True), "accepts must be left out"),
+        (lambda: Multiplexed(5, B=1, W=2, lam=1, credit="prefix", as_published=True), "credit must be whole_list"),
+        (lambda: Multiplexed(5, B=1, W=2, lam=1, late_answers="keep", as_published=True), "late_answers must be drop"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1.5), "valid integer"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, nu=3), "nu"),
     ],

@@ -1,0 +1,289 @@
+"""The network between workers and master: how long an answer is on its way, and what was sent in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from schemes.base import BoolArray, FloatArray, IntArray, Work
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What it takes to send a message; by default nothing.
+
+    A message leaves a worker at the worker's own rate, one after another; ``latency_s`` later it queues at the master's
+    ingress, which all workers share: first come first served, one message at a time. It counts when it has come
+    through. A report without a gradient takes the latency only.
+
+    Raises
+    ------
+    ValueError
+        If there are rates and messages have no size.
+
+    Examples
+    --------
+    >>> Network(latency_s=0.01, ingress_bytes_per_s=1.25e9, gradient_bytes=4e8).is_free
+    False
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    latency_s: NonNegative = 0.0
+    """seconds that any message takes, besides what follows from its size"""
+    worker_bytes_per_s: Rate | None = None
+    """rate at which a worker sends; without it, at once"""
+    ingress_bytes_per_s: Rate | None = None
+    """rate at which the master receives, from all workers together; without it, at once"""
+    gradient_bytes: NonNegative = 0.0
+    """size of one gradient"""
+
+    def __post_init__(self) -> None:
+        for name in ("worker_bytes_per_s", "ingress_bytes_per_s"):
+            if getattr(self, name) is not None and not self.gradient_bytes:
+                raise ValueError(f"gradient_bytes must be given with {name}, got {self.gradient_bytes:g}")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether whatever is sent arrives at once."""
+        return not self.latency_s and self.worker_bytes_per_s is None and self.ingress_bytes_per_s is None
+
+
+class Traffic(NamedTuple):
+    """What the workers sent during a round."""
+
+    uploads: int = 0  # messages with gradients whose sending began
+    bytes_up: float = 0.0  # of these
+    upload_s: float = 0.0  # how long what the round's end hung on was on its way
+
+
+class Messages(NamedTuple):
+    """Reports with their gradients, an entry each; times are seconds after the start of the open round."""
+
+    rounds: IntArray  # whose list they belong to
+    workers: IntArray
+    reports: IntArray
+    gradients: FloatArray  # how many it carries
+    due_s: FloatArray  # when the work is done
+    begins_s: FloatArray  # when sending begins
+    reaches_s: FloatArray  # when it queues at the ingress
+    arrives_s: FloatArray
+    counted: BoolArray  # among the uploads of an earlier round
+
+    def only(self, which: BoolArray) -> Messages:
+        """Some of them."""
+        return Messages._make(field[which] for field in self)
+
+
+def _nothing() -> Messages:
+    whole, seconds = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return Messages(whole, whole, whole, seconds, seconds, seconds, seconds, seconds, np.zeros(0, dtype=np.bool_))
+
+
+NO_MESSAGES = _nothing()
+
+
+class Arrivals:
+    """The reports of one round, and late ones of earlier rounds, in the order of their arrival.
+
+    ``places`` count in that order, from 0.
+    """
+
+    def __init__(self, work: Work, arrives_s: FloatArray, late: Messages = NO_MESSAGES) -> None:
+        self._work = work
+        times_s = np.concatenate([late.arrives_s, arrives_s.ravel()]) if len(late.workers) else arrives_s.ravel()
+        order = np.argsort(times_s, kind="stable")  # NaN and inf go last
+        order = order[: np.count_nonzero(times_s < np.inf)]
+        n_late, n_reports_each = len(late.workers), arrives_s.shape[1]
+        self.workers, self.reports = np.divmod(order - n_late, n_reports_each)
+        # a late answer stands as worker -1, -2, ...: its place in `late`, counted from the end
+        self.workers = np.where(order < n_late, order - n_late, self.workers) if n_late else self.workers
+        self.late = late
+        self.times_s: list[float] = times_s[order].tolist()
+        self.n_arrived = 0
+        own = np.arange(len(order)) if not n_late else np.flatnonzero(order >= n_late)
+        self.first_own = int(own[0]) if len(own) else len(order)
+        # where all have come; if some never do, a place that is never reached
+        self.all_own = int(own.max(initial=-1)) + 1 if len(own) == work.n_reports else len(order) + 1
+        # places of the reports that complete a worker's list
+        is_last = self.reports[own] == work.last_report[self.workers[own]] if n_reports_each > 1 else slice(None)
+        self._completing = own[is_last]
+
+    def finisher(self, rank: int) -> int | None:
+        """Place of the report with which the rank-th worker finishes; None if so many never do."""
+        return int(self._completing[rank - 1]) if rank <= len(self._completing) else None
+
+    def first_finish_s(self) -> float:
+        """When the first worker had reported everything; NaN if that has not happened."""
+        place = self.finisher(1)
+        return self.times_s[place] if place is not None and place < self.n_arrived else np.nan
+
+    def missing(self) -> BoolArray:
+        """Who has not reported everything."""
+        missing = self._work.busy.copy()
+        finished = self._completing[: np.searchsorted(self._completing, self.n_arrived)]
+        missing[self.workers[finished]] = False
+        return missing
+
+    def n_received(self) -> IntArray:
+        """How many of its reports have arrived from each worker, shape ``(n_workers,)``."""
+        workers = self.workers[: self.n_arrived]
+        return np.bincount(workers[workers >= 0], minlength=len(self._work.busy))
+
+
+class Uplink:
+    """The links and the ingress during a run: what is on its way, also from earlier rounds if late answers are heard.
+
+    Once it is known when tasks are done, so is when their results arrive: a queue that is served in order needs no
+    events of its own.
+    """
+
+    def __init__(self, network: Network, n_workers: int, *, hears_late: bool) -> None:
+        self._network = network
+        self._hears_late = hears_late
+        self._is_plain = network.is_free and not hears_late  # a report arrives when it is due, or is lost
+        self._late = NO_MESSAGES
+        self._link_free_s = np.full(n_workers, -np.inf)
+        self._ingress_free_s = -np.inf
+        self._asked: tuple[FloatArray, FloatArray] | None = None  # when it begins, and gradients
+
+    def known(self) -> Iterator[tuple[int, int, int]]:
+        """Round, worker and report of late answers that have come by the start of the next round."""
+        late = self._late
+        arrived = late.arrives_s <= 0
+        if arrived.any():
+            through = arrived & (late.gradients > 0)
+            self._ingress_free_s = max(self._ingress_free_s, late.arrives_s[through].max(initial=-np.inf))
+            self._late = late.only(~arrived)
+            order = np.argsort(late.arrives_s[arrived], kind="stable")
+            known = late.only(arrived)
+            for field in zip(known.rounds[order], known.workers[order], known.reports[order], strict=True):
+                yield int(field[0]), int(field[1]), int(field[2])
+
+    def open(self, index: int, work: Work, due_s: FloatArray) -> Arrivals:
+        """Send the reports of a round when they are due; say what arrives, and when."""
+        self._index, self._work = index, work
+        if self._is_plain:
+            self._arrivals = Arrivals(work, due_s)
+            return self._arrivals
+        workers, reports = np.nonzero(due_s < np.inf)
+        gradients = work.gradients if work.gradients is not None else np.ones_like(due_s)
+        begins_s, leaves_s = self._leave(due_s, gradients)
+        reaches_s = np.where(gradients > 0, leaves_s, due_s) + self._network.latency_s
+        at = workers, reports
+        own = Messages(
+            np.full(len(workers), index),
+            *at,
+            gradients[at],
+            due_s[at],
+            begins_s[at],
+            reaches_s[at],
+            reaches_s[at],
+            np.zeros(len(workers), dtype=np.bool_),
+        )
+        n_late = len(self._late.workers)
+        both = Messages._make(np.concatenate(pair) for pair in zip(self._late, own, strict=True))
+        both = both._replace(arrives_s=self._pass_ingress(both.reaches_s, both.gradients))
+        self._messages, self._late = both, both.only(np.arange(len(both.workers)) < n_late)
+        arrives_s = np.where(np.isnan(due_s), np.nan, np.inf)
+        arrives_s[at] = both.arrives_s[n_late:]
+        self._arrivals = Arrivals(work, arrives_s, self._late)
+        return self._arrivals
+
+    def _leave(self, due_s: FloatArray, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """When each message begins to leave its worker, and has left; shapes of ``due_s``."""
+        rate = self._network.worker_bytes_per_s
+        if rate is None:
+            return due_s, due_s
+        begins_s, leaves_s = due_s.copy(), due_s.copy()
+        free_s = self._link_free_s.copy()
+        for report in range(due_s.shape[1]):
+            sends = (gradients[:, report] > 0) & (due_s[:, report] < np.inf)
+            begins_s[sends, report] = np.maximum(due_s[sends, report], free_s[sends])
+            seconds = gradients[sends, report] * self._network.gradient_bytes / rate
+            free_s[sends] = leaves_s[sends, report] = begins_s[sends, report] + seconds
+        self._link_free_s = free_s
+        return begins_s, leaves_s
+
+    def _pass_ingress(self, reaches_s: FloatArray, gradients: FloatArray) -> FloatArray:
+        """When each message has come through the ingress, shape of ``reaches_s``."""
+        rate = self._network.ingress_bytes_per_s
+        arrives_s = reaches_s.copy()
+        if rate is None:
+            return arrives_s
+        queue = np.flatnonzero(gradients > 0)
+        queue = queue[np.argsort(reaches_s[queue], kind="stable")]
+        sizes = gradients[queue] * self._network.gradient_bytes
+        free_s = begin_s = self._ingress_free_s
+        n_bytes = 0.0  # since the ingress was idle last, so that each time is one product
+        through = []
+        for reach_s, size in zip(reaches_s[queue].tolist(), sizes.tolist(), strict=True):
+            if reach_s > free_s:
+                begin_s, n_bytes = reach_s, 0.0
+            n_bytes += size
+            free_s = begin_s + n_bytes / rate
+            through.append(free_s)
+        arrives_s[queue] = through
+        return arrives_s
+
+    def ask(self, word_s: float, gradients: FloatArray) -> float:
+        """Let workers upload something when the master's word has reached them; return when all of it has arrived."""
+        workers = np.flatnonzero(gradients > 0)
+        size = gradients[workers]
+        begins_s = np.full(len(workers), word_s + self._network.latency_s)
+        rate = self._network.worker_bytes_per_s
+        seconds = size * self._network.gradient_bytes / rate if rate is not None else 0.0
+        reaches_s = begins_s + seconds + self._network.latency_s
+        self._asked = begins_s, size
+        return float(self._pass_ingress(reaches_s, size).max(initial=word_s))
+
+    def close(self, stop_s: float, duration_s: float, overhead_s: float) -> Traffic:
+        """End the round: what is on its way is lost, unless late answers are heard."""
+        if self._asked is not None:
+            begins_s, asked = self._asked
+            self._asked = None
+            return self._traffic(asked[begins_s <= duration_s], duration_s - stop_s)
+        arrivals = self._arrivals
+        if self._is_plain:
+            if self._work.gradients is None:
+                return self._traffic(np.ones(arrivals.n_arrived), 0.0)
+            heard = slice(arrivals.n_arrived)
+            return self._traffic(self._work.gradients[arrivals.workers[heard], arrivals.reports[heard]], 0.0)
+        messages = self._messages
+        has_gradient = messages.gradients > 0
+        sent = has_gradient & (messages.begins_s <= duration_s) & ~messages.counted
+        arrived = messages.arrives_s <= duration_s
+        last = np.flatnonzero(arrived & has_gradient & (messages.rounds == self._index))
+        upload_s = 0.0
+        if len(last):
+            which = last[np.lexsort((last, messages.reaches_s[last], messages.arrives_s[last]))[-1]]
+            upload_s = float(messages.arrives_s[which] - messages.due_s[which])
+        if self._hears_late:
+            self._carry_over(messages._replace(counted=messages.counted | sent), arrived, duration_s + overhead_s)
+        else:
+            self._link_free_s.fill(-np.inf)
+        return self._traffic(messages.gradients[sent], upload_s)
+
+    def _carry_over(self, messages: Messages, arrived: BoolArray, next_s: float) -> None:
+        """Keep what is on its way, in seconds after the start of the next round."""
+        through = arrived & (messages.gradients > 0)
+        self._ingress_free_s = max(self._ingress_free_s, messages.arrives_s[through].max(initial=-np.inf)) - next_s
+        self._link_free_s = self._link_free_s - next_s
+        late = messages.only(~arrived)
+        self._late = late._replace(
+            due_s=late.due_s - next_s,
+            begins_s=late.begins_s - next_s,
+            reaches_s=late.reaches_s - next_s,
+            arrives_s=late.arrives_s - next_s,
+        )
+
+    def _traffic(self, gradients: FloatArray, upload_s: float) -> Traffic:
+        sent = gradients[gradients > 0]
+        return Traffic(len(sent), float(sent.sum()) * self._network.gradient_bytes, upload_s)
