@@ -229,15 +229,16 @@ class TimelineLog:
     def round_closed(self, closed: ClosedRound) -> None:
         """Put the lists on the clock."""
         if closed.index in self.window:
-            bars = [bar for worker in self.tasks for bar in _bars(closed, worker, self.tasks[worker])]
-            stop_s = closed.start_s + closed.duration_s
+            n_heard = closed.arrivals.n_received().tolist()
+            bars = [bar for worker in self.tasks for bar in _bars(closed, worker, self.tasks[worker], n_heard[worker])]
+            stop_s = closed.start_s + closed.stop_s
             self.rounds.append(RoundView(closed.index, closed.start_s, stop_s, closed.waited_s > 0, bars))
 
     def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
         """Leave it: the end of the run is not shown."""
 
 
-def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task]) -> Iterator[Bar]:
+def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task], n_heard: int) -> Iterator[Bar]:
     """Stretches of a worker's list, one after another; what never ends has an infinite ``end_s``."""
     times, work = closed.times, closed.work
     startup_s, rate, slowdown = (float(part[worker]) for part in times[:3])
@@ -257,7 +258,7 @@ def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task]) -> Iterator[B
     for (job, kind), load in zip(fillings, ends.tolist(), strict=True):
         end_s = origin_s + slowdown * (startup_s + rate * load)
         report = min(int(np.searchsorted(loads, load * (1 - 1e-9))), int(work.last_report[worker]))
-        is_heard = bool(finish_s[report] <= closed.duration_s)
+        is_heard = report < n_heard
         if end_s > begin_s:
             yield Bar(worker, job, kind, closed.start_s + begin_s, closed.start_s + end_s, is_heard)
         begin_s = end_s

@@ -18,7 +18,7 @@ import simpy
 
 from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
 from simulator.master import MasterRule
-from simulator.network import Network, Traffic, Uplink
+from simulator.network import Arrivals, Network, Traffic, Uplink
 from simulator.waiting import SimulationError, Watch
 from simulator.worker_times import RoundTimes, SpeedChanges
 
@@ -34,7 +34,7 @@ class ClosedRound:
     stop_s: float  # when the master stopped waiting for reports
     duration_s: float  # until the end of the round: later than the stop if workers upload only at the master's word
     end_s: float  # when the next round begins: after the overhead
-    first_finish_s: float  # when the first worker had reported everything; NaN if none had
+    arrivals: Arrivals  # what the master heard, and when
     waited_s: float  # beyond the instant at which the rule wanted to stop
     closing: Closing
     work: Work
@@ -142,7 +142,7 @@ def simulate(
                     stop_s=stop_s,
                     duration_s=duration_s,
                     end_s=end_s,
-                    first_finish_s=arrivals.first_finish_s(),
+                    arrivals=arrivals,
                     waited_s=waited_s,
                     closing=closing,
                     work=work,

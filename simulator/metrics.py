@@ -46,7 +46,7 @@ class RunRecord:
                 closed.index,
                 closed.start_s,
                 closed.duration_s,
-                closed.first_finish_s,
+                closed.arrivals.first_finish_s(),
                 closed.waited_s > 0,
                 closed.waited_s,
                 stragglers,
