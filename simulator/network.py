@@ -253,7 +253,7 @@ class Uplink:
         arrivals = self._arrivals
         if self._is_plain:
             if self._work.gradients is None:
-                return self._traffic(np.ones(arrivals.n_arrived), 0.0)
+                return Traffic(arrivals.n_arrived, arrivals.n_arrived * self._network.gradient_bytes, 0.0)
             heard = slice(arrivals.n_arrived)
             return self._traffic(self._work.gradients[arrivals.workers[heard], arrivals.reports[heard]], 0.0)
         messages = self._messages
