@@ -6,6 +6,7 @@ A matrix has a row for each chunk and a column for each worker, true where the w
 from __future__ import annotations
 
 import csv
+import functools
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -108,7 +109,12 @@ class RandomRegular(Assignment):
             raise ValueError(
                 f"assignment.chunks_per_worker must be even for {n_workers} workers, got {self.chunks_per_worker}"
             )
-        graph = networkx.random_regular_graph(self.chunks_per_worker, n_workers, seed=int(rng.integers(2**32)))
+        degree = min(self.chunks_per_worker, n_workers - 1 - self.chunks_per_worker)
+        graph = networkx.random_regular_graph(degree, n_workers, seed=int(rng.integers(2**32)))
+        if (
+            degree < self.chunks_per_worker
+        ):  # a dense graph is hardly ever found; its complement is
+            graph = networkx.complement(graph)
         return np.asarray(networkx.to_numpy_array(graph, nodelist=range(n_workers)) > 0)
 
 
@@ -176,6 +182,23 @@ def _at_most(chunks_per_worker: int, most: int) -> None:
         raise ValueError(f"assignment.chunks_per_worker must be between 1 and {most}, got {chunks_per_worker}")
 
 
+DRAW = 0  # the purpose of a stream: what else is drawn from a scheme's seed has another number
+
+
+@functools.lru_cache(maxsize=64)
+def drawn(assignment: Assignment, n_workers: int, seed: int) -> BoolArray:
+    """The assignment that schemes with this seed have, shape ``(n_chunks, n_workers)``; read-only.
+
+    Examples
+    --------
+    >>> drawn(Cyclic(2), 3, 0).sum()
+    np.int64(6)
+    """
+    held = assignment.matrix(n_workers, np.random.default_rng([seed, DRAW]))
+    held.setflags(write=False)
+    return held
+
+
 def read_columns(key: str, path: str, names: tuple[str, ...]) -> list[IntArray]:
     """Columns of counts from a CSV file, at least one row; ``key`` is the parameter that errors name.
 
@@ -192,13 +215,19 @@ def read_columns(key: str, path: str, names: tuple[str, ...]) -> list[IntArray]:
         raise ValueError(f"{key} must name a readable CSV file, got {path} ({reason})") from None
     columns = []
     for name in names:
-        try:
-            values = np.array([int(row[name]) for row in rows], dtype=np.int64)
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"{key} must name a CSV file with the columns {', '.join(names)}, all counts, got {path}"
-            ) from None
+        values = np.zeros(len(rows), dtype=np.int64)
+        for line, row in enumerate(rows):
+            try:
+                values[line] = int(row[name])
+                wrong = values[line] < 0
+            except (KeyError, TypeError, ValueError, OverflowError):
+                wrong = True
+            if wrong:
+                raise ValueError(
+                    f"{key} must name a CSV file with the columns {', '.join(names)}, all counts from 0, "
+                    f"got {path} (row {line + 1}: {name} = {row.get(name)!r})"
+                ) from None
         columns.append(values)
-    if not rows or any(values.min() < 0 for values in columns):
-        raise ValueError(f"{key} must name a CSV file with rows of counts from 0, got {path}")
+    if not rows:
+        raise ValueError(f"{key} must name a CSV file with at least one row, got {path}")
     return columns

@@ -12,11 +12,14 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
+
+if TYPE_CHECKING:
+    from schemes.batch import Batch
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -227,6 +230,10 @@ class Scheme(ABC):
     @abstractmethod
     def chunk_loads(self) -> FloatArray:
         """Size of each chunk of a job's data; they add up to 1."""
+
+    def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
+        """Begin ``n_runs`` runs at once, in array form; None (default): the scheme has none, events are used."""
+        return None
 
     @abstractmethod
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from schemes.assignment import BernoulliAssignment
+from schemes.assignment import BernoulliAssignment, drawn
 from schemes.base import Count, FloatArray, PositiveCount
 from schemes.linear import ApproximateScheme
 
@@ -35,5 +35,4 @@ class BernoulliGradientCoding(ApproximateScheme):
     """for the draw; filled in from the scenario"""
 
     def encoding_matrix(self) -> FloatArray:
-        held = BernoulliAssignment(p=self.p).matrix(self.n_workers, np.random.default_rng([self.seed, 0]))
-        return held.T.astype(np.float64)
+        return drawn(BernoulliAssignment(p=self.p), self.n_workers, self.seed).T.astype(np.float64)

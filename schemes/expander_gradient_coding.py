@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from schemes.assignment import RandomRegular
+from schemes.assignment import RandomRegular, drawn
 from schemes.base import Allowance, BoolArray, Count, FloatArray, PositiveCount, at_most
 from schemes.linear import ApproximateScheme
 
@@ -49,18 +49,19 @@ class ExpanderGradientCoding(ApproximateScheme):
 
     def encoding_matrix(self) -> FloatArray:
         graph = RandomRegular(chunks_per_worker=self.chunks_per_worker)
-        return graph.matrix(self.n_workers, np.random.default_rng([self.seed, 0])).astype(np.float64)
+        return drawn(graph, self.n_workers, self.seed).astype(np.float64)
 
     def allowance(self) -> Allowance | None:
         return at_most(0, self.n_workers) if self.decoding == "fixed" else None
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
-        n_answers = int(np.count_nonzero(~missing))
-        if self.decoding == "optimal" or not n_answers:
-            return super().squared_error(missing, enough=enough)
-        weight = self.n_workers / (self.chunks_per_worker * n_answers)
-        error = float(((weight * self.encoding_matrix()[~missing].sum(axis=0) - 1) ** 2).sum())
-        return error if error > 1e-12 * self.n_workers else 0.0
+    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+        if self.decoding == "optimal":
+            return super().squared_errors(missing, enough)
+        n_answers = np.maximum(1, np.count_nonzero(~missing, axis=1))  # without any, the estimate is 0
+        weights = self.n_workers / (self.chunks_per_worker * n_answers)
+        estimates = weights[:, np.newaxis] * (~missing @ self.encoding_matrix())
+        errors = ((estimates - 1) ** 2).sum(axis=1)
+        return np.asarray(np.where(errors > 1e-12 * self.n_workers, errors, 0.0))
 
     def error_bound(self, n_missing: int) -> float:
         """The bound on the squared error for so many missing workers."""

@@ -50,9 +50,10 @@ class FastestK(LinearScheme):
     def allowance(self) -> Allowance:
         return at_most(self.n_workers - self.k, self.n_workers)
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
-        n_used = min(self.k, self.n_workers - int(np.count_nonzero(missing)))
-        return self.n_workers * (self.n_workers - n_used) / n_used if n_used else None
+    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+        n_used = np.minimum(self.k, self.n_workers - np.count_nonzero(missing, axis=1))
+        errors = self.n_workers * (self.n_workers - n_used) / np.maximum(n_used, 1)
+        return np.where(n_used > 0, errors, np.nan)
 
     @property
     def tolerates(self) -> str:

@@ -8,9 +8,11 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base import (
+    BoolArray,
     Closing,
     CountingSession,
     FloatArray,
+    IntArray,
     Outcome,
     PositiveCount,
     Scheme,
@@ -19,6 +21,7 @@ from schemes.base import (
     Work,
     at_most,
 )
+from schemes.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Ideal(Scheme):
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
+    def batch(self, n_jobs: int, n_runs: int) -> Batch:
+        return _IdealBatch(self.n_workers, n_runs)
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _IdealSession(self, n_jobs)
 
@@ -74,3 +80,29 @@ class _IdealSession(CountingSession):
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return [Task(self._job, "plain", 1 / self.n_workers, (worker,))]
+
+
+class _IdealBatch(Batch):
+    is_memoryless = True
+    is_divisible = True
+    n_rounds = 1
+
+    def __init__(self, n_workers: int, n_runs: int) -> None:
+        self.n_runs = n_runs
+        self._loads = np.full((1, n_workers, 1), 1 / n_workers)
+
+    def open_round(self, index: int) -> FloatArray:
+        return self._loads
+
+    def gradients(self) -> FloatArray:
+        return np.zeros_like(self._loads)
+
+    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
+        return self.enough_s(due_s, runs) <= by_s
+
+    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+        return np.asarray(due_s.max(axis=(1, 2)))  # all who work finish at once
+
+    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
+        errors = np.where(closing.forced, np.nan, 0.0)
+        return [BatchOutcome(0, np.where(closing.forced, FAILED, DECODED), errors)]

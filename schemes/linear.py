@@ -13,11 +13,23 @@ from schemes.base import (
     Closing,
     CountingSession,
     FloatArray,
+    IntArray,
     Outcome,
     Scheme,
     Session,
     Task,
     Work,
+)
+from schemes.batch import (
+    APPROXIMATE,
+    FAILED,
+    Batch,
+    BatchClosing,
+    BatchOutcome,
+    Groups,
+)
+from schemes.batch import (
+    DECODED as JOB_DECODED,
 )
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
@@ -28,7 +40,7 @@ class LinearScheme(Scheme):
 
     A subclass gives the matrix. It may also say in closed form who may be missing (:meth:`allowance`), which is
     faster than the general answer from the rank of the matrix, and what an incomplete answer is worth
-    (:meth:`squared_error`).
+    (:meth:`squared_errors`).
     """
 
     @abstractmethod
@@ -39,12 +51,29 @@ class LinearScheme(Scheme):
         """Who may be missing; None (default): whoever leaves the matrix decodable."""
         return None
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
-        """Squared error of the gradient that the master returns; None where it returns none (a failure).
+    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+        """Squared errors of the gradients that the master returns, in units of one chunk's squared gradient norm.
 
-        In units of one chunk's squared gradient norm, for orthogonal chunk gradients.
+        For orthogonal chunk gradients.
+
+        Parameters
+        ----------
+        missing
+            Who had not answered in each of some rounds, shape ``(n, n_workers)``.
+        enough
+            Whether the answers were enough, shape ``(n,)``.
+
+        Returns
+        -------
+        errors
+            Shape ``(n,)``; NaN where the master returns no gradient: a failure.
         """
-        return 0.0 if enough else None
+        return np.where(enough, 0.0, np.nan)
+
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
+        """The squared error of one round, from ``missing`` of shape ``(n_workers,)``; None: a failure."""
+        error = float(self.squared_errors(missing[np.newaxis], np.array([enough]))[0])
+        return None if np.isnan(error) else error
 
     def decode(self, finished: Sequence[int]) -> FloatArray | None:
         """Find weights that turn the finished workers' messages into the full gradient.
@@ -93,6 +122,9 @@ class LinearScheme(Scheme):
     def tolerates(self) -> str:
         return "whatever stragglers leave the encoding matrix decodable, in every round"
 
+    def batch(self, n_jobs: int, n_runs: int) -> Batch:
+        return _LinearBatch(self, n_runs)
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         allowance = self.allowance()
         if allowance is None:
@@ -121,8 +153,9 @@ class ApproximateScheme(LinearScheme):
     zeros and ones.
     """
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
-        return least_squares_error(self.encoding_matrix()[~missing].T)
+    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+        matrix = self.encoding_matrix()
+        return np.array([least_squares_error(matrix[~row].T) for row in missing])
 
     @property
     def tolerates(self) -> str:
@@ -198,3 +231,48 @@ class _SpanSession(MemorylessSession):
             self._rank += 1
             self._residual -= (new @ self._residual) * new
             self._is_enough = bool(np.abs(self._residual).max() <= DECODED)
+
+
+class _LinearBatch(Batch):
+    """Rounds without memory: each row is one."""
+
+    is_memoryless = True
+    n_rounds = 1
+
+    def __init__(self, scheme: LinearScheme, n_runs: int) -> None:
+        self.n_runs = n_runs
+        self._scheme = scheme
+        loads = scheme.worker_loads()
+        self._loads = np.where(loads > 0, loads, np.nan)[np.newaxis, :, np.newaxis]
+        allowance = scheme.allowance()
+        self._groups = None if allowance is None else Groups(allowance)
+
+    def open_round(self, index: int) -> FloatArray:
+        return self._loads
+
+    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
+        if self._groups is None:
+            return self.enough_s(due_s, runs) <= by_s
+        return self._groups.permit(due_s[:, :, 0] > by_s[:, np.newaxis])
+
+    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+        if self._groups is not None:
+            return self._groups.permitted_s(due_s[:, :, 0])
+        return np.array([self._spanned_s(row) for row in due_s[:, :, 0]])
+
+    def _spanned_s(self, due_s: FloatArray) -> float:
+        """From which arrival on the rows of the matrix span the sum of all chunks; shape ``(n_workers,)``."""
+        session = _SpanSession(self._scheme, 1)
+        session.open_round(0)
+        for worker in np.argsort(due_s, kind="stable").tolist():
+            if -np.inf < due_s[worker] < np.inf:
+                session.receive(worker, 0)
+                if session.enough():
+                    return float(due_s[worker])
+        return np.inf
+
+    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
+        errors = self._scheme.squared_errors(closing.missing, ~closing.forced)
+        status = np.where(errors > 0, APPROXIMATE, JOB_DECODED)
+        status[np.isnan(errors)] = FAILED
+        return [BatchOutcome(0, status, errors)]

@@ -24,8 +24,10 @@ from schemes.base import (
     Task,
     Work,
 )
+from schemes.batch import Batch
 from schemes.patterns import History, arbitrary_allowance, bursty_allowance, load_bound
 from schemes.sequential import Accepts, Code, LateAnswers, Tally, check_published, check_replicas
+from schemes.sequential_batch import MultiplexedBatch
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ class Multiplexed(Scheme):
     @property
     def hears_late(self) -> bool:
         return self.late_answers == "keep"
+
+    def batch(self, n_jobs: int, n_runs: int) -> Batch:
+        return MultiplexedBatch(self, n_jobs, n_runs)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         if self.credit == "whole_list" and self.late_answers == "drop":

@@ -102,7 +102,7 @@ class FileOrdering(Ordering):
     def positions(self, held: BoolArray, rng: np.random.Generator) -> IntArray:
         workers, chunks, places = read_columns("ordering.path", self.path, ("worker", "chunk", "position"))
         positions = np.zeros(held.shape, dtype=np.int64)
-        fits = workers.max() < held.shape[1] and chunks.max() < held.shape[0]
+        fits = workers.max() < held.shape[1] and chunks.max() < held.shape[0] and len(workers) == held.sum()
         if fits:
             positions[chunks, workers] = places
         in_order = np.sort(np.where(held, positions, 0), axis=0)[::-1]

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from schemes.assignment import Assignment
+from schemes.assignment import Assignment, drawn
 from schemes.base import (
     BoolArray,
     Closing,
@@ -24,10 +24,11 @@ from schemes.base import (
     Task,
     Work,
 )
+from schemes.batch import APPROXIMATE, DECODED, FAILED, Batch, BatchClosing, BatchOutcome
 from schemes.linear import least_squares_error
 from schemes.ordering import Matching, Ordering, q_bound, q_max
 
-PURPOSES = {"assignment": 0, "ordering": 1}
+ORDER = 1  # the purpose of a stream, beside that of `schemes.assignment`
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class PartialGradientCoding(Scheme):
     @property
     def held(self) -> BoolArray:
         """The assignment, shape ``(n_chunks, n_workers)``."""
-        return _held(self.n_workers, self.assignment, self.seed)
+        return drawn(self.assignment, self.n_workers, self.seed)
 
     @property
     def load(self) -> float:
@@ -109,11 +110,10 @@ class PartialGradientCoding(Scheme):
 
     @property
     def facts(self) -> dict[str, str]:
-        if self.credit == "whole_list":
-            return {}
+        most, bound = self.q_max, self.q_bound
         return {
-            "Q_max": str(self.q_max),
-            "lower bound on Q_max": str(self.q_bound),
+            "Q_max": str(most),
+            "lower bound on Q_max": f"{bound} (gap {most - bound}, {100 * (most / bound - 1):.1f} %)",
             "largest row sum of the ordering": str(int(self.placement.positions.sum(axis=1).max())),
         }
 
@@ -130,6 +130,9 @@ class PartialGradientCoding(Scheme):
     def chunk_loads(self) -> FloatArray:
         return np.full(len(self.held), 1 / len(self.held))
 
+    def batch(self, n_jobs: int, n_runs: int) -> Batch:
+        return _PartialBatch(self, n_runs)
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _PrefixSession(self, n_jobs) if self.credit == "prefix" else _WholeListSession(self, n_jobs)
 
@@ -142,16 +145,9 @@ class Placement(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _held(n_workers: int, assignment: Assignment, seed: int) -> BoolArray:
-    held = assignment.matrix(n_workers, np.random.default_rng([seed, PURPOSES["assignment"]]))
-    held.setflags(write=False)
-    return held
-
-
-@functools.lru_cache(maxsize=64)
 def _placement(n_workers: int, assignment: Assignment, ordering: Ordering, seed: int) -> Placement:
-    held = _held(n_workers, assignment, seed)
-    positions = ordering.positions(held, np.random.default_rng([seed, PURPOSES["ordering"]]))
+    held = drawn(assignment, n_workers, seed)
+    positions = ordering.positions(held, np.random.default_rng([seed, ORDER]))
     positions.setflags(write=False)
     in_order = np.where(held, positions, len(held) + 1).argsort(axis=0, kind="stable")
     sizes = held.sum(axis=0).tolist()
@@ -247,6 +243,71 @@ class _WholeListSession(_PartialSession):
             return None
         held = self._scheme.held
         return least_squares_error(held[:, ~missing & held.any(axis=0)].astype(np.float64))
+
+
+class _PartialBatch(Batch):
+    """A chunk has its copies at an order statistic of its holders' times, a job at the last of its chunks."""
+
+    is_memoryless = True
+    n_rounds = 1
+
+    def __init__(self, scheme: PartialGradientCoding, n_runs: int) -> None:
+        self.n_runs = n_runs
+        self.blocks = scheme.blocks
+        self._scheme = scheme
+        session = scheme.start(1, np.random.default_rng(0))
+        self._loads = session.open_round(0).loads[np.newaxis]
+        n_reports = self._loads.shape[2]
+        never = scheme.n_workers * n_reports  # the place of a report that does not exist
+        holders = [np.flatnonzero(row) for row in scheme.placement.positions]
+        self._reports = np.full((len(holders), max(map(len, holders))), never)  # of each chunk, at each of its holders
+        for chunk, workers in enumerate(holders):
+            position = scheme.placement.positions[chunk, workers] - 1 if n_reports > 1 else 0
+            self._reports[chunk, : len(workers)] = workers * n_reports + position
+
+    def open_round(self, index: int) -> FloatArray:
+        return self._loads
+
+    def gradients(self) -> FloatArray:
+        return np.zeros_like(self._loads)
+
+    def asks_for_uploads(self) -> bool:
+        return True
+
+    def _copies_s(self, due_s: FloatArray) -> FloatArray:
+        """When each copy of each chunk is reported, shape ``(n, n_chunks, most copies)``."""
+        flat = due_s.reshape(len(due_s), -1)
+        return np.concatenate([flat, np.full((len(flat), 1), np.inf)], axis=1)[:, self._reports]
+
+    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
+        return self.enough_s(due_s, runs) <= by_s
+
+    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+        copies_s, last = self._copies_s(due_s), self._scheme.blocks - 1
+        complete_s = np.partition(copies_s, last, axis=2)[:, :, last] if last else copies_s.min(axis=2)
+        return np.asarray(complete_s.max(axis=1))
+
+    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
+        errors = np.zeros(len(closing.forced))
+        if closing.takes_estimate:
+            errors = self._squared_errors(closing)
+        else:
+            errors[closing.forced] = np.nan
+        status = np.where(errors > 0, APPROXIMATE, DECODED)
+        status[np.isnan(errors)] = FAILED
+        return [BatchOutcome(0, status, errors)]
+
+    def _squared_errors(self, closing: BatchClosing) -> FloatArray:
+        scheme = self._scheme
+        if scheme.credit == "prefix":
+            arrived = self._copies_s(closing.due_s) <= closing.instant_s[:, np.newaxis, np.newaxis]
+            lacking = scheme.blocks - np.count_nonzero(arrived, axis=2)
+            return np.asarray(np.maximum(lacking, 0).sum(axis=1), dtype=np.float64)
+        if scheme.blocks > 1:
+            return np.full(len(closing.forced), np.nan)
+        holds = scheme.held.any(axis=0)
+        answers = scheme.held.astype(np.float64)
+        return np.array([least_squares_error(answers[:, ~missing & holds]) for missing in closing.missing])
 
 
 class Decoder(NamedTuple):

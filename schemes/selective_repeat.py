@@ -22,8 +22,10 @@ from schemes.base import (
     Task,
     Work,
 )
+from schemes.batch import Batch
 from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
 from schemes.sequential import Accepts, Code, LateAnswers, Tally, check_published, check_replicas
+from schemes.sequential_batch import SelectiveRepeatBatch
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ class SelectiveRepeat(Scheme):
 
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
+
+    def batch(self, n_jobs: int, n_runs: int) -> Batch:
+        return SelectiveRepeatBatch(self, n_jobs, n_runs)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _SelectiveRepeatSession(self, n_jobs)

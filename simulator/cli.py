@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from schemes import Scheme
     from simulator.results import Results
     from simulator.scenario import Scenario
 
@@ -162,13 +163,12 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
 
     The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
     """
-    import numpy as np
 
     scenario = _load(scenario_file, overrides)
     rows = []
     for label, scheme in scenario.schemes.items():
         bound = scheme.load_bound
-        reports = scheme.start(1, np.random.default_rng(0)).open_round(0).loads.shape[1]
+        reports = _most_reports(scheme)
         rows.append(
             (
                 label,
@@ -186,6 +186,22 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
     for label, scheme in scenario.schemes.items():
         for name, value in scheme.facts.items():
             _say(f"{label}: {name} {value}")
+
+
+def _most_reports(scheme: Scheme) -> int:
+    """Reports of a worker in a round in the middle of a run in which nobody is missing."""
+    import numpy as np
+
+    from schemes import Closing
+
+    session, most = scheme.start(scheme.delay_rounds + 1, np.random.default_rng(0)), 0
+    for index in range(scheme.delay_rounds + 1):
+        work = session.open_round(index)
+        most = max(most, work.loads.shape[1])
+        for worker, report in np.argwhere(work.reporting).tolist():
+            session.receive(worker, report)
+        session.close_round(Closing(np.zeros(scheme.n_workers, dtype=np.bool_), forced=False))
+    return most
 
 
 @app.command()

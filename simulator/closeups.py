@@ -325,6 +325,8 @@ def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: b
     for worker, bars in itertools.groupby(view.bars, key=lambda bar: bar.worker):
         row, unnumbered = workers.index(worker), []
         for bar in bars:
+            if drops and bar.begin_s >= view.stop_s:  # not begun when the list was dropped
+                continue
             end_s = _draw_bar(axes, row, bar, view.stop_s if drops else math.inf)
             if bar.job >= 0 and not _number(axes, str(bar.job), bar.begin_s, end_s, (row, axes.transData)):
                 unnumbered.append(str(bar.job))

@@ -227,7 +227,7 @@ class _Workers:
             done = work.given.copy()
             who = np.flatnonzero(missing)
             if len(who):
-                done[who] = _load_done(work.loads[who], begin_s[who], finish_s[who], stop_s)
+                done[who] = load_done(work.loads[who], begin_s[who], finish_s[who], stop_s)
             return done
         last_s = np.where(work.busy, finish_s[np.arange(len(finish_s)), work.last_report], begin_s)
         late = work.busy & (last_s > next_s) & np.isfinite(last_s)
@@ -240,12 +240,18 @@ class _Workers:
     def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
         """What was still left over when the run ended: round, workers, load not done."""
         for index, start_s, late, loads, begin_s, finish_s in self._late:
-            done = _load_done(loads, begin_s, finish_s, end_s - start_s)
+            done = load_done(loads, begin_s, finish_s, end_s - start_s)
             yield index, late, np.nanmax(loads, axis=1) - done
 
 
-def _load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, until_s: float) -> FloatArray:
-    """Load done until then, shape ``(n_workers,)``; of a task cut off, the share of its own duration that ran."""
+def load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, until_s: float | FloatArray) -> FloatArray:
+    """Load done until then, shape ``(n_workers,)``; of a task cut off, the share of its own duration that ran.
+
+    Examples
+    --------
+    >>> load_done(np.array([[0.1, 0.2]]), np.array([0.0]), np.array([[1.0, 3.0]]), 2.0)
+    array([0.15])
+    """
     before_s = np.concatenate([begin_s[:, np.newaxis], finish_s[:, :-1]], axis=1)
     steps = np.diff(loads, axis=1, prepend=0.0)
     with np.errstate(invalid="ignore", divide="ignore"):

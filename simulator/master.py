@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
+import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from schemes.base import FloatArray, IntArray
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Ranks = TypeVar("Ranks", int, IntArray)
+Instants = TypeVar("Instants", float, FloatArray)
 WaitFor = Literal["all", "enough", "nobody"]
 
 
@@ -35,11 +40,11 @@ class MasterRule(ABC):
         """What the master waits for when the answers are not enough."""
 
     @abstractmethod
-    def reference_rank(self, n_busy: int) -> int:
-        """After how many workers have finished the instant is known (0: from the start)."""
+    def reference_rank(self, n_busy: Ranks) -> Ranks | int:
+        """After how many workers have finished the instant is known (0: from the start); for one round or an array."""
 
     @abstractmethod
-    def wants_s(self, reference_s: float) -> float | None:
+    def wants_s(self, reference_s: Instants) -> Instants | float | None:
         """The instant, given when the reference worker finished, in seconds after the round's start.
 
         None: there is none, the master looks at every arrival from the start.
@@ -49,6 +54,18 @@ class MasterRule(ABC):
     def may_wait_for_ever(self) -> bool:
         """Whether a worker that never answers could keep the master waiting."""
         return self.timeout_s is None
+
+    def acts_at(self, instants_s: FloatArray) -> FloatArray:
+        """The array form of :meth:`acts_s`, shape as of ``instants_s``."""
+        if self.poll_s is None:
+            return instants_s
+        n_polls = np.maximum(0.0, np.ceil(instants_s / self.poll_s))
+        with np.errstate(invalid="ignore"):
+            for _ in range(2):
+                n_polls = np.where((n_polls > 0) & ((n_polls - 1) * self.poll_s >= instants_s), n_polls - 1, n_polls)
+            for _ in range(2):
+                n_polls = np.where(n_polls * self.poll_s < instants_s, n_polls + 1, n_polls)
+        return np.where(np.isinf(instants_s), instants_s, n_polls * self.poll_s)
 
     def acts_s(self, instant_s: float) -> float:
         """When the master acts on something of that instant: the next multiple of ``poll_s``.
@@ -77,10 +94,10 @@ class FirstEnough(MasterRule):
     def waits_for(self) -> WaitFor:
         return "enough"
 
-    def reference_rank(self, n_busy: int) -> int:
+    def reference_rank(self, n_busy: Ranks) -> Ranks | int:
         return 0
 
-    def wants_s(self, reference_s: float) -> None:
+    def wants_s(self, reference_s: Instants) -> None:
         return None
 
 
@@ -104,10 +121,10 @@ class MuRule(MasterRule):
     def waits_for(self) -> WaitFor:
         return self.wait_for
 
-    def reference_rank(self, n_busy: int) -> int:
+    def reference_rank(self, n_busy: Ranks) -> Ranks | int:
         return 1 if self.reference == "first" else (n_busy + 1) // 2
 
-    def wants_s(self, reference_s: float) -> float:
+    def wants_s(self, reference_s: Instants) -> Instants:
         return (1.0 + self.mu) * reference_s
 
 
@@ -128,10 +145,10 @@ class FixedTime(MasterRule):
     def may_wait_for_ever(self) -> bool:
         return self.timeout_s is None and self.wait_for != "nobody"
 
-    def reference_rank(self, n_busy: int) -> int:
+    def reference_rank(self, n_busy: Ranks) -> Ranks | int:
         return 0
 
-    def wants_s(self, reference_s: float) -> float:
+    def wants_s(self, reference_s: Instants) -> float:
         return self.time_s
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base import BoolArray, FloatArray, IntArray, Work
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +258,9 @@ class Uplink:
             return self._traffic(self._work.gradients[arrivals.workers[heard], arrivals.reports[heard]], 0.0)
         messages = self._messages
         has_gradient = messages.gradients > 0
-        sent = has_gradient & (messages.begins_s <= duration_s) & ~messages.counted
+        # while the master is busy, workers that are heard late go on
+        until_s = duration_s + overhead_s if self._hears_late else duration_s
+        sent = has_gradient & (messages.begins_s <= until_s) & ~messages.counted
         arrived = messages.arrives_s <= duration_s
         last = np.flatnonzero(arrived & has_gradient & (messages.rounds == self._index))
         upload_s = 0.0

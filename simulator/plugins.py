@@ -294,4 +294,6 @@ def _range(bounds: list[Any]) -> str:
         return f"between {least} and {most}"
     if least is not None:
         return f"at least {least}"
-    return f"greater than {above}" if above is not None else ""
+    if above is not None:
+        return f"greater than {above}" + (f" and at most {most}" if most is not None else "")
+    return ""

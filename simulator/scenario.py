@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
-from schemes import Scheme
+from schemes import Ideal, Scheme
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, put, show, swept_together
 from simulator.master import FirstEnough, MasterRule
 from simulator.network import Network
@@ -32,6 +32,7 @@ from simulator.plugins import (
     is_shipped,
 )
 from straggler_models import StragglerModel
+from straggler_models.base import SecondsModel
 
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
@@ -373,6 +374,13 @@ def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(
                 ("schemes", label),
                 f"T must be at most models - 1 = {scenario.models - 1} rounds, got {scheme.delay_rounds}",
+            )
+        seconds = [label for label, model in scenario.stragglers.items() if isinstance(model, SecondsModel)]
+        if isinstance(scheme, Ideal) and seconds:
+            yield Problem(
+                ("schemes", label),
+                f"ideal needs straggler models that live in rounds, got stragglers.{seconds[0]}, in seconds "
+                "(leave one of them out)",
             )
         if not np.isfinite(scheme.load):
             yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")

@@ -59,8 +59,8 @@ class RoundTimes(NamedTuple):
         >>> times.share_out()[1], times.share_out()[0].ravel()
         (2.5, array([0.625, 0.375]))
         """
-        begins_s = self.slowdown * np.where(np.isfinite(self.startup_s), self.startup_s, np.inf)
         with np.errstate(divide="ignore", invalid="ignore"):
+            begins_s = self.slowdown * np.where(np.isfinite(self.startup_s), self.startup_s, np.inf)
             rates = 1 / (self.slowdown * self.seconds_per_load)  # loads per second; inf where work takes no time
         if self.never is not None:
             begins_s, rates = np.where(self.never, np.inf, begins_s), np.where(self.never, 0.0, rates)
@@ -82,7 +82,23 @@ class RoundTimes(NamedTuple):
 
 
 def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> Iterator[RoundTimes]:
-    """Compose the models that live in rounds: start-up times and seconds per load add, slowdowns multiply."""
+    """Worker times of successive rounds."""
+    for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, trial):
+        never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
+        any_never: list[bool] = np.any(never, axis=1).tolist()
+        for row in range(len(startup_s)):
+            yield RoundTimes(
+                startup_s[row], seconds_per_load[row], slowdown[row], never[row] if any_never[row] else None
+            )
+
+
+def composed(
+    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Blocks of rounds of the models that live in rounds: start-up times and seconds per load add, slowdowns multiply.
+
+    Shape ``(n_rounds, n_workers)`` each.
+    """
     sources = [
         _Blocks(label, model.rounds(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
         for label, model in sorted(models.items())
@@ -97,12 +113,7 @@ def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int,
             startup_s += block[0]
             seconds_per_load += block[1]
             slowdown *= block[2]
-        never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
-        any_never: list[bool] = np.any(never, axis=1).tolist()
-        for row in range(n_rounds):
-            yield RoundTimes(
-                startup_s[row], seconds_per_load[row], slowdown[row], never[row] if any_never[row] else None
-            )
+        yield startup_s, seconds_per_load, slowdown
 
 
 class _Blocks:

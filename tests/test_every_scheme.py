@@ -317,8 +317,8 @@ def test_the_load_formula_is_what_counting_chunks_gives(scheme):
         seen = [sum(sizes[list(task.chunks)].sum() for task in tasks) for tasks in lists]
 
         straggler = np.zeros(scheme.n_workers, dtype=bool)
-        for worker in np.flatnonzero(work.busy):
-            session.receive(int(worker), 0)
+        for worker, report in np.argwhere(work.reporting).tolist():
+            session.receive(worker, report)
         session.close_round(Closing(straggler, forced=False))
     if isinstance(scheme, Multiplexed) and not scheme.is_coded:
         assert max(seen) == pytest.approx(scheme.load * (scheme.W - 1) / scheme.n_slots)  # late slots are empty

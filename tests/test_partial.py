@@ -382,8 +382,9 @@ def test_published_means_are_met_within_sampling_error(blocks, credit, ordering,
         ("worker,chunk\n0,0\n1,5\n", "each of the 6 chunks has a worker, got 2"),
         ("worker,chunk\n0,zero\n", "with the columns worker, chunk, all counts"),
         ("worker\n0\n", "with the columns worker, chunk, all counts"),
-        ("worker,chunk\n", "rows of counts from 0"),
-        ("worker,chunk\n0,-1\n", "rows of counts from 0"),
+        ("worker,chunk\n", "at least one row"),
+        ("worker,chunk\n0,99999999999999999999\n", r"\(row 1: chunk = '99999999999999999999'\)"),
+        ("worker,chunk\n0,0\n0,-1\n", r"all counts from 0, got .*\(row 2: chunk = '-1'\)"),
     ],
 )
 def test_malformed_assignment_files_are_refused(tmp_path, text, message):

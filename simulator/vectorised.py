@@ -1,0 +1,398 @@
+"""The vectorised engine: the semantics of the events engine on arrays over runs, rounds and workers.
+
+A round needs no events where arrivals depend on nothing that happens in it: when the answers are enough is an order
+statistic of the arrivals (the scheme's :class:`~schemes.batch.Batch` says which), and all that the master does
+follows from a few instants. Rounds of schemes without memory are all taken at once, others one after another in
+all runs together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from schemes.base import BoolArray, FloatArray, IntArray, Status
+from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
+from simulator.engine import load_done
+from simulator.master import MasterRule
+from simulator.metrics import RunRecord
+from simulator.waiting import SimulationError
+from simulator.worker_times import RoundTimes, composed
+from straggler_models.base import SecondsModel
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
+
+STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
+EVERY = slice(None)  # run
+CHUNK = 1 << 18  # values that are worked on at once: arrays that fit a processor's cache
+
+
+class BatchTimes(NamedTuple):
+    """Worker times of some rounds of some runs, shape ``(n_runs, n_rounds, n_workers)`` each; inf: never."""
+
+    startup_s: FloatArray
+    seconds_per_load: FloatArray
+    slowdown: FloatArray
+
+    def round(self, place: int) -> BatchTimes:
+        """One of the rounds, shape ``(n_runs, n_workers)`` each."""
+        return BatchTimes(*(field[:, place] for field in self))
+
+    def rows(self) -> BatchTimes:
+        """Each round a row, shape ``(n_runs * n_rounds, n_workers)`` each."""
+        return BatchTimes(*(field.reshape(-1, field.shape[2]) for field in self))
+
+
+def why_not(scenario: Scenario, label: str) -> str | None:
+    """Why a scheme of a scenario needs events; None if it does not."""
+    scheme = scenario.schemes[label]
+    if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
+        return "a straggler model lives in seconds"
+    if scenario.leftover == "finish":
+        return "workers finish what is left over"
+    if not scenario.network.is_free:
+        return "messages share a network"
+    if scheme.batch(1, 1) is None:
+        return f"{type(scheme).__name__} has no array form"
+    return None
+
+
+def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:
+    """Run a scheme in some trials of a scenario (without its sweep).
+
+    Raises
+    ------
+    SimulationError
+        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
+    """
+    scheme = scenario.schemes[label]
+    return simulate(
+        scheme.batch(scenario.jobs, len(trials)),
+        n_workers=scenario.workers,
+        n_jobs=scenario.jobs,
+        n_rounds=scenario.jobs + scheme.delay_rounds,
+        times=drawn(scenario, trials, scenario.jobs + scheme.delay_rounds),
+        rule=scenario.rule_for(label),
+        round_overhead_s=scenario.round_overhead_s,
+        gradient_bytes=scenario.network.gradient_bytes,
+    )
+
+
+def drawn(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[BatchTimes]:
+    """Worker times of the rounds of some trials, in blocks of rounds."""
+    where = scenario.stragglers, scenario.workers, scenario.seed
+    sources = [composed(*where, trial) for trial in trials]
+    left = n_rounds
+    while left:
+        blocks = [next(source) for source in sources]  # equal models give blocks of equal lengths
+        size = min(left, len(blocks[0][0]))
+        yield BatchTimes(*(np.stack([block[field][:size] for block in blocks]) for field in range(3)))
+        left -= size
+
+
+def simulate(
+    batch: Batch | None,
+    *,
+    n_workers: int,
+    n_jobs: int,
+    n_rounds: int,
+    times: Iterator[BatchTimes],
+    rule: MasterRule,
+    round_overhead_s: float,
+    gradient_bytes: float,
+) -> list[RunRecord]:
+    """Run all runs of a batch.
+
+    Parameters
+    ----------
+    batch
+        Who computes what.
+    times
+        Worker times in blocks of rounds.
+    rule, round_overhead_s, gradient_bytes
+        As for events.
+    """
+    assert batch is not None, "`why_not` says so"
+    log = _Log(batch.n_runs, n_rounds, n_jobs)
+    if batch.is_memoryless:
+        _all_at_once(batch, times, rule, log)
+    else:
+        _round_by_round(batch, times, rule, log)
+    return log.records(n_workers, round_overhead_s, gradient_bytes)
+
+
+def _all_at_once(batch: Batch, times: Iterator[BatchTimes], rule: MasterRule, log: _Log) -> None:
+    """Rounds without memory, as many at a time as fit a cache."""
+    first = 0
+    loads = batch.open_round(0)
+    for block in times:
+        shape = block.startup_s.shape[:2]
+        rows = block.rows()
+        step = max(1, CHUNK // loads[0].size)
+        parts = [
+            _close(batch, loads, BatchTimes(*(field[begin : begin + step] for field in rows)), rule)
+            for begin in range(0, len(rows.startup_s), step)
+        ]
+        fields = [np.concatenate(field) for field in zip(*(part[:-1] for part in parts), strict=True)]
+        closed = _Closed._make([*fields, []])
+        rounds = slice(first, first + shape[1])
+        log.rounds_closed(rounds, closed, shape)
+        [outcomes] = zip(*(part.outcomes for part in parts), strict=True)
+        log.status[:, rounds] = np.concatenate([outcome.status for outcome in outcomes]).reshape(shape)
+        log.squared_error[:, rounds] = np.concatenate([outcome.squared_error for outcome in outcomes]).reshape(shape)
+        log.ended_in[:, rounds] = np.arange(rounds.start, rounds.stop)
+        first += shape[1]
+
+
+def _round_by_round(batch: Batch, times: Iterator[BatchTimes], rule: MasterRule, log: _Log) -> None:
+    index = 0
+    for block in times:
+        for place in range(block.startup_s.shape[1]):
+            loads = batch.open_round(index)
+            closed = _close(batch, loads, block.round(place), rule)
+            log.rounds_closed(slice(index, index + 1), closed, (batch.n_runs, 1))
+            for outcome in closed.outcomes:
+                ended = outcome.status != NOT_ENDED
+                log.status[ended, outcome.job] = outcome.status[ended]
+                log.squared_error[ended, outcome.job] = outcome.squared_error[ended]
+                log.ended_in[ended, outcome.job] = index
+            index += 1
+
+
+class _Closed(NamedTuple):
+    """A round of each row, as it ended; shape ``(n,)`` each."""
+
+    duration_s: FloatArray
+    first_finish_s: FloatArray
+    waited_s: FloatArray
+    stragglers: IntArray
+    uploads: IntArray
+    gradients: FloatArray
+    n_given: IntArray
+    load_done: FloatArray
+    outcomes: list[Any]
+
+
+def _close(batch: Batch, loads: FloatArray, times: BatchTimes, rule: MasterRule) -> _Closed:
+    """One round of each row: what is due when, when the master stops, and what there is then."""
+    loads, due_s = _due(batch, loads, times)
+    last_s = last_of(due_s)
+    busy = ~np.isnan(loads[:, :, 0])
+    n_busy = np.broadcast_to(np.count_nonzero(busy, axis=1), len(due_s))
+    all_busy = bool(busy.all())
+    stop = _Stop(batch, rule, due_s, last_s, n_busy, all_busy=all_busy)
+    instant_s = np.where(n_busy > 0, stop.instant_s, 0.0)
+    missing = last_s > instant_s[:, np.newaxis]
+    forced = stop.forced & (n_busy > 0)
+    estimate = rule.waits_for == "nobody"
+    outcomes = batch.close_round(BatchClosing(due_s, instant_s, missing, forced, estimate))
+    given = np.nanmax(np.where(np.isnan(loads), 0.0, loads), axis=2).sum(axis=1)
+    stragglers = np.count_nonzero(missing, axis=1)
+    load = np.broadcast_to(given, len(due_s))
+    if stragglers.any():
+        rows, workers = np.divmod(np.flatnonzero(missing), missing.shape[1])  # `nonzero` of two axes is slow
+        lists = np.broadcast_to(loads, due_s.shape)[rows, workers]
+        list_due_s = np.where(np.isnan(lists), np.nan, due_s[rows, workers])
+        done = load_done(lists, np.zeros(len(rows)), list_due_s, instant_s[rows, np.newaxis])
+        load = load - np.bincount(rows, np.nanmax(lists, axis=1) - done, minlength=len(due_s))
+    uploads, gradients = _uploads(batch, due_s, instant_s, n_busy - stragglers, asked=~forced | estimate)
+    first_s = stop.first_finish_s
+    return _Closed(
+        duration_s=instant_s,
+        first_finish_s=np.where((first_s <= instant_s) & (n_busy > 0), first_s, np.nan),
+        waited_s=np.where(n_busy > 0, np.maximum(0.0, instant_s - stop.wanted_s), 0.0),
+        stragglers=stragglers,
+        uploads=uploads,
+        gradients=gradients,
+        n_given=n_busy,
+        load_done=load,
+        outcomes=outcomes,
+    )
+
+
+def _due(batch: Batch, loads: FloatArray, times: BatchTimes) -> tuple[FloatArray, FloatArray]:
+    """When each report is due, -inf where there is none, shape ``(n, n_workers, n_reports)``; and the loads."""
+    startup_s, seconds_per_load, slowdown = (field[:, :, np.newaxis] for field in times)
+    if batch.is_divisible:
+        return _shared_out(times)
+    with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
+        due_s: FloatArray = seconds_per_load * loads
+        due_s += startup_s
+        due_s *= slowdown
+    due_s[np.isnan(due_s)] = np.inf
+    if np.isnan(loads).any():
+        due_s[np.broadcast_to(np.isnan(loads), due_s.shape)] = -np.inf
+    if ((due_s < 0) & (due_s > -np.inf)).any():
+        raise SimulationError("completion times must be at least 0 s")
+    return loads, due_s
+
+
+def _shared_out(times: BatchTimes) -> tuple[FloatArray, FloatArray]:
+    """Work of which each worker does as much as it can until one job is done."""
+    loads, due_s = np.empty((*times.startup_s.shape, 1)), []
+    for row, (startup_s, seconds_per_load, slowdown) in enumerate(zip(*times, strict=True)):
+        never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
+        loads[row], instant_s = RoundTimes(startup_s, seconds_per_load, slowdown, never).share_out()
+        if np.isnan(loads[row]).all():  # nobody ever answers: everybody is asked
+            loads[row] = 1 / len(startup_s)
+        due_s.append(np.where(np.isnan(loads[row]), -np.inf, instant_s))
+    return loads, np.stack(due_s)
+
+
+class _Stop:
+    """When the master stops in each row, as `simulator.waiting` does it event by event."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        rule: MasterRule,
+        due_s: FloatArray,
+        last_s: FloatArray,
+        n_busy: IntArray,
+        *,
+        all_busy: bool,
+    ) -> None:
+        present = last_s if all_busy else np.where(last_s == -np.inf, np.inf, last_s)
+        self.first_finish_s: FloatArray = present.min(axis=1)
+        first_s = self.first_finish_s
+        if due_s.shape[2] > 1:
+            first_s = np.where(due_s[:, :, 0] == -np.inf, np.inf, due_s[:, :, 0]).min(axis=1)
+        everybody_s = rule.acts_at(last_s.max(axis=1))
+        limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+        rank = rule.reference_rank(n_busy)
+        wanted: FloatArray | float | None
+        if isinstance(rank, int) and rank == 0:
+            wanted = rule.wants_s(0.0)
+        elif isinstance(rank, int) and rank == 1:
+            wanted = rule.wants_s(self.first_finish_s)
+        else:
+            wanted = rule.wants_s(at_most_missing_s(present, None, present.shape[1] - np.asarray(rank)))
+        if wanted is None:
+            self.wanted_s: FloatArray | float = np.inf
+            instant_s = rule.acts_at(np.maximum(batch.enough_s(due_s, EVERY), first_s))
+            forced = np.zeros(len(due_s), dtype=np.bool_)
+        else:
+            self.wanted_s = rule.acts_at(np.broadcast_to(wanted, len(due_s)))
+            too_early = (self.wanted_s < first_s) & (first_s < np.inf)
+            look_s = np.where(too_early, rule.acts_at(first_s), self.wanted_s)
+            enough = batch.enough(due_s, look_s, EVERY)
+            instant_s = look_s
+            forced = ~enough
+            if rule.waits_for != "nobody" and not enough.all():
+                instant_s = np.where(enough, look_s, np.inf)
+                forced = np.zeros(len(due_s), dtype=np.bool_)
+                if rule.waits_for == "enough":
+                    which = np.flatnonzero(~enough)
+                    instant_s[which] = rule.acts_at(batch.enough_s(due_s[which], which))
+        ends_s = np.minimum(everybody_s, limit_s)
+        cut = ends_s < instant_s
+        forced = forced & ~cut
+        late = np.flatnonzero(cut & (ends_s < everybody_s) & (n_busy > 0))
+        if len(late):
+            forced[late] = ~batch.enough(due_s[late], ends_s[late], late)
+        self.forced: BoolArray = forced
+        self.instant_s = np.minimum(instant_s, ends_s)
+        if np.isinf(self.instant_s[n_busy > 0]).any():
+            raise SimulationError("nobody can answer any more, and the master waits for more answers")
+
+
+def _uploads(
+    batch: Batch,
+    due_s: FloatArray,
+    instant_s: FloatArray,
+    n_heard: IntArray,
+    *,
+    asked: BoolArray,
+) -> tuple[IntArray, FloatArray]:
+    """Messages with gradients, and the gradients in them."""
+    if batch.asks_for_uploads():
+        heard = due_s[:, :, 0] <= instant_s[:, np.newaxis]
+        heard &= due_s[:, :, 0] > -np.inf
+        uploads = np.where(asked, np.count_nonzero(heard, axis=1), 0)
+        return uploads, uploads / batch.blocks
+    gradients = batch.gradients()
+    if gradients is None and due_s.shape[2] == 1:
+        return n_heard, n_heard.astype(np.float64)
+    heard = (due_s <= instant_s[:, np.newaxis, np.newaxis]) & (due_s > -np.inf)
+    if gradients is None:
+        uploads = np.count_nonzero(heard, axis=(1, 2))
+        return uploads, uploads.astype(np.float64)
+    sent = np.where(heard, gradients, 0.0)
+    return np.count_nonzero(sent, axis=(1, 2)), sent.sum(axis=(1, 2))
+
+
+class _Log:
+    """What all runs are remembered by, in arrays of shape ``(n_runs, n_rounds)`` and ``(n_runs, n_jobs)``."""
+
+    def __init__(self, n_runs: int, n_rounds: int, n_jobs: int) -> None:
+        self.per_round = {
+            name: np.zeros((n_runs, n_rounds))
+            for name in ("duration_s", "first_finish_s", "waited_s", "gradients", "load_done")
+        }
+        self.counts = {
+            name: np.zeros((n_runs, n_rounds), dtype=np.int64) for name in ("stragglers", "uploads", "n_given")
+        }
+        self.status = np.full((n_runs, n_jobs), NOT_ENDED)
+        self.squared_error = np.zeros((n_runs, n_jobs))
+        self.ended_in = np.zeros((n_runs, n_jobs), dtype=np.int64)
+
+    def rounds_closed(self, rounds: slice, closed: _Closed, shape: tuple[int, int]) -> None:
+        """Take note of some rounds of all runs."""
+        for table in (self.per_round, self.counts):
+            for name, column in table.items():
+                column[:, rounds] = getattr(closed, name).reshape(shape)
+
+    def records(self, n_workers: int, round_overhead_s: float, gradient_bytes: float) -> list[RunRecord]:
+        """Each run as the events engine would have recorded it."""
+        n_runs, n_rounds = self.counts["n_given"].shape
+        n_jobs = self.status.shape[1]
+        overhead_s = np.where(self.counts["n_given"] > 0, round_overhead_s, 0.0)
+        ends_s = np.cumsum(self.per_round["duration_s"] + overhead_s, axis=1)
+        starts_s = np.concatenate([np.zeros((n_runs, 1)), ends_s[:, :-1]], axis=1)
+        records = []
+        for run in range(n_runs):
+            record = RunRecord(n_workers, n_jobs)
+            waited_s = self.per_round["waited_s"][run]
+            no_upload_s = np.zeros(n_rounds)
+            columns: list[Any] = [
+                np.arange(n_rounds),
+                starts_s[run],
+                self.per_round["duration_s"][run],
+                self.per_round["first_finish_s"][run],
+                waited_s > 0,
+                waited_s,
+                self.counts["stragglers"][run],
+                self.counts["uploads"][run],
+                self.per_round["gradients"][run] * gradient_bytes,
+                no_upload_s,
+            ]
+            record.rounds = list(zip(*(column.tolist() for column in columns), strict=True))
+            record.jobs = self._jobs(run, starts_s[run, :n_jobs], ends_s[run])
+            record.makespan_s = float(ends_s[run, -1])
+            record.load_done = float(self.per_round["load_done"][run].sum())
+            record.n_given = int(self.counts["n_given"][run].sum())
+            records.append(record)
+        return records
+
+    def _jobs(self, run: int, starts_s: FloatArray, ends_s: FloatArray) -> list[tuple[Any, ...]]:
+        ended_in, status = self.ended_in[run], self.status[run]
+        ended_s = np.where(status == FAILED, np.nan, ends_s[ended_in])
+        rounds: list[int | None] = ended_in.tolist()
+        if (status == FAILED).any():
+            rounds = [None if failed else index for failed, index in zip(status == FAILED, rounds, strict=True)]
+        return list(
+            zip(
+                range(len(status)),
+                range(len(status)),
+                rounds,
+                starts_s.tolist(),
+                ended_s.tolist(),
+                (ended_s - starts_s).tolist(),
+                map(STATUS.__getitem__, status.tolist()),
+                self.squared_error[run].tolist(),
+                strict=True,
+            )
+        )
