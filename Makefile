@@ -13,7 +13,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/pytest
 
 benchmark: $(VENV)/.installed-test
-	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=
+	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py benchmarks/test_vectorised_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=
 	$(BIN)/python benchmarks/memory.py
 
 clean:

@@ -111,9 +111,7 @@ class RandomRegular(Assignment):
             )
         degree = min(self.chunks_per_worker, n_workers - 1 - self.chunks_per_worker)
         graph = networkx.random_regular_graph(degree, n_workers, seed=int(rng.integers(2**32)))
-        if (
-            degree < self.chunks_per_worker
-        ):  # a dense graph is hardly ever found; its complement is
+        if degree < self.chunks_per_worker:  # a dense graph is hardly ever found; its complement is
             graph = networkx.complement(graph)
         return np.asarray(networkx.to_numpy_array(graph, nodelist=range(n_workers)) > 0)
 

@@ -7,11 +7,13 @@ must be what the scheme's session says of each run by itself; tests compare the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from schemes.base import Allowance, BoolArray, FloatArray, IntArray
+
+Values = TypeVar("Values", BoolArray, FloatArray)
 
 NOT_ENDED, DECODED, APPROXIMATE, FAILED = range(4)
 
@@ -123,36 +125,45 @@ class Groups:
         members = [np.flatnonzero(allowance.group_of == group) for group in range(len(allowance.limits))]
         limits = allowance.limits.tolist()
         kinds = sorted({(len(who), limit) for who, limit in zip(members, limits, strict=True)})
-        # groups of one size and limit are handled together
+        self._all = np.arange(len(allowance.group_of))
+        # groups of one size and limit are handled together, those that may be missing altogether not at all
         self._kinds = [
             (np.array([who for who, limit in zip(members, limits, strict=True) if (len(who), limit) == kind]), kind[1])
             for kind in kinds
+            if kind[1] < kind[0]
         ]
+        self._least = min((limit for _, limit in self._kinds), default=len(self._all))
+        self._is_one = [members.size for members, _ in self._kinds] == [len(self._all)] and len(limits) == 1
 
     def permit(self, missing: BoolArray) -> BoolArray:
         """Are these workers allowed to be missing together? Shapes ``(n, n_workers)`` and ``(n,)``."""
-        permitted = np.ones(len(missing), dtype=np.bool_)
+        # so few may be missing wherever they are
+        permitted: BoolArray = np.count_nonzero(missing, axis=1) <= self._least
+        if self._is_one or permitted.all():
+            return permitted
+        rows = np.flatnonzero(~permitted)
+        permitted[rows] = True
         for members, limit in self._kinds:
-            if limit >= members.shape[1]:
-                continue
-            if members.size == missing.shape[1] and len(members) == 1:
-                permitted &= np.count_nonzero(missing, axis=1) <= limit
-            else:
-                permitted &= (np.count_nonzero(missing[:, members], axis=2) <= limit).all(axis=1)
+            counts = np.count_nonzero(self._grouped(missing[rows], members), axis=2)
+            permitted[rows] &= (counts <= limit).all(axis=1)
         return permitted
+
+    def _grouped(self, values: Values, members: IntArray) -> Values:
+        """Values by group and member, shape ``(n, n_groups, size)``; a view if neighbours are grouped."""
+        if np.array_equal(members.ravel(), self._all):
+            return values.reshape(len(values), *members.shape)
+        return values[:, members]
 
     def permitted_s(self, due_s: FloatArray) -> FloatArray:
         """From which instant on those that are missing may be; shapes ``(n, n_workers)`` and ``(n,)``."""
         instants = np.full(len(due_s), -np.inf)
         for members, limit in self._kinds:
             size = members.shape[1]
-            if limit >= size:
-                continue
-            if members.size == due_s.shape[1] and len(members) == 1:
-                instants = np.maximum(instants, at_most_missing_s(due_s, None, limit))
-                continue
             place = size - 1 - limit
-            grouped = due_s[:, members]
-            least = grouped.min(axis=2) if place == 0 else np.partition(grouped, place, axis=2)[:, :, place]
+            grouped = self._grouped(due_s, members)
+            if place in (0, size - 1):
+                least = grouped.min(axis=2) if place == 0 else grouped.max(axis=2)
+            else:
+                least = np.partition(grouped, place, axis=2)[:, :, place]
             instants = np.maximum(instants, least.max(axis=1))
         return instants

@@ -195,9 +195,7 @@ def _close(batch: Batch, loads: FloatArray, times: BatchTimes, rule: MasterRule)
     if stragglers.any():
         rows, workers = np.divmod(np.flatnonzero(missing), missing.shape[1])  # `nonzero` of two axes is slow
         lists = np.broadcast_to(loads, due_s.shape)[rows, workers]
-        list_due_s = np.where(np.isnan(lists), np.nan, due_s[rows, workers])
-        done = load_done(lists, np.zeros(len(rows)), list_due_s, instant_s[rows, np.newaxis])
-        load = load - np.bincount(rows, np.nanmax(lists, axis=1) - done, minlength=len(due_s))
+        load = load - np.bincount(rows, _lost(lists, due_s[rows, workers], instant_s[rows]), minlength=len(due_s))
     uploads, gradients = _uploads(batch, due_s, instant_s, n_busy - stragglers, asked=~forced | estimate)
     first_s = stop.first_finish_s
     return _Closed(
@@ -213,20 +211,32 @@ def _close(batch: Batch, loads: FloatArray, times: BatchTimes, rule: MasterRule)
     )
 
 
+def _lost(lists: FloatArray, due_s: FloatArray, instant_s: FloatArray) -> FloatArray:
+    """Load of lists that were cut off and were not done, from arrays of shape ``(n, n_reports)``; shape ``(n,)``."""
+    if lists.shape[1] == 1:  # as below, at a third of the price
+        lost: FloatArray = lists[:, 0] * (1 - instant_s / due_s[:, 0])
+        return lost
+    done = load_done(lists, np.zeros(len(lists)), np.where(np.isnan(lists), np.nan, due_s), instant_s[:, np.newaxis])
+    return np.asarray(np.nanmax(lists, axis=1) - done)
+
+
 def _due(batch: Batch, loads: FloatArray, times: BatchTimes) -> tuple[FloatArray, FloatArray]:
     """When each report is due, -inf where there is none, shape ``(n, n_workers, n_reports)``; and the loads."""
     startup_s, seconds_per_load, slowdown = (field[:, :, np.newaxis] for field in times)
     if batch.is_divisible:
         return _shared_out(times)
-    with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
-        due_s: FloatArray = seconds_per_load * loads
-        due_s += startup_s
-        due_s *= slowdown
-    due_s[np.isnan(due_s)] = np.inf
-    if np.isnan(loads).any():
+    any_idle = bool(np.isnan(loads).any())
+    try:
+        with np.errstate(invalid="raise"):
+            due_s: FloatArray = seconds_per_load * loads
+            due_s += startup_s
+            due_s *= slowdown
+    except FloatingPointError:  # inf * 0 where a worker never answers
+        with np.errstate(invalid="ignore"):
+            due_s = slowdown * (startup_s + seconds_per_load * loads)
+        due_s[np.isnan(due_s)] = np.inf
+    if any_idle:
         due_s[np.broadcast_to(np.isnan(loads), due_s.shape)] = -np.inf
-    if ((due_s < 0) & (due_s > -np.inf)).any():
-        raise SimulationError("completion times must be at least 0 s")
     return loads, due_s
 
 
@@ -257,9 +267,11 @@ class _Stop:
     ) -> None:
         present = last_s if all_busy else np.where(last_s == -np.inf, np.inf, last_s)
         self.first_finish_s: FloatArray = present.min(axis=1)
-        first_s = self.first_finish_s
+        first_s: FloatArray = self.first_finish_s
         if due_s.shape[2] > 1:
             first_s = np.where(due_s[:, :, 0] == -np.inf, np.inf, due_s[:, :, 0]).min(axis=1)
+        if first_s.min() < 0:
+            raise SimulationError("completion times must be at least 0 s")
         everybody_s = rule.acts_at(last_s.max(axis=1))
         limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
         rank = rule.reference_rank(n_busy)
