@@ -227,6 +227,45 @@ def plot(
     _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
 
 
+SHOWN_ROWS = 40  # of a comparison, in whole points
+
+
+@app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+    baseline: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the runs table.")] = "makespan_s",
+) -> None:
+    """Compare the schemes of a run, paired by trial; also into DIR/compare.csv and compare.md.
+
+    Example: stragglersim compare results/quickstart --baseline GC
+    """
+    from simulator.compare import as_text, notes, swept_keys, write
+    from simulator.compare import compare as compare_runs
+    from simulator.results import Results, fairness
+
+    results = Results.load(folder)
+    with _status("Comparing"):
+        table = compare_runs(results.runs, baseline=baseline, metric=metric)
+        remarks = [*notes(table), fairness(results)]
+        write(table, folder, f"{results.scenario['name']}: {metric}", remarks)
+    n_shown = 0
+    for _, rows in table.groupby("point", sort=False):
+        if n_shown and n_shown + len(rows) > SHOWN_ROWS:
+            break
+        n_shown += len(rows)
+        at = ", ".join(f"{key} = {rows[key].iloc[0]}" for key in swept_keys(table))
+        _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
+        _print_table(*as_text(rows))
+    if n_shown < len(table):
+        _say(f"The first {n_shown} of {len(table)} rows; compare.csv has all.")
+    for remark in remarks:
+        _say(remark)
+    _say(f"\nTables   {folder}/ (compare.csv, compare.md)")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario, so that editors complete and check it.
@@ -439,9 +478,10 @@ def main() -> None:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether its text is all that there is to say."""
+    from simulator.compare import CompareError
     from simulator.document import ScenarioError
     from simulator.results import ResultsError
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
-    return is_usage or isinstance(error, InputError | ScenarioError | SimulationError | ResultsError)
+    return is_usage or isinstance(error, InputError | CompareError | ScenarioError | SimulationError | ResultsError)

@@ -239,6 +239,7 @@ def may_write(folder: Path, *, replace: bool) -> None:
 
 def _holds_results_only(folder: Path) -> bool:
     written = {f"{name}.parquet" for name in TABLES} | {"summary.csv", "scenario.yaml", MANIFEST, "plots"}
+    written |= {"compare.csv", "compare.md"}
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return {"engine", "seed", "versions"} <= set(manifest) and {path.name for path in folder.iterdir()} <= written

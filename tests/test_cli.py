@@ -169,7 +169,7 @@ def test_schema_is_json(call):
 
 
 def test_help_has_an_example_for_each_command(call):
-    commands = ["run", "validate", "list", "explain", "plot", "schema", "examples"]
+    commands = ["run", "validate", "list", "explain", "plot", "compare", "schema", "examples"]
     out = call("--help")[1]
     for command in commands:
         assert command in out

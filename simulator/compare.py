@@ -1,0 +1,439 @@
+"""Paired statistics: which scheme is better at each point, by how much, and whether that could be luck."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.plugins import did_you_mean, fields_of
+from simulator.results import ResultsError
+from simulator.scenario import Scenario
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HIGHER_IS_BETTER = ("jobs_per_s", "exact_share")  # of all other columns, less is better
+UNFAIR_WITH_FAILURES = ("makespan_s", "seconds_per_update")  # who gives jobs up is done sooner: no merit
+N_RESAMPLES = 2000
+TAIL = 0.025  # on each side of an interval
+TIE = 1e-9  # relative; engines agree to this, so that a difference within it is rounding
+ROWS_AT_ONCE = 256  # of resampled means, which stay in the processor's cache
+
+LEAST_TRIALS, MOST_TRIALS = 10, 10_000
+
+
+class CompareError(ValueError):
+    """A comparison that can't be made, in one sentence."""
+
+
+def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "makespan_s") -> pd.DataFrame:
+    """Compare the schemes at each point by a metric, paired by trial.
+
+    All schemes of a trial met the same worker times, so that pairing removes most of the luck. Where schemes failed to
+    decode different numbers of jobs, makespans are not comparable, and ranks are by jobs_per_s.
+
+    Parameters
+    ----------
+    runs
+        The runs table of :class:`~simulator.results.Results`. Trials may be missing: a pair of schemes is compared over
+        the trials for which both have a value (NaN is none).
+    baseline
+        Label of the scheme that the others are compared with; the first one if None.
+    metric
+        A numeric column of ``runs``. More is better for jobs_per_s and exact_share, less for all others.
+
+    Returns
+    -------
+    table : DataFrame
+        A row for each point and scheme: ``point``, swept keys, ``scheme``, ``metric``, ``n_trials``;
+        ``mean`` of the metric with its 95 % interval ``low``, ``high``;
+        ``baseline``, ``n_paired`` (trials that both have), ``change_percent`` with its 95 % interval
+        ``change_low_percent``, ``change_high_percent``, and ``won_share`` of the paired trials;
+        ``failed_jobs`` of ``all_jobs``, ``failure_rate`` with its 95 % interval ``failure_low``, ``failure_high``;
+        ``ranked_by`` (a column of ``runs``), ``ranked_mean`` of that column, ``rank`` at this point (1 is the best,
+        ties share a rank) and ``near_best``: another is the best, but not distinguishable from it.
+        NaN where there is nothing to say. docs/model.md has the formulas.
+
+    Raises
+    ------
+    CompareError
+        If there is no such baseline or metric, or no run.
+
+    Examples
+    --------
+    >>> import simulator
+    >>> from schemes import FractionalRepetition, Uncoded
+    >>> from straggler_models import Bernoulli, Constant
+    >>> scenario = simulator.Scenario(
+    ...     workers=4,
+    ...     jobs=50,
+    ...     trials=20,
+    ...     stragglers={"usual": Constant(seconds_per_load=4.0), "slow": Bernoulli(p=0.1, slowdown=8.0)},
+    ...     schemes={"uncoded": Uncoded(4), "two copies": FractionalRepetition(4, s=1)},
+    ... )
+    >>> table = compare(simulator.run(scenario).runs, baseline="uncoded").set_index("scheme")
+    >>> table.loc["two copies", ["change_low_percent", "change_percent", "change_high_percent"]].round().tolist()
+    [-35.0, -31.0, -27.0]
+    >>> table["rank"].to_dict()
+    {'uncoded': 2, 'two copies': 1}
+    """
+    import pandas as pd
+
+    labels, metrics = runs["scheme"].unique().tolist(), _metrics(runs)
+    if not labels:
+        raise CompareError("runs: must have a row for each run, got none")
+    baseline = labels[0] if baseline is None else baseline
+    for what, given, known in (("baseline", baseline, labels), ("metric", metric, metrics)):
+        if given not in known:
+            hint = did_you_mean(given, known)
+            raise CompareError(f"{what}: must be one of {', '.join(known)}, got {given!r}{hint}")
+
+    layout = _Layout.of(runs)
+    values = layout.spread(runs[metric])
+    mean, half_width, n_trials = _mean(values)
+    paired = _against(values, layout.beside(values, labels.index(baseline)), metric)
+    failures = _failures(layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"]))
+    ranking = _ranking(runs, layout, metric, failures["failure_rate"])
+    keys = swept_keys(runs)
+    swept = runs.drop_duplicates("point")[["point", *keys]].iloc[layout.point].reset_index(drop=True)
+    columns = {
+        "scheme": np.array(labels, dtype=object)[layout.scheme],
+        "metric": metric,
+        "n_trials": n_trials,
+        "mean": mean,
+        "low": mean - half_width,
+        "high": mean + half_width,
+        "baseline": baseline,
+        **paired,
+        **failures,
+        **ranking,
+    }
+    return pd.concat([swept, pd.DataFrame(columns)], axis=1)
+
+
+def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, int]:
+    """How many trials each point is to have next, so that its mean makespans become known well enough.
+
+    Well enough is: for every scheme at least 10 trials, and a 95 % interval of makespan_s whose half width, divided by
+    the mean, is at most ``relative_half_width``. Run, ask again, and stop when nothing is left. The number grows to the
+    estimated need, by at least a tenth and at most to twice as many, since an estimate from a few trials is rough.
+
+    Returns
+    -------
+    needed : dict
+        Trials in all (at most 10 000) for each point that needs more; points that know enough, or have 10 000, are
+        not in it.
+
+    Raises
+    ------
+    CompareError
+        If ``relative_half_width`` is not above 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> runs = pd.DataFrame({"point": 0, "scheme": "GC", "trial": range(10), "makespan_s": [9.0, 11.0] * 5})
+    >>> trials_needed(runs, 0.08), trials_needed(runs, 0.06), trials_needed(runs, 0.01)
+    ({}, {0: 16}, {0: 20})
+    """
+    if not relative_half_width > 0:
+        raise CompareError(f"relative_half_width: must be above 0, got {relative_half_width}")
+    layout = _Layout.of(runs)
+    mean, half_width, n_trials = _mean(layout.spread(runs["makespan_s"]))
+    is_wide = half_width > relative_half_width * np.abs(mean)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of schemes that are not wide
+        estimate = np.ceil(n_trials * (half_width / (relative_half_width * mean)) ** 2)
+    grown = np.clip(estimate, np.ceil(1.1 * n_trials), 2 * n_trials)
+    wanted = np.where(is_wide, grown, n_trials).clip(LEAST_TRIALS, MOST_TRIALS)
+    needed: dict[Any, int] = {}
+    points = runs["point"].drop_duplicates().tolist()
+    for row in np.flatnonzero(wanted > n_trials):
+        point = points[layout.point[row]]
+        needed[point] = max(needed.get(point, 0), int(wanted[row]))
+    return needed
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where each run belongs in arrays of shape (rows, trials), with a row for each point and scheme that was run."""
+
+    point: IntArray  # number of the point of each row, in order of appearance
+    scheme: IntArray
+    row_of: IntArray  # shape (points, schemes), -1 where it was not run
+    row: IntArray  # of each run
+    trial: IntArray
+    n_trials: int
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> _Layout:
+        import pandas as pd
+
+        point, points = pd.factorize(runs["point"])
+        scheme, schemes = pd.factorize(runs["scheme"])
+        trial, trials = pd.factorize(runs["trial"], sort=True)  # else the order of runs would decide who is resampled
+        cells, row = np.unique(point * len(schemes) + scheme, return_inverse=True)
+        row_of = np.full(len(points) * len(schemes), -1)
+        row_of[cells] = np.arange(len(cells))
+        return cls(*np.divmod(cells, len(schemes)), row_of.reshape(len(points), -1), row, trial, len(trials))
+
+    def spread(self, column: pd.Series[Any]) -> FloatArray:
+        """A column of runs, shape (rows, trials), NaN where a trial is missing."""
+        table = np.full((len(self.point), self.n_trials), np.nan)
+        table[self.row, self.trial] = column.to_numpy(dtype=np.float64)
+        return table
+
+    def total(self, column: pd.Series[Any]) -> IntArray:
+        """Sums over trials, shape (rows,)."""
+        return np.bincount(self.row, column.to_numpy()).astype(np.int64)
+
+    def beside(self, table: FloatArray, scheme: int | IntArray) -> FloatArray:
+        """The rows of a scheme (one, or one for each point) beside each row of its point; NaN where it was not run."""
+        at_point = self.row_of[np.arange(len(self.row_of)), scheme][self.point]
+        return np.where(at_point[:, None] >= 0, table[at_point], np.nan)
+
+    def per_point(self, values: FloatArray) -> FloatArray:
+        """Values of rows, shape (points, schemes), NaN where a scheme was not run."""
+        return np.where(self.row_of >= 0, values[self.row_of], np.nan)
+
+
+def swept_keys(table: pd.DataFrame) -> list[str]:
+    """The columns of a table of runs, or of a comparison, that hold swept values: those named by a scenario's key."""
+    return [name for name in map(str, table.columns) if name.split(".")[0] in fields_of(Scenario)]
+
+
+def _metrics(runs: pd.DataFrame) -> list[str]:
+    others = {"point", "trial", *swept_keys(runs)}
+    return [name for name in map(str, runs.select_dtypes("number").columns) if name not in others]
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric in HIGHER_IS_BETTER else 1
+
+
+def _mean(values: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Mean over trials, half width of its 95 % interval (Student's t; NaN for one trial), number of trials."""
+    from scipy.special import stdtrit
+
+    n_trials = np.count_nonzero(~np.isnan(values), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN is the answer where trials are too few
+        mean = np.nansum(values, axis=1) / n_trials
+        variance = np.nansum((values - mean[:, None]) ** 2, axis=1) / (n_trials - 1)
+        return mean, stdtrit(n_trials - 1, 1 - TAIL) * np.sqrt(variance / n_trials), n_trials
+
+
+def _against(values: FloatArray, reference: FloatArray, metric: str) -> dict[str, Any]:
+    """Change and trials won against a reference, paired by trial; both have shape (rows, trials)."""
+    both = ~(np.isnan(values) | np.isnan(reference))
+    n_paired = np.count_nonzero(both, axis=1)
+    gain = np.where(both, _sign(metric) * (reference - values), np.nan)
+    is_tie = np.abs(gain) <= TIE * np.abs(reference)
+    n_won = np.count_nonzero((gain > 0) & ~is_tie, axis=1) + 0.5 * np.count_nonzero(is_tie, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no trial in common
+        mean, reference_mean = (np.where(both, table, 0.0).sum(axis=1) / n_paired for table in (values, reference))
+        won_share = n_won / n_paired
+    low, high = np.full((2, len(values)), np.nan)
+    for rows, means, reference_means in _resampled(values, reference):
+        low[rows], high[rows] = np.quantile(_change(means, reference_means), (TAIL, 1 - TAIL), axis=1)
+    return {
+        "n_paired": n_paired,
+        "change_percent": 100 * _change(mean, reference_mean),
+        "change_low_percent": 100 * low,
+        "change_high_percent": 100 * high,
+        "won_share": won_share,
+    }
+
+
+def _change(mean: FloatArray, reference: FloatArray) -> FloatArray:
+    """Ratio of means - 1; NaN unless the reference is above 0, as a ratio to anything else says nothing."""
+    return np.divide(mean, reference, out=np.full_like(mean, np.nan), where=reference > 0) - 1
+
+
+def _resampled(*tables: FloatArray) -> Iterator[tuple[Any, ...]]:
+    """Bootstrap: numbers of some rows, and each table's means over the same resampled trials, shape (rows, resamples).
+
+    Tables have shape (rows, trials). Rows with less than two trials that all have do not appear. A mean over resampled
+    trials is a product with how often each was drawn, so that thousands of points are one matrix product.
+    """
+    is_paired = ~np.logical_or.reduce([np.isnan(table) for table in tables])
+    n_paired = np.count_nonzero(is_paired, axis=1)
+    for n_trials in np.unique(n_paired[n_paired > 1]):
+        weights = _weights(int(n_trials))
+        alike = np.flatnonzero(n_paired == n_trials)
+        for rows in np.split(alike, range(ROWS_AT_ONCE, len(alike), ROWS_AT_ONCE)):
+            chosen = is_paired[rows]
+            yield rows, *(table[rows][chosen].reshape(-1, n_trials) @ weights for table in tables)
+
+
+def _weights(n_trials: int) -> FloatArray:
+    """Weight of each trial in each resample, shape (trials, resamples); the number of trials alone decides the draw."""
+    drawn = np.random.default_rng(n_trials).integers(0, n_trials, (N_RESAMPLES, n_trials))
+    cells = drawn + n_trials * np.arange(N_RESAMPLES)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=N_RESAMPLES * n_trials)
+    return counts.reshape(N_RESAMPLES, n_trials).T / n_trials
+
+
+def _failures(failed: IntArray, jobs: IntArray) -> dict[str, Any]:
+    """Share of the jobs of all trials that failed, with its 95 % interval (Wilson's score interval)."""
+    from scipy.special import ndtri  # scipy.stats has it for one rate at a time only
+
+    rate, z2 = failed / jobs, ndtri(1 - TAIL) ** 2
+    middle = (rate + z2 / (2 * jobs)) / (1 + z2 / jobs)
+    half_width = np.sqrt(z2 * (rate * (1 - rate) / jobs + z2 / (4 * jobs**2))) / (1 + z2 / jobs)
+    return {
+        "failed_jobs": failed,
+        "all_jobs": jobs,
+        "failure_rate": rate,
+        # exactly 0 and 1 at the ends, where rounding leaves a little
+        "failure_low": np.where(failed == 0, 0.0, middle - half_width),
+        "failure_high": np.where(failed == jobs, 1.0, middle + half_width),
+    }
+
+
+def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: FloatArray) -> dict[str, Any]:
+    """Rank the schemes of each point, and say which can't be told from the best."""
+    import pandas as pd
+
+    values, is_unfair = layout.spread(runs[metric]), np.zeros(len(layout.point), dtype=np.bool_)
+    cost = _sign(metric) * values
+    if metric in UNFAIR_WITH_FAILURES:
+        rates = layout.per_point(failure_rate)
+        is_unfair = (np.nanmax(rates, axis=1) > np.nanmin(rates, axis=1))[layout.point]
+        cost = np.where(is_unfair[:, None], _sign("jobs_per_s") * layout.spread(runs["jobs_per_s"]), values)
+    mean_cost = _mean(cost)[0]
+    costs = layout.per_point(mean_cost)
+    better = (mean_cost - TIE * np.abs(mean_cost))[:, None]
+    rank = 1 + np.count_nonzero(costs[layout.point] < better, axis=1)  # nothing is less than NaN
+    best = np.argmin(np.where(np.isnan(costs), np.inf, costs), axis=1)
+    ranked_by = np.where(is_unfair, "jobs_per_s", metric)
+    return {
+        "ranked_by": ranked_by.astype(object),
+        "ranked_mean": np.where(is_unfair | (metric in HIGHER_IS_BETTER), -mean_cost, mean_cost),
+        "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
+        "near_best": (rank > 1) & _may_be_as_good(cost, layout.beside(cost, best)),
+    }
+
+
+def _may_be_as_good(cost: FloatArray, best: FloatArray) -> BoolArray:
+    """Whether the paired 95 % interval of the difference from the best reaches 0.
+
+    It does if in at least 2.5 % of the resamples the cost is not above the best's; no quantile is needed.
+    """
+    may_be = np.zeros(len(cost), dtype=np.bool_)
+    rounding = TIE * np.abs(_mean(best)[0])
+    for rows, more in _resampled(cost - best):
+        may_be[rows] = np.count_nonzero(more <= rounding[rows, None], axis=1) >= TAIL * N_RESAMPLES
+    return may_be
+
+
+def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of a comparison as people read it, without point and swept keys."""
+    metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
+    others = [name for name in table["ranked_by"].unique() if name != metric]
+    rows = []
+    for row in table.to_dict("records"):
+        is_other = row["scheme"] != baseline
+        rows.append(
+            (
+                str(row["scheme"]),
+                "-" if row["rank"] is None or row["rank"] != row["rank"] else str(row["rank"]),
+                "best" if row["rank"] == 1 else "~ best" if row["near_best"] else "",
+                _with_interval(row["mean"], row["high"] - row["mean"]),
+                *((f"{row['ranked_mean']:.5g}" if row["ranked_by"] != metric else "") for _ in others),
+                _number(row["change_percent"], "+.1f", " %"),
+                _range(row["change_low_percent"], row["change_high_percent"], "+.1f") if is_other else "",
+                _number(100 * row["won_share"], ".3g", " %") if is_other else "",
+                f"{100 * row['failure_rate']:.3g} %",
+                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
+            )
+        )
+    header = ("scheme", "rank", "", metric, *others, f"against {baseline}", "95 %", "won", "failed", "95 %")
+    return header, rows
+
+
+def _with_interval(mean: float, half_width: float) -> str:
+    if half_width != half_width:
+        return _number(mean, ".5g")
+    # equal trials differ in the last bit at most
+    return f"{mean:.5g} ± {half_width if half_width > TIE * abs(mean) else 0:.3g}"
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "-" if value != value else f"{value:{form}}{unit}"
+
+
+def _range(low: float, high: float, form: str) -> str:
+    return "-" if low != low else f"[{low:{form}}, {high:{form}}]"
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the comparison must know, a line each."""
+    metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
+    better = "More" if metric in HIGHER_IS_BETTER else "Less"
+    said = [
+        f"{better} {metric} is better. Means over trials and shares of failed jobs with 95 % intervals.",
+        f"against {baseline}: ratio of means, share of trials won; over the same trials of both.",
+    ]
+    if table["near_best"].any():
+        said.append(
+            "~ best: not distinguishable from the best (the 95 % interval of the paired difference contains 0)."
+        )
+    n_points = table["point"].nunique()
+    n_unfair = table.loc[table["ranked_by"] != metric, "point"].nunique()
+    if n_unfair:
+        where = f" at {n_unfair} of {n_points} points" if n_points > 1 else ""
+        said.append(f"Schemes failed to decode different numbers of jobs{where}: ranked by jobs_per_s, not {metric}.")
+    n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
+    if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():
+        said.append(f"Trials are missing: pairs are compared over those that both have, {_span(n_paired)}.")
+    if n_trials.min() == 1:
+        said.append("One trial has no interval: its ranks may be luck, unless nothing in the scenario is random.")
+    if ((n_trials > 1) & (n_trials < LEAST_TRIALS)).any():
+        said.append(f"With fewer than {LEAST_TRIALS} trials, paired intervals are too narrow: take them as rough.")
+    return said
+
+
+def _span(numbers: pd.Series[int]) -> str:
+    if numbers.empty:
+        return "which is none"
+    return str(numbers.min()) if numbers.min() == numbers.max() else f"{numbers.min()} to {numbers.max()}"
+
+
+def markdown(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
+    """A comparison as a Markdown document: a title, a table with the swept keys in front, remarks."""
+    keys = swept_keys(table)
+    header, rows = as_text(table)
+    swept = table[keys].astype(str).to_numpy().tolist()
+    cells = [[*keys, *header], *([*at, *row] for at, row in zip(swept, rows, strict=True))]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines.insert(1, "| " + " | ".join("---" for _ in cells[0]) + " |")
+    return "\n".join([f"# {title}", "", *lines, "", *(f"- {remark}" for remark in remarks), ""])
+
+
+def write(table: pd.DataFrame, folder: Path, title: str, remarks: Sequence[str]) -> None:
+    """Write compare.csv and compare.md into a folder, both or none; older ones are replaced.
+
+    Raises
+    ------
+    ResultsError
+        If the folder can't be written.
+    """
+    texts = {"compare.csv": table.to_csv(index=False), "compare.md": markdown(table, title, remarks)}
+    unfinished = {folder / f".{name}.partial-{os.getpid()}": folder / name for name in texts}
+    try:
+        for path, text in zip(unfinished, texts.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+        for path, final in unfinished.items():
+            path.replace(final)
+    except OSError as error:
+        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None
+    finally:
+        for path in unfinished:
+            with suppress(OSError):
+                path.unlink()
