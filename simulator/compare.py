@@ -238,8 +238,10 @@ def _against(values: FloatArray, reference: FloatArray, metric: str) -> dict[str
     with np.errstate(divide="ignore", invalid="ignore"):  # no trial in common
         mean, reference_mean = (np.where(both, table, 0.0).sum(axis=1) / n_paired for table in (values, reference))
         won_share = n_won / n_paired
-    low, high = np.full((2, len(values)), np.nan)
-    for rows, means, reference_means in _resampled(values, reference):
+    # what equals its reference, as the baseline itself does, need not be resampled to find no change
+    is_same = np.all((values == reference) | ~both, axis=1) & (n_paired > 1)
+    low, high = np.where(is_same & (reference_mean > 0), 0.0, np.full((2, len(values)), np.nan))
+    for rows, means, reference_means in _resampled(values, reference, skip=is_same):
         low[rows], high[rows] = np.quantile(_change(means, reference_means), (TAIL, 1 - TAIL), axis=1)
     return {
         "n_paired": n_paired,
@@ -255,14 +257,14 @@ def _change(mean: FloatArray, reference: FloatArray) -> FloatArray:
     return np.divide(mean, reference, out=np.full_like(mean, np.nan), where=reference > 0) - 1
 
 
-def _resampled(*tables: FloatArray) -> Iterator[tuple[Any, ...]]:
+def _resampled(*tables: FloatArray, skip: BoolArray) -> Iterator[tuple[Any, ...]]:
     """Bootstrap: numbers of some rows, and each table's means over the same resampled trials, shape (rows, resamples).
 
-    Tables have shape (rows, trials). Rows with less than two trials that all have do not appear. A mean over resampled
-    trials is a product with how often each was drawn, so that thousands of points are one matrix product.
+    Tables have shape (rows, trials). Rows to skip, or with less than two trials that all have, do not appear. A mean
+    over resampled trials is a product with how often each was drawn, so that many points are one matrix product.
     """
     is_paired = ~np.logical_or.reduce([np.isnan(table) for table in tables])
-    n_paired = np.count_nonzero(is_paired, axis=1)
+    n_paired = np.where(skip, 0, np.count_nonzero(is_paired, axis=1))
     for n_trials in np.unique(n_paired[n_paired > 1]):
         weights = _weights(int(n_trials))
         alike = np.flatnonzero(n_paired == n_trials)
@@ -316,18 +318,18 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
         "ranked_by": ranked_by.astype(object),
         "ranked_mean": np.where(is_unfair | (metric in HIGHER_IS_BETTER), -mean_cost, mean_cost),
         "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
-        "near_best": (rank > 1) & _may_be_as_good(cost, layout.beside(cost, best)),
+        "near_best": _may_be_as_good(cost, layout.beside(cost, best), skip=rank == 1),
     }
 
 
-def _may_be_as_good(cost: FloatArray, best: FloatArray) -> BoolArray:
-    """Whether the paired 95 % interval of the difference from the best reaches 0.
+def _may_be_as_good(cost: FloatArray, best: FloatArray, skip: BoolArray) -> BoolArray:
+    """Whether the paired 95 % interval of the difference from the best reaches 0; false for rows to skip.
 
     It does if in at least 2.5 % of the resamples the cost is not above the best's; no quantile is needed.
     """
     may_be = np.zeros(len(cost), dtype=np.bool_)
     rounding = TIE * np.abs(_mean(best)[0])
-    for rows, more in _resampled(cost - best):
+    for rows, more in _resampled(cost - best, skip=skip):
         may_be[rows] = np.count_nonzero(more <= rounding[rows, None], axis=1) >= TAIL * N_RESAMPLES
     return may_be
 

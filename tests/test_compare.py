@@ -131,6 +131,14 @@ def test_a_scheme_whose_paired_difference_from_the_best_may_be_0_is_near_the_bes
     assert "~ best" not in " ".join(notes(compare(runs_of({"best": best, "far": always_worse}))))
 
 
+def test_worse_in_a_single_trial_and_equal_but_for_rounding_in_all_others_is_near_the_best():
+    (best,) = common_luck(20, 1.0)
+    once_worse = best * (1 + 1e-13)
+    once_worse[3] *= 2
+    table = by_scheme(compare(runs_of({"best": best, "once worse": once_worse})))
+    assert table.loc["once worse", ["rank", "near_best"]].tolist() == [2, True]
+
+
 def test_near_the_best_means_that_the_interval_of_the_change_against_it_contains_0():
     for seed in range(30):
         x, y = common_luck(15, 1.0, 1.02, seed=seed)
