@@ -35,6 +35,14 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Replace a value of the scenario, e.g. master.mu=0.5 (repeatable)."
     ),
 ]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=VALUES",
+        help="Vary a value: master.mu=0.5,1,2, or start:stop:number (:log for equal ratios); repeatable.",
+    ),
+]
 
 
 class Detail(StrEnum):
@@ -69,6 +77,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Folder for the results (results/NAME if not given).")
     ] = None,
     overrides: Overrides = None,
+    sweeps: Sweeps = None,
     detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = Detail.rounds,
     engine: Annotated[Engine, typer.Option(help="What computes the numbers.")] = Engine.events,
     force: Annotated[bool, typer.Option("--force", help="Replace results that are in DIR.")] = False,
@@ -80,7 +89,7 @@ def run(
     from simulator.results import may_write, writing
     from simulator.sweep import run as run_scenario
 
-    scenario = _load(scenario_file, overrides)
+    scenario = _load(scenario_file, overrides, sweeps)
     folder = out or Path("results") / scenario.name
     may_write(folder, replace=force)
     with writing(folder, replace=force) as partial:
@@ -103,12 +112,12 @@ def _tables(folder: Path) -> list[str]:
 
 
 @app.command()
-def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
+def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
     """Check a scenario and say what it will run.
 
     Example: stragglersim validate quickstart.yaml
     """
-    scenario = _load(scenario_file, overrides)
+    scenario = _load(scenario_file, overrides, sweeps)
     n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
     n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
     points = f"{n_points} points, " if n_points > 1 else ""
@@ -155,8 +164,8 @@ def list_plugins(
 
 
 @app.command()
-def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
-    """Say what each scheme of a scenario costs and tolerates, without running it.
+def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
+    """Say what each scheme of a scenario costs and tolerates, without running it; of a sweep, each scheme once.
 
     Example: stragglersim explain quickstart.yaml
 
@@ -164,28 +173,38 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
     """
     import numpy as np
 
-    scenario = _load(scenario_file, overrides)
-    rows = []
-    for label, scheme in scenario.schemes.items():
-        bound = scheme.load_bound
-        reports = scheme.start(1, np.random.default_rng(0)).open_round(0).loads.shape[1]
-        rows.append(
-            (
+    scenario = _load(scenario_file, overrides, sweeps)
+    rows, facts, told = [], [], set()
+    for values, at_point in scenario.all_points():
+        for label, scheme in at_point.schemes.items():
+            at = _of_scheme(values, label)
+            bound = scheme.load_bound
+            reports = scheme.start(1, np.random.default_rng(0)).open_round(0).loads.shape[1]
+            row = (
                 label,
                 f"{scheme.load:.6g}",
-                f"{scheme.load * scenario.workers:.3g}x",
+                f"{scheme.load * at_point.workers:.3g}x",
                 str(scheme.delay_rounds),
                 "-" if bound is None else f"{bound:.6g}",
                 "-" if bound is None else f"{scheme.load / bound:.3g}",
                 str(reports),
                 scheme.tolerates,
             )
-        )
-    header = ("scheme", "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
+            if row not in told:
+                told.add(row)
+                rows.append((row[0], at, *row[1:]) if scenario.points else row)
+                facts += [f"{label}{f' ({at})' if at else ''}: {name} {said}" for name, said in scheme.facts.items()]
+    first = ("scheme", "at") if scenario.points else ("scheme",)
+    header = (*first, "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
     _print_table(header, rows, wrap="tolerates")
-    for label, scheme in scenario.schemes.items():
-        for name, value in scheme.facts.items():
-            _say(f"{label}: {name} {value}")
+    for fact in facts:
+        _say(fact)
+
+
+def _of_scheme(values: dict[str, Any], label: str) -> str:
+    """The swept values that can decide what a scheme costs and tolerates."""
+    own = {key: key.removeprefix(f"schemes.{label}.").removeprefix("schemes.*.") for key in values}
+    return ", ".join(f"{name} = {values[key]}" for key, name in own.items() if name != key or key == "workers")
 
 
 @app.command()
@@ -202,7 +221,7 @@ def plot(
 
     results = Results.load(folder)
     try:
-        scenario = _load(folder / "scenario.yaml", None)
+        scenario = _load(folder / "scenario.yaml")
     except ScenarioError as error:
         _complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
         scenario = None
@@ -252,7 +271,7 @@ def examples(
     target.write_bytes(source.read_bytes())
     _say(f"Wrote {target}")
     try:
-        _load(target, None)
+        _load(target)
     except ScenarioError as error:
         _say(f"Before it runs, it needs something of yours:\n{error}")
     else:
@@ -269,11 +288,11 @@ class InputError(Exception):
     """Something about the call, in one sentence."""
 
 
-def _load(path: Path, overrides: list[str] | None) -> Scenario:
+def _load(path: Path, overrides: list[str] | None = None, sweeps: list[str] | None = None) -> Scenario:
     from simulator.scenario import load
 
-    scenario = load(path, overrides or [])
-    for warning in scenario.warnings():
+    scenario = load(path, overrides or [], sweeps or [])
+    for warning in scenario.warnings(overrides or []):
         _complain(f"{path}: warning: {warning}")
     return scenario
 
