@@ -102,7 +102,7 @@ def run(
             results.write(partial)
     _print_summary(results)
     _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
-    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+    _say_pictures(folder, pictures)
 
 
 def _tables(folder: Path) -> list[str]:
@@ -210,24 +210,74 @@ def _of_scheme(values: dict[str, Any], label: str) -> str:
 @app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key, or column of runs.")] = None,
+    y: Annotated[
+        str | None,
+        typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s)."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="KEY", help="A line for each: scheme, or a swept key.")] = "scheme",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
+    ] = None,
 ) -> None:
-    """Draw the pictures of a run again, into DIR/plots.
+    """Draw the pictures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
 
     Example: stragglersim plot results/quickstart
+
+    Example: stragglersim plot results/mine --x master.mu --y makespan_s --by scheme --where workers=12
     """
-    from simulator.document import ScenarioError
-    from simulator.plots import draw
     from simulator.results import Results
 
+    if x is None and (y is not None or by != "scheme" or where):
+        raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
     results = Results.load(folder)
+    if x is None:
+        pictures = _draw_again(results, folder)
+    else:
+        from simulator.plots import draw_chart
+        from simulator.sweep_plots import Chart, main_metric
+
+        chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
+        pictures = [draw_chart(results, folder / "plots", chart)]
+    _say_pictures(folder, pictures)
+
+
+def _draw_again(results: Results, folder: Path) -> list[Path]:
+    from simulator.document import ScenarioError
+    from simulator.plots import draw
+
     try:
         scenario = _load(folder / "scenario.yaml")
     except ScenarioError as error:
         _complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
         scenario = None
     with _status("Drawing"):
-        pictures = draw(results, folder / "plots", scenario)
-    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+        return draw(results, folder / "plots", scenario)
+
+
+def _wanted(where: list[str]) -> dict[str, list[Any]]:
+    """The values of each key of ``--where key=value``; of a key given again, any of them."""
+    from simulator.document import plain_value
+
+    wanted: dict[str, list[Any]] = {}
+    for assignment in where:
+        key, equals, text = assignment.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"--where {assignment}: must be key=value")
+        try:
+            wanted.setdefault(key.strip(), []).append(plain_value(text))
+        except ValueError as error:
+            raise InputError(f"--where {key.strip()}: {error}") from None
+    return wanted
+
+
+def _say_pictures(folder: Path, pictures: Sequence[Path]) -> None:
+    names = ", ".join(sorted(picture.stem for picture in pictures))
+    if names:
+        _say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+    else:
+        _say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
 
 
 @app.command()

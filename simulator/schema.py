@@ -12,7 +12,6 @@ from simulator.plugins import FILLED_IN, MODEL_TABLE, NESTED, RULE_TABLE, SCHEME
 from simulator.ranges import MOST_VALUES
 from simulator.scenario import Scenario
 
-
 RANGE = {
     "type": "object",
     "description": "n numbers from one to another, both included",
