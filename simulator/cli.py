@@ -36,6 +36,14 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Replace a value of the scenario, e.g. master.mu=0.5 (repeatable)."
     ),
 ]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=VALUES",
+        help="Vary a value: master.mu=0.5,1,2, or start:stop:number (:log for equal ratios); repeatable.",
+    ),
+]
 
 
 class Detail(StrEnum):
@@ -70,6 +78,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="Folder for the results (results/NAME if not given).")
     ] = None,
     overrides: Overrides = None,
+    sweeps: Sweeps = None,
     detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = Detail.rounds,
     engine: Annotated[Engine, typer.Option(help="What computes the numbers.")] = Engine.events,
     force: Annotated[bool, typer.Option("--force", help="Replace results that are in DIR.")] = False,
@@ -81,7 +90,7 @@ def run(
     from simulator.results import may_write, writing
     from simulator.sweep import run as run_scenario
 
-    scenario = _load(scenario_file, overrides)
+    scenario = _load(scenario_file, overrides, sweeps)
     folder = out or Path("results") / scenario.name
     may_write(folder, replace=force)
     with writing(folder, replace=force) as partial:
@@ -94,7 +103,7 @@ def run(
             results.write(partial)
     _print_summary(results)
     _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
-    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+    _say_pictures(folder, pictures)
 
 
 def _tables(folder: Path) -> list[str]:
@@ -104,12 +113,12 @@ def _tables(folder: Path) -> list[str]:
 
 
 @app.command()
-def validate(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
+def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
     """Check a scenario and say what it will run.
 
     Example: stragglersim validate quickstart.yaml
     """
-    scenario = _load(scenario_file, overrides)
+    scenario = _load(scenario_file, overrides, sweeps)
     n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
     n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
     points = f"{n_points} points, " if n_points > 1 else ""
@@ -156,36 +165,46 @@ def list_plugins(
 
 
 @app.command()
-def explain(scenario_file: ScenarioFile, overrides: Overrides = None) -> None:
-    """Say what each scheme of a scenario costs and tolerates, without running it.
+def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
+    """Say what each scheme of a scenario costs and tolerates, without running it; of a sweep, each scheme once.
 
     Example: stragglersim explain quickstart.yaml
 
     The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
     """
 
-    scenario = _load(scenario_file, overrides)
-    rows = []
-    for label, scheme in scenario.schemes.items():
-        bound = scheme.load_bound
-        reports = _most_reports(scheme)
-        rows.append(
-            (
+    scenario = _load(scenario_file, overrides, sweeps)
+    rows, facts, told = [], [], set()
+    for values, at_point in scenario.all_points():
+        for label, scheme in at_point.schemes.items():
+            at = _of_scheme(values, label)
+            bound = scheme.load_bound
+            reports = _most_reports(scheme)
+            row = (
                 label,
                 f"{scheme.load:.6g}",
-                f"{scheme.load * scenario.workers:.3g}x",
+                f"{scheme.load * at_point.workers:.3g}x",
                 str(scheme.delay_rounds),
                 "-" if bound is None else f"{bound:.6g}",
                 "-" if bound is None else f"{scheme.load / bound:.3g}",
                 str(reports),
                 scheme.tolerates,
             )
-        )
-    header = ("scheme", "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
+            if row not in told:
+                told.add(row)
+                rows.append((row[0], at, *row[1:]) if scenario.points else row)
+                facts += [f"{label}{f' ({at})' if at else ''}: {name} {said}" for name, said in scheme.facts.items()]
+    first = ("scheme", "at") if scenario.points else ("scheme",)
+    header = (*first, "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
     _print_table(header, rows, wrap="tolerates")
-    for label, scheme in scenario.schemes.items():
-        for name, value in scheme.facts.items():
-            _say(f"{label}: {name} {value}")
+    for fact in facts:
+        _say(fact)
+
+
+def _of_scheme(values: dict[str, Any], label: str) -> str:
+    """The swept values that can decide what a scheme costs and tolerates."""
+    own = {key: key.removeprefix(f"schemes.{label}.").removeprefix("schemes.*.") for key in values}
+    return ", ".join(f"{name} = {values[key]}" for key, name in own.items() if name != key or key == "workers")
 
 
 def _most_reports(scheme: Scheme) -> int:
@@ -207,24 +226,74 @@ def _most_reports(scheme: Scheme) -> int:
 @app.command()
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key, or column of runs.")] = None,
+    y: Annotated[
+        str | None,
+        typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s)."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="KEY", help="A line for each: scheme, or a swept key.")] = "scheme",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
+    ] = None,
 ) -> None:
-    """Draw the pictures of a run again, into DIR/plots.
+    """Draw the pictures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
 
     Example: stragglersim plot results/quickstart
+
+    Example: stragglersim plot results/mine --x master.mu --y makespan_s --by scheme --where workers=12
     """
-    from simulator.document import ScenarioError
-    from simulator.plots import draw
     from simulator.results import Results
 
+    if x is None and (y is not None or by != "scheme" or where):
+        raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
     results = Results.load(folder)
+    if x is None:
+        pictures = _draw_again(results, folder)
+    else:
+        from simulator.plots import draw_chart
+        from simulator.sweep_plots import Chart, main_metric
+
+        chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
+        pictures = [draw_chart(results, folder / "plots", chart)]
+    _say_pictures(folder, pictures)
+
+
+def _draw_again(results: Results, folder: Path) -> list[Path]:
+    from simulator.document import ScenarioError
+    from simulator.plots import draw
+
     try:
-        scenario = _load(folder / "scenario.yaml", None)
+        scenario = _load(folder / "scenario.yaml")
     except ScenarioError as error:
         _complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
         scenario = None
     with _status("Drawing"):
-        pictures = draw(results, folder / "plots", scenario)
-    _say(f"Pictures {folder}/plots/ ({', '.join(sorted(picture.stem for picture in pictures))}: PNG and SVG)")
+        return draw(results, folder / "plots", scenario)
+
+
+def _wanted(where: list[str]) -> dict[str, list[Any]]:
+    """The values of each key of ``--where key=value``; of a key given again, any of them."""
+    from simulator.document import plain_value
+
+    wanted: dict[str, list[Any]] = {}
+    for assignment in where:
+        key, equals, text = assignment.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"--where {assignment}: must be key=value")
+        try:
+            wanted.setdefault(key.strip(), []).append(plain_value(text))
+        except ValueError as error:
+            raise InputError(f"--where {key.strip()}: {error}") from None
+    return wanted
+
+
+def _say_pictures(folder: Path, pictures: Sequence[Path]) -> None:
+    names = ", ".join(sorted(picture.stem for picture in pictures))
+    if names:
+        _say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+    else:
+        _say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
 
 
 SHOWN_ROWS = 40  # of a comparison, in whole points
@@ -307,7 +376,7 @@ def examples(
     target.write_bytes(source.read_bytes())
     _say(f"Wrote {target}")
     try:
-        _load(target, None)
+        _load(target)
     except ScenarioError as error:
         _say(f"Before it runs, it needs something of yours:\n{error}")
     else:
@@ -324,11 +393,11 @@ class InputError(Exception):
     """Something about the call, in one sentence."""
 
 
-def _load(path: Path, overrides: list[str] | None) -> Scenario:
+def _load(path: Path, overrides: list[str] | None = None, sweeps: list[str] | None = None) -> Scenario:
     from simulator.scenario import load
 
-    scenario = load(path, overrides or [])
-    for warning in scenario.warnings():
+    scenario = load(path, overrides or [], sweeps or [])
+    for warning in scenario.warnings(overrides or []):
         _complain(f"{path}: warning: {warning}")
     return scenario
 

@@ -123,6 +123,36 @@ class Document:
             raise ScenarioError([f"--set {key}: {error}"]) from None
         self._overrides[path] = f"--set {key.strip()}"
 
+    def sweep(self, assignment: str) -> None:
+        """Sweep a key from the command line, as ``key.path=values``, in place of what the file says of that key.
+
+        Raises
+        ------
+        ScenarioError
+            If that is not an assignment, or its key varies together with others in the file.
+        """
+        from simulator.ranges import read_values
+
+        key, equals, text = assignment.partition("=")
+        entry, given = key.strip(), self.data.get("sweep")
+        try:
+            if not (equals and entry):
+                raise ValueError(f"must be key.path=values, got {assignment}")
+            values = read_values(text)
+            keys = swept_together(entry)
+            for known in given if isinstance(given, dict) else ():
+                if swept_together(known) == keys:
+                    entry = known
+                elif set(swept_together(known)) & set(keys):
+                    raise ValueError(f"must be swept as in the scenario, by the entry {show(known)}, got {show(entry)}")
+        except ValueError as error:
+            raise ScenarioError([f"--sweep {key.strip()}: {error}"]) from None
+        if given is None:
+            given = self.data["sweep"] = {}
+        if isinstance(given, dict):  # else the file is refused for it
+            given[entry] = values
+            self._overrides["sweep", entry] = f"--sweep {key.strip()}"
+
     def locate(self, path: Path_) -> str:
         """Where the key at ``path`` stands: file:line:column, or the option that set it."""
         for end in range(len(path), 0, -1):
@@ -146,7 +176,7 @@ class Document:
     def describe(self, problem: Problem) -> str:
         """The problem as one line: where, what, must be, got."""
         where, name = self.locate(problem.path), dotted(problem.path)
-        named = "" if not name or where == f"--set {name}" else f"{name}: "
+        named = "" if not name or problem.path in self._overrides else f"{name}: "
         return f"{where}: {named}{problem.message}"
 
     def describe_all(self, problems: Sequence[Problem]) -> list[str]:

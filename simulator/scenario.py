@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError
@@ -31,6 +31,8 @@ from simulator.plugins import (
     from_values,
     is_shipped,
 )
+from simulator.ranges import values_of
+from simulator.shadows import idle_entries, shadowed_options
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
@@ -109,13 +111,14 @@ class Scenario:
         """Swept values and scenario of each point; without a sweep, the scenario itself."""
         return self.points or [({}, self)]
 
-    def warnings(self) -> list[str]:
-        """What is allowed and probably not meant."""
-        return [
+    def warnings(self, overrides: Sequence[str] = ()) -> list[str]:
+        """What is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
+        own = [
             f"sweep.{key}: changes nothing for scheme(s) {', '.join(self.masters)}, which have a master of their own"
             for key in itertools.chain.from_iterable(map(swept_together, self.sweep))
             if self.masters and key.split(".")[0] == "master"
         ]
+        return [*own, *idle_entries(self), *shadowed_options(self, overrides)]
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved scenario: plain values, with every default, as YAML would hold them."""
@@ -144,7 +147,7 @@ class ContradictionError(ScenarioError):
         self.problems = list(problems)
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] = ()) -> Scenario:
     """Read a scenario.
 
     Parameters
@@ -153,6 +156,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
         YAML file.
     overrides
         Assignments ``key.path=value`` that replace what the file says.
+    sweeps
+        Assignments ``key.path=0.5,1,2`` or ``key.path=start:stop:number`` that add to the file's sweep, or replace an
+        entry of it.
 
     Raises
     ------
@@ -164,50 +170,71 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     document.data.setdefault("network", {})
     for assignment in overrides:
         document.override(assignment)
+    for assignment in sweeps:
+        document.sweep(assignment)
     folder = Path(path).resolve().parent
     data = {"name": Path(path).stem} | document.data
     sweep = data.pop("sweep", None)
     scenario, problems = _scenario(data, folder)
-    points, sweep_problems = _points(data, sweep, folder, base_is_sound=not problems)
+    entries, sweep_problems = _entries(data, sweep)
+    points: list[tuple[dict[str, Any], Scenario]] = []
+    if not problems and not sweep_problems:
+        points, sweep_problems = _points(data, entries, folder)
     if problems or sweep_problems or scenario is None:
         raise ScenarioError(document.describe_all([*problems, *sweep_problems]))
-    return dataclasses.replace(scenario, sweep=sweep or {}, points=tuple(points)) if points else scenario
+    if not entries:
+        return scenario
+    values = {entry: swept.values for entry, swept in entries.items()}
+    return dataclasses.replace(scenario, sweep=values, points=tuple(points))
+
+
+class _Swept(NamedTuple):
+    """An entry of a sweep."""
+
+    places: dict[str, list[Path_]]  # that each of its keys means
+    values: list[Any]  # of several keys: lists of as many values
+
+    def chosen(self, value: Any) -> dict[str, Any]:
+        """One of its values, by key."""
+        return dict(zip(self.places, value if len(self.places) > 1 else [value], strict=True))
+
+
+def _entries(data: dict[str, Any], sweep: object) -> tuple[dict[str, _Swept], list[Problem]]:
+    """What a sweep varies, with its ranges as lists."""
+    if sweep is None:
+        return {}, []
+    if not isinstance(sweep, dict):
+        return {}, [Problem(("sweep",), f"must be a mapping of dotted keys to lists of values, got {show(sweep)}")]
+    entries: dict[str, _Swept] = {}
+    problems: list[Problem] = []
+    for entry, given in sweep.items():
+        try:
+            places = {key: find_all(data, key) for key in swept_together(entry)}
+            values = values_of(given)
+            n_keys = len(places)
+            wrong = [value for value in values if n_keys > 1 and not (isinstance(value, list) and len(value) == n_keys)]
+            if wrong:
+                raise ValueError(f"must be a list of lists of {n_keys} values, got {show(wrong[0])}")
+            entries[entry] = _Swept(places, values)
+        except ValueError as error:
+            problems.append(Problem(("sweep", entry), str(error)))
+    return entries, problems
 
 
 def _points(
-    data: dict[str, Any], sweep: object, folder: Path, *, base_is_sound: bool
+    data: dict[str, Any], entries: Mapping[str, _Swept], folder: Path
 ) -> tuple[list[tuple[dict[str, Any], Scenario]], list[Problem]]:
     """Every combination of swept values, each as a scenario of its own."""
-    if sweep is None or sweep == {}:
-        return [], []
-    if not isinstance(sweep, dict):
-        return [], [Problem(("sweep",), f"must be a mapping of dotted keys to lists of values, got {show(sweep)}")]
+    points: list[tuple[dict[str, Any], Scenario]] = []
     problems: list[Problem] = []
-    places: list[dict[str, list[Path_]]] = []  # of each entry, the places that each of its keys means
-    for entry, values in sweep.items():
-        try:
-            keys = swept_together(entry)
-            places.append({key: find_all(data, key) for key in keys})
-            if not isinstance(values, list) or not values:
-                raise ValueError(f"must be a list of values, got {show(values)}")
-            wrong = [
-                value for value in values if len(keys) > 1 and not (isinstance(value, list) and len(value) == len(keys))
-            ]
-            if wrong:
-                raise ValueError(f"must be a list of lists of {len(keys)} values, got {show(wrong[0])}")
-        except ValueError as error:
-            problems.append(Problem(("sweep", entry), str(error)))
-    if problems or not base_is_sound:
-        return [], problems
-    points = []
     seen: set[Problem] = set()  # each is told at the first point that has it
-    for combination in itertools.product(*sweep.values()):
+    for combination in itertools.product(*(swept.values for swept in entries.values())) if entries else ():
         chosen: dict[str, Any] = {}
-        for meant, value in zip(places, combination, strict=True):
-            chosen |= dict(zip(meant, value if len(meant) > 1 else [value], strict=True))
         varied = copy.deepcopy(data)
-        for key, path in ((key, path) for meant in places for key, paths in meant.items() for path in paths):
-            put(varied, path, copy.deepcopy(chosen[key]))
+        for swept, value in zip(entries.values(), combination, strict=True):
+            chosen |= swept.chosen(value)
+            for key, path in ((key, path) for key, paths in swept.places.items() for path in paths):
+                put(varied, path, copy.deepcopy(chosen[key]))
         scenario, found = _scenario(varied, folder)
         if scenario is not None:
             points.append((chosen, scenario))
@@ -215,7 +242,7 @@ def _points(
         seen.update(new)
         at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
         for problem in new:
-            entry = _entry_at_fault(problem.path, dict(zip(sweep, places, strict=True)))
+            entry = _entry_at_fault(problem.path, {entry: swept.places for entry, swept in entries.items()})
             problems.append(Problem(("sweep", entry), f"at {at}: {dotted(problem.path)}: {problem.message}"))
     return points, problems
 

@@ -9,7 +9,21 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from simulator.plugins import FILLED_IN, MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table, fields_of
+from simulator.ranges import MOST_VALUES
 from simulator.scenario import Scenario
+
+RANGE = {
+    "type": "object",
+    "description": "n numbers from one to another, both included",
+    "additionalProperties": False,
+    "required": ["from", "to", "n"],
+    "properties": {
+        "from": {"type": "number"},
+        "to": {"type": "number"},
+        "n": {"type": "integer", "minimum": 2, "maximum": MOST_VALUES},
+        "scale": {"enum": ["linear", "log"], "description": "log: in equal ratios"},
+    },
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -40,7 +54,7 @@ def scenario_schema() -> dict[str, Any]:
         "sweep": {
             "type": ["object", "null"],
             "description": "values of dotted keys; each combination is a point",
-            "additionalProperties": {"type": "array", "minItems": 1},
+            "additionalProperties": {"anyOf": [{"type": "array", "minItems": 1}, RANGE]},
         },
     }
     return {

@@ -152,7 +152,10 @@ def test_a_label_may_hold_dots_and_spaces():
             "FILE:5:9: sweep.master.nu: at master.nu = 1: master.nu: is",
         ),
         (("workers: 6", "workers: 6\nsweep: {mister.nu: [1]}"), "FILE:5:9: sweep.mister.nu: must name a place"),
-        (("workers: 6", "workers: 6\nsweep: {jobs: 3}"), "FILE:5:9: sweep.jobs: must be a list of values, got 3"),
+        (
+            ("workers: 6", "workers: 6\nsweep: {jobs: 3}"),
+            "FILE:5:9: sweep.jobs: must be a list of values, or a range {from: 1, to: 10, n: 4}, got 3",
+        ),
         (
             ("workers: 6", "workers: 6\nsweep: {'jobs, seed': [3]}"),
             "FILE:5:9: sweep.jobs, seed: must be a list of lists of 2",

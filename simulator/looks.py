@@ -1,0 +1,114 @@
+"""What all pictures share: colours, markers, type sizes, labels and legends."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib.style
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+WIDTH_IN = 3.4  # one column
+DPI = 200
+GREY = "#555555"
+
+# Okabe and Ito's colours, grey in place of the yellow, which can't be seen on white
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.7)), (0, (8, 2, 1, 2, 1, 2)))
+
+STYLE = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.fontsize": 6.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "svg.hashsalt": "stragglersim",  # the same results are to give the same files
+}
+
+
+def style() -> Any:
+    """Draw in this style; nothing else has a say."""
+    # from matplotlib's defaults, so that a personal matplotlibrc changes no picture
+    return matplotlib.style.context(["default", STYLE])
+
+
+def literal(text: str) -> str:
+    """What matplotlib is to show as it is: no formulas, and nothing left out for its underscore."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def wrapped(label: str, width: int) -> str:
+    """A label of any length; wrapped, not cut, so that two of them stay different."""
+    return literal("\n".join(textwrap.wrap(label, width) or [label]))
+
+
+class Look(NamedTuple):
+    """How a scheme is drawn in every picture."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+def looks_of(schemes: Sequence[str]) -> dict[str, Look]:
+    """Tell schemes apart, in the order of the scenario."""
+    n = len(COLOURS)
+    # from the ninth on, colours come again with other markers and lines
+    return {
+        label: Look(COLOURS[place % n], MARKERS[(place + place // n) % n], DASHES[(place + place // n) % n])
+        for place, label in enumerate(schemes)
+    }
+
+
+def add_legend(figure: Figure, looks: dict[str, Look], *, has_lines: bool = True, extra: Sequence[Artist] = ()) -> None:
+    """Add a legend above the axes, in as many columns as the labels leave room for; the figure grows by it."""
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if has_lines else "none")
+        for look in looks.values()
+    ]
+    labels = [*(wrapped(label, 26) for label in looks), *(str(line.get_label()) for line in extra)]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    n_columns = max(1, min(4, int(240 / (3.9 * longest + (34 if has_lines else 24)))))  # in points
+    n_lines = math.ceil(sum(len(label.splitlines()) for label in labels) / n_columns)
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.14 * n_lines)
+    figure.legend(
+        [*handles, *extra],
+        labels,
+        loc="outside upper center",
+        ncols=n_columns,
+        frameon=False,
+        handlelength=3 if has_lines else 1,
+        columnspacing=1.2,
+    )
+
+
+def said(value: object) -> str:
+    """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[{}']", "", text).removeprefix("kind: ")
+
+
+def key_label(key: str, width: int) -> str:
+    """A dotted key, wrapped at its dots."""
+    lines = textwrap.wrap(key.replace(".", ". "), width, break_long_words=False)
+    is_time = key.endswith("_s") and not key.endswith("_per_s")
+    return literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if is_time else "")
+
+
+HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")

@@ -1,0 +1,201 @@
+"""Maps over two swept numbers: which scheme is best, and what it gains over the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+
+from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
+from simulator.results import Results
+
+if TYPE_CHECKING:
+    pass
+
+MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
+MOST_CELLS = 12  # across or up, that have room for text
+HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
+
+
+@dataclass(frozen=True)
+class Map:
+    """A metric of each scheme over two swept keys; the arrays' last two axes are (y, x)."""
+
+    keys: Sequence[str]  # across and up
+    x: FloatArray
+    y: FloatArray
+    schemes: list[str]
+    values: FloatArray  # shape (schemes, y, x); lower is better, so jobs per second are negative
+    undecided: BoolArray  # the best and the next best can't be told apart
+    metric: str
+    remarks: list[str]
+
+    @property
+    def best(self) -> IntArray:
+        """Place of the best scheme in each cell; of equals, the first."""
+        best: IntArray = np.argmin(self.values, axis=0)
+        return best
+
+    @property
+    def gain_percent(self) -> FloatArray:
+        """What the best of the other schemes gains over the first: time saved, or more jobs per second."""
+        first, other = np.abs(self.values[0]), np.abs(self.values[1:].min(axis=0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change: FloatArray = 100 * (other / first - 1)
+        return change if self.metric == "jobs_per_s" else -change
+
+
+def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
+    """A metric as a map over two swept keys; None if a key is not a number or there is nothing to compare.
+
+    Parameters
+    ----------
+    results
+        Of a sweep over all combinations of the keys' values.
+    keys
+        Those across and up.
+    metric
+        ``makespan_s``, or ``jobs_per_s``, of which more is better.
+    """
+    runs = results.runs[results.runs["kind"] != "ideal"]
+    schemes = list(dict.fromkeys(runs["scheme"]))
+    if len(schemes) < 2 or any(runs[key].dtype.kind not in "iuf" for key in keys):
+        return None
+    sign = -1.0 if metric == "jobs_per_s" else 1.0
+    x, y = (np.unique(runs[key].to_numpy(dtype=np.float64)) for key in keys)
+    if min(len(x), len(y)) < 2:
+        return None
+    values = np.full((len(schemes), len(y), len(x)), np.inf)
+    undecided = np.zeros((len(y), len(x)), dtype=np.bool_)
+    for _, point in runs.groupby("point", sort=False):
+        across, up = (np.searchsorted(on, float(point[key].iloc[0])) for on, key in zip((x, y), keys, strict=True))
+        trials = point.pivot_table(index="trial", columns="scheme", values=metric)
+        table = sign * trials.reindex(columns=schemes).to_numpy(dtype=np.float64)  # shape (trials, schemes)
+        values[:, up, across] = np.nan_to_num(table.mean(axis=0), nan=np.inf)
+        undecided[up, across] = _is_undecided(table)
+    remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
+    if undecided.any() and _has_room(x, y):
+        remarks.append("?: the 95 % interval of its paired difference to the next best holds 0")
+    return Map(keys, x, y, schemes, values, undecided, metric, remarks)
+
+
+def _is_undecided(table: FloatArray) -> bool:
+    """Whether the interval of the difference between the best two columns, row by row, holds 0; no, for one row."""
+    from scipy.special import stdtrit
+
+    n_trials = len(table)
+    if n_trials < 2:
+        return False
+    best, second = np.argsort(table.mean(axis=0), kind="stable")[:2]
+    difference = table[:, second] - table[:, best]
+    half = stdtrit(n_trials - 1, 0.975) * difference.std(ddof=1) / np.sqrt(n_trials)
+    return bool(difference.mean() <= half)
+
+
+def draw_best(figure: Figure, cells: Map) -> None:
+    """Draw the best scheme of each cell, by colour and by letter (by hatch, where letters have no room)."""
+    axes = _axes(figure, cells)
+    best, has_room = cells.best, _has_room(cells.x, cells.y)
+    tints = [_tint(look.colour) for look in looks_of(cells.schemes).values()]
+    hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
+    handles: list[Patch | Line2D] = []
+    for place, scheme in enumerate(cells.schemes):
+        squares = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(best == place)]
+        style: dict[str, Any] = {"facecolor": tints[place], "hatch": hatches[place]}
+        axes.add_collection(
+            PatchCollection(squares, edgecolor="white" if has_room else GREY, linewidth=0.4 * has_room, **style)
+        )
+        name = f"{LETTERS[place % 26]}: {scheme}" if has_room else scheme
+        handles.append(Patch(edgecolor=GREY, linewidth=0.4, label=wrapped(name, 26), **style))
+    if has_room:
+        marks = np.where(cells.undecided, "?", "")
+        for j, i in np.ndindex(best.shape):
+            axes.text(i, j, f"{LETTERS[best[j, i] % 26]}{marks[j, i]}", ha="center", va="center", fontsize=6.5)
+    axes.set_title(f"best by {METRICS[cells.metric]}", fontsize=7)
+    add_legend(figure, {}, has_lines=False, extra=handles)
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
+
+
+def draw_gain(figure: Figure, cells: Map) -> None:
+    """Draw what the best of the other schemes gains over the first; hatched where it loses."""
+    axes = _axes(figure, cells)
+    gain = cells.gain_percent
+    shown = np.where(np.isfinite(gain), gain, np.nan)
+    largest = float(np.nanmax(np.abs(shown), initial=1e-9))
+    most = min(largest, MOST_PERCENT)
+    loses = gain < 0
+    image = axes.imshow(
+        np.where(gain == np.inf, 2 * most, shown),
+        cmap="PuOr" if loses.any() else "Purples",
+        norm=Normalize(-most if loses.any() else 0, most),
+        origin="lower",
+        aspect="auto",
+        zorder=0,
+    )
+    lost = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(loses)]
+    axes.add_collection(PatchCollection(lost, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0))
+    if _has_room(cells.x, cells.y):
+        _write_in(axes, gain, most)
+    bar = figure.colorbar(
+        image, ax=axes, pad=0.02, aspect=25, extend="max" if largest > most or np.isinf(gain).any() else "neither"
+    )
+    what = "makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)"
+    bar.set_label(what)
+    others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
+    hatched = "; hatched: loses" if loses.any() else ""
+    axes.set_title(wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60), fontsize=7)
+
+
+def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
+    for j, i in np.ndindex(gain.shape):
+        value = float(gain[j, i])
+        text = "∞" if value == np.inf else "–" if np.isnan(value) else f"{round(value):+d}".replace("+0", "0")
+        colour = "white" if value > 0.6 * most else "black"
+        around = [withStroke(linewidth=1.5, foreground="white")] if value < 0 else []  # of a hatch
+        axes.text(i, j, text, ha="center", va="center", fontsize=6, color=colour, path_effects=around)
+
+
+def _axes(figure: Figure, cells: Map) -> Axes:
+    """Axes with a unit square for each cell, labelled by the swept values that have room."""
+    figure.set_figheight(2.9)
+    axes = figure.subplots()
+    axes.set_xlim(-0.5, len(cells.x) - 0.5)
+    axes.set_ylim(-0.5, len(cells.y) - 0.5)
+    axes.set_xticks(*_ticks(cells.x, room=42))
+    axes.set_yticks(*_ticks(cells.y, room=80))
+    axes.set_xlabel(key_label(cells.keys[0], 44))
+    axes.set_ylabel(key_label(cells.keys[1], 30))
+    axes.tick_params(length=0)
+    return axes
+
+
+def _ticks(values: FloatArray, room: int) -> tuple[Sequence[int], list[str]]:
+    """Places and labels, as many as fit into so many characters."""
+    labels = [f"{value:.4g}" for value in values]
+    longest = max(map(len, labels)) + 1
+    step = -(-len(labels) * longest // room)
+    places = range(0, len(labels), step)
+    return places, [labels[place] for place in places]
+
+
+def _tint(colour: str) -> tuple[float, float, float]:
+    """A colour on which black letters can be read."""
+    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _has_room(x: FloatArray, y: FloatArray) -> bool:
+    return max(len(x), len(y)) <= MOST_CELLS

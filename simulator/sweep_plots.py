@@ -1,0 +1,412 @@
+"""The pictures of a sweep: lines against a swept key, maps of two, and load against latency."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from schemes.base import BoolArray, FloatArray
+from simulator.document import swept_together
+from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, said, wrapped
+from simulator.results import Results, ResultsError
+from simulator.sweep_maps import draw_best, draw_gain, map_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_PANELS = 6
+
+Draw = Callable[[Figure], None]
+
+
+class ChartError(ResultsError):
+    """A picture that the results do not allow, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A column of the runs table against a swept key, or against another column."""
+
+    x: str
+    """swept key, or column of numbers"""
+    y: str
+    """column of numbers"""
+    by: str = "scheme"
+    """what the lines are of: ``scheme`` or a swept key"""
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """values of ``scheme`` or swept keys, to which the picture keeps"""
+
+    @property
+    def name(self) -> str:
+        """A file name of its own, without an ending."""
+        parts = [self.y, "over", self.x]
+        parts += ["by", self.by] if self.by != "scheme" else []
+        for key, values in self.where.items():
+            parts += ["where", key, *map(said, values)]
+        return re.sub(r"[^\w-]+", "_", "-".join(parts))[:150]
+
+
+def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
+    """Name and drawing of each picture that a sweep allows, and what its small line has to add."""
+    entries = swept_entries(results)
+    metric, remarks = main_metric(results)
+    band = ["band or bar: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
+    lines = Chart(x=next(iter(entries)), y=metric)
+    table = at_points(results, metric)
+    if len(_choices(table, list(entries)[1:])) <= MOST_PANELS:
+        name = {"makespan_s": "makespan"}.get(metric, metric)
+        yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *band]
+        if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, list(entries)[1:])) <= 3:
+            yield "error", lambda figure: _draw_errors(figure, results), ["errors of 0 are below the axis"]
+    if len(entries) == 2:
+        cells = map_of(results, list(entries), metric)
+        if cells is not None:
+            yield "best_scheme", lambda figure: draw_best(figure, cells), [*remarks, *cells.remarks]
+            yield "gain", lambda figure: draw_gain(figure, cells), remarks
+    surroundings = _surroundings(entries)
+    if len(_choices(table, surroundings)) <= MOST_PANELS:
+        yield "load_latency", lambda figure: _draw_pareto(figure, results, surroundings), _remarks_of_pareto(results)
+
+
+def swept_entries(results: Results) -> dict[str, list[str]]:
+    """The keys of each entry of the sweep, by the first of them: those that vary together have one axis."""
+    together = [swept_together(entry) for entry in results.scenario.get("sweep", {})]
+    return {keys[0]: keys for keys in together if set(keys) <= set(results.runs)} or {"point": ["point"]}
+
+
+def main_metric(results: Results) -> tuple[str, list[str]]:
+    """What schemes are compared by, and the remark that this calls for."""
+    failures = results.runs.groupby(["point", "scheme"])["decode_failures"].sum()
+    if (failures.groupby("point").nunique() > 1).any():
+        return "jobs_per_s", ["schemes failed different numbers of jobs, so they are compared by jobs per second"]
+    return "makespan_s", []
+
+
+def at_points(results: Results, column: str) -> pd.DataFrame:
+    """Mean of a column over the trials of each point and scheme (``value``), with the swept values of the point.
+
+    ``half`` is half the 95 % interval of the mean (Student's t; 0 for a single trial), ``failures`` the failed jobs.
+    """
+    from scipy.special import stdtrit
+
+    groups = results.runs.groupby(["point", "scheme"], sort=False)
+    table = groups[column].agg(["mean", "std", "count"])
+    n_trials = table["count"].to_numpy(dtype=np.float64)
+    quantile = stdtrit(np.maximum(n_trials - 1, 1), 0.975)
+    half = np.where(n_trials > 1, quantile * table["std"].to_numpy() / np.sqrt(np.maximum(n_trials, 1)), 0.0)
+    table = table.assign(half=half, failures=groups["decode_failures"].sum(), n_trials=groups.size())
+    table = table.rename(columns={"mean": "value"}).drop(columns=["std", "count"]).reset_index()
+    keys = [key for keys in swept_entries(results).values() for key in keys if key != "point"]
+    return table.join(results.runs.groupby("point")[keys].first(), on="point") if keys else table
+
+
+def label_of(column: str, width: int, *, is_mean: bool = False) -> str:
+    """A column of the runs table, or a swept key, as the label of an axis, with its unit."""
+    if column not in LABELS:
+        return key_label(column, width)
+    return wrapped(f"{'mean ' if is_mean else ''}{LABELS[column]}", width)
+
+
+LABELS = {
+    "point": "point",
+    "delay_rounds": "delay T (rounds)",
+    "load": "load (share of a job, per worker and round)",
+    "computed_load": "computed load (share of a job)",
+    "overhead": "overhead (extra work, in jobs per job)",
+    "makespan_s": "makespan (seconds)",
+    "jobs_per_s": "jobs per second",
+    "job_latency_mean_s": "job latency (seconds)",
+    **{f"job_latency_p{q}_s": f"{q} % quantile of job latency (seconds)" for q in (50, 95, 99)},
+    "decode_failures": "failed jobs of a trial",
+    "waited_rounds": "rounds in which the master waited",
+    "waited_s": "time waited (seconds)",
+    "straggler_rate": "stragglers (share of workers with work)",
+    "squared_error_mean": "squared error",
+    "relative_error_mean": "relative error",
+    "error_norm_mean": "error norm (of chunk gradients)",
+    "exact_share": "jobs decoded exactly (share)",
+    "uploads": "uploads",
+    "bytes_up": "sent to the master (bytes)",
+    "upload_s": "time on the way (seconds)",
+    "seconds_per_update": "time for each model update (seconds)",
+    "n_workers": "workers",
+    "n_jobs": "jobs",
+}
+
+
+def _choices(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The combinations of values that keys have."""
+    return list(table[list(keys)].drop_duplicates().itertuples(index=False, name=None)) if keys else [()]
+
+
+def _at(table: pd.DataFrame, keys: Sequence[str], choice: Sequence[Any]) -> pd.DataFrame:
+    for key, value in zip(keys, choice, strict=True):
+        table = table[table[key] == value]
+    return table
+
+
+def _panels(
+    figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str
+) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Axes for each combination of values that keys have, two in a row, each with its part of the table."""
+    choices = _choices(table, keys)
+    n_columns = 1 if len(choices) == 1 else 2
+    n_rows = math.ceil(len(choices) / n_columns)
+    figure.set_figheight(0.6 + 1.7 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    is_mean = bool(table["n_trials"].max() > 1)
+    for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
+        axes.set_title(_title(keys, choice, 34 if n_columns > 1 else 60), fontsize=6.5)
+        if place % n_columns == 0:
+            axes.set_ylabel(label_of(y, 26 if n_rows == 1 else 20, is_mean=is_mean))
+        if place + n_columns >= len(choices):  # nothing is below
+            axes.tick_params(labelbottom=True)
+        if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
+            axes.set_xlabel(label_of(x, 46 // n_columns, is_mean=is_mean and x not in FIXED))
+        yield axes, _at(table, keys, choice)
+    for spare in grid.flat[len(choices) :]:
+        spare.remove()
+
+
+def _title(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
+    """The values of a panel's keys, wrapped between them or at the dots of a key."""
+    hard = "\N{NO-BREAK SPACE}"
+    says = [f"{key.replace('.', '. ')}{hard}={hard}{said(value)}" for key, value in zip(keys, choice, strict=True)]
+    return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
+
+
+FIXED = ("load", "delay_rounds", "n_workers", "n_jobs")  # the same in all trials
+
+
+def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
+    """The drawing of a chart, and what its small line has to add.
+
+    Raises
+    ------
+    ChartError
+        If a key or column does not exist or holds no numbers, or the chart would have too many panels.
+    """
+    shown = _prepare(results, chart)
+    remarks = [f"only {key} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
+    metric, why = main_metric(results)
+    if why and chart.y != metric:
+        remarks.append("schemes failed different numbers of jobs: compare jobs per second")
+    remarks += ["band or bar: 95 % interval over trials"] if shown.table["n_trials"].max() > 1 else []
+    return lambda figure: draw_lines(figure, results, chart), remarks
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A chart with what it shows."""
+
+    table: pd.DataFrame
+    panels: list[str]  # keys
+    is_line: bool
+
+
+def _prepare(results: Results, chart: Chart) -> _Prepared:
+    entries = swept_entries(results)
+    keys = [key for keys in entries.values() for key in keys]
+    columns = map(str, results.runs)
+    numbers = [column for column in columns if _is_numeric(results.runs[column]) and column not in NOT_SHOWN]
+    for option, given, known in (
+        ("x", chart.x, list(dict.fromkeys([*keys, *numbers]))),
+        ("y", chart.y, [column for column in numbers if column not in keys]),
+        ("by", chart.by, ["scheme", *keys]),
+    ):
+        if given not in known:
+            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}")
+    kept = Results(_kept(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
+    table = at_points(kept, chart.y)
+    if chart.x not in keys:
+        table[chart.x] = at_points(kept, chart.x)["value"]
+        taken = [entry for entry in entries if _varies_with(table, chart.x, entry, ["scheme", *entries])]
+    else:
+        taken = [entry for entry in entries if chart.x in entries[entry]]
+    others = [key for key in ("scheme", *entries) if key not in taken and chart.by not in entries.get(key, [key])]
+    panels = [key for key in others if table[key].nunique(dropna=False) > 1]
+    n_panels = len(_choices(table, panels))
+    if n_panels > MOST_PANELS:
+        values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
+        raise ChartError(
+            f"--where: must leave at most {MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
+        )
+    return _Prepared(table, panels, is_line=len(taken) < 2 and _is_numeric(table[chart.x]))
+
+
+NOT_SHOWN = ("point", "trial")
+
+
+def _is_numeric(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind in "iuf"
+
+
+def _kept(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    for key, wanted in where.items():
+        if key not in keys:
+            raise ChartError(f"--where {key}: must be one of {', '.join(keys)}")
+        # what is neither number nor truth value is text in the tables
+        is_kept = runs[key].isin(list(wanted)) | runs[key].astype(str).isin([str(value) for value in wanted])
+        if not is_kept.any():
+            known = ", ".join(map(str, dict.fromkeys(runs[key])))
+            raise ChartError(f"--where {key}: must be one of {known}, got {', '.join(map(str, wanted))}")
+        runs = runs[is_kept]
+    return runs
+
+
+def _varies_with(table: pd.DataFrame, x: str, entry: str, keys: Sequence[str]) -> bool:
+    """Whether a column changes with one key while the others stay."""
+    others = [key for key in keys if key != entry]
+    return bool((table.groupby(others, dropna=False)[x].nunique() > 1).any())
+
+
+def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
+    """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
+    shown = _prepare(results, chart)
+    is_of_schemes = chart.by == "scheme"
+    labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
+    names = [str(label) if is_of_schemes else f"{chart.by} = {said(label)}" for label in labels]
+    looks = looks_of(names)
+    for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y):
+        scale = _scale(
+            axes, shown.table[chart.x], n_shown=8 // (1 + bool(shown.panels)), is_swept=chart.x not in LABELS
+        )
+        for place, (label, name) in enumerate(zip(labels, names, strict=True)):
+            group = here[here[chart.by] == label]
+            shift = 0.0 if scale is None else 0.6 * ((place + 0.5) / len(labels) - 0.5)
+            at = group[chart.x] if scale is None else group[chart.x].map(scale) + shift
+            if chart.x not in LABELS:
+                order = np.argsort(at.to_numpy(dtype=np.float64), kind="stable")
+                group, at = group.iloc[order], at.iloc[order]
+            _line(axes, looks[name], at.to_numpy(dtype=np.float64), group, is_line=shown.is_line)
+        _scale_up(axes, shown.table["value"])
+    present = {
+        name: looks[name] for label, name in zip(labels, names, strict=True) if label in set(shown.table[chart.by])
+    }
+    add_legend(figure, present, extra=[HOLLOW] if shown.table["failures"].any() else [])
+
+
+def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
+    """A line with a band, or points with bars; hollow where jobs failed."""
+    value, half = (group[name].to_numpy(dtype=np.float64) for name in ("value", "half"))
+    if is_line:
+        axes.plot(at, value, color=look.colour, linestyle=look.dashes)
+        axes.fill_between(at, value - half, value + half, color=look.colour, alpha=0.15, linewidth=0)
+    else:
+        axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
+    has_failed = group["failures"].to_numpy() > 0
+    for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
+        axes.plot(at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill)
+
+
+def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
+    """Prepare the horizontal axis for numbers; for other values, between which there is nothing, give them places."""
+    distinct = list(dict.fromkeys(values))
+    if not _is_numeric(values):
+        axes.set_xticks(range(len(distinct)), [wrapped(said(value), 12) for value in distinct])
+        return {value: place for place, value in enumerate(distinct)}
+    least, most = min(distinct), max(distinct)
+    if least > 0 and most > 50 * least:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    elif is_swept and len(distinct) <= n_shown:
+        axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
+    return None
+
+
+def _scale_up(axes: Axes, values: pd.Series[Any]) -> None:
+    """Prepare the vertical axis: a logarithm where the small could not be told apart else."""
+    if values.min() > 0 and values.max() > 50 * values.min():
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _draw_errors(figure: Figure, results: Results) -> None:
+    """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
+    norms, shares = at_points(results, "error_norm_mean"), at_points(results, "exact_share")
+    first, *others = swept_entries(results)
+    looks = looks_of(list(norms["scheme"].unique()))
+    choices = _choices(norms, others)
+    figure.set_figheight(3.6)
+    grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
+    for (above, below), choice in zip(grid.T, choices, strict=True):
+        scale = _scale(below, norms[first], n_shown=8 // len(choices))
+        for axes, table, factor in ((above, norms, 1), (below, shares, 100)):
+            for label, group in _at(table, others, choice).groupby("scheme", sort=False):
+                look, value = looks[str(label)], factor * group["value"].to_numpy(dtype=np.float64)
+                at = group[first] if scale is None else group[first].map(scale)
+                line = look.dashes if scale is None else "none"
+                shown = np.where(value > 0, value, np.nan) if axes is above else value
+                axes.plot(at, shown, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
+        above.set_yscale("log")
+        below.set_ylim(-5, 105)
+        below.set_xlabel(key_label(first, 44 // len(choices)).replace(" (", "\n("))
+        above.set_title(_title(others, choice, 60 // len(choices)), fontsize=6.5)
+    grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
+    grid[1, 0].set_ylabel("recovered\nexactly (%)")
+    add_legend(figure, looks)
+
+
+def _surroundings(entries: Mapping[str, Sequence[str]]) -> list[str]:
+    """The swept keys that nobody chooses: all but those of schemes and master."""
+    chosen = ("schemes", "master")
+    return [first for first, keys in entries.items() if any(key.split(".")[0] not in chosen for key in keys)]
+
+
+def _draw_pareto(figure: Figure, results: Results, surroundings: Sequence[str]) -> None:
+    """Latency against load of each scheme at each point; a panel for each choice of what nobody chooses."""
+    table = at_points(results, LATENCY)
+    table["load"] = at_points(results, "load")["value"]
+    looks = looks_of(list(table["scheme"].unique()))
+    is_reference = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"])
+    table["may_win"] = ~is_reference & (table["failures"] == 0) & table["value"].notna()
+    for axes, here in _panels(figure, table, surroundings, "load", LATENCY):
+        load, latency_s = (here[name].to_numpy(dtype=np.float64) for name in ("load", "value"))
+        wins = _not_dominated(load, latency_s, here["may_win"].to_numpy(dtype=np.bool_))
+        order = np.argsort(load[wins], kind="stable")
+        axes.step(load[wins][order], latency_s[wins][order], where="post", color=GREY, linewidth=0.8, zorder=1)
+        for label, group in here.assign(wins=wins).groupby("scheme", sort=False):
+            _pareto_points(axes, looks[str(label)], group)
+        axes.margins(0.1)
+        _scale_up(axes, table["value"])
+    extra = [FRONT, *([HOLLOW] if table["failures"].any() else [])]
+    add_legend(figure, looks, has_lines=False, extra=extra)
+
+
+LATENCY = "job_latency_p95_s"
+FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="none", linestyle="none")
+FRONT.set_label("ring: not dominated")
+
+
+def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
+    for is_whole, part in group.groupby(group["failures"] == 0):
+        fill = look.colour if is_whole else "white"
+        axes.plot(part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2)
+    front = group[group["wins"]]
+    axes.plot(front["load"], front["value"], "o", color=GREY, markerfacecolor="none", markersize=8, zorder=3)
+
+
+def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) -> BoolArray:
+    """Which points no other beats in one and equals in the other; only those that may win are compared."""
+    wins = may_win.copy()
+    for i in np.flatnonzero(may_win):
+        no_worse = may_win & (load <= load[i]) & (latency_s <= latency_s[i])
+        wins[i] = not (no_worse & ((load < load[i]) | (latency_s < latency_s[i]))).any()
+    return wins
+
+
+def _remarks_of_pareto(results: Results) -> list[str]:
+    runs = results.runs
+    remarks = ["each scheme at each point"]
+    remarks += ["points where jobs failed are not compared"] if runs["decode_failures"].any() else []
+    remarks += ["the reference (ideal) is not compared"] if (runs["kind"] == "ideal").any() else []
+    return remarks + (["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else [])
