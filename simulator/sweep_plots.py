@@ -197,6 +197,7 @@ def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     """
     shown = _prepare(results, chart)
     remarks = [f"only {key} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
+    remarks += [f"a line for each {chart.by}"] if chart.by != "scheme" else []
     metric, why = main_metric(results)
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
@@ -272,28 +273,23 @@ def _varies_with(table: pd.DataFrame, x: str, entry: str, keys: Sequence[str]) -
 def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = _prepare(results, chart)
-    is_of_schemes = chart.by == "scheme"
+    is_of_schemes, is_swept = chart.by == "scheme", chart.x not in LABELS
     labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
-    names = [str(label) if is_of_schemes else f"{chart.by} = {said(label)}" for label in labels]
+    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in labels]
     drawn = set(shown.table[chart.by])
     looks = {name: look for label, (name, look) in zip(labels, looks_of(names).items(), strict=True) if label in drawn}
     labels = [label for label in labels if label in drawn]
     for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y):
-        scale = _scale(
-            axes, shown.table[chart.x], n_shown=8 // (1 + bool(shown.panels)), is_swept=chart.x not in LABELS
-        )
+        scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
         for place, (label, name) in enumerate(zip(labels, looks, strict=True)):
             group = here[here[chart.by] == label]
             shift = 0.0 if scale is None else 0.6 * ((place + 0.5) / len(labels) - 0.5)
             at = group[chart.x] if scale is None else group[chart.x].map(scale) + shift
-            if chart.x not in LABELS:
+            if is_swept:  # else the line goes through the points in their order
                 order = np.argsort(at.to_numpy(dtype=np.float64), kind="stable")
                 group, at = group.iloc[order], at.iloc[order]
             _line(axes, looks[name], at.to_numpy(dtype=np.float64), group, is_line=shown.is_line)
         _scale_up(axes, shown.table["value"])
-    present = {
-        name: looks[name] for label, name in zip(labels, names, strict=True) if label in set(shown.table[chart.by])
-    }
     add_legend(figure, looks, has_lines=shown.is_line, extra=[HOLLOW] if shown.table["failures"].any() else [])
 
 

@@ -400,8 +400,8 @@ def test_any_column_is_drawn_against_a_swept_key_with_its_interval(over_two):
 def test_lines_can_be_of_a_swept_key(over_two):
     figure = lines_of(over_two, Chart("jobs", "makespan_s", by="master.mu"))
     assert [axes.get_title() for axes in figure.axes] == ["scheme = uncoded", "scheme = GC"]
-    for label in ("master.mu = 0.1", "master.mu = 1", "master.mu = 8"):
-        assert label in texts(figure)
+    shown = texts(figure).splitlines()
+    assert {"mu = 0.1", "mu = 1", "mu = 8"} <= set(shown)
 
 
 def test_a_column_that_follows_a_swept_key_takes_its_place():
