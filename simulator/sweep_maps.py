@@ -56,7 +56,7 @@ class Map:
 
 
 def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
-    """A metric as a map over two swept keys; None if a key is not a number or there is nothing to compare.
+    """A metric as a map over two swept keys; None if a key is not a number or all schemes are alike.
 
     Parameters
     ----------
@@ -83,7 +83,10 @@ def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
         table = sign * trials.reindex(columns=schemes).to_numpy(dtype=np.float64)  # shape (trials, schemes)
         values[:, up, across] = np.nan_to_num(table.mean(axis=0), nan=np.inf)
         undecided[up, across] = _is_undecided(table)
+    if np.allclose(values, values[0], rtol=1e-9, atol=0):
+        return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
+    remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
     if undecided.any() and _has_room(x, y):
         remarks.append("?: the 95 % interval of its paired difference to the next best holds 0")
     return Map(keys, x, y, schemes, values, undecided, metric, remarks)

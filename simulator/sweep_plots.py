@@ -165,9 +165,9 @@ def _panels(
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
-        axes.set_title(_title(keys, choice, 34 if n_columns > 1 else 60), fontsize=6.5)
+        axes.set_title(_title(keys, choice, 28 if n_columns > 1 else 60), fontsize=6.5)
         if place % n_columns == 0:
-            axes.set_ylabel(label_of(y, 26 if n_rows == 1 else 20, is_mean=is_mean))
+            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, is_mean=is_mean))
         if place + n_columns >= len(choices):  # nothing is below
             axes.tick_params(labelbottom=True)
         if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
@@ -197,6 +197,7 @@ def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     """
     shown = _prepare(results, chart)
     remarks = [f"only {key} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
+    remarks += [f"a line for each {chart.by}"] if chart.by != "scheme" else []
     metric, why = main_metric(results)
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
@@ -272,27 +273,24 @@ def _varies_with(table: pd.DataFrame, x: str, entry: str, keys: Sequence[str]) -
 def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = _prepare(results, chart)
-    is_of_schemes = chart.by == "scheme"
+    is_of_schemes, is_swept = chart.by == "scheme", chart.x not in LABELS
     labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
-    names = [str(label) if is_of_schemes else f"{chart.by} = {said(label)}" for label in labels]
-    looks = looks_of(names)
+    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in labels]
+    drawn = set(shown.table[chart.by])
+    looks = {name: look for label, (name, look) in zip(labels, looks_of(names).items(), strict=True) if label in drawn}
+    labels = [label for label in labels if label in drawn]
     for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y):
-        scale = _scale(
-            axes, shown.table[chart.x], n_shown=8 // (1 + bool(shown.panels)), is_swept=chart.x not in LABELS
-        )
-        for place, (label, name) in enumerate(zip(labels, names, strict=True)):
+        scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
+        for place, (label, name) in enumerate(zip(labels, looks, strict=True)):
             group = here[here[chart.by] == label]
             shift = 0.0 if scale is None else 0.6 * ((place + 0.5) / len(labels) - 0.5)
             at = group[chart.x] if scale is None else group[chart.x].map(scale) + shift
-            if chart.x not in LABELS:
+            if is_swept:  # else the line goes through the points in their order
                 order = np.argsort(at.to_numpy(dtype=np.float64), kind="stable")
                 group, at = group.iloc[order], at.iloc[order]
             _line(axes, looks[name], at.to_numpy(dtype=np.float64), group, is_line=shown.is_line)
         _scale_up(axes, shown.table["value"])
-    present = {
-        name: looks[name] for label, name in zip(labels, names, strict=True) if label in set(shown.table[chart.by])
-    }
-    add_legend(figure, present, extra=[HOLLOW] if shown.table["failures"].any() else [])
+    add_legend(figure, looks, has_lines=shown.is_line, extra=[HOLLOW] if shown.table["failures"].any() else [])
 
 
 def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
@@ -348,6 +346,8 @@ def _draw_errors(figure: Figure, results: Results) -> None:
                 shown = np.where(value > 0, value, np.nan) if axes is above else value
                 axes.plot(at, shown, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
         above.set_yscale("log")
+        above.yaxis.set_major_formatter("{x:g}")
+        above.yaxis.set_minor_formatter("{x:g}")
         below.set_ylim(-5, 105)
         below.set_xlabel(key_label(first, 44 // len(choices)).replace(" (", "\n("))
         above.set_title(_title(others, choice, 60 // len(choices)), fontsize=6.5)

@@ -95,12 +95,52 @@ def test_a_sweep_prints_a_table_for_each_point(call):
     assert "small: jobs = 3" in out
 
 
+def test_sweep_options_vary_a_scenario_and_what_they_shadow_is_told(call, tmp_path):
+    options = ("--sweep", "jobs=2:4:3", "--sweep", "schemes.GC.s=1,2", "--set", "jobs=7")
+    status, out, err = call("validate", "small.yaml", *options)
+    assert (status, out) == (
+        0,
+        "small.yaml: fine: 6 points, 2 schemes, 24 runs of 7 jobs on 6 workers (before the sweep)\n",
+    )
+    assert err == (
+        "small.yaml: warning: --set jobs: changes nothing: shadowed by the sweep, which sets jobs at every point\n"
+    )
+    assert call("run", "small.yaml", *options, "--out", "here")[0] == 0
+    runs = pd.read_parquet(tmp_path / "here/runs.parquet")
+    assert runs.groupby("point")[["jobs", "schemes.GC.s"]].first().to_numpy().tolist() == [
+        [jobs, s] for jobs in (2, 3, 4) for s in (1, 2)
+    ]
+    status, out, err = call("plot", "here", "--x", "jobs", "--y", "overhead", "--by", "scheme", "--where", "scheme=GC")
+    assert (status, err) == (0, "")
+    assert out == "Pictures here/plots/ (overhead-over-jobs-where-scheme-GC: PNG and SVG)\n"
+    assert (tmp_path / "here/plots/overhead-over-jobs-where-scheme-GC.svg").exists()
+    for wrong in (("--x", "nope"), ("--x", "jobs", "--where", "jobs"), ("--x", "jobs", "--where", "jobs=9")):
+        status, out, err = call("plot", "here", *wrong)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_explain_shows_each_scheme_of_a_sweep_once(call):
+    out = call("explain", "small.yaml", "--sweep", "schemes.GC.s=1,2", "--sweep", "trials=1,2")[1]
+    rows = [line.split()[:5] for line in out.splitlines() if line.startswith((" GC", "GC", " uncoded", "uncoded"))]
+    assert [row[0] for row in rows] == ["uncoded", "GC", "GC"]
+    assert [row[1:5] for row in rows[1:]] == [["s", "=", "1", "0.333333"], ["s", "=", "2", "0.5"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (("run", "small.yaml", "--set", "schemes.GC.s=9"), "--set schemes.GC.s: must be between 0 and 5, got 9"),
         (("run", "nowhere.yaml"), "nowhere.yaml: must be a readable YAML file"),
         (("validate", "small.yaml", "--set", "jbos=1"), "--set jbos: is not a key of a scenario"),
+        (
+            ("run", "small.yaml", "--sweep", "schemes.GC.s=1,9"),
+            "--sweep schemes.GC.s: at schemes.GC.s = 9: schem",
+        ),
+        (
+            ("explain", "small.yaml", "--sweep", "jobs=1:2"),
+            "--sweep jobs: must be values separated by commas",
+        ),
+        (("plot", "nowhere", "--y", "makespan_s"), "plot: --x must be given with --y, --by or --where"),
         (("plot", "nowhere"), "nowhere: must be a folder that a run has written"),
         (("examples", "nothing"), "examples: 'nothing' is not one of"),
         (("run", "small.yaml", "--nope"), "stragglersim: No such option"),

@@ -1,9 +1,11 @@
 """Every picture is written, says what it shows and in which unit, and shows what the tables say."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -12,8 +14,10 @@ import simulator
 from schemes import GradientCoding, Multiplexed, Uncoded
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
 from simulator.master import FixedTime, MuRule
-from simulator.plots import draw, figures
+from simulator.plots import draw, draw_chart, figures
 from simulator.results import Results, fairness
+from simulator.sweep_maps import map_of
+from simulator.sweep_plots import Chart, ChartError, at_points, draw_lines
 from straggler_models import Bernoulli, Constant
 
 NAMES = ["makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"]
@@ -232,8 +236,9 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     sweep = {"master.mu": [0.1, 1.0, 8.0], "leftover": ["cancel", "finish"]}
     swept = dataclasses.replace(point, sweep=sweep, points=tuple(points))
     results = simulator.run(swept)
-    [(name, figure)] = figures(results, swept)
-    assert name == "makespan"
+    made = dict(figures(results, swept))
+    assert list(made) == ["makespan", "load_latency"]
+    figure = made["makespan"]
     figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == ["leftover = cancel", "leftover = finish"]
     assert figure.axes[0].get_xlabel() == "master.mu"
@@ -241,3 +246,203 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     chosen = results.runs.query("scheme == 'uncoded' and leftover == 'finish'")
     assert line.get_xdata().tolist() == [0.1, 1.0, 8.0]
     assert line.get_ydata() == pytest.approx(chosen.groupby("master.mu")["makespan_s"].mean().to_numpy())
+
+
+def sweep_of(sweep: dict[str, list[object]], **changes: object) -> simulator.Scenario:
+    """A scenario with points that differ in the rule's mu or time, in jobs, or in GC's s."""
+    point = make(**changes)
+    points = []
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        rule = {key.removeprefix("master."): value for key, value in chosen.items() if key.startswith("master.")}
+        varied = {"master": dataclasses.replace(point.master, **rule), "jobs": chosen.get("jobs", point.jobs)}
+        if "schemes.GC.s" in chosen:
+            varied["schemes"] = point.schemes | {"GC": GradientCoding(4, s=chosen["schemes.GC.s"])}
+        points.append((chosen, dataclasses.replace(point, **varied)))
+    return dataclasses.replace(point, sweep=sweep, points=tuple(points))
+
+
+TWO = {"uncoded": Uncoded(4), "GC": GradientCoding(4, s=1)}
+
+
+@pytest.fixture(scope="module")
+def over_two() -> Results:
+    return simulator.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=TWO, trials=3))
+
+
+def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
+    made = dict(figures(over_two))
+    assert list(made) == ["makespan", "best_scheme", "gain", "load_latency"]
+    for figure in made.values():
+        figure.draw_without_rendering()
+    for name in ("best_scheme", "gain"):
+        axes = made[name].axes[0]
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("master.mu", "jobs")
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "1", "8"]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["3", "9"]
+    assert "A: uncoded" in texts(made["best_scheme"])
+    assert made["gain"].axes[1].get_ylabel() == "makespan saved (%)"
+
+
+def test_maps_hold_the_means_of_the_tables(over_two):
+    cells = map_of(over_two, ["master.mu", "jobs"], "makespan_s")
+    means = over_two.runs.groupby(["master.mu", "jobs", "scheme"])["makespan_s"].mean()
+    letters = {text.get_text()[0] for text in dict(figures(over_two))["best_scheme"].axes[0].texts}
+    best = set()
+    for (j, jobs), (i, mu) in itertools.product(enumerate([3, 9]), enumerate([0.1, 1.0, 8.0])):
+        here = means[mu, jobs]
+        assert cells.values[:, j, i] == pytest.approx([here["uncoded"], here["GC"]])
+        assert cells.gain_percent[j, i] == pytest.approx(100 * (1 - here["GC"] / here["uncoded"]))
+        assert cells.schemes[cells.best[j, i]] == here.idxmin()
+        best.add({"uncoded": "A", "GC": "B"}[here.idxmin()])
+    assert letters == best
+
+
+def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
+    """Runs of two schemes over a 2 x 2 sweep, of which point 0 has these makespans; the others 10 s and 5 s."""
+    table = []
+    for point, trial in itertools.product(range(4), range(len(rows))):
+        makespans_s = rows[trial][1:] if point == 0 else (10.0, 5.0)
+        for scheme, makespan_s in zip(("first", "second"), makespans_s, strict=True):
+            table.append(
+                {"point": point, "scheme": scheme, "kind": scheme, "trial": trial, "engine": "events", "load": 0.5}
+                | {"makespan_s": makespan_s, "jobs_per_s": 1 / makespan_s, "decode_failures": 0, "error_norm_mean": 0.0}
+                | {"job_latency_p95_s": makespan_s, "a": point // 2, "b": point % 2}
+                | {name: value[scheme] for name, value in columns.items()}
+            )
+    return Results(pd.DataFrame(table), scenario={"name": "made up", "sweep": {"a": [0, 1], "b": [0, 1]}})
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_undecided"),
+    [
+        ([(0, 10.0, 9.0), (1, 20.0, 19.1), (2, 30.0, 28.9)], False),  # by pairs, second is better, though trials differ
+        ([(0, 10.0, 9.0), (1, 20.0, 23.0), (2, 30.0, 26.0)], True),
+        ([(0, 10.0, 10.0), (1, 20.0, 20.0)], True),
+        ([(0, 10.0, 9.9)], False),  # nothing is known of chance
+    ],
+)
+def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
+    results = made_up(rows)
+    assert map_of(results, ["a", "b"], "makespan_s").undecided.tolist() == [[is_undecided, False], [False, False]]
+    assert ("?: the 95 % interval" in dict(figures(results))["best_scheme"].get_supxlabel()) == is_undecided
+
+
+def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
+    failing = made_up([(0, 10.0, 9.0)], decode_failures={"first": 0, "second": 3}, jobs_per_s={"first": 2, "second": 1})
+    made = dict(figures(failing))
+    assert list(made) == ["jobs_per_s", "best_scheme", "gain", "load_latency"]
+    for name in ("jobs_per_s", "best_scheme", "gain"):
+        assert "compared by jobs per second" in " ".join(made[name].get_supxlabel().split())
+    assert {text.get_text() for text in made["best_scheme"].axes[0].texts} == {"A"}
+    assert {text.get_text() for text in made["gain"].axes[0].texts} == {"-50"}
+    assert made["gain"].axes[1].get_ylabel() == "more jobs per second (%)"
+    nobody = made_up([(0, 10.0, 9.0)], decode_failures={"first": 9, "second": 3}, jobs_per_s={"first": 0, "second": 1})
+    assert {text.get_text() for text in dict(figures(nobody))["gain"].axes[0].texts} == {"∞"}
+
+
+def test_maps_of_many_cells_have_hatches_in_place_of_letters():
+    sweep = {"master.mu": [0.1 * k for k in range(1, 15)], "jobs": [3, 9]}
+    made = dict(figures(simulator.run(sweep_of(sweep, schemes=TWO, trials=1))))
+    axes = made["best_scheme"].axes[0]
+    assert not axes.texts
+    hatches = [patches.get_hatch() for patches in axes.collections]
+    assert len(set(hatches)) == len(TWO)
+    assert not made["gain"].axes[0].texts
+    for figure in made.values():
+        figure.draw_without_rendering()
+
+
+def test_the_front_holds_what_nobody_beats_in_load_and_latency():
+    results = simulator.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
+    figure = dict(figures(results))["load_latency"]
+    points = at_points(results, "job_latency_p95_s").assign(load=at_points(results, "load")["value"])
+    pairs = set(zip(points["load"], points["value"], strict=True))
+    front = {(x, y) for x, y in pairs if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in pairs)}
+    rings = [line for line in figure.axes[0].lines if line.get_markersize() == 8]
+    assert {tuple(pair) for line in rings for pair in line.get_xydata().tolist()} == front
+    assert 1 < len(front) < len(pairs)
+
+
+def test_points_with_failed_jobs_are_not_on_the_front_and_surroundings_have_panels():
+    scenario = sweep_of({"jobs": [3, 9], "master.time_s": [1.0, 6.0]}, schemes=TWO, master=FixedTime(time_s=1.0))
+    results = simulator.run(scenario)
+    failed = at_points(results, "job_latency_p95_s").query("failures > 0")
+    assert len(failed)
+    figure = dict(figures(results))["load_latency"]
+    assert [axes.get_title() for axes in figure.axes] == ["jobs = 3", "jobs = 9"]
+    rings = [line for axes in figure.axes for line in axes.lines if line.get_markersize() == 8]
+    on_front = {tuple(pair) for line in rings for pair in line.get_xydata().tolist()}
+    assert on_front.isdisjoint(zip(at_points(results, "load")["value"][failed.index], failed["value"], strict=True))
+    assert "hollow: jobs failed" in texts(figure)
+
+
+def lines_of(results: Results, chart: Chart) -> Figure:
+    figure = Figure()
+    draw_lines(figure, results, chart)
+    figure.draw_without_rendering()
+    return figure
+
+
+def test_any_column_is_drawn_against_a_swept_key_with_its_interval(over_two):
+    figure = lines_of(over_two, Chart("jobs", "job_latency_mean_s", where={"scheme": ["GC"]}))
+    assert [axes.get_title() for axes in figure.axes] == ["master.mu = 0.1", "master.mu = 1", "master.mu = 8"]
+    assert " ".join(figure.axes[0].get_ylabel().split()) == "mean job latency (seconds)"
+    runs = over_two.runs.query("scheme == 'GC' and `master.mu` == 8")
+    by_jobs = runs.groupby("jobs")["job_latency_mean_s"]
+    line, band = figure.axes[2].lines[0], figure.axes[2].collections[0].get_paths()[0].vertices
+    assert line.get_xydata().tolist() == pytest.approx(np.column_stack([[3, 9], by_jobs.mean()]))
+    half = 4.302652729911275 * by_jobs.std() / np.sqrt(3)  # Student's t, 2 degrees of freedom
+    assert band[:, 1].max() == pytest.approx((by_jobs.mean() + half).max())
+    assert "uncoded" not in texts(figure)
+
+
+def test_lines_can_be_of_a_swept_key(over_two):
+    figure = lines_of(over_two, Chart("jobs", "makespan_s", by="master.mu"))
+    assert [axes.get_title() for axes in figure.axes] == ["scheme = uncoded", "scheme = GC"]
+    shown = texts(figure).splitlines()
+    assert {"mu = 0.1", "mu = 1", "mu = 8"} <= set(shown)
+
+
+def test_a_column_that_follows_a_swept_key_takes_its_place():
+    results = simulator.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
+    [axes] = lines_of(results, Chart("load", "makespan_s")).axes
+    assert axes.get_xlabel() == "load (share of a job, per worker and round)"
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 4]
+    assert drawn[-1].get_xdata().tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("chart", "message"),
+    [
+        (Chart("nope", "makespan_s"), "--x nope: must be one of master.mu, jobs, n_workers"),
+        (Chart("jobs", "kind"), "--y kind: must be one of n_workers, n_jobs"),
+        (Chart("jobs", "jobs"), "--y jobs: must be one of"),
+        (Chart("jobs", "makespan_s", by="load"), "--by load: must be one of scheme, master.mu, jobs"),
+        (Chart("jobs", "makespan_s", where={"load": [1]}), "--where load: must be one of scheme, master.mu, jobs"),
+        (Chart("jobs", "makespan_s", where={"jobs": [4]}), "--where jobs: must be one of 3, 9, got 4"),
+    ],
+)
+def test_a_chart_that_cannot_be_drawn_is_refused_in_one_line_and_nothing_is_written(over_two, tmp_path, chart, message):
+    with pytest.raises(ChartError) as error:
+        draw_chart(over_two, tmp_path / "plots", chart)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "plots").exists()
+
+
+def test_too_many_panels_are_refused_with_what_to_fix():
+    results = simulator.run(
+        sweep_of({"jobs": [3, 4], "master.mu": [0.1 * k for k in range(1, 8)]}, schemes=TWO, trials=1)
+    )
+    assert "makespan" not in dict(figures(results))
+    with pytest.raises(ChartError, match=r"at most 6 panels, got 7: fix some of master.mu: 0\.1, 0\.2.* \(key=value\)"):
+        lines_of(results, Chart("jobs", "makespan_s"))
+    lines_of(results, Chart("jobs", "makespan_s", where={"master.mu": [0.1, 0.2]}))
+
+
+def test_a_chart_is_written_under_a_name_of_its_own(over_two, tmp_path):
+    path = draw_chart(over_two, tmp_path, Chart("master.mu", "makespan_s", where={"jobs": [3]}))
+    assert path.name == "makespan_s-over-master_mu-where-jobs-3.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in path.with_suffix(".svg").read_text(encoding="utf-8")
