@@ -27,7 +27,7 @@ name: sweep
 seed: 3
 trials: 30
 workers: 8
-jobs: 60
+jobs: 20
 stragglers:
   usual: {kind: shifted_exponential, shift: 1, mean: 0.5, adds_to: startup_s}
 schemes:
@@ -199,7 +199,7 @@ def test_a_key_depends_on_what_input_files_hold_not_on_where_they_are(tmp_path):
     nested = []
     for chunks in ("0,0\n1,1\n2,2\n3,3\n", "0,1\n1,0\n2,2\n3,3\n"):
         shares.write_text("worker,chunk\n" + chunks)
-        os.utime(shares, ns=(len(nested), 1))
+        os.utime(shares, ns=(1, len(nested)))
         coded = PartialGradientCoding(4, assignment=FileAssignment(path=str(shares)))
         nested.append(key_of(schemes={"k": coded}))
     assert nested[0] != nested[1]
@@ -277,9 +277,9 @@ def call(folder, *options):
     )
 
 
-def test_killed_at_any_moment_and_resumed_it_is_the_same_run(sweep, tmp_path):
-    scenario = sweep()
-    finish(tmp_path / "at once", scenario)
+def test_killed_at_any_moment_and_resumed_it_is_the_same_run(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("jobs: 20", "jobs: 60"))
+    finish(tmp_path / "at once", simulator.load(tmp_path / "sweep.yaml"))
     moments = random.Random(4)
     for n_parts in (1, 3):
         process = call(tmp_path)
