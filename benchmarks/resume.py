@@ -116,7 +116,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_sweep(folder, n_points=chosen.points, trials=20, jobs=10)
+        write_sweep(folder, n_points=chosen.points, trials=20, jobs=5)
         whole_s = timed(folder, "at once", "processes", 2)
         print(f"{chosen.points} points x 20 trials x 2 schemes, uninterrupted: {whole_s:.1f} s")
         print(f"again, only put together: {timed(folder, 'at once', 'processes', 2):.1f} s")

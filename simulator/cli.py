@@ -5,6 +5,7 @@ Heavy libraries are imported where they are used, so that `--help` answers at on
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -318,7 +319,9 @@ def _print_summary(results: Results) -> None:
     from simulator.results import fairness, summary
 
     keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
-    for point, rows in summary(results.runs).groupby("point", sort=False):
+    table = summary(results.runs)
+    n_points = table["point"].nunique()
+    for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
         first = results.runs[results.runs["point"] == point].iloc[:1]
         at = ", ".join(f"{key} = {first[key].item()}" for key in keys)
         _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
@@ -327,9 +330,13 @@ def _print_summary(results: Results) -> None:
         _print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
+    if n_points > MOST_POINTS:
+        _say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
     _say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
     _say(f"{fairness(results)}\n")
 
+
+MOST_POINTS = 20  # whose tables are printed
 
 SUMMARY_HEADER = (
     "scheme",

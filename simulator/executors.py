@@ -250,6 +250,7 @@ class Dask:
                     threads_per_worker=1,
                     dashboard_address=None,
                     silence_logs=logging.CRITICAL,
+                    preload=["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us
                 )
                 where = stack.enter_context(cluster)
             try:
