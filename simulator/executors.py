@@ -241,6 +241,7 @@ class Dask:
         import logging
 
         from distributed import Client, LocalCluster
+        from distributed.comm.addressing import parse_address, parse_host_port
 
         with contextlib.ExitStack() as stack:
             where = self.address
@@ -254,6 +255,8 @@ class Dask:
                 )
                 where = stack.enter_context(cluster)
             try:
+                if self.address is not None:  # a client that is half made is a noisy one
+                    parse_host_port(parse_address(self.address)[1])
                 client = Client(where, set_as_default=False)
             except (OSError, ValueError) as error:
                 reason = " ".join(str(error).split())

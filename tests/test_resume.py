@@ -144,6 +144,14 @@ def test_the_numbers_are_the_same_on_a_dask_cluster(sweep):
     pd.testing.assert_frame_equal(simulator.run(scenario).runs, elsewhere.runs, check_exact=True)
 
 
+def test_a_wrong_address_of_a_cluster_is_one_line():
+    pytest.importorskip("distributed", reason="needs the extra stragglersim[cluster]")
+    with pytest.raises(
+        simulator.executors.ExecutorError, match=r"--address: must be that of a dask scheduler.* got foo"
+    ):
+        results_of(executor_of("dask", 1, "foo"), triple, [1])
+
+
 # --- keys ---
 
 USUAL = {"usual": ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s")}
