@@ -5,6 +5,7 @@ Heavy libraries are imported where they are used, so that `--help` answers at on
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -61,6 +62,14 @@ class Engine(StrEnum):
     auto = "auto"
 
 
+class Executor(StrEnum):
+    """Where runs are computed."""
+
+    serial = "serial"
+    processes = "processes"
+    dask = "dask"
+
+
 class Family(StrEnum):
     """What can be listed."""
 
@@ -81,29 +90,55 @@ def run(
     sweeps: Sweeps = None,
     detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = Detail.rounds,
     engine: Annotated[Engine, typer.Option(help="What computes the numbers.")] = Engine.events,
-    force: Annotated[bool, typer.Option("--force", help="Replace results that are in DIR.")] = False,
+    executor: Annotated[
+        Executor, typer.Option(help="Where runs are computed; the numbers are the same.")
+    ] = Executor.processes,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", help="How many processes (one for each core if not given).")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="TCP", help="Of a dask scheduler, with --executor dask (its own if not given)."),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="List runs that fail in errors.csv, and go on with the others.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Forget the results that are in DIR.")] = False,
 ) -> None:
-    """Run a scenario: tables, a summary and pictures.
+    """Run a scenario: tables, a summary and pictures. Stopped or killed, the same command goes on.
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
-    from simulator.results import may_write, writing
-    from simulator.sweep import run as run_scenario
+    from simulator.results import ERRORS, building, whole
+    from simulator.sweep import run_into
 
     scenario = _load(scenario_file, overrides, sweeps)
     folder = out or Path("results") / scenario.name
-    may_write(folder, replace=force)
-    with writing(folder, replace=force) as partial:
+    with building(folder, replace=force) as place:
         with _progress(f"Running {scenario.name}") as progress:
-            results = run_scenario(scenario, engine=engine.value, detail=detail.value, progress=progress)
-        with _status("Drawing"):
+            results, failures = run_into(
+                place,
+                scenario,
+                engine=engine.value,
+                detail=detail.value,
+                progress=progress,
+                executor=executor.value,
+                processes=processes,
+                address=address,
+                keep_going=keep_going,
+            )
+        with _status("Drawing"), whole(place / "plots") as partial:
             from simulator.plots import draw
 
-            pictures = draw(results, partial / "plots", scenario)
-            results.write(partial)
+            pictures = draw(results, partial, scenario)
+        results.seal(place)
     _print_summary(results)
     _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
     _say_pictures(folder, pictures)
+    if failures:
+        n_failed = sum(len(failure.unit.trials) for failure in failures)
+        _complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
+        raise typer.Exit(1)
 
 
 def _tables(folder: Path) -> list[str]:
@@ -408,7 +443,9 @@ def _print_summary(results: Results) -> None:
     from simulator.results import fairness, summary
 
     keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
-    for point, rows in summary(results.runs).groupby("point", sort=False):
+    table = summary(results.runs)
+    n_points = table["point"].nunique()
+    for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
         first = results.runs[results.runs["point"] == point].iloc[:1]
         at = ", ".join(f"{key} = {first[key].item()}" for key in keys)
         _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
@@ -417,9 +454,13 @@ def _print_summary(results: Results) -> None:
         _print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
+    if n_points > MOST_POINTS:
+        _say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
     _say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
     _say(f"{fairness(results)}\n")
 
+
+MOST_POINTS = 20  # whose tables are printed
 
 SUMMARY_HEADER = (
     "scheme",
@@ -480,7 +521,7 @@ def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap:
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
     if not sys.stderr.isatty():
-        yield _tenths(what)
+        yield _after_the_first(what, _tenths(what))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -488,12 +529,31 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, in_all: bar.update(task, completed=done, total=in_all)
+        yield _after_the_first(what, lambda done, in_all: bar.update(task, completed=done, total=in_all))
+
+
+def _after_the_first(what: str, show: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Say first how many runs are there already."""
+    is_first = True
+
+    def say(done: int, in_all: int) -> None:
+        nonlocal is_first
+        if is_first and done:
+            _complain(f"{what}: {done} of {in_all} runs were there already")
+        elif not is_first:
+            show(done, in_all)
+        is_first = False
+
+    return say
 
 
 def _tenths(what: str) -> Callable[[int, int], None]:
+    tenths_said = 0
+
     def show(done: int, in_all: int) -> None:
-        if done * 10 // in_all > (done - 1) * 10 // in_all:
+        nonlocal tenths_said
+        if done * 10 // in_all > tenths_said:
+            tenths_said = done * 10 // in_all
             print(f"{what}: {done} of {in_all} runs", file=sys.stderr)
 
     return show
@@ -524,7 +584,7 @@ INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
-    status = INTERRUPTED
+    status, stopped = INTERRUPTED, "stopped; nothing was written"
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -538,19 +598,33 @@ def main() -> None:
         if not _is_for_the_user(error):
             raise
         usage = getattr(error, "format_message", None)
-        _complain(str(error) if usage is None else f"stragglersim: {' '.join(usage().split())} (--help tells more)")
-        status = 2
+        said = str(error) if usage is None else f"stragglersim: {' '.join(usage().split())} (--help tells more)"
+        if _is_stop(error):
+            stopped = said
+        else:
+            _complain(said)
+            status = 2
     if status == INTERRUPTED:
-        _complain("stopped; nothing was written")
+        _complain(stopped)
     sys.exit(status)
+
+
+def _is_stop(error: Exception) -> bool:
+    from simulator.results import Stopped
+
+    return isinstance(error, Stopped)
 
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether its text is all that there is to say."""
     from simulator.compare import CompareError
     from simulator.document import ScenarioError
-    from simulator.results import ResultsError
+    from simulator.executors import ExecutorError
+    from simulator.results import ResultsError, Stopped
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
-    return is_usage or isinstance(error, InputError | CompareError | ScenarioError | SimulationError | ResultsError)
+    return is_usage or isinstance(
+        error,
+        InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | Stopped,
+    )

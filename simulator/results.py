@@ -22,29 +22,47 @@ if TYPE_CHECKING:
 
 TABLES = ("runs", "rounds", "jobs", "workers")
 MANIFEST = "manifest.json"
+ERRORS = "errors.csv"
+PARTS = "parts"  # folder of finished parts; see simulator/parts.py
+PART_SUFFIX = ".arrow"
+PARTIAL = ".partial"  # ending of what is being written
 
-ROUND_COLUMNS = (
-    "round",
-    "start_s",
-    "duration_s",
-    "first_finish_s",
-    "waited",
-    "waited_s",
-    "stragglers",
-    "uploads",
-    "bytes_up",
-    "upload_s",
-)
-JOB_COLUMNS = (
-    "job",
-    "start_round",
-    "decoded_round",
-    "start_s",
-    "decoded_s",
-    "latency_s",
-    "status",
-    "squared_error",
-)
+LISTED = TABLES[1:]
+COLUMNS = {  # of the tables that have several rows for a run, after those that say which run it is
+    "rounds": {
+        "round": "int64",
+        "start_s": "float64",
+        "duration_s": "float64",
+        "first_finish_s": "float64",
+        "waited": "bool",
+        "waited_s": "float64",
+        "stragglers": "int64",
+        "uploads": "int64",
+        "bytes_up": "float64",
+        "upload_s": "float64",
+    },
+    "jobs": {
+        "job": "int64",
+        "start_round": "int64",
+        "decoded_round": "int64",
+        "start_s": "float64",
+        "decoded_s": "float64",
+        "latency_s": "float64",
+        "status": "large_string",
+        "squared_error": "float64",
+    },
+    "workers": {
+        "round": "int64",
+        "worker": "int64",
+        "finished_s": "float64",
+        "load_given": "float64",
+        "load_done": "float64",
+        "straggler": "bool",
+        "startup_s": "float64",
+        "seconds_per_load": "float64",
+        "slowdown": "float64",
+    },
+}
 
 
 class ResultsError(Exception):
@@ -79,25 +97,42 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write all tables into a folder; the manifest, which makes it complete, comes last."""
-        from ruamel.yaml import YAML
-
         for name in TABLES:
             table = getattr(self, name)
             if table is not None:
                 table.to_parquet(folder / f"{name}.parquet", index=False)
+        self.write_beside(folder)
+        self.seal(folder)
+
+    def write_beside(self, folder: Path) -> None:
+        """Write what stands beside the tables: the summary, and the scenario as it ran."""
+        from ruamel.yaml import YAML
+
         keys = [key for entry in self.scenario.get("sweep", {}) for key in swept_together(entry)]
         swept = self.runs.groupby("point")[keys].first()
-        summary(self.runs).join(swept, on="point").to_csv(folder / "summary.csv", index=False)
-        with (folder / "scenario.yaml").open("w", encoding="utf-8") as file:
+        with whole(folder / "summary.csv") as partial:
+            summary(self.runs).join(swept, on="point").to_csv(partial, index=False)
+        with whole(folder / "scenario.yaml") as partial, partial.open("w", encoding="utf-8") as file:
             yaml = YAML(typ="safe", pure=True)
             yaml.default_flow_style = None
             yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
             yaml.dump(self.scenario, file)
-        (folder / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+
+    def seal(self, folder: Path) -> None:
+        """Write the manifest: from now on the folder is complete."""
+        with whole(folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path) -> Results:
-        """Read what :meth:`save` wrote.
+    def load(cls, folder: str | Path, tables: Sequence[str] = TABLES) -> Results:
+        """Read what :meth:`save` or a run has written.
+
+        Parameters
+        ----------
+        folder
+            Where it was written.
+        tables
+            Which tables are wanted, if they were recorded; ``runs`` must be one of them.
 
         Raises
         ------
@@ -108,33 +143,20 @@ class Results:
         from ruamel.yaml import YAML
 
         folder = Path(folder)
+        if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
+            raise ResultsError(
+                f"{folder}: must be a folder with a finished run, got one that has not finished "
+                "(the same `stragglersim run` command goes on with it)"
+            )
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             scenario = YAML(typ="safe", pure=True).load((folder / "scenario.yaml").read_text(encoding="utf-8"))
-            tables = {
-                name: pd.read_parquet(folder / f"{name}.parquet")
-                for name in TABLES
-                if (folder / f"{name}.parquet").exists()
-            }
-            return cls(**tables, scenario=scenario, manifest=manifest)
+            files = {name: folder / f"{name}.parquet" for name in tables}
+            frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+            return cls(**frames, scenario=scenario, manifest=manifest)
         except (OSError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
-
-
-def frames(keys: Sequence[dict[str, Any]], records: Sequence[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """One frame of the rows of many runs; ``keys`` are the columns that tell the runs apart."""
-    import pandas as pd
-
-    names = list(keys[0])
-    lengths = [len(rows) for rows in records]
-    table: dict[str, Any] = {
-        name: np.repeat(pd.Series([key[name] for key in keys]).to_numpy(), lengths) for name in names
-    }
-    rows = [row for rows in records for row in rows]
-    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-        table[column] = pd.array(values, dtype="Int64") if column == "decoded_round" else list(values)
-    return pd.DataFrame(table)
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -143,31 +165,19 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     The interval is Student's t over trials, NaN for a single one. The change is a ratio of mean makespans, in
     percent; it means little where schemes fail to decode different numbers of jobs (compare jobs_per_s then).
     """
-    import pandas as pd
     from scipy.special import stdtrit
 
-    rows = []
-    for (point, scheme), group in runs.groupby(["point", "scheme"], sort=False):
-        makespan_s, n_trials = group["makespan_s"], len(group)
-        half_s = np.nan
-        if n_trials > 1:
-            half_s = stdtrit(n_trials - 1, 0.975) * makespan_s.std(ddof=1) / np.sqrt(n_trials)
-        means = group[list(SUMMARY_MEANS)].mean()
-        rows.append(
-            {
-                "point": point,
-                "scheme": scheme,
-                "load": group["load"].iloc[0],
-                "delay_rounds": group["delay_rounds"].iloc[0],
-                "makespan_s": makespan_s.mean(),
-                "makespan_low_s": makespan_s.mean() - half_s,
-                "makespan_high_s": makespan_s.mean() + half_s,
-                **means.to_dict(),
-                "decode_failures": group["decode_failures"].sum(),
-                "n_trials": n_trials,
-            }
-        )
-    table = pd.DataFrame(rows)
+    groups = runs.groupby(["point", "scheme"], sort=False)
+    n_trials, makespan_s = groups.size(), groups["makespan_s"].mean()
+    with np.errstate(invalid="ignore"):
+        half_s = stdtrit(n_trials - 1.0, 0.975) * groups["makespan_s"].std() / np.sqrt(n_trials)
+    table = groups[["load", "delay_rounds"]].first()
+    table["makespan_s"] = makespan_s
+    table["makespan_low_s"], table["makespan_high_s"] = makespan_s - half_s, makespan_s + half_s
+    table[list(SUMMARY_MEANS)] = groups[list(SUMMARY_MEANS)].mean()
+    table["decode_failures"] = groups["decode_failures"].sum()
+    table["n_trials"] = n_trials
+    table = table.reset_index()
     first = table.groupby("point", sort=False)["makespan_s"].transform("first")
     table["change_percent"] = 100 * (table["makespan_s"] / first - 1)
     return table
@@ -238,13 +248,130 @@ def may_write(folder: Path, *, replace: bool) -> None:
 
 
 def _holds_results_only(folder: Path) -> bool:
-    written = {f"{name}.parquet" for name in TABLES} | {"summary.csv", "scenario.yaml", MANIFEST, "plots"}
-    written |= {"compare.csv", "compare.md"}
+    """Whether all that is there was written by a run, finished or not."""
+    written = {f"{name}.parquet" for name in TABLES}
+    written |= {"compare.csv", "compare.md", "summary.csv", "scenario.yaml", ERRORS, MANIFEST, "plots", PARTS}
     try:
+        names = {path.name for path in folder.iterdir()}
+        if not {name for name in names if not _is_partial(name)} <= written:
+            return False
+        if (folder / PARTS).is_dir() and not all(_is_part(path.name) for path in (folder / PARTS).iterdir()):
+            return False
+        if MANIFEST not in names:
+            return PARTS in names
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {"engine", "seed", "versions"} <= set(manifest) and {path.name for path in folder.iterdir()} <= written
+        return {"engine", "seed", "versions"} <= set(manifest)
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _can_go_on(folder: Path) -> bool:
+    """Whether there are parts, perhaps among other things, or the beginning of a run and nothing else."""
+    parts = folder / PARTS
+    if not parts.is_dir():
+        return False
+    names = [path.name for path in parts.iterdir()]
+    has_parts = bool(names) and all(map(_is_part, names))
+    return has_parts or _holds_results_only(folder)
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(PARTIAL)
+
+
+def _is_part(name: str) -> bool:
+    return name.endswith(PART_SUFFIX) or _is_partial(name)
+
+
+class Stopped(Exception):  # noqa: N818 - it is none
+    """Ctrl-C; in a sentence, what is left."""
+
+
+@contextmanager
+def building(folder: Path, *, replace: bool) -> Iterator[Path]:
+    """A folder in which a run is done part by part, or goes on; if there is no part at the end, nothing is left.
+
+    Parameters
+    ----------
+    folder
+        New, empty, or of an earlier run.
+    replace
+        Whether to forget what is there.
+
+    Raises
+    ------
+    ResultsError
+        If the folder holds anything else, or can't be written.
+    Stopped
+        After Ctrl-C.
+    """
+    folder = folder.resolve()
+    parts = folder / PARTS
+    if replace or not _can_go_on(folder):
+        may_write(folder, replace=replace)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        if replace and folder.exists():
+            _empty(folder)
+        parts.mkdir(parents=True, exist_ok=True)
+        for leftover in [*folder.glob(f".*{PARTIAL}"), *parts.glob(f".*{PARTIAL}")]:  # of a run that was killed
+            _remove(leftover)
+        yield folder
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    except KeyboardInterrupt:
+        left = any(parts.glob(f"*{PART_SUFFIX}"))
+        kept = f"what is finished stays in {folder}, and the same command goes on" if left else "nothing was written"
+        raise Stopped(f"stopped; {kept}") from None
+    finally:
+        if not any(parts.glob(f"*{PART_SUFFIX}")):
+            shutil.rmtree(parts, ignore_errors=True)
+            for place in made:  # the innermost first; one that holds something stays
+                with suppress(OSError):
+                    place.rmdir()
+
+
+def _empty(folder: Path) -> None:
+    """Remove all results, the manifest first: what is left of them is not complete."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def unwritable(folder: Path, error: OSError) -> ResultsError:
+    """What to say when writing fails."""
+    return ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write under; what is there at the end takes the place of ``path`` at once.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with whole(folder / "table.csv") as partial:
+    ...     _ = partial.write_text("a,b")
+    >>> [path.name for path in folder.iterdir()]
+    ['table.csv']
+    """
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            _remove(partial)
+        raise
 
 
 @contextmanager
@@ -257,13 +384,13 @@ def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
     except OSError as error:
-        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror}") from None
+        raise unwritable(folder, error) from None
     try:
         partial.chmod(0o777 & ~_umask())
         yield partial
         _put_in_place(partial, folder)
     except OSError as error:
-        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None
+        raise unwritable(folder, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         for parent in made:  # the innermost first; one that holds something stays

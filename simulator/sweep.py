@@ -1,29 +1,49 @@
-"""Points x trials x schemes of a scenario, run one after another."""
+"""Points x trials x schemes of a scenario: cut into units of work, run by an executor, put together in order."""
 
 from __future__ import annotations
 
+import csv
 import itertools
+import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from simulator.engine import Collector, simulate
+from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.metrics import Detail, RunRecord
+from simulator.parts import Parts, Place, Unit, arranged, encode, setting_key
 from simulator.plugins import SCHEME_TABLE, is_shipped
-from simulator.results import JOB_COLUMNS, ROUND_COLUMNS, Results, frames
+from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results, whole
 from simulator.scenario import Scenario
 from simulator.waiting import SimulationError
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Engine = Literal["events", "auto"]
 Progress = Callable[[int, int], None]  # runs done, runs in all
+
+MOST_TRIALS = 100  # in a unit
+UNIT_COST = 200_000  # of a unit, if it has several trials; see `_cost`
+TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
+TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
+SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
+
+
+class Failure(NamedTuple):
+    """A unit that could not be run."""
+
+    unit: Unit
+    error: str
 
 
 def run(
@@ -32,8 +52,11 @@ def run(
     engine: Engine = "events",
     detail: Detail = "rounds",
     progress: Progress | None = None,
+    executor: ExecutorName = "serial",
+    processes: int | None = None,
+    address: str | None = None,
 ) -> Results:
-    """Run every scheme in every trial of every point.
+    """Run every scheme in every trial of every point, in memory.
 
     Parameters
     ----------
@@ -44,61 +67,284 @@ def run(
     detail
         The finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
     progress
-        Called after each run with the number of runs done and of all runs.
+        Called with the number of runs done and of all runs: first with those that are there already, then whenever some
+        are done.
+    executor
+        Where to run it: ``serial``, ``processes`` or ``dask``. With processes, a script needs its
+        ``if __name__ == "__main__":``. The numbers are the same.
+    processes
+        How many; by default, one for each core.
+    address
+        Of a dask scheduler.
 
     Raises
     ------
     SimulationError
         If a run can't go on.
+    ExecutorError
+        If the executor can't be had.
+    """
+    import pyarrow as pa
+
+    began = time.time()
+    sweep = _Sweep(scenario, engine, detail, Parts(), executor_of(executor, processes, address))
+    sweep.run(progress)
+    pieces = list(sweep.tables())
+    frames = {name: pa.concat_tables([piece[name] for piece in pieces]).to_pandas() for name in pieces[0]}
+    return Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
+
+
+def run_into(
+    folder: Path,
+    scenario: Scenario,
+    *,
+    engine: Engine = "events",
+    detail: Detail = "rounds",
+    progress: Progress | None = None,
+    executor: ExecutorName = "processes",
+    processes: int | None = None,
+    address: str | None = None,
+    keep_going: bool = False,
+) -> tuple[Results, list[Failure]]:
+    """Run what is not there yet, part by part, and write everything but pictures and manifest.
+
+    Parameters
+    ----------
+    folder
+        Of :func:`simulator.results.building`.
+    keep_going
+        Whether to go on after a failure. What failed is then listed in ``errors.csv`` and missing in the tables.
+
+    The others are those of :func:`run`.
+
+    Returns
+    -------
+    results
+        With the table of runs, and that of jobs if there is one point only; :meth:`Results.seal` completes the folder.
+    failures
+        Empty unless ``keep_going``.
     """
     import pandas as pd
 
     began = time.time()
-    keys: list[dict[str, Any]] = []
-    runs: list[dict[str, Any]] = []
+    sweep = _Sweep(scenario, engine, detail, Parts(folder / PARTS), executor_of(executor, processes, address))
+    (folder / MANIFEST).unlink(missing_ok=True)
+    sweep.run(progress, keep_going=keep_going)
+    _write_tables(folder, sweep.tables())
+    _write_errors(folder, sweep.failures)
+    wanted = ("runs",) if len(sweep.points) > 1 or detail == "runs" else ("runs", "jobs")
+    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in wanted}
+    results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
+    results.write_beside(folder)
+    return results, sweep.failures
+
+
+class _Sweep:
+    """A scenario on its way from units to tables."""
+
+    def __init__(self, scenario: Scenario, engine: Engine, detail: Detail, parts: Parts, on: Executor) -> None:
+        self.points = scenario.all_points()
+        self.failures: list[Failure] = []
+        self._name, self._engine, self._detail = scenario.name, engine, detail
+        self._parts, self._executor = parts, on
+        self._places = [
+            [Place(point, label, order, self._key(point, label)) for order, label in enumerate(at_point.schemes)]
+            for point, (_, at_point) in enumerate(self.points)
+        ]
+
+    def _key(self, point: int, label: str) -> str:
+        if not self._parts.is_kept:
+            return f"{point} {label}"  # in memory, there is nothing to be told apart from
+        return setting_key(self.points[point][1], label, detail=self._detail, engine=self._engine)
+
+    def run(self, progress: Progress | None, *, keep_going: bool = False) -> None:
+        """Run what is missing, and keep it."""
+        n_runs: Counter[tuple[range, str]] = Counter()  # that a unit is good for: a key may be that of several points
+        units = []
+        for unit in self._missing():
+            units += [] if unit[2:] in n_runs else [unit]
+            n_runs[unit[2:]] += len(unit.trials)
+        n_all = sum(at_point.trials * len(at_point.schemes) for _, at_point in self.points)
+        n_done = n_all - n_runs.total()
+        if progress is not None:
+            progress(n_done, n_all)
+        batches = _Batches(units, self.points, Order(self._detail, self._engine, keep_going))
+        with closing(self._where(units).map_unordered(run_task, batches.next_task)) as finished:
+            for task, result in finished:
+                done = batches.lost(task, result.reason) if isinstance(result, Lost) else result
+                if done.content:
+                    self._parts.add(done.content)
+                batches.learn(done)
+                self.failures += done.failures
+                if done.failures and not keep_going:
+                    raise SimulationError(self._said(done.failures[0]))
+                n_done += sum(n_runs[unit[2:]] for unit in (*done.units, *(failure.unit for failure in done.failures)))
+                if progress is not None and (done.units or done.failures):
+                    progress(n_done, n_all)
+        if not any(self._parts.has(place.key) for places in self._places for place in places):
+            raise SimulationError(self._said(self.failures[0]))
+
+    def _said(self, failure: Failure) -> str:
+        """A failure, and at which point it was."""
+        values = self.points[failure.unit.point][0]
+        at = ", ".join(f"{key} = {value}" for key, value in values.items())
+        return f"at {at}: {failure.error}" if at else failure.error
+
+    def _missing(self) -> Iterator[Unit]:
+        for place, trials in self._blocks():
+            for gap in self._parts.missing(place.key, trials):
+                yield Unit(place.point, place.label, gap, place.key)
+
+    def _blocks(self) -> Iterator[tuple[Place, range]]:
+        """Blocks of trials, in the order of the tables. Their sizes follow from the scenario alone."""
+        for (_, at_point), places in zip(self.points, self._places, strict=True):
+            size = max(1, min(MOST_TRIALS, UNIT_COST // _cost(at_point)))
+            for first in range(0, at_point.trials, size):
+                for place in places:
+                    yield place, range(first, min(first + size, at_point.trials))
+
+    def _where(self, units: Sequence[Unit]) -> Executor:
+        """The executor, or this process for so little work that others would start in vain."""
+        cost = sum(_cost(self.points[unit.point][1]) * len(unit.trials) for unit in units)
+        is_small = len(units) <= 1 or cost < SMALL_COST
+        return Serial() if is_small and isinstance(self._executor, Processes) else self._executor
+
+    def tables(self) -> Iterator[dict[str, pa.Table]]:
+        """The tables in order, a piece at a time."""
+        import pandas as pd
+        import pyarrow as pa
+
+        swept = {
+            key: pa.array(_one_type(pd.Series([values[key] for values, _ in self.points]))) for key in self.points[0][0]
+        }
+        has_updates = any(at_point.models is not None for _, at_point in self.points)
+        for piece in arranged(self._parts, list(self._blocks()), {"scenario": self._name}, swept):
+            if not has_updates:
+                piece["runs"] = piece["runs"].drop_columns(["seconds_per_update"])
+            yield piece
+
+
+def _cost(scenario: Scenario) -> int:
+    """What a trial costs an engine, roughly, in steps of a worker; a round costs some fifty besides its workers."""
+    return (scenario.workers + 50) * scenario.n_rounds
+
+
+class Order(NamedTuple):
+    """What is the same for all tasks of a sweep."""
+
+    detail: Detail
+    engine: Engine
+    keep_going: bool
+
+
+@dataclass(frozen=True)
+class Task:
+    """Units that are run one after another in one place."""
+
+    units: tuple[Unit, ...]
+    scenarios: Mapping[int, Scenario]  # of the points of the units
+    order: Order
+
+
+class Done(NamedTuple):
+    """What has become of a task."""
+
+    units: Sequence[Unit] = ()
+    content: bytes = b""  # a part with these units
+    failures: Sequence[Failure] = ()
+    speeds: Mapping[str, float] = {}  # seconds per cost, by the scheme's label
+
+
+class _Batches:
+    """Units in tasks of about a second each: small ones at first, until it is known how long a scheme takes."""
+
+    def __init__(self, units: Sequence[Unit], points: Sequence[tuple[dict[str, Any], Scenario]], order: Order) -> None:
+        self._left = deque(units)
+        self._alone: deque[Unit] = deque()  # one of these has taken its process down
+        self._points = points
+        self._order = order
+        self._speeds: dict[str, float] = {}
+
+    def next_task(self) -> Task | None:
+        """Units for about a second, or None."""
+        units = [self._alone.popleft()] if self._alone else self._batch()
+        if not units:
+            return None
+        return Task(tuple(units), {unit.point: self._points[unit.point][1] for unit in units}, self._order)
+
+    def _batch(self) -> list[Unit]:
+        units: list[Unit] = []
+        seconds = cost = 0.0
+        while self._left and seconds < TASK_S and cost < TASK_COST:
+            unit = self._left[0]
+            own = float(_cost(self._points[unit.point][1]) * len(unit.trials))
+            expected_s = own * self._speeds.get(unit.label, math.inf)
+            if units and seconds + expected_s > 1.5 * TASK_S:
+                break
+            units.append(self._left.popleft())
+            seconds, cost = seconds + expected_s, cost + own
+        return units
+
+    def learn(self, done: Done) -> None:
+        """Take note of how long a task took."""
+        self._speeds.update(done.speeds)
+
+    def lost(self, task: Task, reason: str) -> Done:
+        """What to do about a task whose process died: its units are tried alone; a single one has failed."""
+        if len(task.units) > 1:
+            self._alone += task.units
+            return Done()
+        unit = task.units[0]
+        first, last = unit.trials[0], unit.trials[-1]
+        which = f"trial {first}" if first == last else f"trials {first}-{last}"
+        return Done(failures=[Failure(unit, f"schemes.{unit.label}, {which}: {reason}")])
+
+
+def run_task(task: Task) -> Done:
+    """Run units, with one thread for linear algebra, so that processes don't take cores from each other."""
+    from threadpoolctl import threadpool_limits
+
+    units: list[Unit] = []
+    rows: list[dict[str, Any]] = []
     records: list[RunRecord] = []
-    points = scenario.all_points()
-    n_all = sum(at_point.trials * len(at_point.schemes) for _, at_point in points)
-    for index, (values, at_point) in enumerate(points):
-        for trial, label in itertools.product(range(at_point.trials), at_point.schemes):
-            record = RunRecord(at_point.workers, at_point.jobs, keeps_workers=detail == "workers")
-            run_one(at_point, label, trial, record)
-            keys.append({"point": index, "scheme": label, "trial": trial})
-            runs.append(_row(scenario.name, index, at_point, label, trial, record, values))
-            if detail == "runs":
-                record.rounds, record.jobs = [], []
-            records.append(record)
-            if progress is not None:
-                progress(len(runs), n_all)
-    table = pd.DataFrame(runs)
-    for key in points[0][0]:
-        table[key] = _one_type(table[key])
-    results = Results(table, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
-    if detail != "runs":
-        results.rounds = frames(keys, [record.rounds for record in records], ROUND_COLUMNS)
-        results.jobs = frames(keys, [sorted(record.jobs, key=_job) for record in records], JOB_COLUMNS)
-    if detail == "workers":
-        results.workers = pd.concat(map(_workers, keys, records), ignore_index=True)
-    return results
+    failures: list[Failure] = []
+    speeds: dict[str, float] = {}
+    detail, engine, keep_going = task.order
+    with threadpool_limits(limits=1):
+        for unit in task.units:
+            at_point, began_s = task.scenarios[unit.point], time.perf_counter()
+            try:
+                block = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
+            except SimulationError as error:
+                failures.append(Failure(unit, str(error)))
+                if not keep_going:
+                    break
+                continue
+            speeds[unit.label] = (time.perf_counter() - began_s) / (_cost(at_point) * len(unit.trials))
+            units.append(unit)
+            records += block
+            used = engine_for(at_point, unit.label, engine)
+            rows += [_row(at_point, unit.label, *one, used) for one in zip(unit.trials, block, strict=True)]
+    content = encode(units, rows, records, detail) if units else b""
+    return Done(units, content, failures, speeds)
 
 
-def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Swept values as a column: numbers (nothing is NaN), truth values or text; anything mixed becomes text."""
-    kinds = {type(value) for value in values}
-    if kinds <= {int, float, type(None)}:
-        return values if type(None) not in kinds else values.astype("float64")
-    return values if kinds in ({bool}, {str}) else values.map(lambda value: "none" if value is None else str(value))
+def engine_for(scenario: Scenario, label: str, engine: Engine) -> str:
+    """The engine that computes a scheme's numbers if this one is asked for."""
+    return "events"
 
 
-def _workers(key: dict[str, Any], record: RunRecord) -> pd.DataFrame:
-    import pandas as pd
+def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, engine: Engine) -> list[RunRecord]:
+    """Run a block of trials of one scheme in a scenario without its sweep; a record for each.
 
-    columns = record.workers[0]
-    return pd.DataFrame(key | {name: np.concatenate([block[name] for block in record.workers]) for name in columns})
-
-
-def _job(row: tuple[Any, ...]) -> int:
-    return int(row[0])
+    The numbers of a trial must not depend on which others are in its block.
+    """
+    records = []
+    for trial in trials:
+        record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
+        run_one(scenario, label, trial, record)
+        records.append(record)
+    return records
 
 
 def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) -> None:
@@ -127,34 +373,60 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
         raise SimulationError(f"schemes.{label}, trial {trial}: a plug-in raised {reason}") from error
 
 
-def _row(
-    name: str,
-    point: int,
-    scenario: Scenario,
-    label: str,
-    trial: int,
-    record: RunRecord,
-    values: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A row of the runs table."""
-    scheme = scenario.schemes[label]
+def _row(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:
+    """What a row of the runs table says, besides where in the scenario the run stands."""
+    scheme, models = scenario.schemes[label], scenario.models
     is_approximate = any(job[6] == "approximate" for job in record.jobs)
-    row = {
-        "scenario": name,
-        "point": point,
-        "scheme": label,
+    return {
         "kind": SCHEME_TABLE.kind_of(scheme),
         "trial": trial,
-        "engine": "events",
+        "engine": engine,
         "n_workers": scenario.workers,
         "n_jobs": scenario.jobs,
         "delay_rounds": scheme.delay_rounds,
-        "load": scheme.load,
+        "load": float(scheme.load),
         **record.figures(scheme.n_error_blocks if is_approximate else None),
+        # a model is updated once in so many jobs
+        "seconds_per_update": math.nan if models is None else record.makespan_s * models / scenario.jobs,
     }
-    if scenario.models is not None:  # a model is updated once in so many jobs
-        row["seconds_per_update"] = record.makespan_s * scenario.models / scenario.jobs
-    return row | dict(values)
+
+
+def _write_tables(folder: Path, pieces: Iterator[dict[str, pa.Table]]) -> None:
+    """Write tables a piece at a time, each under a name of its own until it is whole."""
+    from pyarrow.parquet import ParquetWriter
+
+    writers: dict[str, Any] = {}
+    with ExitStack() as stack:
+        for name, table in itertools.chain.from_iterable(piece.items() for piece in pieces):
+            if name not in writers:
+                partial = stack.enter_context(whole(folder / f"{name}.parquet"))
+                writers[name] = stack.enter_context(ParquetWriter(partial, table.schema))
+            writers[name].write_table(table)
+    for name in set(TABLES) - set(writers):  # of an earlier run, in finer detail
+        (folder / f"{name}.parquet").unlink(missing_ok=True)
+
+
+def _write_errors(folder: Path, failures: Sequence[Failure]) -> None:
+    if not failures:
+        (folder / ERRORS).unlink(missing_ok=True)
+        return
+    with whole(folder / ERRORS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("point", "scheme", "first_trial", "last_trial", "error"))
+        for (point, label, trials, _), error in sorted(failures, key=_place_of):
+            table.writerow((point, label, trials[0], trials[-1], error))
+
+
+def _place_of(failure: Failure) -> tuple[int, str, int]:
+    return failure.unit.point, failure.unit.label, failure.unit.trials.start
+
+
+def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Swept values as a column: numbers (nothing is NaN), truth values or text; anything mixed becomes text."""
+    kinds = {type(value) for value in values}
+    if kinds <= {int, float, type(None)}:
+        return values if type(None) not in kinds else values.astype("float64")
+    return values if kinds in ({bool}, {str}) else values.map(lambda value: "none" if value is None else str(value))
 
 
 def _manifest(scenario: Scenario, began: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 import pandas as pd
 import pytest
 
+import simulator
 from simulator.cli import main
 
 SCENARIO = """\
@@ -60,6 +61,7 @@ def test_run_writes_tables_and_pictures_and_says_what_came_out(call, tmp_path):
         "summary.csv",
         "scenario.yaml",
         "manifest.json",
+        "parts",
         "plots",
     }
     assert {"makespan.png", "makespan.svg", "timeline.png"} <= {
@@ -78,14 +80,31 @@ def test_run_takes_overrides_and_details(call, tmp_path):
     assert not (tmp_path / "brief/rounds.parquet").exists()
 
 
-def test_results_are_replaced_only_with_force(call, tmp_path):
-    assert call("run", "small.yaml", "--detail", "runs")[0] == 0
-    status, _, err = call("run", "small.yaml")
-    assert (status, err.count("\n")) == (2, 1)
-    assert "results/small: must not exist yet (--force" in err
-    assert call("run", "small.yaml", "--detail", "runs", "--force")[0] == 0
-    status, _, err = call("run", "small.yaml", "--out", ".", "--force")
-    assert (status, (tmp_path / "small.yaml").read_text()) == (2, SCENARIO)
+def test_results_are_forgotten_only_with_force(call, tmp_path):
+    assert call("run", "small.yaml")[0] == 0
+    parts = tmp_path / "results/small/parts"
+    first = set(parts.iterdir())
+    status, _, err = call("run", "small.yaml", "--detail", "runs")  # other work: the parts of both stay
+    assert status == 0
+    assert "were there already" not in err
+    assert first < set(parts.iterdir())
+    assert not (tmp_path / "results/small/rounds.parquet").exists()
+    assert "4 of 4 runs were there already" in call("run", "small.yaml")[2]
+    status, _, err = call("run", "small.yaml", "--force", "--set", "seed=1")
+    assert (status, "were there already" in err) == (0, False)
+    assert not first & set(parts.iterdir())
+
+
+def test_a_folder_that_no_run_has_written_is_left_alone(call, tmp_path):
+    for force in ((), ("--force",)):
+        status, _, err = call("run", "small.yaml", "--out", ".", *force)
+        assert (status, err.count("\n")) == (2, 1)
+        assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+        assert (tmp_path / "small.yaml").read_text() == SCENARIO
+    simulator.run(simulator.load(tmp_path / "small.yaml")).save(tmp_path / "saved")
+    status, _, err = call("run", "small.yaml", "--out", "saved")  # without parts there is nothing to go on with
+    assert (status, "saved: must not exist yet (--force" in err) == (2, True)
+    assert call("run", "small.yaml", "--out", "saved", "--force")[0] == 0
 
 
 def test_a_sweep_prints_a_table_for_each_point(call):
@@ -243,7 +262,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_complete(tmp_path):
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    while process.poll() is None and not any(tmp_path.glob(".out.partial-*")):
+    while process.poll() is None and not (tmp_path / "out/parts").exists():
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -1,0 +1,353 @@
+"""Finished units of work: named by what decides their numbers, kept in files that are whole or not there.
+
+A *setting* is one scheme at one point of a scenario; its key is a hash of everything that decides its numbers. A
+*unit* is a block of its trials. A *part* is an Arrow file with the runs of some units, a record batch for each unit and
+a row for each run, in which the rounds, jobs and workers of the run are lists. Which units it holds stands in its
+metadata, and its name is a hash of its bytes, so that a damaged one is recognised.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import pickle
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from simulator.engine import NUMERICS
+from simulator.metrics import Detail, RunRecord
+from simulator.plugins import FILLED_IN, identity
+from simulator.results import COLUMNS, LISTED, PART_SUFFIX, unwritable, whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from simulator.scenario import Scenario
+
+UNITS = b"units"  # key of a part's metadata
+MOST_ROWS = 200_000  # rows arranged, and written, at a time
+
+
+class Unit(NamedTuple):
+    """A block of trials of one scheme at one point."""
+
+    point: int
+    label: str
+    trials: range
+    key: str  # of its setting
+
+
+class _Held(NamedTuple):
+    """Where a unit is."""
+
+    trials: range
+    part: str
+    batch: int
+
+
+def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) -> str:
+    """A hash of all that decides the numbers of a scheme in a scenario without its sweep, trial by trial.
+
+    It does not depend on how many trials there are, on other schemes and points, nor on names of scenarios and folders.
+
+    Examples
+    --------
+    >>> from schemes import FastestK, Uncoded
+    >>> from straggler_models import Constant
+    >>> given = {"workers": 2, "jobs": 1, "stragglers": {"usual": Constant(1.0)}}
+    >>> from simulator.scenario import Scenario
+    >>> alone = Scenario(**given, schemes={"all": Uncoded(2)})
+    >>> both = Scenario(**given, schemes={"one": FastestK(2, k=1), "all": Uncoded(2)}, trials=1, name="other")
+    >>> wanted = {"detail": "runs", "engine": "events"}
+    >>> setting_key(alone, "all", **wanted) == setting_key(both, "all", **wanted) != setting_key(both, "one", **wanted)
+    True
+    """
+    scheme = scenario.schemes[label]
+    decisive = {
+        "numerics": NUMERICS,
+        "label": label,
+        "scheme": identity(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
+        "rule": identity(scenario.rule_for(label)),
+        "stragglers": {name: identity(model) for name, model in scenario.stragglers.items()},
+        "network": vars(scenario.network),
+        "detail": detail,
+        "engine": engine,
+        **{name: getattr(scenario, name) for name in DECISIVE},
+    }
+    text = json.dumps(decisive, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+DECISIVE = ("seed", "workers", "jobs", "models", "leftover", "round_overhead_s")
+
+
+def _plain(value: object) -> object:
+    """What JSON does not know, in attributes of plug-ins from outside."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else pickle.dumps(value).hex()
+
+
+def encode(
+    units: Sequence[Unit], rows: Sequence[dict[str, Any]], records: Sequence[RunRecord], detail: Detail
+) -> bytes:
+    """The bytes of a part.
+
+    Parameters
+    ----------
+    units
+        What it holds.
+    rows
+        Of each unit's runs, in order: the columns of the runs table, without those that other runs decide.
+    records
+        Of the same runs.
+    detail
+        The finest table to keep.
+    """
+    import pyarrow as pa
+
+    columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+    if detail != "runs":
+        columns["rounds"] = _lists("rounds", [record.rounds for record in records])
+        columns["jobs"] = _lists("jobs", [sorted(record.jobs, key=_job) for record in records])
+    if detail == "workers":
+        columns["workers"] = _lists_of_blocks("workers", [record.workers for record in records])
+    said = json.dumps([[unit.key, unit.trials.start, unit.trials.stop] for unit in units])
+    table = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({UNITS: said})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        ends = itertools.accumulate(len(unit.trials) for unit in units)
+        for unit, end in zip(units, ends, strict=True):
+            writer.write_batch(table.slice(end - len(unit.trials), len(unit.trials)))
+    return bytes(sink.getvalue())
+
+
+def _job(row: tuple[Any, ...]) -> int:
+    return int(row[0])
+
+
+def _lists(table: str, runs: Sequence[Sequence[tuple[Any, ...]]]) -> pa.ListArray:
+    """A list of rows for each run."""
+    columns = zip(*itertools.chain.from_iterable(runs), strict=True)
+    return _list_array(table, [len(rows) for rows in runs], columns)
+
+
+def _lists_of_blocks(table: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> pa.ListArray:
+    """A list of rows for each run, from blocks of columns."""
+    lengths = [sum(len(block["round"]) for block in blocks) for blocks in runs]
+    blocks = list(itertools.chain.from_iterable(runs))
+    return _list_array(table, lengths, (np.concatenate([block[name] for block in blocks]) for name in COLUMNS[table]))
+
+
+def _list_array(table: str, lengths: Sequence[int], columns: Iterable[Any]) -> pa.ListArray:
+    import pyarrow as pa
+
+    kinds = COLUMNS[table]
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds.values(), strict=True)]
+    offsets = pa.array(np.cumsum([0, *lengths]), "int32")
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(kinds)))
+
+
+class Parts:
+    """The units that are done: in a folder, or in memory if there is none."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Look through a folder; what is not a whole part counts for nothing."""
+        self._folder = folder
+        self._contents: dict[str, bytes] = {}
+        self._held: dict[str, list[_Held]] = defaultdict(list)
+        self._schemas: dict[str, pa.Schema] = {}
+        self._open = functools.lru_cache(maxsize=64)(self._opened)
+        for path in sorted(folder.glob(f"*{PART_SUFFIX}")) if folder else ():
+            with suppress(OSError, ValueError, TypeError, KeyError):
+                content = path.read_bytes()
+                if _name(content) == path.name:
+                    self._register(path.name, content)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether parts outlive this process."""
+        return self._folder is not None
+
+    def has(self, key: str) -> bool:
+        """Whether there is any trial of a setting."""
+        return key in self._held
+
+    def add(self, content: bytes) -> None:
+        """Keep a part; in a folder, at once and whole.
+
+        Raises
+        ------
+        ResultsError
+            If it can't be written.
+        """
+        name = _name(content)
+        if self._folder is None:
+            self._contents[name] = content
+        else:
+            try:
+                with whole(self._folder / name) as partial:
+                    partial.write_bytes(content)
+            except OSError as error:
+                raise unwritable(self._folder.parent, error) from None
+        self._register(name, content)
+
+    def _register(self, name: str, content: bytes) -> None:
+        import pyarrow as pa
+
+        schema = pa.ipc.open_file(pa.BufferReader(content)).schema
+        for batch, (key, first, stop) in enumerate(json.loads(schema.metadata[UNITS])):
+            self._held[key].append(_Held(range(first, stop), name, batch))
+        self._schemas[name] = schema.remove_metadata()
+
+    def _opened(self, name: str) -> pa.ipc.RecordBatchFileReader:
+        import pyarrow as pa
+
+        where = (
+            pa.BufferReader(self._contents[name]) if self._folder is None else pa.memory_map(str(self._folder / name))
+        )
+        return pa.ipc.open_file(where)
+
+    def missing(self, key: str, trials: range) -> Iterator[range]:
+        """The gaps in what is there of a setting."""
+        at = trials.start
+        for held in sorted(self._held.get(key, ()), key=_first):
+            if at < min(held.trials.start, trials.stop):
+                yield range(at, min(held.trials.start, trials.stop))
+            at = max(at, held.trials.stop)
+        if at < trials.stop:
+            yield range(at, trials.stop)
+
+    def batches(self, key: str, trials: range) -> Iterator[pa.RecordBatch]:
+        """The runs of a setting, each once, as far as they are there."""
+        at = trials.start
+        for held in sorted(self._held.get(key, ()), key=_first):
+            first, stop = max(at, held.trials.start), min(held.trials.stop, trials.stop)
+            if first < stop:
+                batch = self._open(held.part).get_batch(held.batch)
+                yield batch.slice(first - held.trials.start, stop - first)
+                at = stop
+
+    def schema(self, keys: Iterable[str]) -> pa.Schema:
+        """Of the runs of some settings."""
+        import pyarrow as pa
+
+        names = {held.part for key in keys for held in self._held.get(key, ())}
+        return pa.unify_schemas(list({self._schemas[name] for name in names}), promote_options="permissive")
+
+
+def _first(held: _Held) -> int:
+    return held.trials.start
+
+
+def _name(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest() + PART_SUFFIX
+
+
+class Place(NamedTuple):
+    """Where the runs of a setting stand in the tables: by point, then by trial, then by scheme."""
+
+    point: int
+    label: str
+    order: int  # of the scheme among those of the point
+    key: str
+
+
+def arranged(
+    parts: Parts, blocks: Sequence[tuple[Place, range]], given: Mapping[str, Any], swept: Mapping[str, pa.Array]
+) -> Iterator[dict[str, pa.Table]]:
+    """The tables in their order, a piece at a time.
+
+    Parameters
+    ----------
+    parts
+        Where the runs are.
+    blocks
+        Trials of settings, those of the same point and the same trials together, in the order of points and trials.
+    given
+        Columns that are the same in every run, to stand first.
+    swept
+        Columns of swept values, a value for each point.
+
+    Yields
+    ------
+    tables
+        By name; pieces of a table have the same schema.
+    """
+    schema = parts.schema(place.key for place, _ in blocks)
+    piece: list[tuple[Place, pa.RecordBatch]] = []
+    n_rows, before = 0, None
+    for place, trials in blocks:
+        if n_rows >= MOST_ROWS and (place.point, trials) != before:
+            yield _arrange(piece, schema, given, swept)
+            piece, n_rows = [], 0
+        before = (place.point, trials)
+        for batch in parts.batches(place.key, trials):
+            piece.append((place, batch))
+            n_rows += max([len(batch), *(len(batch.column(name).flatten()) for name in LISTED if name in schema.names)])
+    if piece:
+        yield _arrange(piece, schema, given, swept)
+
+
+def _arrange(
+    piece: Sequence[tuple[Place, pa.RecordBatch]],
+    schema: pa.Schema,
+    given: Mapping[str, Any],
+    swept: Mapping[str, pa.Array],
+) -> dict[str, pa.Table]:
+    import pyarrow as pa
+
+    lengths = [len(batch) for _, batch in piece]
+    runs = pa.concat_tables([pa.table(batch) for _, batch in piece], promote_options="permissive").combine_chunks()
+    points = np.repeat([place.point for place, _ in piece], lengths)
+    orders = np.repeat([place.order for place, _ in piece], lengths)
+    which = np.repeat(np.arange(len(piece)), lengths)
+    order = np.lexsort((orders, runs["trial"].to_numpy(), points))
+    runs = runs.take(order)
+    keys = {
+        "point": pa.array(points[order]),
+        "scheme": pa.array([place.label for place, _ in piece], pa.large_string()).take(which[order]),
+        "trial": runs["trial"],
+    }
+    columns = {name: pa.repeat(value, len(runs)) for name, value in given.items()}
+    columns |= {"point": keys["point"], "scheme": keys["scheme"]}
+    columns |= {field.name: runs[field.name].cast(field.type) for field in schema if field.name not in LISTED}
+    tables = {"runs": pa.table(columns | {name: values.take(points[order]) for name, values in swept.items()})}
+    for name in LISTED:
+        if name in schema.names:
+            tables[name] = _unfolded(runs[name].combine_chunks(), keys)
+    return {name: _as_pandas_has_it(table) for name, table in tables.items()}
+
+
+def _unfolded(lists: pa.ListArray, keys: Mapping[str, pa.Array]) -> pa.Table:
+    """A row for each item of each run's list, after the columns that tell the runs apart."""
+    import pyarrow as pa
+
+    runs = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
+    rows = pa.Table.from_struct_array(lists.flatten())
+    columns = {name: values.take(runs) for name, values in keys.items()}
+    return pa.table(columns | {name: rows[name] for name in rows.column_names})
+
+
+def _as_pandas_has_it(table: pa.Table) -> pa.Table:
+    """The table with large strings and pandas' own metadata, as if it came from a frame."""
+    import pyarrow as pa
+
+    large = [field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field for field in table.schema]
+    schema = pa.schema(large)
+    return table.cast(schema.with_metadata(_metadata(schema)))
+
+
+@functools.lru_cache(maxsize=16)
+def _metadata(schema: pa.Schema) -> Any:
+    import pyarrow as pa
+
+    frame = schema.empty_table().to_pandas()
+    if "decoded_round" in frame:  # there is none of a job that failed
+        frame["decoded_round"] = frame["decoded_round"].astype("Int64")
+    return pa.Schema.from_pandas(frame, preserve_index=False).metadata
