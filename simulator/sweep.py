@@ -9,12 +9,13 @@ import platform
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from simulator import vectorised
 from simulator.engine import Collector, simulate
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.metrics import Detail, RunRecord
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-Engine = Literal["events", "auto"]
+Engine = Literal["auto", "vectorised", "events"]
 Progress = Callable[[int, int], None]  # runs done, runs in all
 
 MOST_TRIALS = 100  # in a unit
@@ -63,7 +64,8 @@ def run(
     scenario
         What to run.
     engine
-        ``events``, the SimPy engine; ``auto``, the fastest that can run the scenario (at present, the same).
+        ``events``, the SimPy engine, which defines the numbers; ``vectorised``, arrays over trials and rounds, for what
+        needs no events; ``auto``, the vectorised one wherever it can. The numbers are the same.
     detail
         The finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
     progress
@@ -91,7 +93,7 @@ def run(
     sweep.run(progress)
     pieces = list(sweep.tables())
     frames = {name: pa.concat_tables([piece[name] for piece in pieces]).to_pandas() for name in pieces[0]}
-    return Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
+    return Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
 
 
 def run_into(
@@ -134,7 +136,7 @@ def run_into(
     _write_errors(folder, sweep.failures)
     wanted = ("runs",) if len(sweep.points) > 1 or detail == "runs" else ("runs", "jobs")
     frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in wanted}
-    results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, began))
+    results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
     results.write_beside(folder)
     return results, sweep.failures
 
@@ -323,15 +325,26 @@ def run_task(task: Task) -> Done:
             speeds[unit.label] = (time.perf_counter() - began_s) / (_cost(at_point) * len(unit.trials))
             units.append(unit)
             records += block
-            used = engine_for(at_point, unit.label, engine)
+            used = engine_for(at_point, unit.label, detail=detail, engine=engine)
             rows += [_row(at_point, unit.label, *one, used) for one in zip(unit.trials, block, strict=True)]
     content = encode(units, rows, records, detail) if units else b""
     return Done(units, content, failures, speeds)
 
 
-def engine_for(scenario: Scenario, label: str, engine: Engine) -> str:
-    """The engine that computes a scheme's numbers if this one is asked for."""
-    return "events"
+def engine_for(scenario: Scenario, label: str, *, detail: Detail, engine: Engine) -> str:
+    """The engine that computes a scheme's numbers if this one is asked for.
+
+    Raises
+    ------
+    SimulationError
+        If the vectorised one is asked for and can't.
+    """
+    if engine == "events":
+        return "events"
+    reason = vectorised.why_not(scenario, label, detail)
+    if reason is not None and engine == "vectorised":
+        raise SimulationError(f"schemes.{label}: needs --engine events (or auto): {reason}")
+    return "vectorised" if reason is None else "events"
 
 
 def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, engine: Engine) -> list[RunRecord]:
@@ -339,6 +352,9 @@ def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, e
 
     The numbers of a trial must not depend on which others are in its block.
     """
+    if engine_for(scenario, label, detail=detail, engine=engine) == "vectorised":
+        with suppress(SimulationError, ValueError):  # events fail too, and say in which trial, round and worker
+            return vectorised.run_block(scenario, label, trials)
     records = []
     for trial in trials:
         record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
@@ -429,12 +445,12 @@ def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
     return values if kinds in ({bool}, {str}) else values.map(lambda value: "none" if value is None else str(value))
 
 
-def _manifest(scenario: Scenario, began: float) -> dict[str, Any]:
+def _manifest(scenario: Scenario, engine: Engine, began: float) -> dict[str, Any]:
     packages = ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")
     return {
         "scenario": scenario.name,
         "seed": scenario.seed,
-        "engine": "events",
+        "engine": engine,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "seconds": round(time.time() - began, 3),
         "python": platform.python_version(),

@@ -270,6 +270,9 @@ def _varies_with(table: pd.DataFrame, x: str, entry: str, keys: Sequence[str]) -
     return bool((table.groupby(others, dropna=False)[x].nunique() > 1).any())
 
 
+REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
+
+
 def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = _prepare(results, chart)
@@ -279,6 +282,11 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     drawn = set(shown.table[chart.by])
     looks = {name: look for label, (name, look) in zip(labels, looks_of(names).items(), strict=True) if label in drawn}
     labels = [label for label in labels if label in drawn]
+    references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()
+    looks = {
+        (f"{name} (T = 0 reference)" if label in references else name): REFERENCE if label in references else look
+        for label, (name, look) in zip(labels, looks.items(), strict=True)
+    }
     for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y):
         scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
         for place, (label, name) in enumerate(zip(labels, looks, strict=True)):

@@ -17,7 +17,7 @@ from schemes.base import BoolArray, FloatArray, IntArray, Status
 from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
 from simulator.engine import load_done
 from simulator.master import MasterRule
-from simulator.metrics import RunRecord
+from simulator.metrics import Detail, RunRecord
 from simulator.waiting import SimulationError
 from simulator.worker_times import RoundTimes, composed
 from straggler_models.base import SecondsModel
@@ -46,9 +46,11 @@ class BatchTimes(NamedTuple):
         return BatchTimes(*(field.reshape(-1, field.shape[2]) for field in self))
 
 
-def why_not(scenario: Scenario, label: str) -> str | None:
+def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | None:
     """Why a scheme of a scenario needs events; None if it does not."""
     scheme = scenario.schemes[label]
+    if detail == "workers":
+        return "the table of workers is theirs"
     if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
         return "a straggler model lives in seconds"
     if scenario.leftover == "finish":

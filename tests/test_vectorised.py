@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,9 +34,22 @@ from straggler_models import (
     FailedWorkers,
     FailStop,
     GilbertElliott,
+    MarkovSpeed,
     Pareto,
     ShiftedExponential,
+    StragglerModel,
+    WorkerTimes,
 )
+
+MARKOV = MarkovSpeed(states=[{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}])
+
+
+class Backwards(StragglerModel):
+    is_random = False
+
+    def rounds(self, n_workers, rng):
+        while True:
+            yield WorkerTimes(startup_s=np.full((1, n_workers), -2.0))
 
 
 def divisors(n):
@@ -167,3 +181,46 @@ def test_both_engines_give_the_same_numbers(given_):
         return
     for expected, found in zip(*both(scenario), strict=True):
         assert_equal(expected, found)
+
+
+def test_the_runs_table_says_which_engine_ran():
+    scenario = simulator.Scenario(
+        workers=4,
+        jobs=5,
+        trials=3,
+        stragglers={"usual": ShiftedExponential(shift=1.0, mean=0.2, adds_to="startup_s")},
+        schemes={"GC": GradientCoding(4, s=1), "M-SGC": Multiplexed(4, B=1, W=2, lam=1)},
+    )
+    runs = {engine: simulator.run(scenario, engine=engine).runs for engine in ("events", "vectorised", "auto")}
+    assert set(runs["auto"]["engine"]) == set(runs["vectorised"]["engine"]) == {"vectorised"}
+    pd.testing.assert_frame_equal(
+        runs["auto"].drop(columns="engine"), runs["events"].drop(columns="engine"), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"leftover": "finish"}, "workers finish what is left over"),
+        ({"network": Network(latency_s=0.1)}, "messages share a network"),
+        ({"stragglers": {"usual": Constant(startup_s=1.0), "speed": MARKOV}}, "a straggler model lives in seconds"),
+    ],
+)
+def test_what_needs_events_says_why(how, reason):
+    given_ = {"workers": 4, "jobs": 5, "stragglers": {"usual": Constant(startup_s=1.0)}, "schemes": {"U": Uncoded(4)}}
+    scenario = simulator.Scenario(**given_ | how)
+    assert set(simulator.run(scenario, engine="auto").runs["engine"]) == {"events"}
+    with pytest.raises(simulator.SimulationError, match=f"schemes.U: needs --engine events .*: {reason}"):
+        simulator.run(scenario, engine="vectorised")
+
+
+@pytest.mark.parametrize("engine", ["events", "auto"])
+def test_errors_of_a_run_are_the_same(engine):
+    scenario = simulator.Scenario(
+        workers=2,
+        jobs=3,
+        stragglers={"usual": Constant(startup_s=1.0), "odd": Backwards()},
+        schemes={"U": Uncoded(2)},
+    )
+    with pytest.raises(simulator.SimulationError, match=r"schemes.U, trial 0: round 0, worker 0: completion times"):
+        simulator.run(scenario, engine=engine)
