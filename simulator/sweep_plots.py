@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
@@ -355,7 +356,7 @@ def _draw_errors(figure: Figure, results: Results) -> None:
                 axes.plot(at, shown, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
         above.set_yscale("log")
         above.yaxis.set_major_formatter("{x:g}")
-        above.yaxis.set_minor_formatter("{x:g}")
+        above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
         below.set_ylim(-5, 105)
         below.set_xlabel(key_label(first, 44 // len(choices)).replace(" (", "\n("))
         above.set_title(_title(others, choice, 60 // len(choices)), fontsize=6.5)
