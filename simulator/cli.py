@@ -110,6 +110,13 @@ def run(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="List runs that fail in errors.csv, and go on with the others.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ci=PERCENT%",
+            help="Add trials (10 at least) until the 95 % interval of each mean makespan is so narrow, e.g. ci=2%.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Forget the results that are in DIR.")] = False,
 ) -> None:
     """Run a scenario: tables, a summary and pictures. Stopped or killed, the same command goes on.
@@ -119,6 +126,7 @@ def run(
     from simulator.results import ERRORS, building, whole
     from simulator.sweep import run_into
 
+    narrow = None if until is None else _half_width(until)
     scenario = _load(scenario_file, overrides, sweeps)
     folder = out or Path("results") / scenario.name
     with building(folder, replace=force) as place:
@@ -133,6 +141,7 @@ def run(
                 processes=processes,
                 address=address,
                 keep_going=keep_going,
+                until=narrow,
             )
         with _status("Drawing"), whole(place / "plots") as partial:
             from simulator.plots import draw
@@ -146,6 +155,16 @@ def run(
         n_failed = sum(len(failure.unit.trials) for failure in failures)
         _complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
         raise typer.Exit(1)
+
+
+def _half_width(until: str) -> float:
+    """The half width of an interval over its mean, from ci=2%."""
+    import re
+
+    match = re.fullmatch(r"ci=(\d+(?:\.\d+)?)%", until.replace(" ", ""))
+    if match is None or not float(match[1]) > 0:
+        raise InputError(f"--until: must be ci= and a percentage above 0, e.g. ci=2%, got {until}")
+    return float(match[1]) / 100
 
 
 def _tables(folder: Path) -> list[str]:

@@ -111,6 +111,16 @@ class Scenario:
         """Swept values and scenario of each point; without a sweep, the scenario itself."""
         return self.points or [({}, self)]
 
+    def with_trials(self, n_trials: Mapping[int, int]) -> Scenario:
+        """The same with other numbers of trials at some points."""
+        if not self.points:
+            return dataclasses.replace(self, trials=n_trials.get(0, self.trials))
+        points = [
+            (values, dataclasses.replace(at_point, trials=n_trials.get(index, at_point.trials)))
+            for index, (values, at_point) in enumerate(self.points)
+        ]
+        return dataclasses.replace(self, points=tuple(points))
+
     def warnings(self, overrides: Sequence[str] = ()) -> list[str]:
         """What is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
         own = [

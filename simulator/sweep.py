@@ -37,6 +37,7 @@ MOST_TRIALS = 100  # in a unit
 UNIT_COST = 200_000  # of a unit, if it has several trials; see `_cost`
 TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
 TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
+RUN_COLUMNS = ["point", "scheme", "trial", "makespan_s"]  # what tells how many trials are needed
 SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
 
 
@@ -107,6 +108,7 @@ def run_into(
     processes: int | None = None,
     address: str | None = None,
     keep_going: bool = False,
+    until: float | None = None,
 ) -> tuple[Results, list[Failure]]:
     """Run what is not there yet, part by part, and write everything but pictures and manifest.
 
@@ -116,6 +118,8 @@ def run_into(
         Of :func:`simulator.results.building`.
     keep_going
         Whether to go on after a failure. What failed is then listed in ``errors.csv`` and missing in the tables.
+    until
+        Add trials until the 95 % interval of each mean makespan is so narrow: its half width over the mean.
 
     The others are those of :func:`run`.
 
@@ -129,9 +133,14 @@ def run_into(
     import pandas as pd
 
     began = time.time()
-    sweep = _Sweep(scenario, engine, detail, Parts(folder / PARTS), executor_of(executor, processes, address))
     (folder / MANIFEST).unlink(missing_ok=True)
-    sweep.run(progress, keep_going=keep_going)
+    while True:
+        sweep = _Sweep(scenario, engine, detail, Parts(folder / PARTS), executor_of(executor, processes, address))
+        sweep.run(progress, keep_going=keep_going)
+        needed = sweep.trials_needed(until) if until is not None else {}
+        if not needed:
+            break
+        scenario = scenario.with_trials(needed)
     _write_tables(folder, sweep.tables())
     _write_errors(folder, sweep.failures)
     wanted = ("runs",) if len(sweep.points) > 1 or detail == "runs" else ("runs", "jobs")
@@ -210,6 +219,17 @@ class _Sweep:
         cost = sum(_cost(self.points[unit.point][1]) * len(unit.trials) for unit in units)
         is_small = len(units) <= 1 or cost < SMALL_COST
         return Serial() if is_small and isinstance(self._executor, Processes) else self._executor
+
+    def trials_needed(self, until: float) -> dict[int, int]:
+        """How many trials the points that are not known well enough are to have next."""
+        import pyarrow as pa
+
+        from simulator.compare import trials_needed
+
+        runs = pa.concat_tables([piece["runs"].select(RUN_COLUMNS) for piece in self.tables()]).to_pandas()
+        wanted = {int(point): n_trials for point, n_trials in trials_needed(runs, until).items()}
+        # a point at which trials failed has fewer than it was given
+        return {point: n for point, n in wanted.items() if n > self.points[point][1].trials}
 
     def tables(self) -> Iterator[dict[str, pa.Table]]:
         """The tables in order, a piece at a time."""

@@ -16,6 +16,7 @@ import simulator
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
 from simulator import Results, ResultsError, Scenario, SimulationError
+from simulator.compare import trials_needed
 from simulator.executors import Lost, Processes, executor_of
 from simulator.parts import Parts, setting_key
 from simulator.results import TABLES, building
@@ -414,3 +415,23 @@ def test_a_folder_that_cannot_be_written_is_one_line(sweep, tmp_path, monkeypatc
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError):
         finish(tmp_path / "file" / "below", sweep("trials=4"))
+
+
+def test_trials_are_added_until_the_intervals_are_narrow(tmp_path):
+    scenario = tmp_path / "narrow.yaml"
+    scenario.write_text(
+        "workers: 8\njobs: 10\ntrials: 2\n"
+        "stragglers: {usual: {kind: shifted_exponential, shift: 1, mean: 1, adds_to: startup_s}}\n"
+        "schemes: {uncoded: {kind: uncoded}, GC: {kind: gradient_coding, s: 3}}\n"
+        "sweep: {stragglers.usual.mean: [0.01, 2.0]}\n",
+        encoding="utf-8",
+    )
+    with building(tmp_path / "out", replace=False) as place:
+        results, _ = run_into(place, simulator.load(scenario), executor="serial", until=0.02)
+    counts = results.runs.groupby("point")["trial"].nunique()
+    assert counts[0] == 10  # never fewer
+    assert 20 < counts[1] < 2000
+    assert not trials_needed(results.runs, 0.02)
+    with building(tmp_path / "out", replace=False) as place:
+        again, _ = run_into(place, simulator.load(scenario), executor="serial", until=0.02)
+    pd.testing.assert_frame_equal(again.runs, results.runs)
