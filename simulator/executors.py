@@ -249,7 +249,7 @@ class Dask:
                 cluster = LocalCluster(
                     n_workers=self.n_processes,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any port that is free
                     silence_logs=logging.CRITICAL,
                     preload=["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us
                 )
