@@ -126,6 +126,7 @@ class Session(ABC):
     """The master's memory during one run of a scheme."""
 
     n_rounds: int
+    asks_for_uploads = False  # whether `uploads` has something to say
 
     @abstractmethod
     def open_round(self, index: int) -> Work:

@@ -157,6 +157,8 @@ def _placement(n_workers: int, assignment: Assignment, ordering: Ordering, seed:
 class _PartialSession(Session):
     """What both kinds of credit share: a job each round, and copies of each chunk counted until none lacks any."""
 
+    asks_for_uploads = True
+
     def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
         self.n_rounds = n_jobs
         self._scheme = scheme

@@ -131,7 +131,7 @@ def simulate(
                 arrivals.missing(), forced=not session.enough(), takes_estimate=rule.waits_for == "nobody"
             )
             duration_s = stop_s
-            if not closing.forced or closing.takes_estimate:
+            if session.asks_for_uploads and (not closing.forced or closing.takes_estimate):
                 asked = session.uploads(arrivals.n_received())
                 if asked is not None:
                     duration_s = rule.acts_s(uplink.ask(stop_s, asked))

@@ -102,7 +102,9 @@ class Arrivals:
         order = np.argsort(times_s, kind="stable")  # NaN and inf go last
         order = order[: np.count_nonzero(times_s < np.inf)]
         n_late, n_reports_each = len(late.workers), arrives_s.shape[1]
-        self.workers, self.reports = np.divmod(order - n_late, n_reports_each)
+        self.workers, self.reports = order, np.zeros_like(order)
+        if n_late or n_reports_each > 1:
+            self.workers, self.reports = np.divmod(order - n_late, n_reports_each)
         # a late answer stands as worker -1, -2, ...: its place in `late`, counted from the end
         self.workers = np.where(order < n_late, order - n_late, self.workers) if n_late else self.workers
         self.late = late
