@@ -473,7 +473,8 @@ def _print_summary(results: Results) -> None:
     n_points = table["point"].nunique()
     for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
         first = results.runs[results.runs["point"] == point].iloc[:1]
-        at = ", ".join(f"{key} = {first[key].item()}" for key in keys)
+        values = {key: first[key].item() for key in keys}  # of numbers, null is NaN
+        at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
         _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         has_errors = bool((rows["error_norm_mean"] > 0).any())
         header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))

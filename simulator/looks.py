@@ -100,6 +100,8 @@ def add_legend(figure: Figure, looks: dict[str, Look], *, has_lines: bool = True
 
 def said(value: object) -> str:
     """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
+    if value != value:  # NaN: null in the scenario
+        return "none"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return re.sub(r"[{}']", "", text).removeprefix("kind: ")
 
