@@ -122,6 +122,16 @@ def test_a_late_answer_saves_the_wait_for_a_repeat():
     assert rounds("keep") == [2.0, 3.0, 2.0]
 
 
+def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats():
+    # s = 1: three answers are needed. Workers 1 and 2 repeat job 0; worker 3's late answer comes at 1, worker 1's at 3,
+    # and worker 2's, which is not needed any more, would come at 5
+    scheme = SelectiveRepeat(4, B=1, W=2, lam=2, accepts="recoverable", late_answers="keep")
+    rows = starts([1, 5, 7, 3], [1, 9, 9, 1], [1, 1, 1, 1])
+    record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish")
+    assert durations(record)[:2] == [2.0, 3.0]
+    assert (record.jobs[0][0], record.jobs[0][2]) == (0, 1)
+
+
 def test_an_answer_that_comes_while_the_master_is_busy_is_known_when_work_is_given_out():
     scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_answers="keep")
     rows = starts([1, 5, 5], [1, 1, 1], [1, 1, 1])

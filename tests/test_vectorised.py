@@ -183,6 +183,32 @@ def test_both_engines_give_the_same_numbers(given_):
         assert_equal(expected, found)
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        SelectiveRepeat(8, B=1, W=2, lam=3, as_published=True),
+        SelectiveRepeat(8, B=2, W=5, lam=4, as_published=True),
+        SelectiveRepeat(8, B=2, W=3, lam=4),
+        Multiplexed(8, B=1, W=3, lam=3, as_published=True),
+        Multiplexed(8, B=2, W=4, lam=3),
+        Multiplexed(8, B=2, W=3, lam=3, code="fractional_repetition", accepts="recoverable", credit="prefix"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("wait_for", ["all", "enough"])
+def test_both_engines_give_the_same_numbers_in_long_runs(scheme, wait_for):
+    scenario = simulator.Scenario(
+        workers=8,
+        jobs=80,
+        trials=4,
+        stragglers=USUAL[1] | {"bursts": GilbertElliott(p_slow=0.1, p_recover=0.5, slowdown=4.0)},
+        master=MuRule(mu=1.0, wait_for=wait_for),
+        schemes={"it": scheme},
+    )
+    for expected, found in zip(*both(scenario), strict=True):
+        assert_equal(expected, found)
+
+
 def test_the_runs_table_says_which_engine_ran():
     scenario = simulator.Scenario(
         workers=4,
