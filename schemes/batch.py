@@ -40,8 +40,7 @@ class Batch(ABC):
     """The master's memory during ``n_runs`` runs of a scheme."""
 
     n_runs: int
-    n_rounds: int
-    is_memoryless = False  # whether the engine may take rounds as runs: then `n_rounds` is 1
+    is_memoryless = False  # whether the engine may take rounds as runs
     is_divisible = False  # as of `Work`
     blocks = 1  # an upload at the master's word is so small a part of a gradient
 

@@ -85,7 +85,6 @@ class _IdealSession(CountingSession):
 class _IdealBatch(Batch):
     is_memoryless = True
     is_divisible = True
-    n_rounds = 1
 
     def __init__(self, n_workers: int, n_runs: int) -> None:
         self.n_runs = n_runs

@@ -237,7 +237,6 @@ class _LinearBatch(Batch):
     """Rounds without memory: each row is one."""
 
     is_memoryless = True
-    n_rounds = 1
 
     def __init__(self, scheme: LinearScheme, n_runs: int) -> None:
         self.n_runs = n_runs

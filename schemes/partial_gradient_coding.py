@@ -251,7 +251,6 @@ class _PartialBatch(Batch):
     """A chunk has its copies at an order statistic of its holders' times, a job at the last of its chunks."""
 
     is_memoryless = True
-    n_rounds = 1
 
     def __init__(self, scheme: PartialGradientCoding, n_runs: int) -> None:
         self.n_runs = n_runs

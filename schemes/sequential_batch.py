@@ -72,7 +72,7 @@ class SelectiveRepeatBatch(Batch):
     """`selective_repeat` in many runs."""
 
     def __init__(self, scheme: SelectiveRepeat, n_jobs: int, n_runs: int) -> None:
-        self.n_runs, self.n_rounds = n_runs, n_jobs + scheme.B
+        self.n_runs = n_runs
         self._scheme, self._n_jobs = scheme, n_jobs
         self._shape = n_runs, scheme.n_workers
         self._window = Window(scheme.W - 1, self._shape)
@@ -182,7 +182,7 @@ class MultiplexedBatch(Batch):
     """`multiplexed` in many runs."""
 
     def __init__(self, scheme: Multiplexed, n_jobs: int, n_runs: int) -> None:
-        self.n_runs, self.n_rounds = n_runs, n_jobs + scheme.delay_rounds
+        self.n_runs = n_runs
         self._scheme, self._n_jobs = scheme, n_jobs
         self._shape = n_runs, scheme.n_workers
         self._by_task = scheme.credit == "prefix"

@@ -5,15 +5,15 @@ Heavy libraries are imported where they are used, so that `--help` answers at on
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from simulator.terminal import complain, print_summary, print_table, progress, say, status
 
 if TYPE_CHECKING:
     from schemes import Scheme
@@ -130,30 +130,30 @@ def run(
     scenario = _load(scenario_file, overrides, sweeps)
     folder = out or Path("results") / scenario.name
     with building(folder, replace=force) as place:
-        with _progress(f"Running {scenario.name}") as progress:
+        with progress(f"Running {scenario.name}") as told:
             results, failures = run_into(
                 place,
                 scenario,
                 engine=engine.value,
                 detail=detail.value,
-                progress=progress,
+                progress=told,
                 executor=executor.value,
                 processes=processes,
                 address=address,
                 keep_going=keep_going,
                 until=narrow,
             )
-        with _status("Drawing"), whole(place / "plots") as partial:
+        with status("Drawing"), whole(place / "plots") as partial:
             from simulator.plots import draw
 
             pictures = draw(results, partial, scenario)
         results.seal(place)
-    _print_summary(results)
-    _say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
+    print_summary(results)
+    say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
     _say_pictures(folder, pictures)
     if failures:
         n_failed = sum(len(failure.unit.trials) for failure in failures)
-        _complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
+        complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
         raise typer.Exit(1)
 
 
@@ -184,7 +184,7 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
     n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
     points = f"{n_points} points, " if n_points > 1 else ""
     sizes = "" if points else f", {scenario.trials} trial(s)"
-    _say(
+    say(
         f"{scenario_file}: fine: {points}{n_schemes} schemes{sizes}, {n_runs} runs of {scenario.jobs} jobs on "
         f"{scenario.workers} workers{' (before the sweep)' if points else ''}"
     )
@@ -222,7 +222,7 @@ def list_plugins(
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
             rows.append((f"  {parameter.name}", parameter.must_be, parameter.meaning + default))
         rows.append(("", "", ""))
-    _print_table(("kind, parameters", "must be", "meaning"), rows[:-1], wrap="meaning")
+    print_table(("kind, parameters", "must be", "meaning"), rows[:-1], wrap="meaning")
 
 
 @app.command()
@@ -257,9 +257,9 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
                 facts += [f"{label}{f' ({at})' if at else ''}: {name} {said}" for name, said in scheme.facts.items()]
     first = ("scheme", "at") if scenario.points else ("scheme",)
     header = (*first, "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
-    _print_table(header, rows, wrap="tolerates")
+    print_table(header, rows, wrap="tolerates")
     for fact in facts:
-        _say(fact)
+        say(fact)
 
 
 def _of_scheme(values: dict[str, Any], label: str) -> str:
@@ -327,9 +327,9 @@ def _draw_again(results: Results, folder: Path) -> list[Path]:
     try:
         scenario = _load(folder / "scenario.yaml")
     except ScenarioError as error:
-        _complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
+        complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
         scenario = None
-    with _status("Drawing"):
+    with status("Drawing"):
         return draw(results, folder / "plots", scenario)
 
 
@@ -352,9 +352,9 @@ def _wanted(where: list[str]) -> dict[str, list[Any]]:
 def _say_pictures(folder: Path, pictures: Sequence[Path]) -> None:
     names = ", ".join(sorted(picture.stem for picture in pictures))
     if names:
-        _say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+        say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
     else:
-        _say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
+        say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
 
 
 SHOWN_ROWS = 40  # of a comparison, in whole points
@@ -377,7 +377,7 @@ def compare(
     from simulator.results import Results, fairness
 
     results = Results.load(folder)
-    with _status("Comparing"):
+    with status("Comparing"):
         table = compare_runs(results.runs, baseline=baseline, metric=metric)
         remarks = [*notes(table), fairness(results)]
         write(table, folder, f"{results.scenario['name']}: {metric}", remarks)
@@ -387,13 +387,13 @@ def compare(
             break
         n_shown += len(rows)
         at = ", ".join(f"{key} = {rows[key].iloc[0]}" for key in swept_keys(table))
-        _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
-        _print_table(*as_text(rows))
+        say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
+        print_table(*as_text(rows))
     if n_shown < len(table):
-        _say(f"The first {n_shown} of {len(table)} rows; compare.csv has all.")
+        say(f"The first {n_shown} of {len(table)} rows; compare.csv has all.")
     for remark in remarks:
-        _say(remark)
-    _say(f"\nTables   {folder}/ (compare.csv, compare.md)")
+        say(remark)
+    say(f"\nTables   {folder}/ (compare.csv, compare.md)")
 
 
 @app.command()
@@ -426,7 +426,7 @@ def examples(
     shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
     if name is None:
         rows = [(stem, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")) for stem, file in shipped.items()]
-        _print_table(("name", "question"), rows, wrap="question")
+        print_table(("name", "question"), rows, wrap="question")
         return
     if name.removesuffix(".yaml") not in shipped:
         raise InputError(f"examples: {name!r} is not one of {', '.join(shipped)}")
@@ -435,13 +435,13 @@ def examples(
     if target.exists():
         raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
     target.write_bytes(source.read_bytes())
-    _say(f"Wrote {target}")
+    say(f"Wrote {target}")
     try:
         _load(target)
     except ScenarioError as error:
-        _say(f"Before it runs, it needs something of yours:\n{error}")
+        say(f"Before it runs, it needs something of yours:\n{error}")
     else:
-        _say(f"Now: stragglersim run {target}")
+        say(f"Now: stragglersim run {target}")
 
 
 def _scenarios() -> Path:
@@ -459,151 +459,8 @@ def _load(path: Path, overrides: list[str] | None = None, sweeps: list[str] | No
 
     scenario = load(path, overrides or [], sweeps or [])
     for warning in scenario.warnings(overrides or []):
-        _complain(f"{path}: warning: {warning}")
+        complain(f"{path}: warning: {warning}")
     return scenario
-
-
-def _print_summary(results: Results) -> None:
-    """What came out, per scheme; a table for each point."""
-    from simulator.document import swept_together
-    from simulator.results import fairness, summary
-
-    keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
-    table = summary(results.runs)
-    n_points = table["point"].nunique()
-    for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
-        first = results.runs[results.runs["point"] == point].iloc[:1]
-        values = {key: first[key].item() for key in keys}  # of numbers, null is NaN
-        at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
-        _say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
-        has_errors = bool((rows["error_norm_mean"] > 0).any())
-        header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
-        _print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
-        if rows["decode_failures"].nunique() > 1:
-            _say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
-    if n_points > MOST_POINTS:
-        _say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
-    _say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
-    _say(f"{fairness(results)}\n")
-
-
-MOST_POINTS = 20  # whose tables are printed
-
-SUMMARY_HEADER = (
-    "scheme",
-    "load",
-    "T",
-    "makespan s",
-    "change",
-    "jobs/s",
-    "latency p50 s",
-    "p95 s",
-    "p99 s",
-    "waits",
-    "failed",
-)
-
-
-def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:
-    half_s = row["makespan_high_s"] - row["makespan_s"]
-    # equal trials differ in the last bit at most
-    interval = "" if half_s != half_s else f" ± {half_s if half_s > 1e-9 * row['makespan_s'] else 0:.3g}"
-    latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
-    return (
-        str(row["scheme"]),
-        f"{row['load']:.5g}",
-        str(row["delay_rounds"]),
-        f"{row['makespan_s']:.5g}{interval}",
-        f"{row['change_percent']:+.1f} %",
-        f"{row['jobs_per_s']:.4g}",
-        *latencies,
-        f"{row['waited_rounds']:.4g}",
-        str(row["decode_failures"]),
-        *((f"{row['error_norm_mean']:.4g}", f"{100 * row['exact_share']:.4g} %") if has_errors else ()),
-    )
-
-
-def _print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: str | None = None) -> None:
-    """A table that fits the terminal; only the column ``wrap`` may be broken into lines."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(header):
-        is_number = all(row[place][:1] in "+-0123456789" for row in rows) and any(row[place] for row in rows)
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
-    # numbers are never cut: a table too wide for the terminal is broken by the terminal, and is whole in a file
-    needed = Measurement.get(console, console.options.update(width=1000), table)
-    least = needed.maximum if wrap is None else needed.minimum + 30
-    console.width = max(console.width, min(least, needed.maximum))
-    console.print(table, markup=False)
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
-    if not sys.stderr.isatty():
-        yield _after_the_first(what, _tenths(what))
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield _after_the_first(what, lambda done, in_all: bar.update(task, completed=done, total=in_all))
-
-
-def _after_the_first(what: str, show: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Say first how many runs are there already."""
-    is_first = True
-
-    def say(done: int, in_all: int) -> None:
-        nonlocal is_first
-        if is_first and done:
-            _complain(f"{what}: {done} of {in_all} runs were there already")
-        elif not is_first:
-            show(done, in_all)
-        is_first = False
-
-    return say
-
-
-def _tenths(what: str) -> Callable[[int, int], None]:
-    tenths_said = 0
-
-    def show(done: int, in_all: int) -> None:
-        nonlocal tenths_said
-        if done * 10 // in_all > tenths_said:
-            tenths_said = done * 10 // in_all
-            print(f"{what}: {done} of {in_all} runs", file=sys.stderr)
-
-    return show
-
-
-@contextmanager
-def _status(what: str) -> Iterator[None]:
-    if not sys.stderr.isatty():
-        print(f"{what} ...", file=sys.stderr)
-        yield
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(what):
-        yield
-
-
-def _say(text: str) -> None:
-    print(text)
-
-
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
@@ -611,13 +468,13 @@ INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
-    status, stopped = INTERRUPTED, "stopped; nothing was written"
+    code, stopped = INTERRUPTED, "stopped; nothing was written"
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         pass
     except BrokenPipeError:  # of `stragglersim ... | head`
-        status = 0
+        code = 0
         sys.stdout = None  # so that nothing is flushed into it at exit
     except Exception as error:
         if isinstance(error, MemoryError):
@@ -629,11 +486,11 @@ def main() -> None:
         if _is_stop(error):
             stopped = said
         else:
-            _complain(said)
-            status = 2
-    if status == INTERRUPTED:
-        _complain(stopped)
-    sys.exit(status)
+            complain(said)
+            code = 2
+    if code == INTERRUPTED:
+        complain(stopped)
+    sys.exit(code)
 
 
 def _is_stop(error: Exception) -> bool:

@@ -1,0 +1,158 @@
+"""What the command line says: tables, progress, and complaints."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.results import Results
+
+
+def print_summary(results: Results) -> None:
+    """What came out, per scheme; a table for each point."""
+    from simulator.document import swept_together
+    from simulator.results import fairness, summary
+
+    keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
+    table = summary(results.runs)
+    n_points = table["point"].nunique()
+    for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
+        first = results.runs[results.runs["point"] == point].iloc[:1]
+        values = {key: first[key].item() for key in keys}  # of numbers, null is NaN
+        at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
+        say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
+        has_errors = bool((rows["error_norm_mean"] > 0).any())
+        header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
+        print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
+        if rows["decode_failures"].nunique() > 1:
+            say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
+    if n_points > MOST_POINTS:
+        say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
+    say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
+    say(f"{fairness(results)}\n")
+
+
+MOST_POINTS = 20  # whose tables are printed
+
+SUMMARY_HEADER = (
+    "scheme",
+    "load",
+    "T",
+    "makespan s",
+    "change",
+    "jobs/s",
+    "latency p50 s",
+    "p95 s",
+    "p99 s",
+    "waits",
+    "failed",
+)
+
+
+def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:
+    half_s = row["makespan_high_s"] - row["makespan_s"]
+    # equal trials differ in the last bit at most
+    interval = "" if half_s != half_s else f" ± {half_s if half_s > 1e-9 * row['makespan_s'] else 0:.3g}"
+    latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
+    return (
+        str(row["scheme"]),
+        f"{row['load']:.5g}",
+        str(row["delay_rounds"]),
+        f"{row['makespan_s']:.5g}{interval}",
+        f"{row['change_percent']:+.1f} %",
+        f"{row['jobs_per_s']:.4g}",
+        *latencies,
+        f"{row['waited_rounds']:.4g}",
+        str(row["decode_failures"]),
+        *((f"{row['error_norm_mean']:.4g}", f"{100 * row['exact_share']:.4g} %") if has_errors else ()),
+    )
+
+
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: str | None = None) -> None:
+    """A table that fits the terminal; only the column ``wrap`` may be broken into lines."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(header):
+        is_number = all(row[place][:1] in "+-0123456789" for row in rows) and any(row[place] for row in rows)
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
+    # numbers are never cut: a table too wide for the terminal is broken by the terminal, and is whole in a file
+    needed = Measurement.get(console, console.options.update(width=1000), table)
+    least = needed.maximum if wrap is None else needed.minimum + 30
+    console.width = max(console.width, min(least, needed.maximum))
+    console.print(table, markup=False)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
+    if not sys.stderr.isatty():
+        yield _after_the_first(what, _tenths(what))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield _after_the_first(what, lambda done, in_all: bar.update(task, completed=done, total=in_all))
+
+
+def _after_the_first(what: str, show: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Say first how many runs are there already."""
+    is_first = True
+
+    def say(done: int, in_all: int) -> None:
+        nonlocal is_first
+        if is_first and done:
+            complain(f"{what}: {done} of {in_all} runs were there already")
+        elif not is_first:
+            show(done, in_all)
+        is_first = False
+
+    return say
+
+
+def _tenths(what: str) -> Callable[[int, int], None]:
+    tenths_said = 0
+
+    def show(done: int, in_all: int) -> None:
+        nonlocal tenths_said
+        if done * 10 // in_all > tenths_said:
+            tenths_said = done * 10 // in_all
+            print(f"{what}: {done} of {in_all} runs", file=sys.stderr)
+
+    return show
+
+
+@contextmanager
+def status(what: str) -> Iterator[None]:
+    """Say what is being done, while it is."""
+    if not sys.stderr.isatty():
+        print(f"{what} ...", file=sys.stderr)
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def say(text: str) -> None:
+    """Print what was asked for."""
+    print(text)
+
+
+def complain(text: str) -> None:
+    """Print what is wrong, or might be."""
+    print(text, file=sys.stderr)
