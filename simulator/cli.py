@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.terminal import complain, print_summary, print_table, progress, say, status
+from simulator.terminal import InputError, complain, print_summary, print_table, progress, say, status
+from simulator.tune_command import tune
 
 if TYPE_CHECKING:
     from schemes import Scheme
@@ -188,6 +189,9 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
         f"{scenario_file}: fine: {points}{n_schemes} schemes{sizes}, {n_runs} runs of {scenario.jobs} jobs on "
         f"{scenario.workers} workers{' (before the sweep)' if points else ''}"
     )
+
+
+app.command()(tune)
 
 
 @app.command("list")
@@ -450,10 +454,6 @@ def _scenarios() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "scenarios"
 
 
-class InputError(Exception):
-    """Something about the call, in one sentence."""
-
-
 def _load(path: Path, overrides: list[str] | None = None, sweeps: list[str] | None = None) -> Scenario:
     from simulator.scenario import load
 
@@ -505,10 +505,9 @@ def _is_for_the_user(error: Exception) -> bool:
     from simulator.document import ScenarioError
     from simulator.executors import ExecutorError
     from simulator.results import ResultsError, Stopped
+    from simulator.search import SearchError
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
-    return is_usage or isinstance(
-        error,
-        InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | Stopped,
-    )
+    ours = InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | SearchError
+    return is_usage or isinstance(error, ours | Stopped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -193,6 +193,15 @@ def _reader() -> YAML:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe", pure=True)
+
+
+def write_yaml(data: Mapping[str, Any], path: Path) -> None:
+    """Write plain values in the order given, short mappings and lists on one line."""
+    yaml = _reader()
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(data, file)
 
 
 def plain_value(text: str) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.document import swept_together
+from simulator.document import swept_together, write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,17 +106,12 @@ class Results:
 
     def write_beside(self, folder: Path) -> None:
         """Write what stands beside the tables: the summary, and the scenario as it ran."""
-        from ruamel.yaml import YAML
-
         keys = [key for entry in self.scenario.get("sweep", {}) for key in swept_together(entry)]
         swept = self.runs.groupby("point")[keys].first()
         with whole(folder / "summary.csv") as partial:
             summary(self.runs).join(swept, on="point").to_csv(partial, index=False)
-        with whole(folder / "scenario.yaml") as partial, partial.open("w", encoding="utf-8") as file:
-            yaml = YAML(typ="safe", pure=True)
-            yaml.default_flow_style = None
-            yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
-            yaml.dump(self.scenario, file)
+        with whole(folder / "scenario.yaml") as partial:
+            write_yaml(self.scenario, partial)
 
     def seal(self, folder: Path) -> None:
         """Write the manifest: from now on the folder is complete."""

@@ -109,7 +109,7 @@ def draw_best(figure: Figure, cells: Map) -> None:
     """Draw the best scheme of each cell, by colour and by letter (by hatch, where letters have no room)."""
     axes = _axes(figure, cells)
     best, has_room = cells.best, _has_room(cells.x, cells.y)
-    tints = [_tint(look.colour) for look in looks_of(cells.schemes).values()]
+    tints = [tint(look.colour) for look in looks_of(cells.schemes).values()]
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
     handles: list[Patch | Line2D] = []
     for place, scheme in enumerate(cells.schemes):
@@ -194,7 +194,7 @@ def _ticks(values: FloatArray, room: int) -> tuple[Sequence[int], list[str]]:
     return places, [labels[place] for place in places]
 
 
-def _tint(colour: str) -> tuple[float, float, float]:
+def tint(colour: str) -> tuple[float, float, float]:
     """A colour on which black letters can be read."""
     red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
     return red, green, blue

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from simulator.results import Results
 
 
+class InputError(Exception):
+    """Something about the call, in one sentence."""
+
+
 def print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
     from simulator.document import swept_together
@@ -94,10 +98,10 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: 
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str, units: str = "runs") -> Iterator[Callable[[int, int], None]]:
     """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
     if not sys.stderr.isatty():
-        yield _after_the_first(what, _tenths(what))
+        yield _after_the_first(what, _tenths(what, units))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -123,14 +127,14 @@ def _after_the_first(what: str, show: Callable[[int, int], None]) -> Callable[[i
     return say
 
 
-def _tenths(what: str) -> Callable[[int, int], None]:
+def _tenths(what: str, units: str) -> Callable[[int, int], None]:
     tenths_said = 0
 
     def show(done: int, in_all: int) -> None:
         nonlocal tenths_said
         if done * 10 // in_all > tenths_said:
             tenths_said = done * 10 // in_all
-            print(f"{what}: {done} of {in_all} runs", file=sys.stderr)
+            print(f"{what}: {done} of {in_all} {units}", file=sys.stderr)
 
     return show
 

@@ -1,0 +1,116 @@
+"""What a search has found: the best settings, how much they gain, and how flat the optimum is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from simulator.settings import REPETITION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEAR = 1.01  # settings within 1 % of the best are as good, for all that a recording says
+
+
+def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) -> pd.DataFrame:
+    """The best setting of each group; of equals the one with the smaller T, then load, then the first.
+
+    Parameters
+    ----------
+    settings
+        As of `simulator.tune.evaluate`.
+    by
+        Columns that make the groups: ``scheme`` gives each scheme with its own best rule, ``scheme`` and ``rule`` each
+        scheme under each rule.
+
+    Returns
+    -------
+    best
+        Rows of ``settings``, with their index, in the order in which the groups appear there.
+    """
+    in_order = settings.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable")
+    best = in_order.drop_duplicates(list(by))
+    places = settings.drop_duplicates(list(by)).reset_index(drop=True)[list(by)].reset_index()
+    return best.reset_index().merge(places, on=list(by), suffixes=("", "_of_group")).pipe(_in_place)
+
+
+def _in_place(merged: pd.DataFrame) -> pd.DataFrame:
+    return merged.sort_values("index_of_group").set_index("index").drop(columns="index_of_group")
+
+
+class Flatness(NamedTuple):
+    """How many settings are nearly as good as the best."""
+
+    near: int
+    n_settings: int  # of the scheme under the same rule
+    parameter: str  # s or lam
+    low: int  # its range among those that differ in nothing else
+    high: int
+
+
+def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
+    """How flat the optimum is: settings within 1 % of the best of its scheme under its rule."""
+    own = settings[(settings["scheme"] == best["scheme"]) & (settings["rule"] == best["rule"])]
+    near = own[own["makespan_s"] <= NEAR * best["makespan_s"]]
+    alike = near
+    for name in ("code", "accepts", "B", "W"):
+        alike = alike[alike[name] == best[name]]
+    parameter = "lam" if best["B"] else "s"
+    return Flatness(len(near), len(own), parameter, int(alike[parameter].min()), int(alike[parameter].max()))
+
+
+def said_setting(row: Mapping[Any, Any]) -> str:
+    """The parameters of a setting.
+
+    Examples
+    --------
+    >>> said_setting({"kind": "multiplexed", "B": 1, "W": 2, "lam": 27, "accepts": "recoverable"})
+    'B 1, W 2, lam 27, recoverable'
+    """
+    if row["kind"] == "uncoded":
+        return ""
+    if not row["B"]:
+        return f"s {row['s']}"
+    return f"B {row['B']}, W {row['W']}, lam {row['lam']}, {row['accepts']}"
+
+
+class Winner(NamedTuple):
+    """The best scheme under a rule with T of at most so much, and what coding gains there."""
+
+    rule: str
+    max_delay: int
+    scheme: str
+    setting: str
+    makespan_s: float
+    baseline_s: float  # of repetition without coding; at T = 0, of uncoded work
+    coding_saves_percent: float  # the best that is coded, against the baseline
+
+
+def winners(settings: pd.DataFrame) -> list[Winner]:
+    """The winner for each rule and each limit on T, every scheme at its own best setting.
+
+    Repetition without coding (`multiplexed` with lam = n) gains by T alone. What a coded scheme gains over it, coding
+    gains.
+    """
+    found = []
+    for rule, under in settings.groupby("rule", sort=False):
+        for limit in range(int(settings["delay_rounds"].max()) + 1):
+            best = best_settings(under[under["delay_rounds"] <= limit])
+            first = best.sort_values("makespan_s", kind="stable").iloc[0]
+            makespans_s = best.set_index("scheme")["makespan_s"]
+            baseline = REPETITION if REPETITION in makespans_s else "uncoded"
+            coded_s = makespans_s.drop([REPETITION, "uncoded"], errors="ignore").min()
+            baseline_s = float(makespans_s.get(baseline, float("nan")))
+            found.append(
+                Winner(
+                    rule=str(rule),
+                    max_delay=limit,
+                    scheme=first["scheme"],
+                    setting=said_setting(first.to_dict()),
+                    makespan_s=first["makespan_s"],
+                    baseline_s=baseline_s,
+                    coding_saves_percent=100 * (1 - coded_s / baseline_s),
+                )
+            )
+    return found

@@ -1,0 +1,210 @@
+"""One recording replayed to thousands of settings: the master rules over workers in the order in which they answer.
+
+Where all workers have equally much work and a worker that is faster at one load is faster at every load, each round
+has one order of arrival, whatever the setting. Then all that a setting decides in a round is after how many arrivals
+the master stops.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from schemes.base import BoolArray, FloatArray, IntArray
+from schemes.bits import Bits, packed, size, unpacked
+from schemes.grid import Grid
+from simulator.master import MasterRule
+from straggler_models.base import WorkerTimes
+
+
+class Played(NamedTuple):
+    """How the rounds of each setting went, shape ``(n_rounds, n_settings)`` each."""
+
+    duration_s: FloatArray
+    waited_s: FloatArray
+    stragglers: IntArray
+    n_given: IntArray
+
+
+class Recorded:
+    """Recorded rounds, over and over, each with its workers in the order in which they answer.
+
+    Parameters
+    ----------
+    times
+        Worker times, shape ``(n_rounds, n_workers)``, all finite.
+
+    Raises
+    ------
+    ValueError
+        If the order is not the same at all loads, or somebody never answers.
+    """
+
+    def __init__(self, times: WorkerTimes, n_workers: int) -> None:
+        parts = [
+            np.broadcast_to(np.asarray(part, dtype=np.float64), (times.n_rounds, n_workers))
+            for part in (times.startup_s, times.seconds_per_load, times.slowdown)
+        ]
+        startup_s, seconds_per_load, slowdown = parts
+        at_no_load, at_full_load = slowdown * startup_s, slowdown * (startup_s + seconds_per_load)
+        if not np.isfinite(at_full_load).all():
+            raise ValueError("a worker never answers")
+        order = np.lexsort((at_no_load, at_full_load), axis=1)
+        if (np.diff(np.take_along_axis(at_no_load, order, axis=1), axis=1) < 0).any():
+            raise ValueError("which worker is faster depends on the load")
+        self.n_rounds, self.n_workers, self.order = times.n_rounds, n_workers, order
+        self._parts = [np.take_along_axis(part, order, axis=1) for part in parts]
+        is_tied = np.all([np.diff(part, axis=1) == 0 for part in self._parts], axis=0)
+        self._last_tied = _ends_of_runs(is_tied)  # those tied with a place all arrive with it
+        self._missing: list[Bits | None] = [None] * self.n_rounds
+
+    def missing_after(self, index: int, n_arrived: IntArray) -> Bits:
+        """Who is missing after so many arrivals in a round, one set for each number."""
+        place = index % self.n_rounds
+        table = self._missing[place]
+        if table is None:
+            rank = np.argsort(self.order[place])
+            table = packed(rank >= np.arange(self.n_workers + 1)[:, np.newaxis])
+            self._missing[place] = table
+        return table.take(n_arrived, axis=1)
+
+    def arrivals_s(self, indices: IntArray, n_arrived: IntArray, load: FloatArray) -> FloatArray:
+        """When the last of so many arrives, by round and load; the three arrays broadcast against each other."""
+        rounds = indices % self.n_rounds
+        startup_s, seconds_per_load, slowdown = (part[rounds, n_arrived - 1] for part in self._parts)
+        return np.asarray(slowdown * (startup_s + seconds_per_load * load))
+
+    def with_tied(self, index: int, n_arrived: IntArray) -> IntArray:
+        """As many arrivals, and all at the same instant as the last."""
+        return np.asarray(self._last_tied[index % self.n_rounds, n_arrived - 1] + 1)
+
+    def n_by(self, indices: IntArray, instant_s: FloatArray, load: FloatArray) -> IntArray:
+        """How many have arrived by an instant, by bisection; arrays of equal shapes."""
+        low, high = np.zeros(instant_s.shape, dtype=np.int64), np.full(instant_s.shape, self.n_workers + 1)
+        while (high - low > 1).any():
+            middle = (low + high) // 2
+            is_there = self.arrivals_s(indices, middle, load) <= instant_s
+            low, high = np.where(is_there, middle, low), np.where(is_there, high, middle)
+        return low
+
+    def in_order(self, index: int, workers: Bits) -> BoolArray:
+        """Sets as arrays over places in the order of arrival, shape ``(n_sets, n_workers)``."""
+        return unpacked(workers, self.n_workers)[:, self.order[index % self.n_rounds]]
+
+
+def _ends_of_runs(is_tied: BoolArray) -> IntArray:
+    """The last place of the run of ties that each place is in, from whether it is tied with the next."""
+    n_rounds, n_pairs = is_tied.shape
+    ends = np.where(is_tied, n_pairs + 1, np.arange(n_pairs))
+    ends = np.concatenate([ends, np.full((n_rounds, 1), n_pairs)], axis=1)
+    return np.asarray(np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1])
+
+
+def replay(grid: Grid, recorded: Recorded, rule: MasterRule) -> Played:
+    """Play a rule that never gives up a round to all settings of a grid, which must be new."""
+    loads = grid.loads()
+    rounds = _Rounds(recorded, loads, rule)
+    for index in range(len(loads)):
+        busy = grid.open_round(index)
+        if busy is not None:
+            rounds.keep_to(index, busy)
+        missing = rounds.missing(index, rounds.n_at_look[index], busy)
+        stops = rounds.looks & (grid.accepts(missing) | (rounds.n_at_look[index] >= rounds.last[index]))
+        if not stops.all():
+            rounds.wait(index, grid, busy, stops)
+            missing = rounds.missing(index, rounds.n_arrived[index], busy)
+        grid.close_round(missing)
+        rounds.stragglers[index] = size(missing)
+    return rounds.played()
+
+
+class _Rounds:
+    """What is known of all rounds beforehand, and how they went; arrays of shape ``(n_rounds, n_settings)``."""
+
+    def __init__(self, recorded: Recorded, loads: FloatArray, rule: MasterRule) -> None:
+        assert (rule.timeout_s, rule.poll_s) == (None, None)
+        assert rule.waits_for != "nobody"
+        self._recorded, self._loads, self._rule = recorded, loads, rule
+        self._indices = np.arange(len(loads))[:, np.newaxis]
+        self.first = np.ones(loads.shape, dtype=np.int64)  # how many have arrived when the first that has work has
+        self.last = np.full(loads.shape, recorded.n_workers)
+        self._n_given = np.full(loads.shape, recorded.n_workers)
+        self.stragglers = np.empty(loads.shape, dtype=np.int64)
+        self.looks = rule.wants_s(0.0) is not None  # at some instant, and not at each arrival
+        self._wanted_s = np.full(loads.shape, np.inf)
+        self.n_at_look = np.zeros(loads.shape, dtype=np.int64)
+        if self.looks:
+            self._know_looks()
+        self.n_arrived = self.n_at_look.copy()
+        self._stops = np.full(loads.shape, self.looks)
+
+    def _know_looks(self) -> None:
+        """When the master looks at rounds in which everybody has work; each load in each recorded round once."""
+        n_recorded, n_rounds = self._recorded.n_rounds, len(self._loads)
+        _, some, which = np.unique(self._loads, axis=1, return_index=True, return_inverse=True)
+        loads = self._loads[:, some]
+        is_known = self._indices[:, 0] >= n_recorded
+        is_known[n_recorded:] &= (loads[n_recorded:] == loads[:-n_recorded]).all(axis=1)
+        new = np.flatnonzero(~is_known)
+        wanted_s, n_by = np.empty(loads.shape), np.empty(loads.shape, dtype=np.int64)
+        wanted_s[new], n_by[new] = self._look(self._indices[new], loads[new])
+        for index in range(n_recorded, n_rounds):
+            if is_known[index]:
+                wanted_s[index], n_by[index] = wanted_s[index - n_recorded], n_by[index - n_recorded]
+        self._wanted_s, self.n_at_look = wanted_s[:, which], n_by[:, which]
+
+    def _look(self, indices: IntArray, loads: FloatArray) -> tuple[FloatArray, IntArray]:
+        """When the master wants to look, and how many have arrived when it does."""
+        rank = self._rule.reference_rank(self._recorded.n_workers)
+        reference_s = self._recorded.arrivals_s(indices, np.maximum(rank, np.ones(loads.shape, dtype=np.int64)), loads)
+        wanted_s = np.broadcast_to(np.asarray(self._rule.wants_s(reference_s), dtype=np.float64), loads.shape)
+        first_s = self._recorded.arrivals_s(indices, np.ones(loads.shape, dtype=np.int64), loads)
+        return wanted_s, self._recorded.n_by(indices, np.maximum(wanted_s, first_s), loads)
+
+    def keep_to(self, index: int, busy: Bits) -> None:
+        """Only some workers have work in a round."""
+        places, n_workers = self._recorded.in_order(index, busy), self._recorded.n_workers
+        n_busy = np.count_nonzero(places, axis=1)
+        self._n_given[index] = n_busy
+        self.first[index] = first = places.argmax(axis=1) + 1
+        self.last[index] = n_workers - places[:, ::-1].argmax(axis=1)
+        if not self.looks:
+            return
+        rank = np.broadcast_to(np.maximum(1, self._rule.reference_rank(n_busy)), n_busy.shape)
+        reference = first
+        if (rank > 1).any():
+            reference = (np.cumsum(places, axis=1) >= rank[:, np.newaxis]).argmax(axis=1) + 1
+        indices, loads = np.full(len(first), index), self._loads[index]
+        wanted_s = self._rule.wants_s(self._recorded.arrivals_s(indices, reference, loads))
+        first_s = self._recorded.arrivals_s(indices, first, loads)
+        self._wanted_s[index] = wanted_s
+        self.n_at_look[index] = self._recorded.n_by(indices, np.maximum(self._wanted_s[index], first_s), loads)
+        self.n_arrived[index] = self.n_at_look[index]
+
+    def missing(self, index: int, n_arrived: IntArray, busy: Bits | None) -> Bits:
+        """Who is missing after so many arrivals."""
+        missing = self._recorded.missing_after(index, n_arrived)
+        return missing if busy is None else missing & busy
+
+    def wait(self, index: int, grid: Grid, busy: Bits | None, stops: BoolArray) -> None:
+        """Go on in the settings whose master does not stop when it looks."""
+        low, high = self.n_at_look[index], self.last[index]
+        if self._rule.waits_for == "enough":
+            low = np.where(stops, high, low)
+            while (high - low > 1).any():
+                middle = (low + high) // 2
+                accepted = grid.accepts(self.missing(index, middle, busy))
+                low, high = np.where(accepted, low, middle), np.where(accepted, middle, high)
+            high = self._recorded.with_tied(index, np.maximum(high, self.first[index]))
+        self.n_arrived[index] = np.where(stops, self.n_at_look[index], high)
+        self._stops[index] = stops
+
+    def played(self) -> Played:
+        """How the rounds went."""
+        last_s = self._recorded.arrivals_s(self._indices, self.last, self._loads)
+        first_s = self._recorded.arrivals_s(self._indices, self.first, self._loads)
+        stopped_s = np.minimum(np.maximum(self._wanted_s, first_s), last_s)
+        waited_s = self._recorded.arrivals_s(self._indices, np.maximum(self.n_arrived, 1), self._loads)
+        duration_s = np.where(self._n_given == 0, 0.0, np.where(self._stops, stopped_s, waited_s))
+        return Played(duration_s, np.maximum(0.0, duration_s - self._wanted_s), self.stragglers, self._n_given)

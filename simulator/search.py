@@ -1,0 +1,278 @@
+"""What to search, and the search as a whole: from a recording to the best settings, checked on events."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from schemes.sequential import Accepts
+from schemes.sequential_grid import Acceptance
+from simulator.choice import best_settings
+from simulator.master import FirstEnough, MasterRule, MuRule
+from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid
+from simulator.tune import Progress, evaluate, rule_name
+from straggler_models.base import WorkerTimes
+from straggler_models.trace import Trace, read_recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
+N_CHECKED = 6  # settings that are run again on events
+
+
+class SearchError(ValueError):
+    """A search that can't be done, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which settings are tried under which rules.
+
+    Raises
+    ------
+    SearchError
+        If an entry is not one of those that there are.
+
+    Examples
+    --------
+    >>> search = Search(max_delay=1, schemes=("uncoded", "multiplexed"), rules=(FirstEnough(),))
+    >>> [group.label for group in search.groups(n_workers=4)]
+    ['uncoded', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC-Rep']
+    """
+
+    rules: tuple[MasterRule, ...]
+    n_jobs: int = 80
+    max_delay: int | None = None
+    models: int | None = None
+    schemes: tuple[str, ...] = KINDS
+    accepts: tuple[str, ...] = get_args(Accepts)
+    as_published: bool = False
+    is_published_grid: bool = False
+
+    def __post_init__(self) -> None:
+        for option, values, known in (
+            ("--schemes", self.schemes, KINDS),
+            ("--accepts", self.accepts, get_args(Accepts)),
+        ):
+            if not values or not set(values) <= set(known):
+                raise SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(values) or 'none'}")
+        if not self.rules:
+            raise SearchError("--rules: must name one at least, got none")
+        if self.n_jobs < 1:
+            raise SearchError(f"--jobs: must be at least 1, got {self.n_jobs}")
+        if self.models is not None and self.models < 1:
+            raise SearchError(f"--models: must be at least 1, got {self.models}")
+        if self.max_delay is not None and self.max_delay < 0:
+            raise SearchError(f"--max-delay: must be at least 0, got {self.max_delay}")
+        if self.models is not None and self.max_delay is not None and self.max_delay > self.models - 1:
+            raise SearchError(
+                f"--max-delay: must be at most models - 1 = {self.models - 1} (a model's update is needed by then), "
+                f"got {self.max_delay}"
+            )
+
+    @property
+    def delay(self) -> int:
+        """The largest T."""
+        if self.max_delay is not None:
+            return self.max_delay
+        if self.models is not None:
+            return self.models - 1
+        return PUBLISHED_DELAY if self.is_published_grid else DEFAULT_DELAY
+
+    @property
+    def acceptances(self) -> tuple[Acceptance, ...]:
+        """What the sequential schemes may accept."""
+        if self.as_published:
+            return ("published",)
+        wanted: list[Acceptance] = ["pattern"] if "pattern" in self.accepts else []
+        return tuple(wanted + (["recoverable"] if "recoverable" in self.accepts else []))
+
+    def groups(self, n_workers: int) -> list[Group]:
+        """The settings."""
+        if self.is_published_grid:
+            groups = published_grid(n_workers, self.acceptances[0])
+            return [group for group in groups if group.delay_rounds <= self.delay and group.kind in self.schemes]
+        return every_setting(n_workers, self.n_jobs, max_delay=self.delay, kinds=self.schemes, accepts=self.acceptances)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording as a search sees it.
+
+    Parameters
+    ----------
+    path
+        Parquet or CSV file, see `straggler_models.trace.Trace`.
+    base_load
+        Load at which its durations were measured.
+    seconds_per_load
+        Seconds that load 1 takes, besides start-up.
+    """
+
+    path: Path
+    base_load: float = 0.0
+    seconds_per_load: float | None = None
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The straggler model that replays it, as a scenario says it."""
+        model = {"kind": "trace", "path": str(self.path), "wrap": "cycle"}
+        if self.seconds_per_load is None:
+            return model
+        return model | {"base_load": self.base_load, "seconds_per_load": self.seconds_per_load}
+
+    def times(self) -> tuple[WorkerTimes, int]:
+        """Worker times of the recorded rounds, and the number of workers.
+
+        Raises
+        ------
+        SearchError
+            If the file can't be read, or the load adjustment is missing or makes no sense.
+        """
+        try:
+            recording = read_recording(str(self.path))
+            if recording.duration_s is not None and self.seconds_per_load is None:
+                raise SearchError(
+                    f"{self.path}: --seconds-per-load must be given for a recording of durations (0 if more load "
+                    "takes no more time; `stragglersim trace info` estimates it from recordings at several loads)"
+                )
+            fields = self.model
+            del fields["kind"]
+            trace = Trace(**fields)
+            n_rounds, n_workers = recording.shape
+            trace.check(n_workers, n_rounds)
+            times = next(trace.rounds(n_workers, np.random.default_rng(0)))
+        except SearchError:
+            raise
+        except ValueError as error:
+            raise SearchError(f"{self.path}: {_first_line(error)}") from None
+        least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
+        if least_s < 0:
+            raise SearchError(
+                f"{self.path}: completion times must be at least 0 s, got {least_s:.3g} s at load 1/{n_workers}: use a "
+                "smaller --base-load or --seconds-per-load"
+            )
+        return times, n_workers
+
+
+def _first_line(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))} {first['msg'].removeprefix('Value error, ')}"
+    return str(error)
+
+
+def search_recording(recording: Recording, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
+    """Evaluate all settings on a recording, see `simulator.tune.evaluate`.
+
+    Raises
+    ------
+    SearchError
+        If the recording does not allow it.
+    """
+    times, n_workers = recording.times()
+    try:
+        return evaluate(times, n_workers, search.n_jobs, search.groups(n_workers), search.rules, progress=progress)
+    except ValueError as error:
+        raise SearchError(f"{recording.path}: can't be searched: {error}") from None
+
+
+def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
+    """A setting as a scenario says it."""
+    values = int(setting["lam"] if setting["B"] else setting["s"])
+    alike = {name: setting[name] for name in ("kind", "code", "accepts", "B", "W")}
+    return Group(label=setting["scheme"], values=(values,), **alike).scheme(values)
+
+
+def as_rule(rule: MasterRule) -> dict[str, Any]:
+    """A rule as a scenario says it."""
+    if isinstance(rule, MuRule):
+        return {"kind": "mu_rule", "mu": rule.mu, "reference": rule.reference, "wait_for": rule.wait_for}
+    return {"kind": "first_enough"}
+
+
+def scenario_of(
+    name: str, settings: pd.DataFrame, recording: Recording, search: Search, folder: Path
+) -> dict[str, Any]:
+    """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
+    _, n_workers = recording.times()
+    rules = {rule_name(rule): as_rule(rule) for rule in search.rules}
+    rows = settings.to_dict("records")
+    labels = [row["scheme"] for row in rows]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} {place}" for place, label in enumerate(labels)]
+    model = recording.model | {"path": os.path.relpath(recording.path, folder)}
+    return {
+        "name": name,
+        "seed": 0,
+        "trials": 1,
+        "workers": n_workers,
+        "jobs": search.n_jobs,
+        **({} if search.models is None else {"models": search.models}),
+        "stragglers": {"recording": model},
+        "schemes": {
+            label: as_scheme(row) | {"master": rules[row["rule"]]} for label, row in zip(labels, rows, strict=True)
+        },
+    }
+
+
+def largest_difference(settings: pd.DataFrame, recording: Recording, search: Search) -> float:
+    """Run some settings again on events, as a user would; return the largest relative difference of a makespan.
+
+    Raises
+    ------
+    AssertionError
+        If a number of waits differs: a fault of ours.
+    """
+    from simulator.document import write_yaml
+    from simulator.scenario import load
+    from simulator.sweep import run
+
+    places = np.random.default_rng(0).choice(len(settings), min(N_CHECKED, len(settings)), replace=False)
+    sample = settings.iloc[np.sort(places)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.yaml"
+        write_yaml(scenario_of("sample", sample, recording, search, Path(folder)), path)
+        runs = run(load(path), engine="events", detail="runs").runs
+    assert runs["waited_rounds"].tolist() == sample["waited_rounds"].tolist(), "as often as on events"
+    return float(np.max(np.abs(runs["makespan_s"].to_numpy() / sample["makespan_s"].to_numpy() - 1)))
+
+
+def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]) -> tuple[MasterRule, ...]:
+    """Rules from what the command line names.
+
+    Raises
+    ------
+    SearchError
+        If a name is none of a rule that never gives up a round, or a value is out of range.
+    """
+    rules: list[MasterRule] = []
+    for name in names:
+        if name == "first_enough":
+            rules.append(FirstEnough())
+        elif name == "mu_rule":
+            for mu in mus:
+                if not (0 <= mu < np.inf):
+                    raise SearchError(f"--mu: must be at least 0, got {mu:g}")
+                for waits in wait_for:
+                    if waits not in ("all", "enough"):
+                        raise SearchError(f"--wait-for: must be all, enough or both, got {waits}")
+                    rules.append(MuRule(mu=mu, wait_for="all" if waits == "all" else "enough"))
+        else:
+            raise SearchError(f"--rules: must be first_enough, mu_rule or both, got {name}")
+    return tuple(dict.fromkeys(rules))
+
+
+def winning_scenario(settings: pd.DataFrame, recording: Recording, search: Search, folder: Path) -> dict[str, Any]:
+    """A scenario with the best setting of each scheme under its own best rule."""
+    name = f"{recording.path.stem}-winners"
+    return scenario_of(name, best_settings(settings), recording, search, folder)

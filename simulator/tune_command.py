@@ -1,0 +1,195 @@
+"""`stragglersim tune`: the best setting of every scheme, and the best rule, for a recording."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from simulator.terminal import print_table, progress, say, status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simulator.search import Recording, Search
+
+
+class GridName(StrEnum):
+    """Which settings to try."""
+
+    every = "every"
+    published = "published"
+
+
+RecordingFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)
+]
+Jobs = Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")]
+MaxDelay = Annotated[
+    int | None,
+    typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
+]
+Models = Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")]
+SecondsPerLoad = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Seconds that load 1 takes, besides start-up (`trace info` estimates it)."),
+]
+BaseLoad = Annotated[float, typer.Option(metavar="L", help="Load at which the durations were measured.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
+
+
+def tune(
+    file: RecordingFile,
+    jobs: Jobs = 80,
+    max_delay: MaxDelay = None,
+    models: Models = None,
+    seconds_per_load: SecondsPerLoad = None,
+    base_load: BaseLoad = 0.0,
+    rules: Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")] = "first_enough,mu_rule",
+    mu: Annotated[str, typer.Option(metavar="MUS", help="Tolerances of mu_rule to try.")] = "0.1,0.3,1",
+    wait_for: Annotated[
+        str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")
+    ] = "all,enough",
+    schemes: Annotated[
+        str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
+    ] = None,
+    accepts: Annotated[
+        str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
+    ] = None,
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")
+    ] = False,
+    grid: Annotated[
+        GridName, typer.Option(help="Every legal setting, or the grid of the first paper.")
+    ] = GridName.every,
+    out: Out = None,
+) -> None:
+    """Find the best setting of each scheme, together with the master's rule, for a recording.
+
+    Every setting is replayed to the recording, from the start again when it is over, with times adjusted to its load.
+
+    Example: stragglersim tune recording.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
+    """
+    from schemes.sequential import Accepts
+    from simulator.search import (
+        N_CHECKED,
+        Recording,
+        Search,
+        largest_difference,
+        rules_of,
+        search_recording,
+    )
+    from simulator.settings import KINDS
+
+    search = Search(
+        rules=rules_of(_items(rules), _numbers("--mu", mu), _items(wait_for)),
+        n_jobs=jobs,
+        max_delay=max_delay,
+        models=models,
+        schemes=KINDS if schemes is None else tuple(_items(schemes)),
+        accepts=get_args(Accepts) if accepts is None else tuple(_items(accepts)),
+        as_published=as_published,
+        is_published_grid=grid is GridName.published,
+    )
+    recording = Recording(file, base_load, seconds_per_load)
+    with progress(f"Trying settings on {file.name}", "settings") as told:
+        settings = search_recording(recording, search, progress=told)
+    with status("Running some again on events"):
+        difference = largest_difference(settings, recording, search)
+    _print(settings, recording, search)
+    n_checked = min(N_CHECKED, len(settings))
+    say(f"{n_checked} settings run again on events: the same waits, makespans equal to {max(difference, 1e-15):.0e}")
+    if out is not None:
+        _write(settings, recording, search, out)
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    from simulator.search import SearchError
+
+    try:
+        return [float(item) for item in _items(text)]
+    except ValueError:
+        raise SearchError(f"{option}: must be numbers, e.g. 0.1,0.3,1, got {text}") from None
+
+
+def _print(settings: pd.DataFrame, recording: Recording, search: Search) -> None:
+    """The best of each scheme under each rule, and under its own best rule."""
+    from simulator.choice import best_settings, flatness, said_setting
+    from simulator.settings import REPETITION
+
+    by_rule = best_settings(settings, by=("scheme", "rule"))
+    rules = list(settings["rule"].unique())
+    table = by_rule.pivot_table(index="scheme", columns="rule", values="makespan_s", sort=False)
+    say("\nMakespan (s) of the best setting of each scheme, under each rule; * the best under it")
+    rows = []
+    for scheme, makespans_s in table[rules].iterrows():
+        cells = (f"{value:.2f}{'*' if value == table[rule].min() else ' '}" for rule, value in makespans_s.items())
+        rows.append((str(scheme), *cells))
+    print_table(("scheme", *rules), rows)
+    say("Each scheme's best setting, under its own best rule")
+    best = best_settings(settings)
+    makespans_s = best.set_index("scheme")["makespan_s"]
+    rows = []
+    for row in best.sort_values("makespan_s", kind="stable").to_dict("records"):
+        near = flatness(settings, row)
+        span = f"{near.low}" if near.low == near.high else f"{near.low} to {near.high}"
+        rows.append(
+            (
+                row["scheme"],
+                said_setting(row),
+                row["rule"],
+                str(row["delay_rounds"]),
+                f"{row['load']:.4g}",
+                f"{row['makespan_s']:.2f}",
+                _saved(row["makespan_s"], makespans_s.get("uncoded")),
+                _saved(row["makespan_s"], makespans_s.get(REPETITION)),
+                f"{near.near} of {near.n_settings}" + (f" ({near.parameter} {span})" if near.near > 1 else ""),
+            )
+        )
+    header = ("scheme", "setting", "rule", "T", "load", "makespan s", "uncoded", REPETITION, "within 1 %")
+    print_table(header, rows)
+    say(
+        f"uncoded, {REPETITION}: change against these at their best. {REPETITION}: multiplexed with lam = n, where "
+        "nothing is coded: what T alone gains.\nwithin 1 %: settings of the scheme under that rule that are nearly as "
+        "good, and the range of s or lam among those that differ in nothing else."
+    )
+    say(fairness_of(settings, recording, search))
+
+
+def _saved(makespan_s: float, other_s: float | None) -> str:
+    return "-" if other_s is None else f"{100 * (makespan_s / other_s - 1):+.1f} %"
+
+
+def fairness_of(settings: pd.DataFrame, recording: Recording, search: Search) -> str:
+    """What makes the comparison fair or not, in one line."""
+    times, n_workers = recording.times()
+    slope = "" if recording.seconds_per_load is None else f", {recording.seconds_per_load:g} s more at load 1"
+    return (
+        f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {recording.path.name} "
+        f"({times.n_rounds} rounds, over and over{slope}); T at most {search.delay}; leftover: cancel"
+        + ("; as published" if search.as_published else "")
+    )
+
+
+def _write(settings: pd.DataFrame, recording: Recording, search: Search, out: Path) -> None:
+    """Tables, a scenario with the winners, and pictures."""
+    from simulator.choice import best_settings
+    from simulator.document import write_yaml
+    from simulator.results import writing
+    from simulator.search import winning_scenario
+    from simulator.tune_plots import draw_search
+
+    with status("Drawing"), writing(out, replace=False) as folder:
+        settings.to_parquet(folder / "settings.parquet", index=False)
+        best_settings(settings, by=("scheme", "rule")).to_csv(folder / "best.csv", index=False)
+        write_yaml(winning_scenario(settings, recording, search, out), folder / "winners.yaml")
+        pictures = draw_search(settings, folder / "plots", fairness_of(settings, recording, search))
+    say(f"Tables   {out}/settings.parquet, best.csv")
+    say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
+    say(f"Pictures {', '.join(str(out / 'plots' / picture.name) for picture in pictures)}")

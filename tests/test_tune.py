@@ -1,0 +1,339 @@
+"""The search for parameters: exactly the engines' numbers, every legal setting, and what is told about them."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import simulator
+from schemes import SCHEMES
+from schemes.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
+from simulator import Scenario, load
+from simulator.choice import best_settings, flatness, winners
+from simulator.cli import main
+from simulator.master import FirstEnough, FixedTime, MuRule
+from simulator.replay import Recorded, replay
+from simulator.search import Recording, Search, SearchError, as_scheme, rules_of, search_recording
+from simulator.settings import KINDS, Group, every_setting, published_grid
+from simulator.tune import evaluate, rule_name
+from simulator.vectorised import BatchTimes
+from simulator.vectorised import simulate as simulate_on_arrays
+from straggler_models import Trace
+from straggler_models.base import WorkerTimes
+
+RULES = [
+    FirstEnough(),
+    MuRule(mu=0.0, wait_for="all"),
+    MuRule(mu=0.4, wait_for="enough"),
+    MuRule(mu=1.0, wait_for="all"),
+    MuRule(mu=0.3, reference="median", wait_for="enough"),
+    FixedTime(time_s=2.0, wait_for="enough"),
+    FixedTime(time_s=0.1, wait_for="all"),
+]
+LAMBDA = Path(__file__).parents[2] / "shared" / "traces" / "aws-lambda"
+
+
+def build(group, value, n_workers):
+    fields = group.scheme(value)
+    return SCHEMES[fields.pop("kind")](n_workers=n_workers, **fields)
+
+
+def some_times(rng, n_rounds, n_workers):
+    """Ties now and then; a slope in seconds for everybody, or as many times longer."""
+    many = rng.integers(1, 5, (n_rounds, n_workers)).astype(np.float64)
+    measured_s = many if rng.random() < 0.5 else rng.lognormal(0, 0.6, (n_rounds, n_workers))
+    if rng.random() < 0.5:
+        return WorkerTimes(measured_s, float(rng.choice([0.0, 1.0, 3.7])))
+    return WorkerTimes(0.5, measured_s * n_workers)
+
+
+def on_arrays(scheme, times, n_jobs, rule):
+    """Durations, waits and stragglers of each round, by the vectorised engine."""
+    n_rounds = n_jobs + scheme.delay_rounds
+    shape = times.n_rounds, scheme.n_workers
+    cycle = np.arange(n_rounds) % times.n_rounds
+    parts = (times.startup_s, times.seconds_per_load, times.slowdown)
+    [record] = simulate_on_arrays(
+        scheme.batch(n_jobs, 1),
+        n_workers=scheme.n_workers,
+        n_jobs=n_jobs,
+        n_rounds=n_rounds,
+        times=iter([BatchTimes(*(np.broadcast_to(part, shape)[np.newaxis, cycle] for part in parts))]),
+        rule=rule,
+        round_overhead_s=0.0,
+        gradient_bytes=0.0,
+    )
+    columns = list(zip(*record.rounds, strict=True))
+    return columns[2], columns[5], columns[6]
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from(RULES))
+def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
+    rng = np.random.default_rng(seed)
+    n_workers = int(rng.integers(1, 9)) if rng.random() < 0.8 else int(rng.integers(60, 70))
+    n_jobs = int(rng.integers(1, 12))
+    times = some_times(rng, int(rng.integers(1, 12)), n_workers)
+    accepts = str(rng.choice(["pattern", "recoverable", "published"]))
+    groups = every_setting(n_workers, n_jobs, max_delay=4, accepts=[accepts])
+    groups = [group for group in groups if group.has_equal_lists]
+    recorded = Recorded(times, n_workers)
+    for which in rng.choice(len(groups), min(4, len(groups)), replace=False):
+        group = groups[which]
+        played = replay(group.grid(n_workers, n_jobs), recorded, rule)
+        column = int(rng.integers(len(group.values)))
+        expected = on_arrays(build(group, group.values[column], n_workers), times, n_jobs, rule)
+        np.testing.assert_array_equal(played.duration_s[:, column], expected[0])
+        np.testing.assert_array_equal(played.waited_s[:, column], expected[1])
+        np.testing.assert_array_equal(played.stragglers[:, column], expected[2])
+
+
+@pytest.mark.parametrize("accepts", ["pattern", "recoverable", "published"])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule)[:60])
+def test_evaluate_equals_events(accepts, rule, tmp_path):
+    rng = np.random.default_rng(len(accepts))
+    n_workers, n_jobs = 6, 7
+    measured_s = rng.integers(1, 6, (5, n_workers)) * 0.5
+    table = recording_of(measured_s)
+    table.to_csv(tmp_path / "recording.csv", index=False)
+    trace = Trace(path=str(tmp_path / "recording.csv"), wrap="cycle", seconds_per_load=2.0)
+    groups = every_setting(n_workers, n_jobs, max_delay=3, accepts=[accepts])
+    found = evaluate(WorkerTimes(measured_s, 2.0), n_workers, n_jobs, groups, [rule])
+    sample = found.iloc[np.sort(rng.choice(len(found), 12, replace=False))]
+    sample = pd.concat([sample, found[found["scheme"] == "repetition only"].iloc[:2]])
+    schemes = {}
+    for place, row in enumerate(sample.to_dict("records")):
+        fields = as_scheme(row)
+        schemes[str(place)] = SCHEMES[fields.pop("kind")](n_workers=n_workers, **fields)
+    runs = simulator.run(
+        Scenario(workers=n_workers, jobs=n_jobs, stragglers={"it": trace}, schemes=schemes, master=rule)
+    ).runs
+    for name in ("makespan_s", "waited_s", "load", "straggler_rate"):
+        np.testing.assert_allclose(sample[name].to_numpy(), runs[name].to_numpy(), rtol=1e-12)
+    assert sample["waited_rounds"].tolist() == runs["waited_rounds"].tolist()
+    assert sample["delay_rounds"].tolist() == runs["delay_rounds"].tolist()
+    assert not runs["decode_failures"].any()
+
+
+def recording_of(measured_s):
+    rounds, workers = np.divmod(np.arange(measured_s.size), measured_s.shape[1])
+    return pd.DataFrame({"round": rounds, "worker": workers, "duration_s": measured_s.ravel()})
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3, 6])
+@pytest.mark.parametrize("max_delay", [0, 1, 3])
+def test_every_legal_setting_is_there_once(n_workers, max_delay):
+    n_jobs = 5
+    found = [
+        build(group, value, n_workers)
+        for group in every_setting(n_workers, n_jobs, max_delay=max_delay, accepts=["pattern"])
+        for value in group.values
+    ]
+    assert len(set(found)) == len(found)
+    assert set(found) == set(legal_schemes(n_workers, n_jobs, max_delay))
+
+
+def legal_schemes(n_workers, n_jobs, max_delay):
+    """Every scheme whose constructor does not refuse, without those that are uncoded under another name."""
+    yield SCHEMES["uncoded"](n_workers=n_workers)
+    for kind, s in itertools.product(("gradient_coding", "fractional_repetition"), range(1, n_workers + 1)):
+        yield from tried(kind, n_workers, s=s)
+    for kind, B, W, lam, code in itertools.product(
+        ("selective_repeat", "multiplexed"),
+        range(1, max_delay + 1),
+        range(1, n_jobs + max_delay + 3),
+        range(1, n_workers + 1),
+        ("gradient_coding", "fractional_repetition"),
+    ):
+        if kind == "selective_repeat" and n_jobs < W:
+            continue
+        for scheme in tried(kind, n_workers, B=B, W=W, lam=lam, code=code):
+            is_not_coded = kind == "multiplexed" and lam == n_workers and code == "fractional_repetition"
+            if scheme.delay_rounds <= max_delay and not is_not_coded:
+                yield scheme
+
+
+def tried(kind, n_workers, **fields):
+    try:
+        yield SCHEMES[kind](n_workers=n_workers, **fields)
+    except ValueError:
+        return
+
+
+def test_what_is_recoverable_depends_on_s_alone_in_selective_repeat():
+    """So the search tries each s once; here is what it leaves out."""
+    rng = np.random.default_rng(5)
+    times = WorkerTimes(rng.lognormal(0, 0.8, (9, 6)), 1.0)
+    durations = {}
+    for W, lam in itertools.product((3, 5, 7), range(1, 7)):
+        group = Group("SR-SGC", "selective_repeat", "gradient_coding", "recoverable", 2, W, (lam,))
+        scheme = build(group, lam, 6)
+        durations.setdefault(scheme.s, set()).add(tuple(on_arrays(scheme, times, 8, RULES[2])[0]))
+    assert all(len(same) == 1 for same in durations.values())
+    assert len(durations) == 3
+
+
+def test_the_published_grid_has_the_published_number_of_settings():
+    groups = published_grid(256, "published")
+    assert sum(len(group.values) for group in groups) == 96_001
+    assert max(group.delay_rounds for group in groups) == 20
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=70, max_size=70), min_size=1, max_size=4), st.integers(1, 70))
+def test_bits_are_sets(members, n_wanted):
+    workers = np.array(members)
+    sets = packed(workers)
+    np.testing.assert_array_equal(unpacked(sets, 70), workers)
+    np.testing.assert_array_equal(size(sets), workers.sum(axis=1))
+    np.testing.assert_array_equal(meet(sets, sets[:, ::-1]), (workers & workers[::-1]).any(axis=1))
+    expected = workers & (workers.cumsum(axis=1) <= n_wanted)
+    found = unpacked(lowest(sets, np.full(len(workers), n_wanted), 70), 70)
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(st.lists(st.integers(0, 7), max_size=40), st.integers(0, 9))
+def test_recent_remembers_the_latest_sets(appended, length):
+    recent = Recent(length, no_bits(3, 1))
+    for n_appended, value in enumerate(appended, start=1):
+        recent.append(np.array([[value]], dtype=np.uint64))
+        latest = appended[max(0, n_appended - length) : n_appended] if length else []
+        assert int(recent.union[0, 0]) == int(np.bitwise_or.reduce([0, *latest]))
+
+
+def test_a_recording_without_one_order_is_refused():
+    with pytest.raises(ValueError, match="depends on the load"):
+        Recorded(WorkerTimes(np.array([[1.0, 2.0]]), np.array([[3.0, 0.5]])), 2)
+    with pytest.raises(ValueError, match="never answers"):
+        Recorded(WorkerTimes(np.array([[1.0, np.inf]]), 1.0), 2)
+
+
+def table_of(*rows):
+    names = ("scheme", "rule", "B", "s", "lam", "delay_rounds", "load", "makespan_s")
+    frame = pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows])
+    return frame.assign(kind=frame["scheme"], code="", accepts="", W=0)
+
+
+TABLE = table_of(
+    ("uncoded", "first_enough", 0, 0, 0, 0, 0.1, 20.0),
+    ("GC", "first_enough", 0, 1, 0, 0, 0.2, 15.0),
+    ("GC", "first_enough", 0, 2, 0, 0, 0.3, 15.1),
+    ("GC", "first_enough", 0, 3, 0, 0, 0.4, 18.0),
+    ("repetition only", "first_enough", 1, 0, 4, 1, 0.2, 16.0),
+    ("uncoded", "mu 1, all", 0, 0, 0, 0, 0.1, 20.0),
+    ("GC", "mu 1, all", 0, 1, 0, 0, 0.2, 17.0),
+    ("GC", "mu 1, all", 0, 2, 0, 0, 0.3, 17.0),
+    ("repetition only", "mu 1, all", 1, 0, 4, 1, 0.2, 14.0),
+)
+
+
+def test_best_settings_by_hand():
+    assert best_settings(TABLE).index.tolist() == [0, 1, 8]
+    assert best_settings(TABLE, by=("scheme", "rule")).index.tolist() == [0, 1, 4, 5, 6, 8]
+    near = flatness(TABLE, TABLE.iloc[1].to_dict())
+    assert near == (2, 3, "s", 1, 2)
+
+
+def test_winners_by_hand():
+    found = {(cell.rule, cell.max_delay): cell for cell in winners(TABLE)}
+    assert found["first_enough", 0].scheme == "GC"
+    assert found["first_enough", 0].coding_saves_percent == pytest.approx(25.0)  # against uncoded: nothing to repeat
+    assert found["first_enough", 1].baseline_s == 16.0
+    assert found["first_enough", 1].coding_saves_percent == pytest.approx(100 / 16)
+    assert found["mu 1, all", 1].scheme == "repetition only"
+    assert found["mu 1, all", 1].coding_saves_percent == pytest.approx(100 * (1 - 17 / 14))
+
+
+@pytest.fixture
+def recording(tmp_path):
+    measured_s = np.random.default_rng(3).lognormal(0, 0.5, (12, 8))
+    path = tmp_path / "mine.csv"
+    recording_of(measured_s).to_csv(path, index=False)
+    return path
+
+
+def cli(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["stragglersim", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code
+
+
+def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "deep" / "out"
+    options = ("--jobs", 10, "--max-delay", 2, "--seconds-per-load", 1.5, "--out", out)
+    assert cli(monkeypatch, "tune", recording, *options) == 0
+    said = capsys.readouterr().out
+    assert "equal to 1e-15" in said
+    assert "repetition only" in said
+    table = pd.read_parquet(out / "settings.parquet")
+    scenario = load(out / "winners.yaml")
+    runs = simulator.run(scenario).runs
+    best = best_settings(table)
+    assert runs["scheme"].tolist() == best["scheme"].tolist()
+    np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)
+    assert table["rule"].unique().tolist() == [
+        rule_name(rule) for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all", "enough"])
+    ]
+    assert {path.name for path in (out / "plots").iterdir()} == {
+        f"{name}.{kind}" for name in ("settings", "winners") for kind in ("png", "svg")
+    }
+    assert cli(monkeypatch, "tune", recording, *options) == 2  # the folder is there
+    assert "must not exist yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "--seconds-per-load must be given for a recording of durations"),
+        (("--seconds-per-load", 1, "--rules", "fixed_time"), "--rules: must be first_enough, mu_rule or both"),
+        (("--seconds-per-load", 1, "--mu", "-1"), "--mu: must be at least 0, got -1"),
+        (("--seconds-per-load", 1, "--mu", "x"), "--mu: must be numbers, e.g. 0.1,0.3,1, got x"),
+        (("--seconds-per-load", 1, "--wait-for", "nobody"), "--wait-for: must be all, enough or both, got nobody"),
+        (("--seconds-per-load", 1, "--schemes", "magic"), f"--schemes: must be some of {', '.join(KINDS)}, got magic"),
+        (("--seconds-per-load", 1, "--accepts", "all"), "--accepts: must be some of pattern, recoverable, got all"),
+        (("--seconds-per-load", 1, "--jobs", 0), "--jobs: must be at least 1, got 0"),
+        (("--seconds-per-load", 1, "--models", 2, "--max-delay", 2), "--max-delay: must be at most models - 1 = 1"),
+        (("--seconds-per-load", 9, "--base-load", 1), "completion times must be at least 0 s"),
+        (("--seconds-per-load", -1), "seconds_per_load"),
+    ],
+)
+def test_tune_says_what_is_wrong_in_a_line(options, message, recording, monkeypatch, capsys):
+    assert cli(monkeypatch, "tune", recording, *options) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert len(complaint.strip().splitlines()) == 1
+
+
+def test_a_file_that_is_not_there(tmp_path, monkeypatch, capsys):
+    assert cli(monkeypatch, "tune", tmp_path / "none.csv", "--seconds-per-load", 1) == 2
+    assert "must name a readable file" in capsys.readouterr().err
+
+
+def test_a_search_says_what_it_is_made_of():
+    assert Search(rules=(FirstEnough(),)).delay == 3
+    assert Search(rules=(FirstEnough(),), models=3).delay == 2
+    assert Search(rules=(FirstEnough(),), is_published_grid=True).delay == 20
+    with pytest.raises(SearchError, match="--rules"):
+        Search(rules=())
+
+
+@pytest.mark.skipif(not LAMBDA.is_dir(), reason=f"the recordings are not part of the project: no {LAMBDA}")
+@pytest.mark.parametrize(
+    ("wait_for", "mean_rounds"), [("all", {"M-SGC": (105.49, 32)}), ("enough", {"M-SGC": (99.10, None)})]
+)
+def test_known_totals_of_a_recording(wait_for, mean_rounds):
+    name = "cnn-b2048-canada-load0.000-n30.parquet"
+    recording = Recording(LAMBDA / name, 0.0, 1.1217530)
+    search = Search(
+        rules=(MuRule(mu=1.0, wait_for=wait_for),), max_delay=1, schemes=("multiplexed",), as_published=True
+    )
+    found = search_recording(recording, search)
+    row = found[(found["B"] == 1) & (found["W"] == 2) & (found["lam"] == 27) & (found["scheme"] == "M-SGC")].iloc[0]
+    makespan_s, waited_rounds = mean_rounds["M-SGC"]
+    assert row["makespan_s"] == pytest.approx(makespan_s, abs=0.005)
+    assert waited_rounds in (None, row["waited_rounds"])
