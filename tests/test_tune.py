@@ -93,6 +93,15 @@ def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
         np.testing.assert_array_equal(played.stragglers[:, column], expected[2])
 
 
+def test_past_rounds_with_few_stragglers_may_not_be_bursty():
+    """Worker 0 straggles twice in a window, which s = 1 allows, but no third round with two others does then."""
+    slow = [(0,), (0,), (1, 2), (), ()]
+    times = WorkerTimes(np.array([[5.0 if worker in who else 1.0 for worker in range(6)] for who in slow]))
+    group = Group("SR-SGC", "selective_repeat", "gradient_coding", "pattern", 1, 3, (3,))
+    played = replay(group.grid(6, 4), Recorded(times, 6), MuRule(mu=1.0, wait_for="all"))
+    assert played.duration_s[:, 0].tolist() == [2.0, 2.0, 5.0, 1.0, 0.0]
+
+
 @pytest.mark.parametrize("accepts", ["pattern", "recoverable", "published"])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule)[:60])
 def test_evaluate_equals_events(accepts, rule, tmp_path):
