@@ -95,7 +95,8 @@ def add_legend(figure: Figure, looks: dict[str, Look], *, has_lines: bool = True
     ]
     labels = [*(wrapped(label, 26) for label in looks), *(str(line.get_label()) for line in extra)]
     longest = max(len(line) for label in labels for line in label.splitlines())
-    n_columns = max(1, min(4, int(240 / (3.9 * longest + (34 if has_lines else 24)))))  # in points
+    wide = figure.get_figwidth() / WIDTH_IN
+    n_columns = max(1, int(min(4 * wide, 240 * wide / (3.9 * longest + (34 if has_lines else 24)))))  # in points
     n_lines = math.ceil(sum(len(label.splitlines()) for label in labels) / n_columns)
     figure.set_figheight(figure.get_figheight() + 0.1 + 0.14 * n_lines)
     figure.legend(

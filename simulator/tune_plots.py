@@ -19,7 +19,7 @@ from simulator.sweep_maps import LETTERS, tint
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_PANELS = 6
+MOST_PANELS = 8
 
 
 def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
@@ -35,11 +35,11 @@ def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
 def _dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     """Run time against load, a dot for each setting, a panel for each rule."""
     rules = list(settings["rule"].unique())[:MOST_PANELS]
-    n_columns = min(3, len(rules))
+    n_columns = min(4, len(rules))
     n_rows = math.ceil(len(rules) / n_columns)
     with style():
         width = WIDTH_IN if n_columns == 1 else 7.0
-        figure = Figure(figsize=(width, 2.2 * n_rows), layout="constrained")
+        figure = Figure(figsize=(width, 1.9 * n_rows), layout="constrained")
         panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
         for axes, rule in zip(panels.flat, rules, strict=False):
             under = settings[settings["rule"] == rule]
@@ -53,10 +53,11 @@ def _dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
                 axes.plot(*at, look.marker, color=look.colour, **edge)
             axes.set_title(literal(rule), fontsize=7)
             axes.set_xscale("log")
-        for axes in list(panels.flat)[len(rules) :]:
-            axes.set_visible(False)
-        for axes in panels[-1]:
-            axes.set_xlabel("load (share of a job)")
+        for place, axes in enumerate(panels.flat):
+            axes.set_visible(place < len(rules))
+            if place + n_columns >= len(rules):  # the last of its column
+                axes.set_xlabel("load (share of a job)")
+                axes.tick_params(labelbottom=True)
         for axes in panels[:, 0]:
             axes.set_ylabel("makespan (seconds)")
         largest, least = settings["makespan_s"].max(), settings["makespan_s"].min()
@@ -87,7 +88,7 @@ def _winners(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figur
             axes.text(x, y, text, ha="center", va="center", fontsize=6.5)
         axes.set_xlim(-0.5, len(rules) - 0.5)
         axes.set_ylim(-0.5, n_limits - 0.5)
-        axes.set_xticks(range(len(rules)), [wrapped(rule.replace(", ", " "), 9) for rule in rules])
+        axes.set_xticks(range(len(rules)), [wrapped(rule.replace(", ", " ").replace("_", "_ "), 10).replace("_ ", "_") for rule in rules])
         axes.set_yticks(range(n_limits))
         axes.tick_params(length=0)
         axes.set_xlabel("master rule")
@@ -110,4 +111,4 @@ def _winners(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figur
 
 
 def _say(figure: Figure, note: str, width: float) -> None:
-    figure.supxlabel(textwrap.fill(literal(note), int(25 * width)), x=0.01, ha="left", fontsize=5.5, color=GREY)
+    figure.supxlabel(textwrap.fill(literal(note), int(23 * width)), x=0.01, ha="left", fontsize=5.5, color=GREY)
