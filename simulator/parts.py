@@ -85,7 +85,7 @@ def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-DECISIVE = ("seed", "workers", "jobs", "models", "leftover", "round_overhead_s")
+DECISIVE = ("seed", "workers", "jobs", "models", "probe", "leftover", "round_overhead_s")
 
 
 def _plain(value: object) -> object:

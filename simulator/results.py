@@ -195,6 +195,7 @@ def fairness(results: Results) -> str:
     said = [
         *rules,
         *([f"network: {sent}"] if sent else []),
+        *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
         f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
         f"{trials} trial" + ("" if trials == "1" else "s"),

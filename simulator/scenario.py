@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
+from schemes.probing import Probing
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, put, show, swept_together
 from simulator.master import FirstEnough, MasterRule
 from simulator.network import Network
@@ -78,6 +79,8 @@ class Scenario:
     """straggler models by label; they compose"""
     master: InstanceOf[MasterRule] = FirstEnough()
     """when the master stops waiting"""
+    probe: Count = 0
+    """rounds in which every scheme runs uncoded before it begins, as while a cluster is watched"""
     leftover: Literal["cancel", "finish"] = "cancel"
     """whether a straggler drops its list when the round closes, or completes it first, unheard"""
     round_overhead_s: Seconds = 0.0
@@ -102,6 +105,11 @@ class Scenario:
     def n_rounds(self) -> int:
         """Rounds that the longest scheme needs."""
         return self.jobs + max((scheme.delay_rounds for scheme in self.schemes.values()), default=0)
+
+    def scheme_to_run(self, label: str) -> Scheme:
+        """What runs under a scheme's name: the scheme, after uncoded rounds if there are any."""
+        scheme = self.schemes[label]
+        return Probing(scheme.n_workers, scheme, self.probe) if self.probe else scheme
 
     def rule_for(self, label: str) -> MasterRule:
         """The master rule under which a scheme runs."""
@@ -372,6 +380,8 @@ def _contradictions(scenario: Scenario) -> Iterator[Problem]:
             yield Problem((section,), "must have at least one entry, got none")
     if "/" in scenario.name or "\\" in scenario.name or scenario.name.startswith("."):
         yield Problem(("name",), f"must not hold / or \\, nor begin with a dot, got {show(scenario.name)}")
+    if scenario.probe >= scenario.jobs:
+        yield Problem(("probe",), f"must be less than jobs = {scenario.jobs}, got {scenario.probe}")
     yield from _of_schemes(scenario)
     never = []
     for label, model in scenario.stragglers.items():

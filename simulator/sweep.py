@@ -388,7 +388,7 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
     try:
         simulate(
-            scenario.schemes[label],
+            scenario.scheme_to_run(label),
             n_jobs=scenario.jobs,
             times=round_times(*where),
             speeds=SpeedChanges(*where),

@@ -88,7 +88,8 @@ def _winners(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figur
             axes.text(x, y, text, ha="center", va="center", fontsize=6.5)
         axes.set_xlim(-0.5, len(rules) - 0.5)
         axes.set_ylim(-0.5, n_limits - 0.5)
-        axes.set_xticks(range(len(rules)), [wrapped(rule.replace(", ", " ").replace("_", "_ "), 10).replace("_ ", "_") for rule in rules])
+        names = [wrapped(rule.replace(", ", " ").replace("_", "_ "), 10).replace("_ ", "_") for rule in rules]
+        axes.set_xticks(range(len(rules)), names)
         axes.set_yticks(range(n_limits))
         axes.tick_params(length=0)
         axes.set_xlabel("master rule")

@@ -70,7 +70,7 @@ def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:
     SimulationError
         If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
-    scheme = scenario.schemes[label]
+    scheme = scenario.scheme_to_run(label)
     return simulate(
         scheme.batch(scenario.jobs, len(trials)),
         n_workers=scenario.workers,

@@ -135,9 +135,11 @@ def scenarios(draw):
     models = draw(st.sampled_from(USUAL)) | draw(st.sampled_from(UNUSUAL))
     never = any(model.may_never_answer for model in models.values())
     rule = draw(rules(needs_timeout=never))
+    n_jobs = draw(st.integers(1, 12))
     return {
         "workers": scheme.n_workers,
-        "jobs": draw(st.integers(1, 12)),
+        "jobs": n_jobs,
+        "probe": draw(st.sampled_from([0, n_jobs // 2])),
         "trials": 3,
         "seed": draw(st.integers(0, 1000)),
         "stragglers": models,

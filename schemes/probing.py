@@ -1,0 +1,148 @@
+"""Uncoded at first, while the cluster is watched, and a code afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.batch import Batch, BatchClosing, BatchOutcome
+from schemes.uncoded import Uncoded
+
+
+@dataclasses.dataclass(frozen=True)
+class Probing(Scheme):
+    """The first jobs uncoded, one each round, and all others by a scheme that begins in the round after.
+
+    Tasks of the first rounds name the chunks of uncoded work, those of later rounds the scheme's.
+
+    Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, appendix on parameter selection.
+
+    Parameters
+    ----------
+    n_workers
+        As of the scheme.
+    scheme
+        What the master switches to.
+    probe
+        Rounds before that; fewer than there are jobs.
+
+    Examples
+    --------
+    >>> from schemes import GradientCoding
+    >>> session = Probing(3, GradientCoding(3, s=1), probe=1).start(2, np.random.default_rng(0))
+    >>> for index in range(session.n_rounds):
+    ...     print(round(session.open_round(index).loads[0, 0], 3))
+    ...     print(session.close_round(Closing(np.zeros(3, dtype=bool), forced=False)))
+    0.333
+    [Outcome(job=0, status='decoded', squared_error=0.0)]
+    0.667
+    [Outcome(job=1, status='decoded', squared_error=0.0)]
+    """
+
+    n_workers: int
+    scheme: Scheme
+    probe: int
+
+    @property
+    def delay_rounds(self) -> int:
+        return self.scheme.delay_rounds
+
+    @property
+    def load(self) -> float:
+        return self.scheme.load
+
+    @property
+    def tolerates(self) -> str:
+        return self.scheme.tolerates
+
+    @property
+    def hears_late(self) -> bool:
+        return self.scheme.hears_late
+
+    def chunk_loads(self) -> FloatArray:
+        return self.scheme.chunk_loads()
+
+    def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
+        later = self.scheme.batch(n_jobs - self.probe, n_runs)
+        return None if later is None else _ProbingBatch(self, later)
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        return _ProbingSession(self, n_jobs, rng)
+
+
+class _ProbingSession(Session):
+    def __init__(self, scheme: Probing, n_jobs: int, rng: np.random.Generator) -> None:
+        self._probe = scheme.probe
+        self._first = Uncoded(scheme.n_workers).start(scheme.probe, rng)
+        self._later = scheme.scheme.start(n_jobs - scheme.probe, rng)
+        self._now: Session = self._first
+        self.n_rounds = scheme.probe + self._later.n_rounds
+
+    @property
+    def _began(self) -> int:
+        """The round in which the session that is on began."""
+        return self._probe if self._now is self._later else 0
+
+    def open_round(self, index: int) -> Work:
+        if index == self._probe:
+            self._now = self._later
+            self.asks_for_uploads = self._later.asks_for_uploads
+        return self._now.open_round(index - self._began)
+
+    def receive(self, worker: int, report: int) -> None:
+        self._now.receive(worker, report)
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        if index >= self._probe:  # uncoded work has no use for late answers
+            self._later.receive_late(index - self._probe, worker, report)
+
+    def enough(self) -> bool:
+        return self._now.enough()
+
+    def uploads(self, n_received: IntArray) -> FloatArray | None:
+        return self._now.uploads(n_received)
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        outcomes = self._now.close_round(closing)
+        return [dataclasses.replace(outcome, job=outcome.job + self._began) for outcome in outcomes]
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        return [dataclasses.replace(task, job=task.job + self._began) for task in self._now.tasks(worker)]
+
+
+class _ProbingBatch(Batch):
+    def __init__(self, scheme: Probing, later: Batch) -> None:
+        self.n_runs = later.n_runs
+        self._probe, self._later = scheme.probe, later
+        first = Uncoded(scheme.n_workers).batch(scheme.probe, later.n_runs)
+        assert first is not None, "it has an array form"
+        self._first = self._now = first
+
+    def open_round(self, index: int) -> FloatArray:
+        self._index = index
+        if index < self._probe:
+            return self._first.open_round(index)
+        self._now = self._later
+        self.is_divisible, self.blocks = self._later.is_divisible, self._later.blocks
+        return self._later.open_round(index - self._probe)
+
+    def gradients(self) -> FloatArray | None:
+        return self._now.gradients()
+
+    def asks_for_uploads(self) -> bool:
+        return self._now.asks_for_uploads()
+
+    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
+        return self._now.enough(due_s, by_s, runs)
+
+    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+        return self._now.enough_s(due_s, runs)
+
+    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
+        outcomes = self._now.close_round(closing)
+        if self._now.is_memoryless:  # there a job is its round
+            return [outcome._replace(job=self._index) for outcome in outcomes]
+        return [outcome._replace(job=outcome.job + self._probe) for outcome in outcomes]
