@@ -422,6 +422,7 @@ def _row(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: 
         "delay_rounds": scheme.delay_rounds,
         "load": float(scheme.load),
         **record.figures(scheme.n_error_blocks if is_approximate else None),
+        "load_bound": math.nan if scheme.load_bound is None else float(scheme.load_bound),
         # a model is updated once in so many jobs
         "seconds_per_update": math.nan if models is None else record.makespan_s * models / scenario.jobs,
     }

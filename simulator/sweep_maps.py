@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
 class Map:
     """A metric of each scheme over two swept keys; the arrays' last two axes are (y, x)."""
 
-    keys: Sequence[str]  # across and up
+    labels: Sequence[str]  # of the axes across and up
     x: FloatArray
     y: FloatArray
     schemes: list[str]
@@ -55,8 +55,8 @@ class Map:
         return change if self.metric == "jobs_per_s" else -change
 
 
-def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
-    """A metric as a map over two swept keys; None if a key is not a number or all schemes are alike.
+def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[str, str]) -> Map | None:
+    """A metric as a map over two swept keys; None if these do not tell the points apart, or all schemes are alike.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
         Those across and up.
     metric
         ``makespan_s``, or ``jobs_per_s``, of which more is better.
+    names
+        Short names of keys, where they have one.
     """
     runs = results.runs[results.runs["kind"] != "ideal"]
     schemes = list(dict.fromkeys(runs["scheme"]))
@@ -73,7 +75,7 @@ def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
         return None
     sign = -1.0 if metric == "jobs_per_s" else 1.0
     x, y = (np.unique(runs[key].to_numpy(dtype=np.float64)) for key in keys)
-    if min(len(x), len(y)) < 2:
+    if min(len(x), len(y)) < 2 or runs["point"].nunique() > len(x) * len(y):
         return None
     values = np.full((len(schemes), len(y), len(x)), np.inf)
     undecided = np.zeros((len(y), len(x)), dtype=np.bool_)
@@ -89,7 +91,8 @@ def map_of(results: Results, keys: Sequence[str], metric: str) -> Map | None:
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
     if undecided.any() and _has_room(x, y):
         remarks.append("?: the 95 % interval of its paired difference to the next best holds 0")
-    return Map(keys, x, y, schemes, values, undecided, metric, remarks)
+    labels = [names.get(key, key) for key in keys]
+    return Map(labels, x, y, schemes, values, undecided, metric, remarks)
 
 
 def _is_undecided(table: FloatArray) -> bool:
@@ -179,8 +182,8 @@ def _axes(figure: Figure, cells: Map) -> Axes:
     axes.set_ylim(-0.5, len(cells.y) - 0.5)
     axes.set_xticks(*_ticks(cells.x, room=42))
     axes.set_yticks(*_ticks(cells.y, room=80))
-    axes.set_xlabel(key_label(cells.keys[0], 44))
-    axes.set_ylabel(key_label(cells.keys[1], 30))
+    axes.set_xlabel(key_label(cells.labels[0], 44))
+    axes.set_ylabel(key_label(cells.labels[1], 30))
     axes.tick_params(length=0)
     return axes
 

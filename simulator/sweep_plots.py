@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
 from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
@@ -61,27 +62,83 @@ def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
     entries = swept_entries(results)
     metric, remarks = main_metric(results)
     band = ["band or bar: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
-    lines = Chart(x=next(iter(entries)), y=metric)
+    first = next(iter(entries))
+    lines, loads = Chart(x=first, y=metric), Chart(x=first, y="load")
     table = at_points(results, metric)
-    if len(_choices(table, list(entries)[1:])) <= MOST_PANELS:
+    panels = _undetermined(table, entries, [first])
+    if len(_choices(table, panels)) <= MOST_PANELS:
         name = {"makespan_s": "makespan"}.get(metric, metric)
-        yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *band]
-        if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, list(entries)[1:])) <= 3:
+        company = _company(table, entries, first, panels)
+        yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *company, *band]
+        keys = ["scheme", *(key for keys in entries.values() for key in keys)]
+        if _is_numeric(table[first]) and _varies_with(at_points(results, "load"), "value", entries[first], keys):
+            yield "load", lambda figure: draw_lines(figure, results, loads), company
+        if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, panels)) <= 3:
             yield "error", lambda figure: _draw_errors(figure, results), ["errors of 0 are below the axis"]
     if len(entries) == 2:
-        cells = map_of(results, list(entries), metric)
+        cells = map_of(results, list(entries), metric, _names(table, entries))
         if cells is not None:
+            remarks += [said for key in entries for said in _company(table, entries, key)]
             yield "best_scheme", lambda figure: draw_best(figure, cells), [*remarks, *cells.remarks]
             yield "gain", lambda figure: draw_gain(figure, cells), remarks
-    surroundings = _surroundings(entries)
+    surroundings = _surroundings(table, entries)
     if len(_choices(table, surroundings)) <= MOST_PANELS:
         yield "load_latency", lambda figure: _draw_pareto(figure, results, surroundings), _remarks_of_pareto(results)
 
 
 def swept_entries(results: Results) -> dict[str, list[str]]:
-    """The keys of each entry of the sweep, by the first of them: those that vary together have one axis."""
-    together = [swept_together(entry) for entry in results.scenario.get("sweep", {})]
-    return {keys[0]: keys for keys in together if set(keys) <= set(results.runs)} or {"point": ["point"]}
+    """The keys of each entry of the sweep, by the first that tells its values apart: what varies together has one axis.
+
+    If none does, by the first of all.
+    """
+    points = results.runs.drop_duplicates("point")
+    entries = {}
+    for keys in map(swept_together, results.scenario.get("sweep", {})):
+        if set(keys) <= set(points):
+            n_values = len(points[keys].drop_duplicates())
+            telling = (key for key in keys if points[key].nunique(dropna=False) == n_values)
+            entries[next(telling, keys[0])] = keys
+    return entries or {"point": ["point"]}
+
+
+def _undetermined(table: pd.DataFrame, entries: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """The keys that still vary where those known are fixed: of each entry, as many as tell its values apart."""
+    found = []
+    for keys in entries.values():
+        given = [key for key in keys if key in known]
+        for key in keys:
+            if key not in given and len(_choices(table, [*given, key])) > len(_choices(table, given)):
+                given.append(key)
+                found.append(key)
+    return found
+
+
+def _names(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Short names, by key, of what several schemes have in common: their parameters that always have the same value."""
+    names = {}
+    all_keys = [key for keys in entries.values() for key in keys]
+    for keys in entries.values():
+        for key in keys:
+            alike = _alike(table[keys])[key]
+            if len(alike) < 2 or not all(other.startswith("schemes.") for other in alike):
+                continue
+            parameters = list(dict.fromkeys(other.rpartition(".")[2] for other in alike))
+            if not any(other.rpartition(".")[2] in parameters for other in all_keys if other not in alike):
+                names[key] = " = ".join(parameters)
+    return names
+
+
+def _company(
+    table: pd.DataFrame, entries: Mapping[str, Sequence[str]], key: str, panels: Sequence[str] = ()
+) -> list[str]:
+    """What is to be said of a key on an axis: which other keys change with it, to other values, in the same panel."""
+    keys = next((keys for keys in entries.values() if key in keys), [key])
+    groups = [group for group in _alike(table[list(keys)]).values() if not {key, *panels} & set(group)]
+    others = list(dict.fromkeys(group[0] for group in groups))
+    names = _names(table, entries)
+    return [f"{names.get(key, key)} varies with {', '.join(names.get(other, other) for other in others)}"] * bool(
+        others
+    )
 
 
 def main_metric(results: Results) -> tuple[str, list[str]]:
@@ -110,8 +167,10 @@ def at_points(results: Results, column: str) -> pd.DataFrame:
     return table.join(results.runs.groupby("point")[keys].first(), on="point") if keys else table
 
 
-def label_of(column: str, width: int, *, is_mean: bool = False) -> str:
+def label_of(column: str, width: int, names: Mapping[str, str], *, is_mean: bool = False) -> str:
     """A column of the runs table, or a swept key, as the label of an axis, with its unit."""
+    if column in names:
+        return wrapped(names[column], width)
     if column not in LABELS:
         return key_label(column, width)
     return wrapped(f"{'mean ' if is_mean else ''}{LABELS[column]}", width)
@@ -121,6 +180,7 @@ LABELS = {
     "point": "point",
     "delay_rounds": "delay T (rounds)",
     "load": "load (share of a job, per worker and round)",
+    "load_bound": "lower bound of the load (share of a job)",
     "computed_load": "computed load (share of a job)",
     "overhead": "overhead (extra work, in jobs per job)",
     "makespan_s": "makespan (seconds)",
@@ -151,12 +211,12 @@ def _choices(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[Any, ...]]:
 
 def _at(table: pd.DataFrame, keys: Sequence[str], choice: Sequence[Any]) -> pd.DataFrame:
     for key, value in zip(keys, choice, strict=True):
-        table = table[table[key] == value]
+        table = table[table[key].isna() if value != value else table[key] == value]  # NaN: null in the scenario
     return table
 
 
 def _panels(
-    figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str
+    figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
 ) -> Iterator[tuple[Axes, pd.DataFrame]]:
     """Axes for each combination of values that keys have, two in a row, each with its part of the table."""
     choices = _choices(table, keys)
@@ -166,13 +226,13 @@ def _panels(
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
-        axes.set_title(_title(keys, choice, 28 if n_columns > 1 else 60), fontsize=6.5)
+        axes.set_title(_title([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5)
         if place % n_columns == 0:
-            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, is_mean=is_mean))
+            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean and y not in FIXED))
         if place + n_columns >= len(choices):  # nothing is below
             axes.tick_params(labelbottom=True)
         if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
-            axes.set_xlabel(label_of(x, 46 // n_columns, is_mean=is_mean and x not in FIXED))
+            axes.set_xlabel(label_of(x, 46 // n_columns, names, is_mean=is_mean and x not in FIXED))
         yield axes, _at(table, keys, choice)
     for spare in grid.flat[len(choices) :]:
         spare.remove()
@@ -185,7 +245,7 @@ def _title(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
     return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
 
 
-FIXED = ("load", "delay_rounds", "n_workers", "n_jobs")  # the same in all trials
+FIXED = ("load", "load_bound", "delay_rounds", "n_workers", "n_jobs")  # the same in all trials
 
 
 def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
@@ -202,7 +262,10 @@ def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     metric, why = main_metric(results)
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
-    remarks += ["band or bar: 95 % interval over trials"] if shown.table["n_trials"].max() > 1 else []
+    remarks += _company(shown.table, swept_entries(results), chart.x, shown.panels)
+    remarks += (
+        ["band or bar: 95 % interval over trials"] if chart.y not in FIXED and shown.table["n_trials"].max() > 1 else []
+    )
     return lambda figure: draw_lines(figure, results, chart), remarks
 
 
@@ -213,6 +276,8 @@ class _Prepared:
     table: pd.DataFrame
     panels: list[str]  # keys
     is_line: bool
+    names: dict[str, str]  # of keys
+    bounds: list[list[str]]  # schemes whose bound is the same, which stands in the table's column "bound"
 
 
 def _prepare(results: Results, chart: Chart) -> _Prepared:
@@ -231,18 +296,31 @@ def _prepare(results: Results, chart: Chart) -> _Prepared:
     table = at_points(kept, chart.y)
     if chart.x not in keys:
         table[chart.x] = at_points(kept, chart.x)["value"]
-        taken = [entry for entry in entries if _varies_with(table, chart.x, entry, ["scheme", *entries])]
+        taken = [entry for entry in entries if _varies_with(table, chart.x, entries[entry], ["scheme", *keys])]
     else:
-        taken = [entry for entry in entries if chart.x in entries[entry]]
-    others = [key for key in ("scheme", *entries) if key not in taken and chart.by not in entries.get(key, [key])]
-    panels = [key for key in others if table[key].nunique(dropna=False) > 1]
+        taken = []
+    open_entries = {"scheme": ["scheme"]} | {entry: entries[entry] for entry in entries if entry not in taken}
+    panels = _undetermined(table, open_entries, [chart.x, chart.by])
     n_panels = len(_choices(table, panels))
     if n_panels > MOST_PANELS:
         values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
         raise ChartError(
             f"--where: must leave at most {MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
         )
-    return _Prepared(table, panels, is_line=len(taken) < 2 and _is_numeric(table[chart.x]))
+    is_line = len(taken) < 2 and _is_numeric(table[chart.x])
+    groups = []
+    if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
+        table["bound"] = at_points(kept, "load_bound")["value"]
+        bounds = table.pivot(index="point", columns="scheme", values="bound")
+        alike = _alike(bounds.loc[:, bounds.notna().any()])
+        groups = [list(group) for group in dict.fromkeys(map(tuple, alike.values()))]
+    return _Prepared(table, panels, is_line, _names(table, entries), groups)
+
+
+def _alike(table: pd.DataFrame) -> dict[str, list[str]]:
+    """For each column, those with the same values, itself among them."""
+    columns = {str(name): table[name] for name in table}
+    return {name: [other for other in columns if columns[other].equals(columns[name])] for name in columns}
 
 
 NOT_SHOWN = ("point", "trial")
@@ -265,12 +343,19 @@ def _kept(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequence[
     return runs
 
 
-def _varies_with(table: pd.DataFrame, x: str, entry: str, keys: Sequence[str]) -> bool:
-    """Whether a column changes with one key while the others stay."""
-    others = [key for key in keys if key != entry]
+def _varies_with(table: pd.DataFrame, x: str, entry: Sequence[str], keys: Sequence[str]) -> bool:
+    """Whether a column changes with the keys of one entry while the others stay."""
+    others = [key for key in keys if key not in entry]
     return bool((table.groupby(others, dropna=False)[x].nunique() > 1).any())
 
 
+def _bound_looks(groups: Sequence[Sequence[str]], drawn: Collection[str]) -> dict[str, Look]:
+    """How the bounds of the load are drawn, by what the legend calls each of them."""
+    names = ["bound" if set(schemes) == set(drawn) else f"bound of {', '.join(schemes)}" for schemes in groups]
+    return {name: Look(GREY, "", dashes) for name, dashes in zip(names, itertools.cycle(BOUND_DASHES), strict=False)}
+
+
+BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
 REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
 
 
@@ -288,7 +373,8 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
         (f"{name} (T = 0 reference)" if label in references else name): REFERENCE if label in references else look
         for label, (name, look) in zip(labels, looks.items(), strict=True)
     }
-    for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y):
+    bounds = _bound_looks(shown.bounds, drawn)
+    for axes, here in _panels(figure, shown.table, shown.panels, chart.x, chart.y, shown.names):
         scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
         for place, (label, name) in enumerate(zip(labels, looks, strict=True)):
             group = here[here[chart.by] == label]
@@ -298,8 +384,15 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
                 order = np.argsort(at.to_numpy(dtype=np.float64), kind="stable")
                 group, at = group.iloc[order], at.iloc[order]
             _line(axes, looks[name], at.to_numpy(dtype=np.float64), group, is_line=shown.is_line)
-        _scale_up(axes, shown.table["value"])
-    add_legend(figure, looks, has_lines=shown.is_line, extra=[HOLLOW] if shown.table["failures"].any() else [])
+        for (scheme, *_), look in zip(shown.bounds, bounds.values(), strict=True):
+            bound = here[here["scheme"] == scheme].sort_values(chart.x)
+            axes.plot(bound[chart.x], bound["bound"], color=look.colour, linestyle=look.dashes)
+        _scale_up(axes, shown.table["value"], ratio=10 if shown.bounds else 50)
+    failed = [HOLLOW] if shown.table["failures"].any() else []
+    add_legend(figure, looks | bounds, has_lines=shown.is_line, extra=failed)
+
+
+MOST_LARGE = 12  # markers of a line that have room at their usual size
 
 
 def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
@@ -312,7 +405,8 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
         axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
     has_failed = group["failures"].to_numpy() > 0
     for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
-        axes.plot(at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill)
+        size = 4 if len(at) <= MOST_LARGE else 2.5
+        axes.plot(at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size)
 
 
 def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
@@ -327,22 +421,28 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
         axes.xaxis.set_major_formatter("{x:g}")
     elif is_swept and len(distinct) <= n_shown:
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
+    elif all(float(value).is_integer() for value in distinct):
+        axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))
     return None
 
 
-def _scale_up(axes: Axes, values: pd.Series[Any]) -> None:
+def _scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
     """Prepare the vertical axis: a logarithm where the small could not be told apart else."""
-    if values.min() > 0 and values.max() > 50 * values.min():
+    if values.min() > 0 and values.max() > ratio * values.min():
         axes.set_yscale("log", nonpositive="clip")
         axes.yaxis.set_major_formatter("{x:g}")
+        if values.max() < 300 * values.min():  # powers of ten alone would be too few
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def _draw_errors(figure: Figure, results: Results) -> None:
     """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
     norms, shares = at_points(results, "error_norm_mean"), at_points(results, "exact_share")
-    first, *others = swept_entries(results)
+    entries = swept_entries(results)
+    first = next(iter(entries))
     looks = looks_of(list(norms["scheme"].unique()))
-    choices = _choices(norms, others)
+    others = _undetermined(norms, entries, [first])
+    names, choices = _names(norms, entries), _choices(norms, others)
     figure.set_figheight(3.6)
     grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
     for (above, below), choice in zip(grid.T, choices, strict=True):
@@ -358,17 +458,18 @@ def _draw_errors(figure: Figure, results: Results) -> None:
         above.yaxis.set_major_formatter("{x:g}")
         above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
         below.set_ylim(-5, 105)
-        below.set_xlabel(key_label(first, 44 // len(choices)).replace(" (", "\n("))
-        above.set_title(_title(others, choice, 60 // len(choices)), fontsize=6.5)
+        below.set_xlabel(label_of(first, 44 // len(choices), names).replace(" (", "\n("))
+        above.set_title(_title([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5)
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
     add_legend(figure, looks)
 
 
-def _surroundings(entries: Mapping[str, Sequence[str]]) -> list[str]:
+def _surroundings(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> list[str]:
     """The swept keys that nobody chooses: all but those of schemes and master."""
     chosen = ("schemes", "master")
-    return [first for first, keys in entries.items() if any(key.split(".")[0] not in chosen for key in keys)]
+    given = {first: keys for first, keys in entries.items() if any(key.split(".")[0] not in chosen for key in keys)}
+    return _undetermined(table, given, [])
 
 
 def _draw_pareto(figure: Figure, results: Results, surroundings: Sequence[str]) -> None:
@@ -378,7 +479,8 @@ def _draw_pareto(figure: Figure, results: Results, surroundings: Sequence[str]) 
     looks = looks_of(list(table["scheme"].unique()))
     is_reference = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"])
     table["may_win"] = ~is_reference & (table["failures"] == 0) & table["value"].notna()
-    for axes, here in _panels(figure, table, surroundings, "load", LATENCY):
+    names = _names(table, swept_entries(results))
+    for axes, here in _panels(figure, table, surroundings, "load", LATENCY, names):
         load, latency_s = (here[name].to_numpy(dtype=np.float64) for name in ("load", "value"))
         wins = _not_dominated(load, latency_s, here["may_win"].to_numpy(dtype=np.bool_))
         order = np.argsort(load[wins], kind="stable")

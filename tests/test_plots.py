@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import simulator
-from schemes import GradientCoding, Multiplexed, Uncoded
+from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
 from simulator.master import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
@@ -285,7 +285,7 @@ def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
 
 
 def test_maps_hold_the_means_of_the_tables(over_two):
-    cells = map_of(over_two, ["master.mu", "jobs"], "makespan_s")
+    cells = map_of(over_two, ["master.mu", "jobs"], "makespan_s", {})
     means = over_two.runs.groupby(["master.mu", "jobs", "scheme"])["makespan_s"].mean()
     letters = {text.get_text()[0] for text in dict(figures(over_two))["best_scheme"].axes[0].texts}
     best = set()
@@ -324,7 +324,7 @@ def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
 )
 def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
     results = made_up(rows)
-    assert map_of(results, ["a", "b"], "makespan_s").undecided.tolist() == [[is_undecided, False], [False, False]]
+    assert map_of(results, ["a", "b"], "makespan_s", {}).undecided.tolist() == [[is_undecided, False], [False, False]]
     assert ("?: the 95 % interval" in dict(figures(results))["best_scheme"].get_supxlabel()) == is_undecided
 
 
@@ -446,3 +446,70 @@ def test_a_chart_is_written_under_a_name_of_its_own(over_two, tmp_path):
     assert path.name == "makespan_s-over-master_mu-where-jobs-3.png"
     assert path.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in path.with_suffix(".svg").read_text(encoding="utf-8")
+
+
+SCENARIOS = Path(simulator.__file__).parent.parent / "scenarios"
+
+
+@pytest.fixture(scope="module")
+def against_lam() -> Results:
+    scenario = simulator.load(SCENARIOS / "load-against-lam.yaml", ["trials=1", "jobs=1"])
+    return simulator.run(scenario, engine="vectorised")
+
+
+def test_loads_and_bounds_against_lam_are_those_of_the_paper(against_lam):
+    n = 20
+    for run in against_lam.runs.to_dict("records"):
+        lam, B, W = (run[f"schemes.M-SGC.{name}"] for name in ("lam", "B", "W"))
+        bursty = (W - 1 + B) / (n * (W - 1) + B * (n - lam))
+        load, bound = {
+            "GC": ((lam + 1) / n, 1 / (n - lam)),
+            "SR-SGC": ((-(-B * lam // (W - 1 + B)) + 1) / n, bursty),
+            "M-SGC": ((lam + 1) * (W - 1 + B) / (n * (B + (W - 1) * (lam + 1))), bursty),
+        }[run["scheme"]]
+        assert (run["load"], run["load_bound"]) == pytest.approx((load, bound), rel=1e-12)
+        assert run["scheme"] != "M-SGC" or lam < n - 1 or load == pytest.approx(bound, rel=1e-12)
+
+
+def test_the_load_has_a_line_for_each_scheme_and_each_bound_and_a_panel_for_each_burst(against_lam):
+    figure = dict(figures(against_lam))["load"]
+    figure.draw_without_rendering()
+    titles = ["B = 1, W = 2", "B = 1, W = 3", "B = 2, W = 7", "B = 1, W = 6"]
+    assert [axes.get_title() for axes in figure.axes] == titles
+    assert figure.axes[-1].get_xlabel() == "lam = s"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["GC", "SR-SGC", "M-SGC", "bound of GC", "bound of M-SGC, SR-SGC"]
+    dashed = [line for line in figure.axes[2].lines if line.get_color() == "#555555"]
+    lam = np.arange(20)
+    assert [line.get_xdata().tolist() for line in dashed] == [lam.tolist()] * 2
+    assert dashed[0].get_ydata() == pytest.approx(1 / (20 - lam))
+    assert dashed[1].get_ydata() == pytest.approx(8 / (120 + 2 * (20 - lam)))
+
+
+def test_a_bound_that_all_schemes_share_is_one_line(against_lam):
+    wanted = {"scheme": ["SR-SGC", "M-SGC"], "schemes.M-SGC.B": [1], "schemes.M-SGC.W": [6]}
+    figure = lines_of(against_lam, Chart("schemes.M-SGC.lam", "load", where=wanted))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["SR-SGC", "M-SGC", "bound"]
+    assert len(figure.axes) == 1
+
+
+def test_a_scheme_without_a_bound_has_none():
+    point = make(schemes={"any": FastestK(4, k=3)})
+    results = simulator.run(point)
+    assert results.runs["load_bound"].isna().all()
+
+
+def test_keys_that_vary_together_are_told_apart_by_as_many_of_them_as_it_takes():
+    results = made_up([(0, 10.0, 9.0)])
+    results.scenario["sweep"] = {"a, b": [[0, 0], [0, 1], [1, 0], [1, 1]]}
+    figure = dict(figures(results))["makespan"]
+    assert [axes.get_title() for axes in figure.axes] == ["b = 0", "b = 1"]
+    assert [axes.lines[0].get_ydata().tolist() for axes in figure.axes] == [[10, 10], [10, 10]]
+
+
+def test_a_swept_null_has_a_panel_like_any_value():
+    results = made_up([(0, 10.0, 9.0)])
+    results.runs["b"] = results.runs["b"].where(results.runs["b"] > 0)
+    figure = dict(figures(results))["makespan"]
+    assert [axes.get_title() for axes in figure.axes] == ["b = none", "b = 1"]
+    assert all(len(axes.lines[0].get_xdata()) == 2 for axes in figure.axes)
