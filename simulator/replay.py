@@ -7,6 +7,7 @@ the master stops.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -101,16 +102,26 @@ def _ends_of_runs(is_tied: BoolArray) -> IntArray:
     return np.asarray(np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1])
 
 
-def replay(grid: Grid, recorded: Recorded, rule: MasterRule) -> Played:
-    """Play a rule that never gives up a round to all settings of a grid, which must be new."""
+def replay(grid: Grid, recorded: Recorded, rules: Sequence[MasterRule]) -> Played:
+    """Play all settings of a grid.
+
+    Parameters
+    ----------
+    grid
+        A new one.
+    recorded
+        What it meets.
+    rules
+        One after the other, each for an equal share of the settings. All wait for all, or all for enough.
+    """
     loads = grid.loads()
-    rounds = _Rounds(recorded, loads, rule)
+    rounds = _Rounds(recorded, loads, rules)
     for index in range(len(loads)):
         busy = grid.open_round(index)
         if busy is not None:
             rounds.keep_to(index, busy)
         missing = rounds.missing(index, rounds.n_at_look[index], busy)
-        stops = rounds.looks & (grid.accepts(missing) | (rounds.n_at_look[index] >= rounds.last[index]))
+        stops = rounds.looks[index] & (grid.accepts(missing) | (rounds.n_at_look[index] >= rounds.last[index]))
         if not stops.all():
             rounds.wait(index, grid, busy, stops)
             missing = rounds.missing(index, rounds.n_arrived[index], busy)
@@ -122,43 +133,51 @@ def replay(grid: Grid, recorded: Recorded, rule: MasterRule) -> Played:
 class _Rounds:
     """What is known of all rounds beforehand, and how they went; arrays of shape ``(n_rounds, n_settings)``."""
 
-    def __init__(self, recorded: Recorded, loads: FloatArray, rule: MasterRule) -> None:
-        assert (rule.timeout_s, rule.poll_s) == (None, None)
-        assert rule.waits_for != "nobody"
-        self._recorded, self._loads, self._rule = recorded, loads, rule
+    def __init__(self, recorded: Recorded, loads: FloatArray, rules: Sequence[MasterRule]) -> None:
+        [self._waits_for] = {rule.waits_for for rule in rules}
+        assert self._waits_for != "nobody"
+        assert all((rule.timeout_s, rule.poll_s) == (None, None) for rule in rules)
+        self._recorded, self._loads = recorded, loads
         self._indices = np.arange(len(loads))[:, np.newaxis]
         self.first = np.ones(loads.shape, dtype=np.int64)  # how many have arrived when the first that has work has
         self.last = np.full(loads.shape, recorded.n_workers)
         self._n_given = np.full(loads.shape, recorded.n_workers)
         self.stragglers = np.empty(loads.shape, dtype=np.int64)
-        self.looks = rule.wants_s(0.0) is not None  # at some instant, and not at each arrival
+        self.looks = np.zeros(loads.shape, dtype=np.bool_)  # at some instant, and not at each arrival
         self._wanted_s = np.full(loads.shape, np.inf)
         self.n_at_look = np.zeros(loads.shape, dtype=np.int64)
-        if self.looks:
-            self._know_looks()
+        n_each = loads.shape[1] // len(rules)
+        self._looking = [  # the settings of each rule that looks at some instant
+            (rule, slice(place * n_each, (place + 1) * n_each))
+            for place, rule in enumerate(rules)
+            if rule.wants_s(0.0) is not None
+        ]
+        for rule, settings in self._looking:
+            self.looks[:, settings] = True
+            self._know_looks(rule, settings)
         self.n_arrived = self.n_at_look.copy()
-        self._stops = np.full(loads.shape, self.looks)
+        self._stops = self.looks.copy()
 
-    def _know_looks(self) -> None:
+    def _know_looks(self, rule: MasterRule, settings: slice) -> None:
         """When the master looks at rounds in which everybody has work; each load in each recorded round once."""
         n_recorded, n_rounds = self._recorded.n_rounds, len(self._loads)
-        _, some, which = np.unique(self._loads, axis=1, return_index=True, return_inverse=True)
-        loads = self._loads[:, some]
+        _, some, which = np.unique(self._loads[:, settings], axis=1, return_index=True, return_inverse=True)
+        loads = self._loads[:, settings][:, some]
         is_known = self._indices[:, 0] >= n_recorded
         is_known[n_recorded:] &= (loads[n_recorded:] == loads[:-n_recorded]).all(axis=1)
         new = np.flatnonzero(~is_known)
         wanted_s, n_by = np.empty(loads.shape), np.empty(loads.shape, dtype=np.int64)
-        wanted_s[new], n_by[new] = self._look(self._indices[new], loads[new])
+        wanted_s[new], n_by[new] = self._look(rule, self._indices[new], loads[new])
         for index in range(n_recorded, n_rounds):
             if is_known[index]:
                 wanted_s[index], n_by[index] = wanted_s[index - n_recorded], n_by[index - n_recorded]
-        self._wanted_s, self.n_at_look = wanted_s[:, which], n_by[:, which]
+        self._wanted_s[:, settings], self.n_at_look[:, settings] = wanted_s[:, which], n_by[:, which]
 
-    def _look(self, indices: IntArray, loads: FloatArray) -> tuple[FloatArray, IntArray]:
+    def _look(self, rule: MasterRule, indices: IntArray, loads: FloatArray) -> tuple[FloatArray, IntArray]:
         """When the master wants to look, and how many have arrived when it does."""
-        rank = self._rule.reference_rank(self._recorded.n_workers)
+        rank = rule.reference_rank(self._recorded.n_workers)
         reference_s = self._recorded.arrivals_s(indices, np.maximum(rank, np.ones(loads.shape, dtype=np.int64)), loads)
-        wanted_s = np.broadcast_to(np.asarray(self._rule.wants_s(reference_s), dtype=np.float64), loads.shape)
+        wanted_s = np.broadcast_to(np.asarray(rule.wants_s(reference_s), dtype=np.float64), loads.shape)
         first_s = self._recorded.arrivals_s(indices, np.ones(loads.shape, dtype=np.int64), loads)
         return wanted_s, self._recorded.n_by(indices, np.maximum(wanted_s, first_s), loads)
 
@@ -167,19 +186,19 @@ class _Rounds:
         places, n_workers = self._recorded.in_order(index, busy), self._recorded.n_workers
         n_busy = np.count_nonzero(places, axis=1)
         self._n_given[index] = n_busy
-        self.first[index] = first = places.argmax(axis=1) + 1
+        self.first[index] = places.argmax(axis=1) + 1
         self.last[index] = n_workers - places[:, ::-1].argmax(axis=1)
-        if not self.looks:
-            return
-        rank = np.broadcast_to(np.maximum(1, self._rule.reference_rank(n_busy)), n_busy.shape)
-        reference = first
-        if (rank > 1).any():
-            reference = (np.cumsum(places, axis=1) >= rank[:, np.newaxis]).argmax(axis=1) + 1
-        indices, loads = np.full(len(first), index), self._loads[index]
-        wanted_s = self._rule.wants_s(self._recorded.arrivals_s(indices, reference, loads))
-        first_s = self._recorded.arrivals_s(indices, first, loads)
-        self._wanted_s[index] = wanted_s
-        self.n_at_look[index] = self._recorded.n_by(indices, np.maximum(self._wanted_s[index], first_s), loads)
+        for rule, settings in self._looking:
+            first, loads = self.first[index, settings], self._loads[index, settings]
+            rank = np.broadcast_to(np.maximum(1, rule.reference_rank(n_busy[settings])), first.shape)
+            reference = first
+            if (rank > 1).any():
+                reference = (np.cumsum(places[settings], axis=1) >= rank[:, np.newaxis]).argmax(axis=1) + 1
+            indices = np.full(len(first), index)
+            self._wanted_s[index, settings] = rule.wants_s(self._recorded.arrivals_s(indices, reference, loads))
+            first_s = self._recorded.arrivals_s(indices, first, loads)
+            look_s = np.maximum(self._wanted_s[index, settings], first_s)
+            self.n_at_look[index, settings] = self._recorded.n_by(indices, look_s, loads)
         self.n_arrived[index] = self.n_at_look[index]
 
     def missing(self, index: int, n_arrived: IntArray, busy: Bits | None) -> Bits:
@@ -190,7 +209,7 @@ class _Rounds:
     def wait(self, index: int, grid: Grid, busy: Bits | None, stops: BoolArray) -> None:
         """Go on in the settings whose master does not stop when it looks."""
         low, high = self.n_at_look[index], self.last[index]
-        if self._rule.waits_for == "enough":
+        if self._waits_for == "enough":
             low = np.where(stops, high, low)
             while (high - low > 1).any():
                 middle = (low + high) // 2

@@ -15,7 +15,7 @@ from schemes.sequential import Accepts
 from schemes.sequential_grid import Acceptance
 from simulator.choice import best_settings
 from simulator.master import FirstEnough, MasterRule, MuRule
-from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid
+from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
 from simulator.tune import Progress, evaluate, rule_name
 from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace, read_recording
@@ -55,6 +55,7 @@ class Search:
     accepts: tuple[str, ...] = get_args(Accepts)
     as_published: bool = False
     is_published_grid: bool = False
+    is_coarse: bool = False
 
     def __post_init__(self) -> None:
         for option, values, known in (
@@ -99,7 +100,10 @@ class Search:
         if self.is_published_grid:
             groups = published_grid(n_workers, self.acceptances[0])
             return [group for group in groups if group.delay_rounds <= self.delay and group.kind in self.schemes]
-        return every_setting(n_workers, self.n_jobs, max_delay=self.delay, kinds=self.schemes, accepts=self.acceptances)
+        groups = every_setting(
+            n_workers, self.n_jobs, max_delay=self.delay, kinds=self.schemes, accepts=self.acceptances
+        )
+        return thinned(groups) if self.is_coarse else groups
 
 
 @dataclass(frozen=True)

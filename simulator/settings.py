@@ -127,6 +127,34 @@ def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
     return groups
 
 
+def thinned(groups: Sequence[Group]) -> list[Group]:
+    """A coarser grid: at most `MOST_VALUES` of s or lam in equal ratios, and x = 1, 2, 3, 5, 8 ... in W = x B + 1.
+
+    Examples
+    --------
+    >>> [group] = thinned([Group("GC", "gradient_coding", "gradient_coding", "pattern", 0, 0, tuple(range(1, 256)))])
+    >>> group.values
+    (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 157, 200, 255)
+    """
+    return [
+        group._replace(values=_in_equal_ratios(group.values))
+        for group in groups
+        if group.kind != "selective_repeat" or (group.W - 1) // group.B in FIBONACCI
+    ]
+
+
+MOST_VALUES = 24
+FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+
+
+def _in_equal_ratios(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(values) <= MOST_VALUES:
+        return values
+    wanted = np.geomspace(max(1, values[0]), values[-1], MOST_VALUES)
+    places = np.searchsorted(values, np.round(wanted))
+    return tuple(values[place] for place in np.unique(np.minimum(places, len(values) - 1)))
+
+
 def _memoryless(n_workers: int, kinds: Sequence[str]) -> Iterator[Group]:
     if "uncoded" in kinds:
         yield Group("uncoded", "uncoded", "gradient_coding", "pattern", 0, 0, (0,))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemes import SCHEMES
-from schemes.base import FloatArray
+from schemes import SCHEMES, Scheme
+from schemes.base import FloatArray, IntArray
+from schemes.bits import WORD
 from simulator import vectorised
 from simulator.executors import Executor, Lost, Serial, executor_of
 from simulator.master import MasterRule, MuRule
+from simulator.metrics import RunRecord
 from simulator.replay import Recorded, replay
 from simulator.settings import Group
 from simulator.vectorised import BatchTimes
@@ -26,6 +28,8 @@ TASK_S = 0.5  # that a task takes, roughly
 CALLS_S = 200e-6  # of a round of a group, and then of each setting and word of workers
 WORD_S = 0.2e-6
 
+MOST_WORDS = 1 << 16  # of the sets of a grid
+
 COLUMNS = ("load", "makespan_s", "waited_rounds", "waited_s", "straggler_rate")
 
 Progress = Callable[[int, int], None]
@@ -37,7 +41,8 @@ class Task(NamedTuple):
     times: WorkerTimes
     n_workers: int
     n_jobs: int
-    work: tuple[tuple[int, Group, MasterRule], ...]
+    groups: tuple[Group, ...]
+    rules: tuple[MasterRule, ...]
 
 
 def evaluate(
@@ -70,8 +75,8 @@ def evaluate(
     Returns
     -------
     settings
-        A row for each setting under each rule, in the order given: scheme, kind, code, accepts, s, B, W, lam, rule (its
-        name), delay_rounds, load, makespan_s, waited_rounds, waited_s, straggler_rate.
+        A row for each setting under each rule, group by group and rule by rule: scheme, kind, code, accepts, s, B, W,
+        lam, rule (its name), delay_rounds, load, makespan_s, waited_rounds, waited_s, straggler_rate.
 
     Raises
     ------
@@ -81,24 +86,25 @@ def evaluate(
     import pandas as pd
 
     Recorded(times, n_workers)  # raises
-    work = [(number, group, rule) for number, rule in enumerate(rules) for group in groups]
-    chunks = list(_chunks(work, n_workers, n_jobs))
-    tasks = iter([Task(times, n_workers, n_jobs, chunk) for chunk in chunks])
+    rules = _by_what_they_wait_for(rules)
+    groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
+    chunks = list(_chunks(groups, rules, n_workers, n_jobs))
+    tasks = iter([Task(times, n_workers, n_jobs, chunk, rules) for chunk in chunks])
     if executor is None:
         executor = Serial() if len(chunks) <= 2 else executor_of("processes")
-    n_all, n_done = sum(len(group.values) for _, group, _ in work), 0
-    found: dict[tuple[int, Group], dict[str, Any]] = {}
+    n_all, n_done = sum(len(group.values) for group in groups) * len(rules), 0
+    found: dict[Group, dict[str, Any]] = {}
     if progress is not None:
         progress(0, n_all)
     for task, result in executor.map_unordered(run_task, lambda: next(tasks, None)):
         if isinstance(result, Lost):
             raise SimulationError(f"tune: {result.reason}")
-        for (number, group, _), figures in zip(task.work, result, strict=True):
-            found[number, group] = figures
-            n_done += len(group.values)
+        for group, figures in zip(task.groups, result, strict=True):
+            found[group] = figures
+            n_done += len(group.values) * len(rules)
         if progress is not None:
             progress(n_done, n_all)
-    columns = [_described(group, rule) | found[number, group] for number, group, rule in work]
+    columns = [_described(group, rules) | found[group] for group in groups]
     return pd.DataFrame({name: np.concatenate([one[name] for one in columns]) for name in columns[0]})
 
 
@@ -115,10 +121,20 @@ def rule_name(rule: MasterRule) -> str:
     return f"mu {rule.mu:g}, {rule.wait_for}"
 
 
-def _described(group: Group, rule: MasterRule) -> dict[str, Any]:
+def _by_what_they_wait_for(rules: Sequence[MasterRule]) -> tuple[MasterRule, ...]:
+    return tuple(sorted(rules, key=lambda rule: rule.waits_for == "all"))
+
+
+def _cut(group: Group, n_workers: int, n_rules: int) -> Iterator[Group]:
+    """A group in parts whose sets of workers fit into a cache."""
+    most = max(1, MOST_WORDS // (-(-n_workers // WORD) * n_rules))
+    for first in range(0, len(group.values), most):
+        yield group._replace(values=group.values[first : first + most])
+
+
+def _described(group: Group, rules: Sequence[MasterRule]) -> dict[str, Any]:
     """What the settings of a group are, as columns."""
-    values = np.array(group.values)
-    n_settings = len(values)
+    values = np.tile(group.values, len(rules))
     s = -(-values * group.B // (group.W - 1 + group.B)) if group.kind == "selective_repeat" else values
     same: dict[str, str | int] = {
         "scheme": group.label,
@@ -127,13 +143,13 @@ def _described(group: Group, rule: MasterRule) -> dict[str, Any]:
         "accepts": group.accepts if group.B else "",
         "B": group.B,
         "W": group.W,
-        "rule": rule_name(rule),
         "delay_rounds": group.delay_rounds,
     }
     return {
-        **{name: _repeated(value, n_settings) for name, value in same.items()},
-        "s": s if group.kind != "multiplexed" else np.zeros(n_settings, dtype=np.int64),
-        "lam": values if group.B else np.zeros(n_settings, dtype=np.int64),
+        **{name: _repeated(value, len(values)) for name, value in same.items()},
+        "s": s if group.kind != "multiplexed" else np.zeros_like(values),
+        "lam": values if group.B else np.zeros_like(values),
+        "rule": np.repeat(np.array([rule_name(rule) for rule in rules], dtype=object), len(group.values)),
     }
 
 
@@ -142,15 +158,15 @@ def _repeated(value: str | int, times: int) -> NDArray[Any]:
 
 
 def _chunks(
-    work: Sequence[tuple[int, Group, MasterRule]], n_workers: int, n_jobs: int
-) -> Iterator[tuple[tuple[int, Group, MasterRule], ...]]:
-    """Work for about `TASK_S` each."""
-    chunk: list[tuple[int, Group, MasterRule]] = []
+    groups: Sequence[Group], rules: Sequence[MasterRule], n_workers: int, n_jobs: int
+) -> Iterator[tuple[Group, ...]]:
+    """Groups for about `TASK_S` each."""
+    chunk: list[Group] = []
     seconds = 0.0
-    for number, group, rule in work:
-        chunk.append((number, group, rule))
-        n_looks = 1 if rule.waits_for == "all" else np.log2(n_workers + 1)
-        per_round = CALLS_S + WORD_S * len(group.values) * (n_workers / 64) * n_looks
+    n_looks = sum(1.0 if rule.waits_for == "all" else np.log2(n_workers + 1) for rule in rules)
+    for group in groups:
+        chunk.append(group)
+        per_round = CALLS_S * n_looks / len(rules) + WORD_S * len(group.values) * (n_workers / WORD) * n_looks
         seconds += per_round * (n_jobs + group.delay_rounds)
         if seconds > TASK_S:
             yield tuple(chunk)
@@ -162,14 +178,20 @@ def _chunks(
 def run_task(task: Task) -> list[dict[str, FloatArray]]:
     """Replay to groups; columns for each."""
     recorded = Recorded(task.times, task.n_workers)
-    return [_columns(task, group, rule, recorded) for _, group, rule in task.work]
+    found = []
+    for group in task.groups:
+        parts = []
+        for waits_for in dict.fromkeys(rule.waits_for for rule in task.rules):
+            parts.append(_columns(task, group, [rule for rule in task.rules if rule.waits_for == waits_for], recorded))
+        found.append({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
+    return found
 
 
-def _columns(task: Task, group: Group, rule: MasterRule, recorded: Recorded) -> dict[str, FloatArray]:
+def _columns(task: Task, group: Group, rules: Sequence[MasterRule], recorded: Recorded) -> dict[str, FloatArray]:
     if not group.has_equal_lists:
-        return _on_arrays(task, group, rule)
-    grid = group.grid(task.n_workers, task.n_jobs)
-    played = replay(grid, recorded, rule)
+        return _on_arrays(task, group, rules)
+    grid = group._replace(values=group.values * len(rules)).grid(task.n_workers, task.n_jobs)
+    played = replay(grid, recorded, rules)
     return {
         "load": grid.load,
         "makespan_s": played.duration_s.sum(axis=0),
@@ -179,26 +201,47 @@ def _columns(task: Task, group: Group, rule: MasterRule, recorded: Recorded) -> 
     }
 
 
-def _on_arrays(task: Task, group: Group, rule: MasterRule) -> dict[str, FloatArray]:
+def _on_arrays(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
     """As the vectorised engine runs it, one setting after the other: workers have unequal lists."""
-    records = []
-    for value in group.values:
-        fields = group.scheme(value)
-        scheme = SCHEMES[fields.pop("kind")](n_workers=task.n_workers, **fields)  # type: ignore[call-arg]  # each kind has it
-        n_rounds = task.n_jobs + scheme.delay_rounds
-        indices = np.arange(n_rounds) % task.times.n_rounds
-        shape = (task.times.n_rounds, task.n_workers)
-        parts = (task.times.startup_s, task.times.seconds_per_load, task.times.slowdown)
-        block = BatchTimes(*(np.broadcast_to(part, shape)[np.newaxis, indices] for part in parts))
-        [record] = vectorised.simulate(
-            scheme.batch(task.n_jobs, 1),
-            n_workers=task.n_workers,
-            n_jobs=task.n_jobs,
-            n_rounds=n_rounds,
-            times=iter([block]),
-            rule=rule,
-            round_overhead_s=0.0,
-            gradient_bytes=0.0,
-        )
-        records.append({"load": scheme.load} | record.figures(None))
-    return {name: np.array([record[name] for record in records]) for name in COLUMNS}
+    rows = []
+    for rule in rules:
+        for value in group.values:
+            scheme = scheme_of(group.scheme(value), task.n_workers)
+            rounds = np.arange(task.n_jobs + scheme.delay_rounds)[np.newaxis]
+            [record] = run_on_arrays(scheme, task.times, rounds, task.n_jobs, rule)
+            rows.append({"load": scheme.load} | record.figures(None))
+    return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+
+
+def scheme_of(fields: Mapping[str, Any], n_workers: int) -> Scheme:
+    """A scheme as a scenario says it."""
+    parameters = dict(fields)
+    return SCHEMES[parameters.pop("kind")](n_workers=n_workers, **parameters)  # type: ignore[call-arg]  # each has it
+
+
+def run_on_arrays(
+    scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule
+) -> list[RunRecord]:
+    """Runs of the vectorised engine on recorded rounds.
+
+    Parameters
+    ----------
+    scheme, n_jobs, rule
+        What is run.
+    times
+        The recorded rounds.
+    rounds
+        Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
+    """
+    shape = times.n_rounds, scheme.n_workers
+    parts = [np.broadcast_to(part, shape) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
+    return vectorised.simulate(
+        scheme.batch(n_jobs, len(rounds)),
+        n_workers=scheme.n_workers,
+        n_jobs=n_jobs,
+        n_rounds=rounds.shape[1],
+        times=(BatchTimes(*(part[one][:, np.newaxis] for part in parts)) for one in (rounds % times.n_rounds).T),
+        rule=rule,
+        round_overhead_s=0.0,
+        gradient_bytes=0.0,
+    )
