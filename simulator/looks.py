@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.style
@@ -45,6 +46,16 @@ def style() -> Any:
     """Draw in this style; nothing else has a say."""
     # from matplotlib's defaults, so that a personal matplotlibrc changes no picture
     return matplotlib.style.context(["default", STYLE])
+
+
+def save(figure: Figure, folder: Path, name: str) -> Path:
+    """Write a picture as PNG and as SVG; returns the path of the PNG."""
+    path = folder / f"{name}.png"
+    with style():  # ticks are made when a figure is written
+        figure.savefig(path, dpi=DPI)
+        figure.set_layout_engine("none")  # what is laid out stays
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path
 
 
 def literal(text: str) -> str:

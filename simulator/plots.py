@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
-from simulator.looks import DPI, GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, looks_of, style, wrapped
+from simulator.looks import GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
 from simulator.results import Results, fairness, summary
 from simulator.scenario import Scenario
 from simulator.sweep_plots import Chart, Draw, chart_picture, sweep_pictures
@@ -41,7 +41,7 @@ def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> li
         Of the PNGs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(figure, folder, name) for name, figure in figures(results, scenario)]
+    return [save(figure, folder, name) for name, figure in figures(results, scenario)]
 
 
 def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
@@ -60,16 +60,7 @@ def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
     draw_on, remarks = chart_picture(results, chart)
     figure = _figure(results, draw_on, remarks)
     folder.mkdir(parents=True, exist_ok=True)
-    return _save(figure, folder, chart.name)
-
-
-def _save(figure: Figure, folder: Path, name: str) -> Path:
-    path = folder / f"{name}.png"
-    with style():  # ticks are made when a figure is written
-        figure.savefig(path, dpi=DPI)
-        figure.set_layout_engine("none")  # what is laid out stays
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    return path
+    return save(figure, folder, chart.name)
 
 
 def figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
