@@ -22,6 +22,7 @@ from simulator.recording_report import Description
 from simulator.recordings import LoadSlope, expected_bursts, median_worker_s, quantile
 
 ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
+N_MARKED = 100  # rounds that have room for markers
 N_CELLS = 480  # rounds or workers that a picture has the pixels for
 
 
@@ -33,7 +34,7 @@ class _Plain(LogFormatter):
 
 
 def _whole_numbers() -> MaxNLocator:
-    return MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+    return MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
 
 
 def draw_recording(about: Description, label: str, folder: Path) -> list[Path]:
@@ -122,14 +123,18 @@ def _rounds(figure: Figure, about: Description) -> None:
     else:
         axes.vlines(rounds, bottom, top, color=SKY, linewidth=6, alpha=0.5)
     finite_s = np.where(np.isfinite(duration_s), duration_s, -np.inf)
+    size = 4.0 if len(rounds) <= N_MARKED else 1.0
     lines: list[tuple[Sequence[float] | FloatArray, dict[str, Any]]] = [
-        (middle, {"color": BLUE, "marker": "o", "markersize": 2.5, "label": "median"}),
+        (middle, {"color": BLUE, "marker": "o", "markersize": 0.6 * size, "label": "median"}),
         (duration_s.min(axis=1), {"color": "black", "linestyle": ":", "label": "first"}),
         (
             (1 + about.mu) * reference_s,
             {"color": VERMILLION, "linestyle": "--", "label": f"{1 + about.mu:g} × {about.reference}"},
         ),
-        (finite_s.max(axis=1), {"color": ORANGE, "marker": "^", "linestyle": "none", "label": "last"}),
+        (
+            finite_s.max(axis=1),
+            {"color": ORANGE, "marker": "^", "markersize": size, "linestyle": "none", "label": "last"},
+        ),
     ]
     handles: list[Line2D | Patch] = [Patch(color=SKY, alpha=0.5, label="5 % to 95 %")]
     for values, how in lines:
@@ -162,7 +167,8 @@ def _counts(figure: Figure, about: Description) -> None:
 
     axes: Axes = figure.subplots()
     n_rounds, n_workers = about.stragglers.shape
-    axes.bar(np.arange(n_rounds), about.stragglers.sum(axis=1), width=0.8, color=BLUE)
+    # one outline, however many rounds there are
+    axes.stairs(about.stragglers.sum(axis=1), np.arange(n_rounds + 1) - 0.5, fill=True, color=BLUE)
     mean = n_workers * about.rate
     half = float(ndtri(0.975)) * math.sqrt(mean * (1 - about.rate))
     axes.axhspan(max(0.0, mean - half), min(n_workers, mean + half), color=ORANGE, alpha=0.35, linewidth=0, zorder=0)

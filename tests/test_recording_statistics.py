@@ -164,6 +164,9 @@ def test_persistently_slow_workers_are_slow_in_most_rounds_and_not_by_luck():
     assert of.factors.tolist() == [1.0, 1.0, 1.5, 1.0, 2.0, 1.0]
     assert of.workers.tolist() == [4]  # worker 2 was slow in 5 of 9 rounds, which a third of all times are
     assert slow_workers(np.array([[1.0, 1.0, 5.0]])).workers.tolist() == []  # one round is no habit
+    often = np.ones((20, 50))
+    often[:9, 7] = 9.0
+    assert slow_workers(often).workers.tolist() == []  # surely more often than others, but not all the time
     shock = np.ones((9, 6)) * np.where(np.arange(9) % 2, 1.0, 10.0)[:, None]
     assert slow_workers(shock).workers.tolist() == []
     never = np.ones((20, 6))
@@ -214,6 +217,13 @@ def test_figures_of_any_recording_agree_with_each_other(duration_s, reference, m
 @settings(max_examples=100, deadline=None)
 def test_quantiles_are_those_of_numpy(values, share):
     assert quantile(values, share) == pytest.approx(np.quantile(values, share), rel=1e-12, abs=1e-9)
+
+
+def test_a_rule_that_labels_more_than_half_is_degenerate():
+    duration_s = np.where(np.arange(10) < 4, 1.0, 3.0)[None, :]
+    assert describe(recorded(duration_s)).is_degenerate
+    assert not describe(recorded(duration_s), reference="median").is_degenerate
+    assert not describe(recorded(duration_s[:, :8])).is_degenerate  # four of eight straggle
 
 
 def test_findings_are_what_was_planted():
