@@ -96,12 +96,11 @@ def metadata(path: Path) -> dict[str, Any]:
     import pyarrow.parquet
 
     stored: Mapping[bytes, bytes] = pyarrow.parquet.read_schema(path).metadata or {}
-    known: dict[str, Any] = {}
-    if PANDAS_ATTRS in stored:
-        try:
-            known.update(json.loads(stored[PANDAS_ATTRS]))
-        except ValueError:  # of another program
-            known = {}
+    try:
+        attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
+    except ValueError:  # of another program
+        attrs = None
+    known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
     ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}
     return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
 

@@ -514,6 +514,13 @@ def test_metadata_that_mean_nothing_are_told(call):
     assert call("trace", "info", "mine.parquet", "--base-load", "1")[0] == 0
 
 
+@pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])
+def test_attrs_of_another_program_are_left_alone(call, attrs):
+    table = pyarrow.Table.from_pandas(recording(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
+    pyarrow.parquet.write_table(table, "mine.parquet")
+    assert read_times(Path("mine.parquet")).base_load is None
+
+
 def test_help_has_examples(call):
     assert "trace" in call("--help")[1]
     assert "Example: stragglersim trace info" in " ".join(call("trace", "info", "--help")[1].split())
