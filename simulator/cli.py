@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.terminal import InputError, complain, print_summary, print_table, progress, say, status
+from simulator.trace_commands import trace
 from simulator.tune_command import tune
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ app = typer.Typer(
     help="Simulate distributed gradient computation with slow workers: what does redundancy buy?\n\n"
     "Start with:\n\n  stragglersim examples quickstart\n\n  stragglersim run quickstart.yaml --out results/quickstart",
 )
+
+app.add_typer(trace, name="trace")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
 Overrides = Annotated[
@@ -504,10 +507,11 @@ def _is_for_the_user(error: Exception) -> bool:
     from simulator.compare import CompareError
     from simulator.document import ScenarioError
     from simulator.executors import ExecutorError
+    from simulator.recording_files import RecordingError
     from simulator.results import ResultsError, Stopped
     from simulator.search import SearchError
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
     ours = InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | SearchError
-    return is_usage or isinstance(error, ours | Stopped)
+    return is_usage or isinstance(error, ours | RecordingError | Stopped)

@@ -1,0 +1,198 @@
+"""A run as Chrome trace JSON, so that Perfetto (https://ui.perfetto.dev) and chrome://tracing show it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.recording_files import RecordingError, writing_file
+from simulator.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MASTER = 0  # thread of the master; worker w is thread w + 1
+US = 1e6  # per second
+
+
+def export_chrome(results: Results, path: Path, *, is_packed: bool | None = None) -> int:
+    """Write the runs as Chrome trace JSON; a name that ends in .gz is packed.
+
+    Each run (a scheme in a trial of a point) is a process, with a thread for the master, on which rounds are events
+    and what the master waited is one inside, and a thread for each worker: an event from when it takes up its list
+    until it is done with it, or cut off when the round closes. Names and ``args`` say who straggled.
+
+    Parameters
+    ----------
+    results
+        With the tables of rounds and workers.
+    path
+        What to write.
+    is_packed
+        Whether to pack it, whatever its name.
+
+    Returns
+    -------
+    n_events
+        That were written.
+    """
+    n_events = 0
+    with writing_file(path) as partial, partial.open("wb") as raw:
+        if path.suffix == ".gz" if is_packed is None else is_packed:
+            # without a time in it: the same run gives the same file
+            packed: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
+        else:
+            packed = raw
+        with io.TextIOWrapper(packed, encoding="utf-8") as file:
+            file.write('{"displayTimeUnit": "ms", "traceEvents": [')
+            for event in events(results):
+                file.write(",\n" if n_events else "\n")
+                json.dump(event, file, ensure_ascii=False)
+                n_events += 1
+            file.write("\n]}\n")
+    return n_events
+
+
+def events(results: Results) -> Iterator[dict[str, Any]]:
+    """The events of all runs, process by process.
+
+    Examples
+    --------
+    >>> import simulator
+    >>> from schemes import Uncoded
+    >>> from straggler_models import Constant
+    >>> usual = {"usual": Constant(startup_s=0.5)}
+    >>> scenario = simulator.Scenario(workers=1, jobs=1, stragglers=usual, schemes={"uncoded": Uncoded(1)})
+    >>> for event in events(simulator.run(scenario, detail="workers")):
+    ...     if event["ph"] == "X":
+    ...         print(event["name"], event["tid"], event["ts"], event["dur"])
+    round 0 0 0.0 500000.0
+    round 0 1 0.0 500000.0
+    """
+    assert results.rounds is not None
+    assert results.workers is not None
+    keys = ["point", "scheme", "trial"]
+    of_run = dict(list(results.workers.groupby(keys, sort=False)))
+    several = results.runs["point"].nunique() > 1
+    for pid, (key, rounds) in enumerate(results.rounds.groupby(keys, sort=False)):
+        point, scheme, trial = key
+        name = f"{scheme}, trial {trial}" + (f", point {point}" if several else "")
+        workers = of_run[key]
+        yield _named("process_name", pid, MASTER, name=name)
+        yield _named("process_sort_index", pid, MASTER, sort_index=pid)
+        yield _named("thread_name", pid, MASTER, name="master")
+        yield _named("thread_sort_index", pid, MASTER, sort_index=MASTER)
+        for worker in range(int(workers["worker"].max()) + 1):
+            yield _named("thread_name", pid, worker + 1, name=f"worker {worker}")
+            yield _named("thread_sort_index", pid, worker + 1, sort_index=worker + 1)
+        yield from _master_events(pid, rounds)
+        yield from _worker_events(pid, rounds, workers)
+
+
+def _named(what: str, pid: int, tid: int, **args: Any) -> dict[str, Any]:
+    return {"ph": "M", "name": what, "pid": pid, "tid": tid, "args": args}
+
+
+def _complete(name: str, pid: int, tid: int, begin_s: float, end_s: float, **args: Any) -> dict[str, Any]:
+    return {
+        "ph": "X",
+        "name": name,
+        "cat": "master" if tid == MASTER else "worker",
+        "pid": pid,
+        "tid": tid,
+        "ts": round(begin_s * US, 3),  # in nanoseconds, as fine as Perfetto has it
+        "dur": round((end_s - begin_s) * US, 3),
+        "args": args,
+    }
+
+
+def _master_events(pid: int, rounds: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for row in rounds.to_dict("records"):
+        begin_s, end_s = row["start_s"], row["start_s"] + row["duration_s"]
+        name = f"round {row['round']}"
+        yield _complete(name, pid, MASTER, begin_s, end_s, round=row["round"], stragglers=row["stragglers"])
+        if row["waited"]:
+            yield _complete("waits", pid, MASTER, end_s - row["waited_s"], end_s, waited_s=row["waited_s"])
+
+
+def _worker_events(pid: int, rounds: pd.DataFrame, workers: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    start_s = rounds.set_index("round")["start_s"].to_dict()
+    close_s = (rounds["start_s"] + rounds["duration_s"]).set_axis(rounds["round"]).to_dict()
+    free_s: dict[int, float] = {}  # when a worker is done with an older list, which it may go on with
+    for row in workers.to_dict("records"):
+        index, worker = row["round"], row["worker"]
+        if math.isnan(row["finished_s"]):  # it was given nothing
+            continue
+        begin_s = max(start_s[index], free_s.get(worker, 0.0))
+        is_cut_off = math.isinf(row["finished_s"])
+        end_s = close_s[index] if is_cut_off else start_s[index] + row["finished_s"]
+        if end_s <= begin_s and is_cut_off:  # not begun
+            continue
+        free_s[worker] = end_s
+        # Perfetto colours events by their names without numbers
+        name = f"{'straggler, ' if row['straggler'] else ''}round {index}"
+        args = {name: row[name] for name in ("load_given", "load_done")}
+        yield _complete(
+            name,
+            pid,
+            worker + 1,
+            begin_s,
+            max(begin_s, end_s),
+            round=index,
+            worker=worker,
+            straggler=row["straggler"],
+            cut_off=is_cut_off,
+            **args,
+        ) | ({"cname": "terrible"} if row["straggler"] else {})
+
+
+def chosen(
+    folder: Path, schemes: Sequence[str] = (), trials: Sequence[int] = (), points: Sequence[int] = ()
+) -> Results:
+    """Read the runs of a folder that are wanted; an empty choice means all.
+
+    Raises
+    ------
+    RecordingError
+        If the folder has no table of workers, or no such runs.
+    """
+    results = Results.load(folder, tables=("runs", "rounds", "workers"))
+    if results.workers is None or results.rounds is None:
+        raise RecordingError(
+            f"{folder}: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)"
+        )
+    for key, wanted in (("scheme", schemes), ("trial", trials), ("point", points)):
+        known = list(dict.fromkeys(results.runs[key].tolist()))
+        unknown = [value for value in wanted if value not in known]
+        if unknown:
+            listed = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
+            raise RecordingError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
+        if wanted:
+            for table in ("runs", "rounds", "workers"):
+                rows = getattr(results, table)
+                setattr(results, table, rows[rows[key].isin(wanted)])
+    return results
+
+
+def recorded(results: Results, folder: Path) -> pd.DataFrame:
+    """The worker times of one run as a recording, for ``kind: trace``.
+
+    Raises
+    ------
+    RecordingError
+        If these are several runs.
+    """
+    assert results.workers is not None
+    runs = results.runs[["point", "scheme", "trial"]]
+    if len(runs) != 1:
+        raise RecordingError(
+            f"{folder}: must be restricted to one run by --scheme, --trial and --point to become a recording, got "
+            f"{len(runs)} runs"
+        )
+    columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]
+    return results.workers[columns].reset_index(drop=True)

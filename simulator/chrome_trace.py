@@ -1,0 +1,152 @@
+"""Chrome trace JSON, as PyTorch's profiler (Kineto) writes it: how long each rank took in each step."""
+
+from __future__ import annotations
+
+import bisect
+import gzip
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from simulator.recording_files import RecordingError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
+ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
+
+
+class _Event(NamedTuple):
+    """A complete event: it has a beginning and a duration."""
+
+    name: str
+    pid: object
+    begin_us: float
+    duration_us: float
+
+
+def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame:
+    """Add up, for each rank and step, the durations of the events with a name.
+
+    The rank is ``distributedInfo.rank`` of the file, or else the process (``pid``) of the event; of several files
+    without ranks, each process of each file is a worker of its own. Copies of annotations on a GPU's track are not
+    counted.
+
+    Parameters
+    ----------
+    paths
+        One file for each rank, or one with several processes; .json or .json.gz.
+    event
+        Regular expression for the whole name. A group in it, as in ``iteration ([0-9]+)``, captures the number of the
+        step; without one, an event belongs to the step ``ProfilerStep#N`` of its process in which it begins, and
+        events outside of all steps are left out. By default, the steps themselves.
+
+    Returns
+    -------
+    samples
+        With the columns round (the number of the step), worker (the rank) and duration_s.
+
+    Raises
+    ------
+    RecordingError
+        If a file is no such trace, has no such event, or has a step of a rank that another file has, too.
+    """
+    import pandas as pd
+
+    pattern = _pattern(event or STEP)
+    seconds: dict[tuple[int, str], float] = {}
+    found_in: dict[tuple[int, str], Path] = {}
+    for path in paths:
+        document = _read(path)
+        rank = _rank(document)
+        by_name = len(paths) > 1 and rank is None
+        events = _events(document, path)
+        n_found = 0
+        for step, happened in _in_steps(events, pattern):
+            worker = str(happened.pid if rank is None else rank)
+            key = (step, f"{path.name} pid {worker}" if by_name else worker)
+            if found_in.setdefault(key, path) != path:
+                raise RecordingError(
+                    f"{path}: must hold steps or a rank of its own, got step {step} of rank {worker} again, which "
+                    f"{found_in[key]} has"
+                )
+            seconds[key] = seconds.get(key, 0.0) + happened.duration_us
+            n_found += 1
+        if n_found == 0:
+            known = ", ".join(dict.fromkeys(re.sub(r"\d+", "N", happened.name) for happened in events[:1000]))
+            raise RecordingError(
+                f"{path}: must hold events {event or STEP} in steps, got none (--event takes a regular expression; "
+                f"events are {known[:200] or 'none'})"
+            )
+    rows = [(step, worker, duration_us / 1e6) for (step, worker), duration_us in seconds.items()]
+    return pd.DataFrame(rows, columns=["round", "worker", "duration_s"])
+
+
+def _pattern(event: str) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(event)
+    except re.error as error:
+        raise RecordingError(f"--event: must be a regular expression, got {event} ({error})") from None
+    if pattern.groups > 1:
+        raise RecordingError(f"--event: must have at most one group, for the number of the step, got {event}")
+    return pattern
+
+
+def _read(path: Path) -> Any:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, EOFError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise RecordingError(f"{path}: must be a readable Chrome trace (JSON), got none ({reason})") from None
+
+
+def _rank(document: Any) -> int | None:
+    info = document.get("distributedInfo") if isinstance(document, dict) else None
+    rank = info.get("rank") if isinstance(info, dict) else None
+    return rank if isinstance(rank, int) else None
+
+
+def _events(document: Any, path: Path) -> list[_Event]:
+    """All complete events, in order of time."""
+    listed = document.get("traceEvents") if isinstance(document, dict) else document
+    if not isinstance(listed, list):
+        raise RecordingError(
+            f"{path}: must be a Chrome trace, a list of events or an object with traceEvents, got neither"
+        )
+    events = []
+    for entry in listed:
+        if not isinstance(entry, dict) or entry.get("ph") != "X" or entry.get("cat") == ON_THE_GPU:
+            continue
+        begin_us, duration_us = entry.get("ts"), entry.get("dur", 0)
+        if not (isinstance(begin_us, int | float) and isinstance(duration_us, int | float) and duration_us >= 0):
+            raise RecordingError(
+                f"{path}: events must have numbers ts and dur of at least 0, got {duration_us} for {entry.get('name')}"
+            )
+        events.append(_Event(str(entry.get("name")), entry.get("pid"), begin_us, duration_us))
+    return sorted(events, key=lambda event: event.begin_us)
+
+
+def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tuple[int, _Event]]:
+    """The events that match, each with the number of its step."""
+    matched = [(event, found) for event in events if (found := pattern.fullmatch(event.name))]
+    if pattern.groups:
+        for event, found in matched:
+            if not (found[1] or "").isdigit():
+                raise RecordingError(
+                    f"--event: its group must capture the number of the step, got {found[1]!r} of {event.name}"
+                )
+            yield int(found[1]), event
+        return
+    steps: dict[object, list[tuple[float, float, int]]] = {}
+    for event in events:
+        if step := re.fullmatch(STEP, event.name):
+            steps.setdefault(event.pid, []).append((event.begin_us, event.begin_us + event.duration_us, int(step[1])))
+    for event, _ in matched:
+        of_process = steps.get(event.pid, [])
+        place = bisect.bisect_right(of_process, event.begin_us, key=lambda span: span[0]) - 1
+        if place >= 0 and event.begin_us < of_process[place][1]:
+            yield of_process[place][2], event

@@ -1,0 +1,193 @@
+"""Recordings on disk: read with what is known about them, and written in the native form."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from schemes.base import FloatArray
+from simulator.results import PARTIAL, whole
+from straggler_models.trace import Recording, read_recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
+
+
+class RecordingError(Exception):
+    """A recording that can't be read, written or converted, in one sentence."""
+
+
+class RecordedTimes(NamedTuple):
+    """A recording: what every worker took in every round, and at which load."""
+
+    path: Path
+    duration_s: FloatArray  # shape (n_rounds, n_workers), read-only; inf: never answered
+    base_load: float | None  # load at which the times hold; None: nobody said
+    has_gaps: bool  # whether rounds are a sample: what comes next to each other did not in the training
+
+
+def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
+    """Read a recording, as ``kind: trace`` does.
+
+    Parameters
+    ----------
+    path
+        A Parquet or CSV file in long form. If it has ``startup_s``, ``seconds_per_load`` and ``slowdown`` in place of
+        ``duration_s``, as the ``workers.parquet`` of a run does, the times are those of a task of load ``base_load``.
+    base_load
+        Load at which the times hold, if not what the file's metadata say under ``base_load``.
+
+    Raises
+    ------
+    RecordingError
+        If the file can't be read, or is no recording.
+    """
+    try:
+        recording = read_recording(str(path))
+    except ValueError as error:
+        raise RecordingError(f"{path}: {str(error).removeprefix('path ')}") from None
+    if base_load is None:
+        base_load = _base_load(path)
+    if recording.duration_s is not None:
+        return RecordedTimes(path, recording.duration_s, base_load, _has_gaps(path))
+    return RecordedTimes(path, _at_load(recording, base_load or 0.0), base_load or 0.0, _has_gaps(path))
+
+
+def _at_load(recording: Recording, load: float) -> FloatArray:
+    """Seconds until a task of that load is done."""
+    startup_s, rate, slowdown = (
+        np.full(recording.shape, default) if part is None else part
+        for part, default in zip(recording[1:], (0.0, 0.0, 1.0), strict=True)
+    )
+    never = np.isinf(startup_s) | np.isinf(rate) | np.isinf(slowdown)
+    with np.errstate(invalid="ignore"):  # inf * 0 is NaN; never wins
+        return np.where(never, np.inf, slowdown * (startup_s + rate * load))
+
+
+def _base_load(path: Path) -> float | None:
+    said = metadata(path).get("base_load")
+    if said is None:
+        return None
+    try:
+        base_load = float(said)
+    except (TypeError, ValueError):
+        base_load = np.nan
+    if not 0 <= base_load < np.inf:
+        raise RecordingError(
+            f"{path}: base_load in its metadata must be a number of at least 0, got {said!r} (give --base-load instead)"
+        )
+    return base_load
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """What a Parquet file says about itself: its own keys, and the ``attrs`` of a pandas frame; nothing of a CSV."""
+    if path.suffix.lower() == ".csv":
+        return {}
+    import pyarrow.parquet
+
+    stored: Mapping[bytes, bytes] = pyarrow.parquet.read_schema(path).metadata or {}
+    try:
+        attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
+    except ValueError:  # of another program
+        attrs = None
+    known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
+    ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}
+    return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
+
+
+def _has_gaps(path: Path) -> bool:
+    """Whether there is a column ``step``, and successive rounds are not successive steps."""
+    import pandas as pd
+
+    if path.suffix.lower() == ".csv":
+        if "step" not in pd.read_csv(path, nrows=0).columns:
+            return False
+        table = pd.read_csv(path, usecols=["round", "step"])
+    else:
+        import pyarrow.parquet
+
+        if "step" not in pyarrow.parquet.read_schema(path).names:
+            return False
+        table = pd.read_parquet(path, columns=["round", "step"])
+    steps = table.groupby("round")["step"].first()
+    return steps.dtype.kind not in "iuf" or bool((steps.diff().iloc[1:] != 1).any())
+
+
+def write_recording(path: Path, table: pd.DataFrame, about: Mapping[str, str | float]) -> None:
+    """Write a recording as Parquet, complete or not at all.
+
+    Parameters
+    ----------
+    path
+        What to write.
+    table
+        In long form, as ``kind: trace`` reads it.
+    about
+        Kept in the file as its metadata, and as ``attrs`` of the frame that pandas reads from it.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    own = {key.encode(): str(value).encode() for key, value in about.items()}
+    attrs = {PANDAS_ATTRS: json.dumps(dict(about)).encode()}
+    with writing_file(path) as partial:
+        pyarrow.parquet.write_table(
+            arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **attrs, **own}),
+            partial,
+            compression="zstd",
+        )
+
+
+@contextmanager
+def writing_file(path: Path) -> Iterator[Path]:
+    """A name to write under that becomes ``path`` at the end.
+
+    Raises
+    ------
+    RecordingError
+        If that can't be written.
+    """
+    if path.is_dir():
+        raise RecordingError(f"{path}: must be a file that can be written, got a folder")
+    try:
+        with whole(path) as partial:
+            yield partial
+    except OSError as error:
+        raise RecordingError(f"{path}: must be a file that can be written, got {error.strerror or error}") from None
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which all go to ``folder`` at the end; other files there stay.
+
+    Raises
+    ------
+    RecordingError
+        If that can't be written.
+    """
+    try:
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".", suffix=PARTIAL, dir=folder))
+        try:
+            yield partial
+            for file in sorted(partial.iterdir()):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            for place in made:  # the innermost first; one that holds something stays
+                with suppress(OSError):
+                    place.rmdir()
+    except OSError as error:
+        raise RecordingError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None

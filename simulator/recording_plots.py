@@ -1,0 +1,237 @@
+"""The pictures of a recording: every time, its rounds, its bursts, and what load costs."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from schemes.base import FloatArray
+from simulator.looks import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
+from simulator.recording_report import Description
+from simulator.recordings import LoadSlope, expected_bursts, median_worker_s, quantile
+
+ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
+N_MARKED = 100  # rounds that have room for markers
+N_CELLS = 480  # rounds or workers that a picture has the pixels for
+
+
+class _Plain(LogFormatter):
+    """Labels between powers of ten where there is room for them, as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _whole_numbers() -> MaxNLocator:
+    return MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+
+
+def draw_recording(about: Description, label: str, folder: Path) -> list[Path]:
+    """Write the pictures of a recording, as PNG and as SVG, with names that begin with its label.
+
+    Returns
+    -------
+    paths
+        Of the PNGs.
+    """
+    return [save(figure, folder, f"{label}-{name}") for name, figure in figures(about, label)]
+
+
+def figures(about: Description, label: str) -> Iterator[tuple[str, Figure]]:
+    """Make the pictures one after another, each with its name."""
+    n_rounds, n_workers = about.stragglers.shape
+    what = f"{label}: {n_workers} workers, {n_rounds} rounds"
+    rule = f"straggler: over {1 + about.mu:g} × the {about.reference} worker's time"
+    if about.recording.has_gaps:
+        what += ", a sample with gaps"
+    yield "heat_map", _figure(lambda figure: _heat_map(figure, about.recording.duration_s), what)
+    yield "rounds", _figure(lambda figure: _rounds(figure, about), f"{what}; {rule}")
+    yield "stragglers", _figure(lambda figure: _counts(figure, about), f"{what}; {rule}")
+    if about.bursts is not None and len(about.bursts):
+        yield (
+            "bursts",
+            _figure(lambda figure: _bursts(figure, about), f"{what}; {rule}; cut ones count as long as seen"),
+        )
+
+
+def _figure(draw_on: Callable[[Figure], None], what: str) -> Figure:
+    with style():
+        figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
+        draw_on(figure)
+        note = textwrap.fill(literal(what), 86)
+        figure.supxlabel(note, x=0.01, ha="left", fontsize=5.5, color=GREY)
+    return figure
+
+
+def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
+    """Every time by its colour, a logarithmic one; of several that share a cell, the longest."""
+    n_rounds, n_workers = duration_s.shape
+    figure.set_figheight(2.4 if n_workers <= 64 else 3.2)
+    axes: Axes = figure.subplots()
+    cell = [math.ceil(n / N_CELLS) for n in duration_s.shape]
+    shown = duration_s
+    for place, size in enumerate(cell):
+        shown = np.maximum.reduceat(shown, np.arange(0, shown.shape[place], size), axis=place)
+    finite_s = shown[np.isfinite(shown)]
+    least_s, most_s = (float(finite_s.min()), float(finite_s.max())) if finite_s.size else (1.0, 1.0)
+    is_log = 0 < least_s < most_s
+    image = axes.imshow(
+        np.where(np.isfinite(shown), shown, np.nan).T,
+        extent=(-0.5, n_rounds - 0.5, n_workers - 0.5, -0.5),
+        aspect="auto",
+        interpolation="nearest",
+        cmap="cividis_r",
+        norm=LogNorm(least_s, most_s) if is_log else Normalize(least_s, most_s or 1.0),
+    )
+    axes.set_facecolor(VERMILLION)  # shows where there is no time
+    axes.spines[:].set_visible(True)
+    axes.set_xlabel("round")
+    axes.set_ylabel("worker")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(_whole_numbers())
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
+    shared = "" if cell == [1, 1] else f"\nlongest of {cell[0]} round(s) × {cell[1]} worker(s)"
+    bar.set_label(f"time (seconds{', log scale' if is_log else ''}){shared}")
+    if is_log:
+        bar.ax.yaxis.set_major_formatter("{x:g}")
+        bar.ax.yaxis.set_minor_formatter(_Plain())
+    if finite_s.size < shown.size:
+        add_legend(figure, {}, extra=[Patch(color=VERMILLION, label="never answered")])
+
+
+def _rounds(figure: Figure, about: Description) -> None:
+    """How the times of each round are spread."""
+    duration_s = about.recording.duration_s
+    axes: Axes = figure.subplots()
+    rounds = np.arange(len(duration_s))
+    reference_s = duration_s.min(axis=1) if about.reference == "first" else median_worker_s(duration_s)
+    low, middle, high = ([quantile(row, share) for row in duration_s] for share in (0.05, 0.5, 0.95))
+    bottom, top = (np.where(np.isfinite(ends), ends, np.nan) for ends in (low, high))
+    if len(rounds) > 1:
+        axes.fill_between(rounds, bottom, top, color=SKY, alpha=0.5, linewidth=0)
+    else:
+        axes.vlines(rounds, bottom, top, color=SKY, linewidth=6, alpha=0.5)
+    finite_s = np.where(np.isfinite(duration_s), duration_s, -np.inf)
+    size = 4.0 if len(rounds) <= N_MARKED else 1.0
+    lines: list[tuple[Sequence[float] | FloatArray, dict[str, Any]]] = [
+        (middle, {"color": BLUE, "marker": "o", "markersize": 0.6 * size, "label": "median"}),
+        (duration_s.min(axis=1), {"color": "black", "linestyle": ":", "label": "first"}),
+        (
+            (1 + about.mu) * reference_s,
+            {"color": VERMILLION, "linestyle": "--", "label": f"{1 + about.mu:g} × {about.reference}"},
+        ),
+        (
+            finite_s.max(axis=1),
+            {"color": ORANGE, "marker": "^", "markersize": size, "linestyle": "none", "label": "last"},
+        ),
+    ]
+    handles: list[Line2D | Patch] = [Patch(color=SKY, alpha=0.5, label="5 % to 95 %")]
+    for values, how in lines:
+        seconds = np.asarray(values, dtype=np.float64)
+        handles += axes.plot(rounds, np.where(np.isfinite(seconds), seconds, np.nan), **how)
+    _log_seconds(axes, duration_s)
+    never = np.count_nonzero(np.isinf(duration_s))
+    axes.set_ylabel("time (seconds)" + (f"\n{never} never answered" if never else ""))
+    _label_rounds(axes, len(rounds))
+    add_legend(figure, {}, extra=handles)
+
+
+def _log_seconds(axes: Axes, seconds: FloatArray) -> None:
+    """A logarithmic axis, which outliers leave room to see the others, if all times are above 0."""
+    if float(seconds.min()) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(_Plain())
+
+
+def _label_rounds(axes: Axes, n_rounds: int) -> None:
+    axes.set_xlim(-0.7, n_rounds - 0.3)
+    axes.xaxis.set_major_locator(_whole_numbers())
+    axes.set_xlabel("round")
+
+
+def _counts(figure: Figure, about: Description) -> None:
+    """How many straggle in each round, and between what luck would keep them."""
+    from scipy.special import ndtri
+
+    axes: Axes = figure.subplots()
+    n_rounds, n_workers = about.stragglers.shape
+    # one outline, however many rounds there are
+    axes.stairs(about.stragglers.sum(axis=1), np.arange(n_rounds + 1) - 0.5, fill=True, color=BLUE)
+    mean = n_workers * about.rate
+    half = float(ndtri(0.975)) * math.sqrt(mean * (1 - about.rate))
+    axes.axhspan(max(0.0, mean - half), min(n_workers, mean + half), color=ORANGE, alpha=0.35, linewidth=0, zorder=0)
+    axes.axhline(mean, color=VERMILLION, linestyle="--")
+    axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
+    axes.yaxis.set_major_locator(_whole_numbers())
+    axes.set_ylabel(f"stragglers (of {n_workers})")
+    _label_rounds(axes, n_rounds)
+    handles = [
+        Patch(color=BLUE, label="stragglers"),
+        Line2D([], [], color=VERMILLION, linestyle="--", label="mean"),
+        Patch(color=ORANGE, alpha=0.35, label="95 % by chance"),
+    ]
+    add_legend(figure, {}, extra=handles)
+
+
+def _bursts(figure: Figure, about: Description) -> None:
+    """How long workers straggle in a row, and how long they would at random."""
+    assert about.bursts is not None
+    axes: Axes = figure.subplots()
+    longest = int(about.bursts.max())
+    lengths = np.arange(1, longest + 1)
+    expected = expected_bursts(about.rate, *about.stragglers.shape)[:longest]
+    axes.bar(lengths, np.bincount(about.bursts)[1:], width=0.8, color=BLUE)
+    axes.plot(lengths, np.where(expected >= 0.5, expected, np.nan), color=VERMILLION, marker="s", linestyle="--")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.5)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_xlim(0.4, longest + 0.6)
+    axes.xaxis.set_major_locator(_whole_numbers())
+    axes.set_xlabel("length of a burst (rounds)")
+    axes.set_ylabel("bursts")
+    handles = [
+        Patch(color=BLUE, label="recorded"),
+        Line2D([], [], color=VERMILLION, marker="s", linestyle="--", label="mean, if at random at the same rate"),
+    ]
+    add_legend(figure, {}, extra=handles)
+
+
+def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path) -> Path:
+    """Write the picture of time against load, as PNG and as SVG; returns the path of the PNG."""
+    loads = np.array([about.recording.base_load for about in described], dtype=np.float64)
+
+    def draw_on(figure: Figure) -> None:
+        axes: Axes = figure.subplots()
+        answered = [about.recording.duration_s[np.isfinite(about.recording.duration_s)] for about in described]
+        low, middle, high = (np.array([quantile(each, share) for each in answered]) for share in (0.05, 0.5, 0.95))
+        means = np.array([each.mean() for each in answered])
+        ends = np.array([min(loads.min(), 0.0), loads.max()])
+        through = float(middle.mean() - slope.slope_of_medians * loads.mean())
+        axes.errorbar(loads, middle, (middle - low, high - middle), color=BLUE, fmt="o", elinewidth=0.8, capsize=2)
+        axes.plot(loads, means, color=ORANGE, marker="^", linestyle="none")
+        axes.plot(ends, through + slope.slope_of_medians * ends, color=BLUE)
+        axes.plot(ends, slope.intercept_s + slope.slope_s * ends, color=VERMILLION, linestyle="--")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("load (share of a job's data)")
+        axes.set_ylabel("time (seconds)")
+        handles = [
+            Line2D([], [], color=BLUE, marker="o", linestyle="none", label="median (5 % to 95 %)"),
+            Line2D([], [], color=ORANGE, marker="^", linestyle="none", label="mean"),
+            Line2D([], [], color=BLUE, label=f"medians: {slope.slope_of_medians:.3g} s per load"),
+            Line2D([], [], color=VERMILLION, linestyle="--", label=f"least squares: {slope.slope_s:.3g} s per load"),
+        ]
+        add_legend(figure, {}, extra=handles)
+
+    return save(_figure(draw_on, f"{len(described)} recordings; infinite times left out"), folder, "load_slope")

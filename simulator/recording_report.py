@@ -1,0 +1,271 @@
+"""All that there is to say about a recording: as figures, as a row of a table, and in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from schemes.base import BoolArray, IntArray
+from simulator import recordings
+from simulator.recording_files import RecordedTimes
+from simulator.recordings import Dispersion, LoadSlope, Memory, Outliers, Reference, SlowWorkers, Times
+
+OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
+NAMED = 8  # persistently slow workers
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a recording says, at a tolerance mu and a reference worker."""
+
+    recording: RecordedTimes
+    mu: float
+    reference: Reference
+    times: Times
+    outliers: Outliers
+    stragglers: BoolArray
+    """who straggles, shape ``(n_rounds, n_workers)``"""
+    other_rate: float
+    """share of stragglers with the other reference"""
+    bursts: IntArray | None
+    """lengths, in rounds; None where rounds have gaps"""
+    memory: Memory | None
+    """None where rounds have gaps, or nobody straggles"""
+    dispersion: Dispersion
+    slow: SlowWorkers
+
+    @property
+    def rate(self) -> float:
+        """Share of the times that are stragglers'."""
+        return float(self.stragglers.mean())
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether the rule takes more than half of the times for stragglers'."""
+        return self.rate > 0.5
+
+
+def describe(
+    recording: RecordedTimes, mu: float = 1.0, reference: Reference = "first", outlier_s: float | None = None
+) -> Description:
+    """Compute all figures of a recording.
+
+    Parameters
+    ----------
+    recording
+        What :func:`simulator.recording_files.read_times` has read.
+    mu
+        Who takes more than 1 + mu times as long as the reference worker of the round straggles.
+    reference
+        That worker: the first, or the median one.
+    outlier_s
+        Seconds from where on a time is an outlier; by default ten times the median.
+    """
+    duration_s = recording.duration_s
+    is_straggler = recordings.stragglers(duration_s, mu, reference)
+    return Description(
+        recording,
+        mu,
+        reference,
+        recordings.times(duration_s),
+        recordings.outliers(duration_s, outlier_s),
+        is_straggler,
+        float(recordings.stragglers(duration_s, mu, OTHER[reference]).mean()),
+        None if recording.has_gaps else recordings.burst_lengths(is_straggler),
+        None if recording.has_gaps else recordings.memory(is_straggler),
+        recordings.dispersion(is_straggler),
+        recordings.slow_workers(duration_s),
+    )
+
+
+def row(about: Description, label: str) -> dict[str, Any]:
+    """The figures as a row of ``info.csv``; what can't be known is None."""
+    n_rounds, n_workers = about.stragglers.shape
+    median_s, max_s = about.times.median_s, about.times.max_s
+    return {
+        "file": label,
+        "base_load": about.recording.base_load,
+        "workers": n_workers,
+        "rounds": n_rounds,
+        "has_gaps": about.recording.has_gaps,
+        **about.times._asdict(),
+        "max_over_median": max_s / median_s if 0 < median_s < math.inf else None,
+        "outlier_s": about.outliers.over_s,
+        "outliers": about.outliers.n_times,
+        "outlier_rounds": about.outliers.n_rounds,
+        "outlier_share": about.outliers.share,
+        "mu": about.mu,
+        "reference": about.reference,
+        "straggler_rate": about.rate,
+        "straggler_rate_other_reference": about.other_rate,
+        "is_degenerate": about.is_degenerate,
+        "stragglers_per_round_median": about.dispersion.median_count,
+        "stragglers_per_round_max": about.dispersion.max_count,
+        "worst_round": about.dispersion.max_round,
+        "workers_ever_straggling": int(np.count_nonzero(about.stragglers.any(axis=0))),
+        "dispersion": about.dispersion.ratio,
+        "dispersion_critical": about.dispersion.critical,
+        **_burst_figures(about.bursts),
+        **dict.fromkeys(Memory._fields, None),
+        **(about.memory._asdict() if about.memory else {}),
+        "slow_workers": len(about.slow.workers),
+        "slowest_worker": int(about.slow.factors.argmax()),
+        "slowest_factor": float(about.slow.factors.max()),
+    }
+
+
+def _burst_figures(lengths: IntArray | None) -> dict[str, Any]:
+    names = ("bursts", "frac_bursts_len1", "frac_bursts_len2", "frac_bursts_len3plus", "burst_mean", "longest_burst")
+    if lengths is None:
+        return dict.fromkeys(names)
+    count = len(lengths)
+    shares = [np.count_nonzero(of) / max(1, count) for of in (lengths == 1, lengths == 2, lengths > 2)]
+    mean = float(lengths.mean()) if count else None
+    return dict(zip(names, (count, *shares, mean, int(lengths.max(initial=0))), strict=True))
+
+
+def facts(about: Description) -> list[tuple[str, str]]:
+    """The figures that every recording has, each with its name."""
+    n_rounds, n_workers = about.stragglers.shape
+    load, of = about.recording.base_load, about.dispersion
+    measured = "load not known" if load is None else f"at load {load:g}"
+    times = about.times
+    never = f", {times.never_answered} never answered" if times.never_answered else ""
+    seconds = ", ".join(
+        f"{name} {getattr(times, f'{name}_s'):.4g} s" for name in ("min", "median", "mean", "p95", "p99", "max")
+    )
+    lines = [
+        ("recorded", f"{n_workers} workers, {n_rounds} rounds, {measured}"),
+        ("times", seconds + never),
+        ("outliers", _outliers(about)),
+        (
+            "stragglers",
+            f"{_percent(about.rate)} of the times (mu = {about.mu:g}, reference: {about.reference}); "
+            f"{_percent(about.other_rate)} with reference: {OTHER[about.reference]}",
+        ),
+        (
+            "per round",
+            f"median {of.median_count:g}, most {of.max_count}{f' (round {of.max_round})' if of.max_count else ''}; "
+            f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
+        ),
+    ]
+    if about.bursts is not None:
+        lines.append(("bursts", _bursts(about.bursts)))
+    return lines
+
+
+def _outliers(about: Description) -> str:
+    over_s, count, n_rounds, share = about.outliers
+    if not count:
+        return f"none over {over_s:.4g} s"
+    of_all = f"{n_rounds} of {len(about.stragglers)} rounds"
+    return (
+        f"{count} of {about.stragglers.size} times over {over_s:.4g} s, in {of_all}: {_percent(share)} of all seconds"
+    )
+
+
+def _bursts(lengths: IntArray) -> str:
+    if not len(lengths):
+        return "none"
+    one, two, more = (_percent(float(np.mean(of))) for of in (lengths == 1, lengths == 2, lengths > 2))
+    return (
+        f"{len(lengths)}, mean length {lengths.mean():.3g} rounds: {one} last 1 round, {two} 2, {more} more; "
+        f"the longest {lengths.max()}"
+    )
+
+
+def findings(about: Description) -> Iterator[str]:
+    """What stands out, in sentences."""
+    other = OTHER[about.reference]
+    if about.recording.has_gaps:
+        yield (
+            "rounds are a sample (the column step has gaps): burst lengths and P(straggle | straggled in the round "
+            "before) can't be read from this file"
+        )
+    if about.is_degenerate:
+        verdict = "degenerate, too" if about.other_rate > 0.5 else f"which may tell more (--reference {other})"
+        yield (
+            f"the mu-rule is degenerate: {_percent(about.rate)} straggle at mu = {about.mu:g} with reference: "
+            f"{about.reference}, so bursts and counts mean little; {_percent(about.other_rate)} with reference: "
+            f"{other}, {verdict}"
+        )
+    else:
+        if about.memory is not None:
+            yield _remembers(about.memory)
+        if about.dispersion.hits_together:
+            yield (
+                f"some rounds hit many workers at once: the variance of stragglers per round is "
+                f"{about.dispersion.ratio:.3g} times the binomial one (by chance up to {about.dispersion.critical:.3g})"
+            )
+    if len(about.slow.workers):
+        yield _persistent(about)
+    if about.outliers.share > 0.05:
+        yield f"a few times dominate means: {_outliers(about)} (medians and quantiles are safer)"
+
+
+def _remembers(memory: Memory) -> str:
+    again = (
+        f"P(straggle | straggled in the round before) = {memory.p_again:.2g} [{memory.low:.2g}, {memory.high:.2g}] "
+        f"against {memory.at_random:.2g} at random"
+    )
+    own = f"{memory.at_own_rates:.2g} with each worker's rounds shuffled"
+    if memory.is_bursty:
+        return f"bursty: {again}, and {own}"
+    if memory.repeats:
+        return f"the same workers straggle again: {again}; but {own}, so it is a matter of which worker, not of when"
+    return f"no memory to be seen: {again}"
+
+
+def _persistent(about: Description) -> str:
+    factors, workers = about.slow
+    if len(workers) == 1:
+        return f"worker {workers[0]} is slow all the time: {factors[workers[0]]:.2f} times the round's median worker"
+    named = ", ".join(f"{worker} ({factors[worker]:.2f})" for worker in workers[:NAMED])
+    more = f" and {len(workers) - NAMED} more" if len(workers) > NAMED else ""
+    return (
+        f"{len(workers)} workers are slow all the time (times the round's median worker, in their median round): "
+        f"{named}{more}"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def slope_sentences(slope: LoadSlope) -> Iterator[str]:
+    """What the load slope means for a scenario."""
+    yield f"least squares     {slope.slope_s:.4g} s per load, {slope.intercept_s:.4g} s at load 0 (all times)"
+    yield f"slope of medians  {slope.slope_of_medians:.4g} s per load (robust)"
+    yield f"In a scenario: seconds_per_load: {slope.seconds_per_load:.4g}"
+
+
+def slope_warnings(slope: LoadSlope) -> Iterator[str]:
+    """Why not to trust the slope, if so."""
+    if slope.slope_of_medians < 0:
+        yield (
+            f"the slope of medians is negative ({slope.slope_of_medians:.4g} s per load) and was set to 0: either load "
+            "costs next to nothing here, or the recordings were not made under the same conditions"
+        )
+    elif slope.slope_s < 0:
+        yield f"least squares is negative ({slope.slope_s:.4g} s per load): a few very long times spoil it; use medians"
+
+
+def labels(recorded: Sequence[RecordedTimes]) -> list[str]:
+    """A name for each file: short, and each another.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> files = [Path("a/run.parquet"), Path("b/run.parquet"), Path("b/other.csv")]
+    >>> labels([RecordedTimes(file, np.ones((1, 1)), None, has_gaps=False) for file in files])
+    ['run', 'run-2', 'other']
+    """
+    names: list[str] = []
+    for stem in (recording.path.stem for recording in recorded):
+        candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(recorded) + 1))
+        names.append(next(name for name in candidates if name not in names))
+    return names

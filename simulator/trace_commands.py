@@ -1,0 +1,253 @@
+"""`stragglersim trace`: what recordings say, and recordings from and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.terminal import complain, print_table, say, status
+
+if TYPE_CHECKING:
+    from simulator.recording_report import Description
+    from simulator.recordings import LoadSlope
+
+trace = typer.Typer(
+    no_args_is_help=True,
+    help="Look into recorded worker times, or convert them.\n\n"
+    "Example: stragglersim trace info monday.parquet tuesday.parquet",
+)
+
+
+class Reference(StrEnum):
+    """Whose time the mu-rule multiplies."""
+
+    first = "first"
+    median = "median"
+
+
+class Source(StrEnum):
+    """What is converted."""
+
+    wide = "wide"
+    long = "long"
+    chrome = "chrome"
+    run = "run"
+
+
+class Target(StrEnum):
+    """What it becomes."""
+
+    parquet = "parquet"
+    chrome = "chrome"
+
+
+class Rows(StrEnum):
+    """What a row of a wide table is."""
+
+    worker = "worker"
+    round = "round"
+
+
+class Unit(StrEnum):
+    """In which times are given."""
+
+    s = "s"
+    ms = "ms"
+    us = "us"
+    ns = "ns"
+
+
+class Missing(StrEnum):
+    """What becomes of rounds in which workers have no time."""
+
+    error = "error"
+    inf = "inf"
+    drop = "drop"
+
+
+@trace.command()
+def info(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings (Parquet or CSV, long form).")],
+    mu: Annotated[
+        float, typer.Option(min=0.0, help="Over 1 + mu times the reference's time, a worker straggles.")
+    ] = 1.0,
+    reference: Annotated[Reference, typer.Option(help="Whose time that is, in each round.")] = Reference.first,
+    base_load: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOADS",
+            help="Load at which each file was recorded, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
+            "of its metadata); several loads give the slope.",
+        ),
+    ] = None,
+    outlier: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0.0, help="From where on a time is an outlier (default: 10 x the median)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for pictures and info.csv (files in it are replaced).")
+    ] = None,
+) -> None:
+    """Say what recordings hold: times, stragglers, bursts, slow workers, and what load costs.
+
+    Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/recordings
+
+    docs/recordings.md has the formula of each figure.
+    """
+    from simulator import recording_report
+    from simulator.recording_files import read_times
+
+    loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
+    described = [
+        recording_report.describe(read_times(file, load), mu, reference.value, outlier)
+        for file, load in zip(files, loads, strict=True)
+    ]
+    for about in described:
+        say(f"{about.recording.path}")
+        for name, said in recording_report.facts(about):
+            say(f"  {name:<12}{said}")
+        for sentence in recording_report.findings(about):
+            say(f"  * {sentence}")
+        say("")
+    slope = _slope(described)
+    if out is not None:
+        _write_info(described, slope, out)
+
+
+def _loads(given: str, n_files: int) -> list[float]:
+    from simulator.recording_files import RecordingError
+
+    try:
+        loads = [float(part) for part in given.split(",")]
+    except ValueError:
+        loads = []
+    if len(loads) != n_files or not all(0 <= load < float("inf") for load in loads):
+        must_be = f"a number of at least 0 for each of {n_files} file(s), with commas between"
+        raise RecordingError(f"--base-load: must be {must_be}, got {given}")
+    return loads
+
+
+def _slope(described: Sequence[Description]) -> LoadSlope | None:
+    """Say what load costs, if the recordings tell."""
+    from simulator import recording_report
+    from simulator.recordings import load_slope
+
+    loads = [about.recording.base_load for about in described if about.recording.base_load is not None]
+    if len(loads) < len(described) or len(set(loads)) < 2:
+        if len(described) > 1:
+            say(
+                "No load slope: --base-load must give at least two different loads (or the files' metadata, base_load)."
+            )
+        return None
+    try:
+        slope = load_slope([about.recording.duration_s for about in described], loads)
+    except ValueError:
+        say("No load slope: there is a recording in which no worker ever answered.")
+        return None
+    names = recording_report.labels([about.recording for about in described])
+    say(f"Load slope over {len(described)} recordings")
+    rows = [
+        (name, f"{load:g}", f"{about.times.median_s:.4g}", f"{about.times.mean_s:.4g}", f"{about.times.max_s:.4g}")
+        for name, load, about in zip(names, loads, described, strict=True)
+    ]
+    print_table(("recording", "base load", "median s", "mean s", "max s"), rows)
+    for sentence in recording_report.slope_sentences(slope):
+        say(sentence)
+    for warning in recording_report.slope_warnings(slope):
+        complain(f"warning: {warning}")
+    return slope
+
+
+def _write_info(described: Sequence[Description], slope: LoadSlope | None, folder: Path) -> None:
+    import pandas as pd
+
+    from simulator import recording_report
+    from simulator.recording_files import filling
+    from simulator.recording_plots import draw_recording, draw_slope
+
+    names = recording_report.labels([about.recording for about in described])
+    with filling(folder) as partial, status("Drawing"):
+        rows = [recording_report.row(about, name) for about, name in zip(described, names, strict=True)]
+        pd.DataFrame(rows).to_csv(partial / "info.csv", index=False)
+        for about, name in zip(described, names, strict=True):
+            draw_recording(about, name, partial)
+        if slope is not None:
+            pd.DataFrame([slope._asdict()]).to_csv(partial / "load_slope.csv", index=False)
+            draw_slope(described, slope, partial)
+    tables = "info.csv" if slope is None else "info.csv, load_slope.csv"
+    say(f"\nTables   {folder}/ ({tables})")
+    say(f"Pictures {folder}/ (heat_map, rounds, stragglers, bursts of each recording: PNG and SVG)")
+
+
+@trace.command()
+def convert(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="A table, Chrome traces, or the folder of a run."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
+    source: Annotated[
+        Source | None, typer.Option("--from", help="What SOURCE is, if its name and the other options do not say.")
+    ] = None,
+    to: Annotated[
+        Target | None,
+        typer.Option("--to", help="What to write (default: chrome for .json and .json.gz, else parquet)."),
+    ] = None,
+    rows: Annotated[Rows | None, typer.Option(help="What a row of a wide CSV is.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
+    ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Of the times in a table (default: s).")] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Name of the events of a Chrome trace (default: ProfilerStep#N); a group captures the number of the "
+            "step, without one the ProfilerStep around them says it.",
+        ),
+    ] = None,
+    base_load: Annotated[
+        float | None, typer.Option(min=0.0, help="Load at which it was recorded, kept in the metadata.")
+    ] = None,
+    missing: Annotated[
+        Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
+    ] = Missing.error,
+    scheme: Annotated[list[str] | None, typer.Option(help="Of a run: only this scheme (repeatable).")] = None,
+    trial: Annotated[list[int] | None, typer.Option(help="Of a run: only this trial (repeatable).")] = None,
+    point: Annotated[list[int] | None, typer.Option(help="Of a run: only this point (repeatable).")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
+) -> None:
+    """Make a recording of a CSV or of profiler traces, or show a run in Perfetto (https://ui.perfetto.dev).
+
+    Example: stragglersim trace convert times.csv --rows worker --unit ms --out times.parquet
+
+    Example: stragglersim trace convert log.csv --columns round=step,worker=rank,duration_s=time --out log.parquet
+
+    Example: stragglersim trace convert rank*.json.gz --out steps.parquet
+
+    Example: stragglersim trace convert results/mine --scheme GC --trial 0 --out run.json
+    """
+    from simulator import trace_conversion
+
+    request = trace_conversion.Request(
+        sources=sources,
+        out=out,
+        source=None if source is None else source.value,
+        target=None if to is None else to.value,
+        rows=None if rows is None else rows.value,
+        columns=columns,
+        unit=None if unit is None else unit.value,
+        event=event,
+        base_load=base_load,
+        missing=missing.value,
+        schemes=scheme or [],
+        trials=trial or [],
+        points=point or [],
+        replace=force,
+    )
+    say(trace_conversion.convert(request))

@@ -1,0 +1,527 @@
+"""`stragglersim trace`, as a user calls it."""
+
+import gzip
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+import pytest
+
+import simulator
+from simulator.cli import main
+from simulator.looks import save
+from simulator.recording_files import metadata, read_times
+from simulator.recording_plots import figures
+from simulator.recording_report import describe
+from straggler_models import Trace
+from straggler_models.trace import read_recording
+
+TIMES_S = np.array([[1.5, 2.25, 1.0], [1.25, 8.0, 1.0]])  # 2 rounds of 3 workers
+
+SCENARIO = """\
+name: small
+workers: 4
+jobs: 6
+models: 2
+stragglers:
+  usual: {kind: shifted_exponential, shift: 1, mean: 0.5, adds_to: startup_s}
+  slow: {kind: bernoulli, p: 0.2, slowdown: 4}
+  work: {kind: constant, seconds_per_load: 2}
+schemes:
+  GC: {kind: gradient_coding, s: 1, master: {kind: mu_rule, mu: 0.5}}
+  M-SGC: {kind: multiplexed, B: 1, W: 2, lam: 2}
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Call `stragglersim trace ...` in an empty folder; returns exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def _call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["stragglersim", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return _call
+
+
+def recording(duration_s):
+    n_rounds, n_workers = np.shape(duration_s)
+    index = pd.MultiIndex.from_product([range(n_rounds), range(n_workers)], names=["round", "worker"])
+    return pd.DataFrame({"duration_s": np.ravel(duration_s)}, index=index).reset_index()
+
+
+def times(path):
+    return read_recording(str(path)).duration_s.tolist()
+
+
+# ---- info
+
+
+def test_info_says_what_is_in_a_file(call):
+    recording(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
+    status, out, err = call("trace", "info", "mine.csv")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "mine.csv",
+        "  recorded    4 workers, 10 rounds, load not known",
+        "  times       min 1 s, median 1 s, mean 1.3 s, p95 3 s, p99 3 s, max 3 s",
+        "  outliers    none over 10 s",
+        "  stragglers  15 % of the times (mu = 1, reference: first); 15 % with reference: median",
+        "  per round   median 1, most 1 (round 0); 4 of 4 workers straggle at least once",
+        "  bursts      6, mean length 1 rounds: 100 % last 1 round, 0 % 2, 0 % more; the longest 1",
+        "  * no memory to be seen: P(straggle | straggled in the round before) = 0 [0, 0.39] against 0.083 at random",
+        "",
+    ]
+    assert "mu = 3" in call("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
+    assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in call("trace", "info", "mine.csv", "--outlier", "2")[1]
+
+
+def test_info_writes_a_table_and_pictures_beside_what_is_there(call, tmp_path):
+    rng = np.random.default_rng(1)
+    for name, load in (("a", 0.0), ("b", 0.5)):
+        (tmp_path / name).mkdir()
+        table = recording(np.where(rng.random((12, 5)) < 0.1, np.inf, rng.uniform(1, 1.2, (12, 5)) + 2 * load))
+        table.attrs["base_load"] = load  # as a user of pandas keeps it
+        table.to_parquet(f"{name}/run.parquet")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    status, out, err = call("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
+    assert (status, err) == (0, "Drawing ...\n")
+    assert "Load slope over 2 recordings" in out
+    table = pd.read_csv("out/info.csv")
+    assert table["file"].tolist() == ["run", "run-2"]
+    assert table["base_load"].tolist() == [0.0, 0.5]
+    assert (table["never_answered"] > 0).all()
+    assert pd.read_csv("out/load_slope.csv").loc[0, "seconds_per_load"] == pytest.approx(2.0, abs=0.1)
+    names = ["heat_map", "rounds", "stragglers", "bursts"]
+    pictures = {f"{file}-{name}.{end}" for file in ("run", "run-2") for name in names for end in ("png", "svg")}
+    pictures |= {"load_slope.png", "load_slope.svg"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == pictures | {"info.csv", "load_slope.csv", "mine.txt"}
+    name, again = next(figures(describe(read_times(Path("a/run.parquet"))), "run"))
+    save(again, tmp_path, name)
+    assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
+
+
+def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(call):
+    recording([[1.0, 1.0, 40.0]]).to_csv("zero.csv", index=False)
+    recording([[2.0, 2.0, 2.0]]).to_csv("one.csv", index=False)
+    status, out, err = call("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    assert status == 0
+    assert "In a scenario: seconds_per_load: 1\n" in out
+    assert err.startswith("warning: least squares is negative (-12 s per load)")
+    status, out, err = call("trace", "info", "zero.csv", "one.csv", "--base-load", "1,0")
+    assert "In a scenario: seconds_per_load: 0\n" in out
+    assert err.startswith("warning: the slope of medians is negative (-1 s per load) and was set to 0")
+    assert "No load slope: --base-load" in call("trace", "info", "zero.csv", "one.csv")[1]
+    recording([[np.inf]]).to_csv("one.csv", index=False)
+    status, out, _ = call("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    assert status == 0
+    assert "No load slope: there is a recording in which no worker ever answered" in out
+
+
+def test_info_takes_the_times_of_a_run_at_a_load(call):
+    table = recording(TIMES_S).rename(columns={"duration_s": "startup_s"})
+    table.loc[table["worker"] == 2, "startup_s"] = 0.0  # and 0 x inf is no number
+    table.assign(seconds_per_load=2.0, slowdown=np.where(table["worker"] == 2, np.inf, 1.5)).to_parquet("run.parquet")
+    for load, given in ((0.0, None), (0.5, 0.5)):
+        found = read_times(Path("run.parquet"), given)
+        assert found.base_load == load
+        assert found.duration_s[:, :2].tolist() == (1.5 * (TIMES_S[:, :2] + 2 * load)).tolist()
+        assert np.isinf(found.duration_s[:, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "has_gaps"), [([4, 5, 6], False), ([0, 1, 3], True), ([2, 1, 0], True), (["a", "b", "c"], True)]
+)
+def test_a_step_column_with_gaps_is_noticed(call, steps, has_gaps):
+    table = recording(np.ones((3, 2))).assign(step=np.repeat(steps, 2))
+    table.to_csv("mine.csv", index=False)
+    table.to_parquet("mine.parquet")
+    for name in ("mine.csv", "mine.parquet"):
+        assert read_times(Path(name)).has_gaps == has_gaps
+        assert ("rounds are a sample" in call("trace", "info", name)[1]) == has_gaps
+
+
+# ---- convert: tables
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "has_step"),
+    [
+        ("1.5,1.25\n2.25,8\n1,1\n", "worker", False),
+        ("1.5,2.25,1\n1.25,8,1\n", "round", False),
+        (",0,1,2\n0,1.5,2.25,1\n1,1.25,8,1\n", "round", False),  # DataFrame.to_csv()
+        ("0,1,2\n1.5,2.25,1\n1.25,8,1\n", "round", False),  # DataFrame.to_csv(index=False)
+        ("step,rank0,rank1,rank2\n7,1.5,2.25,1\n9,1.25,8,1\n", "round", True),
+        ("step,rank0,rank2,rank1\n9,1.25,1,8\n7,1.5,1,2.25\n", "round", True),
+        ("rank,step 7,step 9\n0,1.5,1.25\n1,2.25,8\n2,1,1\n", "worker", True),
+        ("rank0,1.5,1.25\nrank1,2.25,8\nrank2,1,1\n", "worker", False),
+    ],
+)
+def test_wide_tables_are_read_either_way(call, tmp_path, text, rows, has_step):
+    (tmp_path / "times.csv").write_text(text)
+    status, out, err = call("trace", "convert", "times.csv", "--rows", rows, "--out", "times.parquet")
+    assert (status, err) == (0, "")
+    assert out.startswith("Wrote times.parquet: 3 workers, 2 rounds")
+    assert times("times.parquet") == TIMES_S.tolist()
+    table = pd.read_parquet("times.parquet")
+    assert ("step" in table) == has_step
+    if has_step:
+        assert table["step"].unique().tolist() == [7, 9]
+        assert read_times(Path("times.parquet")).has_gaps
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
+def test_long_tables_have_columns_and_units_of_their_own(call, unit, factor):
+    table = recording(TIMES_S * factor).sample(frac=1, random_state=0)
+    table = table.rename(columns={"round": "step", "worker": "rank", "duration_s": "time"}).assign(note="x")
+    table["step"] += 100
+    options = ("--columns", "round=step, worker=rank,duration_s=time", "--unit", unit)
+    table.to_csv("log.csv", index=False)
+    table.to_parquet("log.parquet")
+    for name in ("log.csv", "log.parquet"):
+        assert call("trace", "convert", name, *options, "--out", "mine.parquet", "--force")[0] == 0
+        assert times("mine.parquet") == TIMES_S.tolist()
+        found = pd.read_parquet("mine.parquet")
+        assert found.columns.tolist() == ["round", "worker", "step", "duration_s"]
+        assert found["step"].tolist() == [100] * 3 + [101] * 3
+        assert not read_times(Path("mine.parquet")).has_gaps
+
+
+def test_names_of_workers_are_kept_and_sorted_as_people_do(call):
+    table = recording([[1.0, 2.0, 3.0]])
+    table["worker"] = ["b10.x", "b9.x", "a.x"]
+    table.assign(step=5).to_csv("log.csv", index=False)
+    assert call("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
+    found = pd.read_parquet("mine.parquet")
+    assert found["worker_name"].tolist() == ["a.x", "b9.x", "b10.x"]
+    assert found["duration_s"].tolist() == [3.0, 2.0, 1.0]
+    assert found["step"].tolist() == [5, 5, 5]
+
+
+def test_metadata_say_where_a_recording_comes_from_and_at_which_load(call, tmp_path):
+    (tmp_path / "times.csv").write_text("1500,2250\n")
+    options = ("--rows", "round", "--unit", "ms", "--base-load", "0.5", "--out", "times.parquet")
+    assert call("trace", "convert", "times.csv", *options)[0] == 0
+    about = pd.read_parquet("times.parquet").attrs
+    assert about == {
+        "source": "times.csv",
+        "conversion": "from wide rows=round",
+        "source_unit": "ms",
+        "unit": "s",
+        "base_load": 0.5,
+        "created_by": about["created_by"],
+    }
+    assert about["created_by"].startswith("stragglersim ")
+    stored = pyarrow.parquet.read_schema("times.parquet").metadata
+    assert stored[b"base_load"] == b"0.5"
+    assert metadata(Path("times.parquet"))["source"] == "times.csv"
+    assert "at load 0.5" in call("trace", "info", "times.parquet")[1]
+    assert "at load 0.25" in call("trace", "info", "times.parquet", "--base-load", "0.25")[1]
+    Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
+
+
+def test_missing_times_are_told_dropped_or_infinite(call, tmp_path):
+    (tmp_path / "times.csv").write_text("step,a0,a1\n3,1,2\n4,,3\n5,4,\n6,5,nan\n8,,1\n9,1,1\n")
+    status, _, err = call("trace", "convert", "times.csv", "--rows", "round", "--out", "mine.parquet")
+    assert status == 2
+    assert err == (
+        "times.csv: must have a time for each of 6 rounds and 2 workers, got none for round 4, worker a0; round 5, "
+        "worker a1; round 6, worker a1 and 1 more (--missing drop leaves such rounds out, --missing inf takes them for "
+        "never answered)\n"
+    )
+    options = ("--rows", "round", "--out", "mine.parquet", "--force", "--missing")
+    assert call("trace", "convert", "times.csv", *options, "inf")[0] == 0
+    assert times("mine.parquet") == [[1, 2], [np.inf, 3], [4, np.inf], [5, np.inf], [np.inf, 1], [1, 1]]
+    assert call("trace", "convert", "times.csv", *options, "drop")[0] == 0
+    assert times("mine.parquet") == [[1, 2], [1, 1]]
+    assert pd.read_parquet("mine.parquet")["step"].tolist() == [3, 3, 9, 9]
+
+
+# ---- convert: profiler traces
+
+
+def step(number, dur, *, ts=0, **more):
+    return {"ph": "X", "name": f"ProfilerStep#{number}", "pid": 7, "tid": 1, "ts": ts, "dur": dur} | more
+
+
+def kineto(path, events, rank=None):
+    document = {"schemaVersion": 1, "traceEvents": events}
+    if rank is not None:
+        document["distributedInfo"] = {"backend": "nccl", "rank": rank, "world_size": 2}
+    text = json.dumps(document).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+
+
+def test_profiler_traces_become_a_recording_one_file_for_each_rank(call, tmp_path):
+    other = [
+        {"ph": "M", "name": "process_name", "pid": 7},
+        {"ph": "X", "name": "aten::mm", "ts": 1, "dur": 9},
+    ]
+    on_gpu = step(1, 77.0, cat="gpu_user_annotation", pid=0)
+    kineto(tmp_path / "b.json", [*other, step(1, 1_500_000.0), step(2, 1_250_000), on_gpu], rank=0)
+    kineto(tmp_path / "a.json.gz", [step(2, 8_000_000), step(1, 1e6), step(1, 1.25e6)], rank=1)
+    status, out, err = call("trace", "convert", "a.json.gz", "b.json", "--out", "steps.parquet")
+    assert (status, err) == (0, "")
+    assert out == "Wrote steps.parquet: 2 workers, 2 rounds (their own names: step)\n"
+    assert times("steps.parquet") == [[1.5, 2.25], [1.25, 8.0]]
+    assert pd.read_parquet("steps.parquet").attrs["source_unit"] == "us"
+
+
+def test_one_trace_with_several_processes_and_events_inside_of_steps(call, tmp_path):
+    def events(pid, forward, backward):
+        return [
+            step(3, 100, ts=1000, pid=pid),
+            step(4, 100, ts=1100, pid=pid),
+            {"ph": "X", "name": "forward", "pid": pid, "ts": 1000, "dur": forward},
+            {"ph": "X", "name": "backward", "pid": pid, "ts": 1060, "dur": backward},
+            {"ph": "X", "name": "forward", "pid": pid, "ts": 1100, "dur": 2 * forward},
+            {"ph": "X", "name": "forward", "pid": pid, "ts": 1200, "dur": 5000},  # after the last step
+            {"ph": "X", "name": "iteration 12", "pid": pid, "ts": 0, "dur": 10 * pid},
+            {"ph": "B", "name": "forward", "pid": pid, "ts": 1000},
+        ]
+
+    (tmp_path / "all.json").write_text(json.dumps(events(20, 30, 10) + events(5, 50, 20)))
+    out = ("--out", "mine.parquet", "--force")
+    assert call("trace", "convert", "all.json", *out)[0] == 0
+    assert times("mine.parquet") == [[1e-4, 1e-4], [1e-4, 1e-4]]
+    assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["5", "20"] * 2
+    assert call("trace", "convert", "all.json", "--event", "forward|backward", *out)[0] == 0
+    assert times("mine.parquet") == [[70e-6, 40e-6], [100e-6, 60e-6]]
+    assert call("trace", "convert", "all.json", "--event", r"iteration (\d+)", *out)[0] == 0
+    assert times("mine.parquet") == [[50e-6, 200e-6]]
+
+
+def test_files_without_ranks_are_workers_of_their_own(call, tmp_path):
+    kineto(tmp_path / "host1.json", [step(0, 1e6)])
+    kineto(tmp_path / "host2.json", [step(0, 2e6)])
+    assert call("trace", "convert", "host1.json", "host2.json", "--out", "mine.parquet")[0] == 0
+    assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["host1.json pid 7", "host2.json pid 7"]
+    assert times("mine.parquet") == [[1.0, 2.0]]
+
+
+# ---- convert: runs
+
+
+@pytest.fixture
+def ran(call, tmp_path):
+    (tmp_path / "small.yaml").write_text(SCENARIO)
+    simulator.run(simulator.load(tmp_path / "small.yaml"), detail="workers").save(tmp_path / "ran")
+    return tmp_path / "ran"
+
+
+def test_a_run_becomes_a_recording_that_gives_the_same_run(call, ran, tmp_path):
+    convert = ("trace", "convert", "ran", "--out", "times.parquet")
+    assert call(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
+    assert call(*convert, "--scheme", "M-SGC")[0] == 0
+    assert call("trace", "info", "times.parquet", "--base-load", "0.25")[0] == 0
+    replay = (tmp_path / "small.yaml").read_text()
+    before, _, rest = replay.partition("stragglers:\n")
+    replay = before + "stragglers: {again: {kind: trace, path: times.parquet}}\n" + rest[rest.index("schemes:") :]
+    (tmp_path / "again.yaml").write_text(replay)
+    again = simulator.run(simulator.load(tmp_path / "again.yaml"))
+    first = simulator.Results.load(ran)
+    assert again.runs["makespan_s"].tolist() == first.runs["makespan_s"].tolist()
+    pd.testing.assert_frame_equal(again.rounds, first.rounds)
+
+
+def test_a_run_becomes_a_chrome_trace(call, ran, tmp_path):
+    status, out, err = call("trace", "convert", "ran", "--to", "chrome", "--out", "run.json")
+    assert (status, err) == (0, "")
+    events = json.loads((tmp_path / "run.json").read_text())["traceEvents"]
+    assert out.startswith(f"Wrote run.json: 2 run(s), {len(events)} events")
+    names = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert names[0, 0] == "master"
+    assert names[1, 4] == "worker 3"
+    processes = [event["args"]["name"] for event in events if event["name"] == "process_name"]
+    assert processes == ["GC, trial 0", "M-SGC, trial 0"]
+    results = simulator.Results.load(ran)
+    rounds = results.rounds[results.rounds["scheme"] == "GC"]
+    mine = [event for event in events if event["pid"] == 0 and event["ph"] == "X"]
+    drawn = [event for event in mine if event["tid"] == 0 and event["name"] != "waits"]
+    assert [event["ts"] for event in drawn] == pytest.approx((rounds["start_s"] * 1e6).tolist(), abs=1e-3)
+    assert [event["dur"] for event in drawn] == pytest.approx((rounds["duration_s"] * 1e6).tolist(), abs=1e-3)
+    waits = [event["dur"] for event in mine if event["name"] == "waits"]
+    assert waits == pytest.approx((rounds.loc[rounds["waited"], "waited_s"] * 1e6).tolist(), abs=1e-3)
+    workers = results.workers[results.workers["scheme"] == "GC"].merge(rounds, on="round")
+    finished_s = workers["start_s"] + np.minimum(workers["finished_s"], workers["duration_s"])
+    of_workers = [event for event in mine if event["tid"] > 0]
+    assert [event["ts"] + event["dur"] for event in of_workers] == pytest.approx((finished_s * 1e6).tolist(), abs=1e-2)
+    assert [event["args"]["straggler"] for event in of_workers] == workers["straggler"].tolist()
+    late = [event for event in of_workers if event["name"].startswith("straggler, round ")]
+    assert len(late) == workers["straggler"].sum() > 0
+    assert all(event["cname"] == "terrible" and event["args"]["cut_off"] for event in late)
+
+
+def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(call, tmp_path):
+    (tmp_path / "late.yaml").write_text(SCENARIO + "leftover: finish\n")
+    results = simulator.run(simulator.load(tmp_path / "late.yaml"), detail="workers")
+    results.save(tmp_path / "late")
+    assert call("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz")[0] == 0
+    with gzip.open(tmp_path / "late.json.gz", "rt") as file:
+        events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X" and event["tid"] > 0]
+    for worker in range(1, 5):
+        for event, later in itertools.pairwise([event for event in events if event["tid"] == worker]):
+            assert event["ts"] + event["dur"] <= later["ts"] + 0.01
+    went_on = results.workers[(results.workers["scheme"] == "GC") & results.workers["straggler"]]
+    assert np.isfinite(went_on["finished_s"]).any()
+    first = (tmp_path / "late.json.gz").read_bytes()
+    assert first[4:8] == bytes(4)  # no time of day
+    assert call("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz", "--force")[0] == 0
+    assert (tmp_path / "late.json.gz").read_bytes() == first
+
+
+# ---- what is wrong
+
+FILES = {
+    "long.csv": "round,worker,duration_s\n0,0,1\n0,1,2\n",
+    "other.csv": "step,rank,time\n0,0,1\n0,1,2\n",
+    "text.csv": "round,worker,duration_s\n0,0,soon\n",
+    "minus.csv": "1.5,2\n-3,4\n",
+    "twice.csv": "round,worker,duration_s\n0,0,1\n0,0,2\n",
+    "named.csv": "round,worker,duration_s\nlunch,0,1\n",
+    "empty.csv": "",
+    "header.csv": "a,b\n",
+    "steps.csv": "round,worker,duration_s,step\n0,0,1,x\n",
+    "events.json": '{"traceEvents": [{"ph": "X", "name": "aten::mm", "ts": 0, "dur": 1}]}',
+    "broken.json": '{"traceEvents": [',
+    "number.json": "3",
+    "minus.json": '[{"ph": "X", "name": "ProfilerStep#0", "ts": 0, "dur": -1}]',
+    "pickle.parquet": "cos\nsystem\n",
+}
+OUT = ("--out", "new.parquet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("info", "nothing.csv"), "nothing.csv: must name a readable file"),
+        (("info", "other.csv"), "other.csv: must name a file with the columns round, worker"),
+        (("info", "pickle.parquet"), "pickle.parquet: must name a Parquet file"),
+        (
+            ("info", "long.csv", "--base-load", "0,1"),
+            "--base-load: must be a number of at least 0 for each of 1 file(s)",
+        ),
+        (("info", "long.csv", "--base-load", "x"), "got x"),
+        (("info", "long.csv", "--mu", "-1"), "stragglersim: Invalid value for '--mu'"),
+        (("info", "long.csv", "--out", "long.csv"), "long.csv: must be a folder that can be written"),
+        (("info",), "stragglersim: Missing argument"),
+        (("convert", "long.csv"), "stragglersim: Missing option '--out'"),
+        (
+            ("convert", "other.csv", *OUT),
+            "other.csv: must have the columns round, worker and duration_s, got others: say --r",
+        ),
+        (("convert", "other.csv", "--columns", "round=step", *OUT), "(--columns worker=..., duration_s=... says what"),
+        (("convert", "other.csv", "--columns", "rank=worker", *OUT), "--columns: must be round=NAME,worker=NAME"),
+        (("convert", "other.csv", "--columns", "round", *OUT), "--columns: must be round=NAME,worker=NAME"),
+        (("convert", "nothing.csv", *OUT), "nothing.csv: must be a readable CSV file, got none (No such file"),
+        (("convert", "pickle.parquet", *OUT), "pickle.parquet: must be a readable CSV or Parquet file, got none"),
+        (("convert", "empty.csv", "--rows", "round", *OUT), "empty.csv: must be a readable CSV file, got none"),
+        (("convert", "header.csv", "--rows", "round", *OUT), "header.csv: must hold times, got none"),
+        (
+            ("convert", "text.csv", *OUT),
+            "text.csv: times must be numbers of at least 0, got soon for round 0, worker 0",
+        ),
+        (("convert", "minus.csv", "--rows", "worker", *OUT), "got -3 for round 0, worker 1"),
+        (
+            ("convert", "twice.csv", *OUT),
+            "twice.csv: must have one time for each round and worker, got several for round 0",
+        ),
+        (("convert", "named.csv", *OUT), "named.csv: rounds must be numbered alike (3, or step 3), got 'lunch'"),
+        (("convert", "steps.csv", *OUT), "steps.csv: step must hold integers, got x"),
+        (("convert", "long.csv", "--from", "wide", *OUT), "--rows: must say worker or round for a wide table"),
+        (
+            ("convert", "long.csv", "--event", "x", *OUT),
+            "--event: must be left out, got it for a source that is read as long",
+        ),
+        (
+            ("convert", "events.json", "--unit", "ms", *OUT),
+            "--unit: must be left out, got it for a source that is read as chr",
+        ),
+        (("convert", "long.csv", "long.csv", *OUT), "trace convert: must be given one SOURCE to read as long, got 2"),
+        (("convert", "long.csv", "--out", "run.json"), "--to chrome: must be given a folder that a run has written"),
+        (("convert", "long.csv", "--out", "other.csv"), "other.csv: must not exist yet (--force replaces it)"),
+        (("convert", "long.csv", "--out", "no/new.parquet"), "no/new.parquet: must be a file that can be written"),
+        (("convert", "events.json", *OUT), r"events.json: must hold events ProfilerStep#(\d+) in steps, got none"),
+        (
+            ("convert", "events.json", "--event", "aten::mm", *OUT),
+            "events.json: must hold events aten::mm in steps, got no",
+        ),
+        (("convert", "events.json", "--event", "(", *OUT), "--event: must be a regular expression, got ("),
+        (("convert", "events.json", "--event", "(a)(b)", *OUT), "--event: must have at most one group"),
+        (
+            ("convert", "events.json", "--event", "aten::(mm)", *OUT),
+            "--event: its group must capture the number of the st",
+        ),
+        (("convert", "broken.json", *OUT), "broken.json: must be a readable Chrome trace (JSON), got none (Expecting"),
+        (("convert", "number.json", *OUT), "number.json: must be a Chrome trace, a list of events or an object with"),
+        (("convert", "minus.json", *OUT), "minus.json: events must have numbers ts and dur of at least 0, got -1"),
+        (("convert", ".", "--out", "run.json"), ".: must be a folder that a run has written"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(call, tmp_path, arguments, line):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    status, _, err = call("trace", *arguments)
+    assert status == 2
+    assert line in err
+    assert err.count("\n") == 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == FILES
+
+
+def test_a_run_without_workers_or_what_is_asked_for_is_told(call, ran, tmp_path):
+    convert = ("trace", "convert", "ran", "--out", "run.json")
+    assert call(*convert, "--scheme", "SGC")[2] == "ran: --scheme must be one of GC, M-SGC, got SGC\n"
+    assert call(*convert, "--trial", "3")[2] == "ran: --trial must be one of 0, got 3\n"
+    (ran / "workers.parquet").unlink()
+    assert call(*convert) == (
+        2,
+        "",
+        "ran: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)\n",
+    )
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_two_files_of_one_rank_are_refused(call, tmp_path):
+    kineto(tmp_path / "a.json", [step(1, 5)], rank=3)
+    kineto(tmp_path / "b.json", [step(1, 6)], rank=3)
+    status, _, err = call("trace", "convert", "a.json", "b.json", *OUT)
+    assert (status, err) == (
+        2,
+        "b.json: must hold steps or a rank of its own, got step 1 of rank 3 again, which a.json has\n",
+    )
+
+
+def test_metadata_that_mean_nothing_are_told(call):
+    table = recording(TIMES_S)
+    table.attrs["base_load"] = "much"
+    table.to_parquet("mine.parquet")
+    status, _, err = call("trace", "info", "mine.parquet")
+    assert status == 2
+    assert err.startswith("mine.parquet: base_load in its metadata must be a number of at least 0, got 'much'")
+    assert call("trace", "info", "mine.parquet", "--base-load", "1")[0] == 0
+
+
+@pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])
+def test_attrs_of_another_program_are_left_alone(call, attrs):
+    table = pyarrow.Table.from_pandas(recording(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
+    pyarrow.parquet.write_table(table, "mine.parquet")
+    assert read_times(Path("mine.parquet")).base_load is None
+
+
+def test_help_has_examples(call):
+    assert "trace" in call("--help")[1]
+    assert "Example: stragglersim trace info" in " ".join(call("trace", "info", "--help")[1].split())
+    assert "Example: stragglersim trace convert" in " ".join(call("trace", "convert", "--help")[1].split())
