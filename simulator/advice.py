@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from schemes.base import FloatArray
+from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings, said_setting
-from simulator.search import Recording, Search, SearchError, as_scheme
+from simulator.search import Search, as_scheme
 from simulator.settings import REPETITION
 from simulator.tune import Progress, evaluate, rule_name, run_on_arrays, scheme_of
 from straggler_models.base import WorkerTimes
@@ -21,7 +22,7 @@ LEAST_ROUNDS = 6  # fewer say nothing of rounds to come
 N_RESAMPLES = 200
 BLOCK_ROUNDS = 5  # that stay together in a resample, so that bursts survive
 ALIKE = 0.02  # choices that differ by less on the other half are as good
-PROBES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
+PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
 
 Verdict = Literal["pays", "does not pay", "not enough data"]
 
@@ -116,7 +117,7 @@ class Advice:
         return float(100 * (by_scheme_s.max() / by_scheme_s.min() - 1)) if len(by_scheme_s) else 0.0
 
 
-def advise(recording: Recording, search: Search, *, progress: Progress | None = None) -> Advice:
+def advise(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> Advice:
     """Choose on the first half of a recording, and test on the rest.
 
     The rest is met in order, and in resamples: blocks of successive rounds that start anywhere in it, as of the

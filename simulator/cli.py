@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.advise_command import advise
 from simulator.terminal import InputError, complain, print_summary, print_table, progress, say, status
 from simulator.trace_commands import trace
 from simulator.tune_command import tune
@@ -195,6 +196,7 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
 
 
 app.command()(tune)
+app.command()(advise)
 
 
 @app.command("list")
@@ -504,12 +506,12 @@ def _is_stop(error: Exception) -> bool:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether its text is all that there is to say."""
+    from simulator.adjusted_recording import SearchError
     from simulator.compare import CompareError
     from simulator.document import ScenarioError
     from simulator.executors import ExecutorError
     from simulator.recording_files import RecordingError
     from simulator.results import ResultsError, Stopped
-    from simulator.search import SearchError
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library

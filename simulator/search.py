@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +12,17 @@ import numpy as np
 
 from schemes.sequential import Accepts
 from schemes.sequential_grid import Acceptance
+from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings
 from simulator.master import FirstEnough, MasterRule, MuRule
 from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
 from simulator.tune import Progress, evaluate, rule_name
-from straggler_models.base import WorkerTimes
-from straggler_models.trace import Trace, read_recording
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
 N_CHECKED = 6  # settings that are run again on events
-
-
-class SearchError(ValueError):
-    """A search that can't be done, in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -106,76 +100,7 @@ class Search:
         return thinned(groups) if self.is_coarse else groups
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A recording as a search sees it.
-
-    Parameters
-    ----------
-    path
-        Parquet or CSV file, see `straggler_models.trace.Trace`.
-    base_load
-        Load at which its durations were measured.
-    seconds_per_load
-        Seconds that load 1 takes, besides start-up.
-    """
-
-    path: Path
-    base_load: float = 0.0
-    seconds_per_load: float | None = None
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """The straggler model that replays it, as a scenario says it."""
-        model = {"kind": "trace", "path": str(self.path), "wrap": "cycle"}
-        if self.seconds_per_load is None:
-            return model
-        return model | {"base_load": self.base_load, "seconds_per_load": self.seconds_per_load}
-
-    def times(self) -> tuple[WorkerTimes, int]:
-        """Worker times of the recorded rounds, and the number of workers.
-
-        Raises
-        ------
-        SearchError
-            If the file can't be read, or the load adjustment is missing or makes no sense.
-        """
-        try:
-            recording = read_recording(str(self.path))
-            if recording.duration_s is not None and self.seconds_per_load is None:
-                raise SearchError(
-                    f"{self.path}: --seconds-per-load must be given for a recording of durations (0 if more load "
-                    "takes no more time; `stragglersim trace info` estimates it from recordings at several loads)"
-                )
-            fields = self.model
-            del fields["kind"]
-            trace = Trace(**fields)
-            n_rounds, n_workers = recording.shape
-            trace.check(n_workers, n_rounds)
-            times = next(trace.rounds(n_workers, np.random.default_rng(0)))
-        except SearchError:
-            raise
-        except ValueError as error:
-            raise SearchError(f"{self.path}: {_first_line(error)}") from None
-        least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
-        if least_s < 0:
-            raise SearchError(
-                f"{self.path}: completion times must be at least 0 s, got {least_s:.3g} s at load 1/{n_workers}: use a "
-                "smaller --base-load or --seconds-per-load"
-            )
-        return times, n_workers
-
-
-def _first_line(error: ValueError) -> str:
-    from pydantic import ValidationError
-
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))} {first['msg'].removeprefix('Value error, ')}"
-    return str(error)
-
-
-def search_recording(recording: Recording, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
+def search_recording(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
     """Evaluate all settings on a recording, see `simulator.tune.evaluate`.
 
     Raises
@@ -205,7 +130,7 @@ def as_rule(rule: MasterRule) -> dict[str, Any]:
 
 
 def scenario_of(
-    name: str, settings: pd.DataFrame, recording: Recording, search: Search, folder: Path
+    name: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
 ) -> dict[str, Any]:
     """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
     _, n_workers = recording.times()
@@ -214,7 +139,7 @@ def scenario_of(
     labels = [row["scheme"] for row in rows]
     if len(set(labels)) < len(labels):
         labels = [f"{label} {place}" for place, label in enumerate(labels)]
-    model = recording.model | {"path": os.path.relpath(recording.path, folder)}
+    model = recording.model_in(folder)
     return {
         "name": name,
         "seed": 0,
@@ -229,7 +154,7 @@ def scenario_of(
     }
 
 
-def largest_difference(settings: pd.DataFrame, recording: Recording, search: Search) -> float:
+def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> float:
     """Run some settings again on events, as a user would; return the largest relative difference of a makespan.
 
     Raises
@@ -245,6 +170,7 @@ def largest_difference(settings: pd.DataFrame, recording: Recording, search: Sea
     sample = settings.iloc[np.sort(places)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.yaml"
+        recording.write_into(Path(folder))
         write_yaml(scenario_of("sample", sample, recording, search, Path(folder)), path)
         runs = run(load(path), engine="events", detail="runs").runs
     assert runs["waited_rounds"].tolist() == sample["waited_rounds"].tolist(), "as often as on events"
@@ -276,7 +202,9 @@ def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]
     return tuple(dict.fromkeys(rules))
 
 
-def winning_scenario(settings: pd.DataFrame, recording: Recording, search: Search, folder: Path) -> dict[str, Any]:
+def winning_scenario(
+    settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+) -> dict[str, Any]:
     """A scenario with the best setting of each scheme under its own best rule."""
     name = f"{recording.path.stem}-winners"
     return scenario_of(name, best_settings(settings), recording, search, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -13,7 +13,8 @@ from simulator.terminal import print_table, progress, say, status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from simulator.search import Recording, Search
+    from simulator.adjusted_recording import AdjustedRecording
+    from simulator.search import Search
 
 
 class GridName(StrEnum):
@@ -33,10 +34,30 @@ MaxDelay = Annotated[
 ]
 Models = Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")]
 SecondsPerLoad = Annotated[
-    float | None,
-    typer.Option(metavar="S", help="Seconds that load 1 takes, besides start-up (`trace info` estimates it)."),
+    str | None,
+    typer.Option(
+        metavar="S",
+        help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
+        "recorded time grows with the load.",
+    ),
 ]
-BaseLoad = Annotated[float, typer.Option(metavar="L", help="Load at which the durations were measured.")]
+BaseLoad = Annotated[
+    float | None,
+    typer.Option(
+        metavar="L",
+        help="Load of the recorded times (if not given: what the file's metadata say, or 0, or 1/n if proportional).",
+    ),
+]
+Rules = Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")]
+Mus = Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")]
+WaitFor = Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")]
+Schemes = Annotated[
+    str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
+]
+Accept = Annotated[
+    str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
+]
+AsPublished = Annotated[bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
 
 
@@ -46,21 +67,13 @@ def tune(
     max_delay: MaxDelay = None,
     models: Models = None,
     seconds_per_load: SecondsPerLoad = None,
-    base_load: BaseLoad = 0.0,
-    rules: Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")] = "first_enough,mu_rule",
-    mu: Annotated[str, typer.Option(metavar="MUS", help="Tolerances of mu_rule to try.")] = "0.1,0.3,1",
-    wait_for: Annotated[
-        str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")
-    ] = "all,enough",
-    schemes: Annotated[
-        str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
-    ] = None,
-    accepts: Annotated[
-        str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
-    ] = None,
-    as_published: Annotated[
-        bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")
-    ] = False,
+    base_load: BaseLoad = None,
+    rules: Rules = "first_enough,mu_rule",
+    mus: Mus = "0.1,0.3,1",
+    wait_for: WaitFor = "all,enough",
+    schemes: Schemes = None,
+    accepts: Accept = None,
+    as_published: AsPublished = False,
     grid: Annotated[
         GridName, typer.Option(help="Every legal setting, or the grid of the first paper.")
     ] = GridName.every,
@@ -72,28 +85,21 @@ def tune(
 
     Example: stragglersim tune recording.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
-    from schemes.sequential import Accepts
-    from simulator.search import (
-        N_CHECKED,
-        Recording,
-        Search,
-        largest_difference,
-        rules_of,
-        search_recording,
-    )
-    from simulator.settings import KINDS
+    from simulator.search import N_CHECKED, largest_difference, search_recording
 
-    search = Search(
-        rules=rules_of(_items(rules), _numbers("--mu", mu), _items(wait_for)),
+    search = search_of(
+        rules=rules,
+        mus=mus,
+        wait_for=wait_for,
         n_jobs=jobs,
         max_delay=max_delay,
         models=models,
-        schemes=KINDS if schemes is None else tuple(_items(schemes)),
-        accepts=get_args(Accepts) if accepts is None else tuple(_items(accepts)),
+        schemes=schemes,
+        accepts=accepts,
         as_published=as_published,
         is_published_grid=grid is GridName.published,
     )
-    recording = Recording(file, base_load, seconds_per_load)
+    recording = recording_of(file, base_load, seconds_per_load)
     with progress(f"Trying settings on {file.name}", "settings") as told:
         settings = search_recording(recording, search, progress=told)
     with status("Running some again on events"):
@@ -105,12 +111,38 @@ def tune(
         _write(settings, recording, search, out)
 
 
+def search_of(*, rules: str, mus: str, wait_for: str, schemes: str | None, accepts: str | None, **given: Any) -> Search:
+    """A search from the options."""
+    from schemes.sequential import Accepts
+    from simulator.search import Search, rules_of
+    from simulator.settings import KINDS
+
+    return Search(
+        rules=rules_of(_items(rules), _numbers("--mu", mus), _items(wait_for)),
+        schemes=KINDS if schemes is None else tuple(_items(schemes)),
+        accepts=get_args(Accepts) if accepts is None else tuple(_items(accepts)),
+        **given,
+    )
+
+
+def recording_of(file: Path, base_load: float | None, seconds_per_load: str | None) -> AdjustedRecording:
+    """A recording from the options."""
+    from simulator.adjusted_recording import AdjustedRecording, SearchError
+
+    if seconds_per_load in (None, "proportional"):
+        return AdjustedRecording(file, base_load, seconds_per_load)  # type: ignore[arg-type]  # one of these two
+    try:
+        return AdjustedRecording(file, base_load, float(seconds_per_load))
+    except ValueError:
+        raise SearchError(f"--seconds-per-load: must be a number or proportional, got {seconds_per_load}") from None
+
+
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _numbers(option: str, text: str) -> list[float]:
-    from simulator.search import SearchError
+    from simulator.adjusted_recording import SearchError
 
     try:
         return [float(item) for item in _items(text)]
@@ -118,7 +150,7 @@ def _numbers(option: str, text: str) -> list[float]:
         raise SearchError(f"{option}: must be numbers, e.g. 0.1,0.3,1, got {text}") from None
 
 
-def _print(settings: pd.DataFrame, recording: Recording, search: Search) -> None:
+def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
     """The best of each scheme under each rule, and under its own best rule."""
     from simulator.choice import best_settings, flatness, said_setting
     from simulator.settings import REPETITION
@@ -166,30 +198,30 @@ def _saved(makespan_s: float, other_s: float | None) -> str:
     return "-" if other_s is None else f"{100 * (makespan_s / other_s - 1):+.1f} %"
 
 
-def fairness_of(settings: pd.DataFrame, recording: Recording, search: Search) -> str:
+def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> str:
     """What makes the comparison fair or not, in one line."""
     times, n_workers = recording.times()
-    slope = "" if recording.seconds_per_load is None else f", {recording.seconds_per_load:g} s more at load 1"
     return (
-        f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {recording.path.name} "
-        f"({times.n_rounds} rounds, over and over{slope}); T at most {search.delay}; leftover: cancel"
+        f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {recording} "
+        f"({times.n_rounds} rounds, over and over); T at most {search.delay}; leftover: cancel"
         + ("; as published" if search.as_published else "")
     )
 
 
-def _write(settings: pd.DataFrame, recording: Recording, search: Search, out: Path) -> None:
+def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """Tables, a scenario with the winners, and pictures."""
     from simulator.choice import best_settings
     from simulator.document import write_yaml
-    from simulator.results import writing
+    from simulator.recording_files import filling
     from simulator.search import winning_scenario
     from simulator.tune_plots import draw_search
 
-    with status("Drawing"), writing(out, replace=False) as folder:
+    with status("Drawing"), filling(out) as folder:
         settings.to_parquet(folder / "settings.parquet", index=False)
         best_settings(settings, by=("scheme", "rule")).to_csv(folder / "best.csv", index=False)
+        recording.write_into(folder)
         write_yaml(winning_scenario(settings, recording, search, out), folder / "winners.yaml")
-        pictures = draw_search(settings, folder / "plots", fairness_of(settings, recording, search))
+        pictures = draw_search(settings, folder, fairness_of(settings, recording, search))
     say(f"Tables   {out}/settings.parquet, best.csv")
     say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
-    say(f"Pictures {', '.join(str(out / 'plots' / picture.name) for picture in pictures)}")
+    say(f"Pictures {', '.join(str(out / picture.name) for picture in pictures)}")

@@ -24,15 +24,14 @@ MOST_PANELS = 8
 
 def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
     """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
-    folder.mkdir(parents=True, exist_ok=True)
     looks = looks_of(list(settings["scheme"].unique()))
-    paths = [save(_dots(settings, looks, note), folder, "settings")]
+    paths = [save(dots(settings, looks, note), folder, "settings")]
     if settings["delay_rounds"].max() > 0:
-        paths.append(save(_winners(settings, looks, note), folder, "winners"))
+        paths.append(save(winner_map(settings, looks, note), folder, "winners"))
     return paths
 
 
-def _dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
+def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     """Run time against load, a dot for each setting, a panel for each rule."""
     rules = list(settings["rule"].unique())[:MOST_PANELS]
     n_columns = min(4, len(rules))
@@ -66,11 +65,11 @@ def _dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
         dot = Line2D([], [], color=GREY, marker=".", markersize=2, linestyle="none", label="a setting; large: best")
         add_legend(figure, looks, has_lines=False, extra=[dot])
         more = "" if len(rules) == settings["rule"].nunique() else f"the first {MOST_PANELS} rules; "
-        _say(figure, more + note, width)
+        say_below(figure, more + note, width)
     return figure
 
 
-def _winners(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
+def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     """The best scheme for each rule and limit on T, and what the best coded one saves against repetition alone."""
     cells = winners(settings)
     rules = list(dict.fromkeys(cell.rule for cell in cells))
@@ -107,9 +106,10 @@ def _winners(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figur
             if scheme in won
         ]
         add_legend(figure, {}, has_lines=False, extra=handles)
-        _say(figure, note, width)
+        say_below(figure, note, width)
     return figure
 
 
-def _say(figure: Figure, note: str, width: float) -> None:
+def say_below(figure: Figure, note: str, width: float) -> None:
+    """Say in one small line below what makes the comparison fair or not."""
     figure.supxlabel(textwrap.fill(literal(note), int(23 * width)), x=0.01, ha="left", fontsize=5.5, color=GREY)

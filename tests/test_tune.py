@@ -14,11 +14,12 @@ import simulator
 from schemes import SCHEMES
 from schemes.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
 from simulator import Scenario, load
+from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings, flatness, winners
 from simulator.cli import main
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.replay import Recorded, replay
-from simulator.search import Recording, Search, SearchError, as_scheme, rules_of, search_recording
+from simulator.search import Search, as_scheme, rules_of, search_recording
 from simulator.settings import KINDS, Group, every_setting, published_grid
 from simulator.tune import evaluate, rule_name
 from simulator.vectorised import BatchTimes
@@ -289,11 +290,12 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
     assert set(table["rule"]) == {
         rule_name(rule) for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all", "enough"])
     }
-    assert {path.name for path in (out / "plots").iterdir()} == {
-        f"{name}.{kind}" for name in ("settings", "winners") for kind in ("png", "svg")
+    assert {path.name for path in out.iterdir()} == {
+        "settings.parquet",
+        "best.csv",
+        "winners.yaml",
+        *(f"{name}.{kind}" for name in ("settings", "winners") for kind in ("png", "svg")),
     }
-    assert cli(monkeypatch, "tune", recording, *options) == 2  # the folder is there
-    assert "must not exist yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -338,7 +340,7 @@ def test_a_search_says_what_it_is_made_of():
 )
 def test_known_totals_of_a_recording(wait_for, mean_rounds):
     name = "cnn-b2048-canada-load0.000-n30.parquet"
-    recording = Recording(LAMBDA / name, 0.0, 1.1217530)
+    recording = AdjustedRecording(LAMBDA / name, 0.0, 1.1217530)
     search = Search(
         rules=(MuRule(mu=1.0, wait_for=wait_for),), max_delay=1, schemes=("multiplexed",), as_published=True
     )

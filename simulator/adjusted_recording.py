@@ -1,0 +1,135 @@
+"""A recording whose times are adjusted to any load: what searches and advice are made from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from simulator.recording_files import RecordingError, metadata
+from straggler_models.base import WorkerTimes
+from straggler_models.trace import Trace, read_recording
+
+PROPORTIONAL = "adjusted-recording.parquet"
+
+
+class SearchError(ValueError):
+    """A search or advice that can't be had, in one sentence."""
+
+
+@dataclass(frozen=True)
+class AdjustedRecording:
+    """Recorded worker times at any load.
+
+    A duration d measured at load L0 is d + (L - L0) * seconds_per_load at load L, with one slope for all workers and
+    rounds; or d * L / L0, if all of it grows with the load.
+
+    Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, appendix on parameter selection.
+
+    Parameters
+    ----------
+    path
+        Parquet or CSV file, see `straggler_models.trace.Trace`.
+    base_load
+        Load L0 at which its durations were measured; None: what the file's metadata say, otherwise 0, or 1/n for times
+        that are proportional.
+    seconds_per_load
+        Seconds that load 1 takes, besides start-up; or ``proportional``.
+    """
+
+    path: Path
+    base_load: float | None = None
+    seconds_per_load: float | Literal["proportional"] | None = None
+
+    def times(self) -> tuple[WorkerTimes, int]:
+        """Worker times of the recorded rounds, and the number of workers.
+
+        Raises
+        ------
+        SearchError
+            If the file can't be read, or the adjustment is missing or makes no sense.
+        """
+        try:
+            recording = read_recording(str(self.path))
+            if recording.duration_s is not None and self.seconds_per_load is None:
+                raise SearchError(
+                    f"{self.path}: --seconds-per-load must be given for a recording of durations (proportional if all "
+                    "of a duration grows with the load; `stragglersim trace info` estimates it from several loads)"
+                )
+            n_rounds, n_workers = recording.shape
+            if self.seconds_per_load == "proportional":
+                return WorkerTimes(0.0, self._per_load_s(recording.duration_s, n_workers)), n_workers
+            fields = self.model_in(Path.cwd()) | {"path": str(self.path)}
+            del fields["kind"]
+            trace = Trace(**fields)
+            trace.check(n_workers, n_rounds)
+            times = next(trace.rounds(n_workers, np.random.default_rng(0)))
+        except (SearchError, RecordingError):
+            raise
+        except ValueError as error:
+            raise SearchError(f"{self.path}: {_first_line(error)}") from None
+        least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
+        if least_s < 0:
+            raise SearchError(
+                f"{self.path}: completion times must be at least 0 s, got {least_s:.3g} s at load 1/{n_workers}: use a "
+                "smaller --base-load or --seconds-per-load"
+            )
+        return times, n_workers
+
+    def _per_load_s(self, duration_s: Any, n_workers: int) -> Any:
+        if duration_s is None:
+            raise SearchError(
+                f"{self.path}: --seconds-per-load must be left out for a recording that has its own start-up times and "
+                "seconds per load"
+            )
+        base_load = self._base_load()
+        if base_load is None:
+            base_load = 1 / n_workers
+        if base_load <= 0:
+            raise SearchError(f"--base-load: must be above 0 for times that are proportional to it, got {base_load:g}")
+        return duration_s / base_load
+
+    def _base_load(self) -> float | None:
+        if self.base_load is not None:
+            return self.base_load
+        said = metadata(self.path).get("base_load")
+        return None if said is None else float(said)
+
+    def model_in(self, folder: Path) -> dict[str, Any]:
+        """The straggler model that replays it, as a scenario in a folder says it, see :meth:`write_into`."""
+        if self.seconds_per_load == "proportional":
+            return {"kind": "trace", "path": PROPORTIONAL, "wrap": "cycle"}
+        model = {"kind": "trace", "path": os.path.relpath(self.path, folder), "wrap": "cycle"}
+        if self.seconds_per_load is None:
+            return model
+        return model | {"base_load": self._base_load() or 0.0, "seconds_per_load": self.seconds_per_load}
+
+    def write_into(self, folder: Path) -> None:
+        """Write the file that :meth:`model_in` names, if it is not the recording itself."""
+        if self.seconds_per_load != "proportional":
+            return
+        import pandas as pd
+
+        times, n_workers = self.times()
+        rounds, workers = np.divmod(np.arange(times.n_rounds * n_workers), n_workers)
+        frame = pd.DataFrame({"round": rounds, "worker": workers, "seconds_per_load": np.ravel(times.seconds_per_load)})
+        frame.to_parquet(folder / PROPORTIONAL, index=False)
+
+    def __str__(self) -> str:
+        if self.seconds_per_load is None:
+            return self.path.name
+        if self.seconds_per_load == "proportional":
+            return f"{self.path.name}, times proportional to load"
+        return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1"
+
+
+def _first_line(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))} {first['msg'].removeprefix('Value error, ')}"
+    return str(error)

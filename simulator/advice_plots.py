@@ -1,0 +1,82 @@
+"""The picture of an advice: what each scheme saves on the rest of a recording, and what more probing rounds gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from simulator.advice import Advice
+from simulator.looks import GREY, Look, looks_of, save, style, wrapped
+from simulator.tune_plots import dots, say_below, winner_map
+
+WIDTH_IN = 7.0
+
+
+def draw_advice(advice: Advice, folder: Path, note: str) -> list[Path]:
+    """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
+    looks = looks_of(list(advice.settings["scheme"].unique()))
+    chosen_on = f"rounds 0 to {advice.n_chosen_on - 1}; {note}"
+    paths = [save(_page(advice, looks, note), folder, "advice")]
+    paths.append(save(dots(advice.settings, looks, chosen_on), folder, "settings"))
+    if advice.settings["delay_rounds"].max() > 0:
+        paths.append(save(winner_map(advice.settings, looks, chosen_on), folder, "winners"))
+    return paths
+
+
+def _page(advice: Advice, looks: dict[str, Look], note: str) -> Figure:
+    with style():
+        figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.26 * max(6, len(advice.chosen))), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _savings(left, advice, looks)
+        _learning(right, advice, looks)
+        say_below(figure, note, WIDTH_IN)
+    return figure
+
+
+def _savings(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
+    """Time saved against uncoded work, or the first scheme if that was not tried, with its interval."""
+    labels = advice.chosen["scheme"].tolist()
+    other = "uncoded" if "uncoded" in labels else labels[0]
+    share = advice.share_won
+    for place, label in enumerate(labels):
+        saved = advice.saved(label, other)
+        assert saved is not None, "both were tried"
+        look = looks[label]
+        axes.plot([saved.low, saved.high], [place, place], color=look.colour, linewidth=1.6)
+        axes.plot(saved.percent, place, look.marker, color=look.colour, markersize=5)
+    axes.set_yticks(range(len(labels)), [wrapped(label, 18) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.axvline(0, color=GREY, linewidth=0.6)
+    axes.set_xlabel(f"time saved against {other} (%), 95 % interval")
+    axes.set_title(f"tested on rounds {advice.n_chosen_on} and on", fontsize=7)
+    beside = axes.twinx()
+    beside.set_ylim(axes.get_ylim())
+    beside.set_yticks(range(len(labels)), [f"{100 * won:.0f} %" for won in share])
+    beside.set_ylabel("resamples in which it is the fastest")
+    beside.spines["right"].set_visible(False)
+    beside.tick_params(length=0)
+
+
+def _learning(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
+    """Makespan on the rest of what would have been chosen, against how many rounds it was chosen on."""
+    learned = advice.learned
+    rounds, rest_s = learned["rounds"].to_numpy(), learned["rest_s"].to_numpy()
+    axes.plot(rounds, rest_s, color=GREY, linewidth=0.8, zorder=1)
+    for scheme in dict.fromkeys(learned["scheme"]):
+        own = (learned["scheme"] == scheme).to_numpy()
+        look = looks[scheme]
+        axes.plot(rounds[own], rest_s[own], look.marker, color=look.colour, linestyle="none", label=scheme)
+    best_s = advice.chosen["rest_s"].min()
+    axes.axhline(best_s, color="black", linestyle="--", linewidth=0.8, label="best of the schemes chosen in the end")
+    axes.set_xscale("log")
+    axes.set_xticks(rounds, [str(number) for number in rounds], minor=False)
+    axes.minorticks_off()
+    least, most = min(best_s, rest_s.min()), max(best_s, rest_s.max())
+    room = max(most - least, 0.02 * least)
+    axes.set_ylim(least - 0.1 * room, most + 0.45 * room)
+    axes.set_xlabel("probing rounds that the choice is made from")
+    axes.set_ylabel("makespan on the rest (seconds)")
+    axes.legend(frameon=False, loc="upper right")
+    axes.set_title("what more probing gains", fontsize=7)

@@ -1,0 +1,147 @@
+"""`stragglersim advise`: what to run on a cluster, from a recording of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.terminal import print_table, progress, say, status
+from simulator.tune_command import (
+    AsPublished,
+    BaseLoad,
+    Jobs,
+    MaxDelay,
+    Models,
+    Mus,
+    Out,
+    RecordingFile,
+    Rules,
+    Schemes,
+    SecondsPerLoad,
+    WaitFor,
+    recording_of,
+    search_of,
+)
+
+if TYPE_CHECKING:
+    from simulator.adjusted_recording import AdjustedRecording
+    from simulator.advice import Advice
+    from simulator.search import Search
+
+
+def advise(
+    file: RecordingFile,
+    jobs: Jobs = 80,
+    max_delay: MaxDelay = None,
+    models: Models = None,
+    seconds_per_load: SecondsPerLoad = None,
+    base_load: BaseLoad = None,
+    rules: Rules = "first_enough,mu_rule",
+    mus: Mus = "0.1,0.3,1",
+    wait_for: WaitFor = "all,enough",
+    schemes: Schemes = None,
+    as_published: AsPublished = False,
+    out: Out = None,
+) -> None:
+    """Say which scheme, setting and master rule to use on a recorded cluster, what it gains, and how sure that is.
+
+    Settings are chosen on the first half of the recording and tested on the rest, in order and in resamples. The search
+    is a coarse one: at most 24 values of s or lam, in equal ratios; `tune` tries all.
+
+    Example: stragglersim advise recording.parquet --seconds-per-load 1.12 --out results/advice
+    """
+    from simulator import advice
+
+    search = search_of(
+        rules=rules,
+        mus=mus,
+        wait_for=wait_for,
+        n_jobs=jobs,
+        max_delay=max_delay,
+        models=models,
+        schemes=schemes,
+        accepts=None,
+        as_published=as_published,
+        is_coarse=True,
+    )
+    recording = recording_of(file, base_load, seconds_per_load)
+    with progress(f"Trying settings on {file.name}", "settings") as told:
+        found = advice.advise(recording, search, progress=told)
+    lines = advice.sentences(found, search)
+    note = _note(found, recording, search)
+    say("")
+    for line in lines:
+        say(line)
+    header, rows = _table(found)
+    print_table(header, rows)
+    say(REMARK)
+    say(note)
+    if out is not None:
+        _write(found, lines, note, recording, search, out)
+
+
+REMARK = (
+    "Each scheme at its best setting of the first half, under its own best rule. rest: met in order; saved: against\n"
+    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest."
+)
+
+
+def _note(found: Advice, recording: AdjustedRecording, search: Search) -> str:
+    """What makes the comparison fair or not, in one line."""
+    _, n_workers = recording.times()
+    first, rest = found.n_chosen_on, found.n_tested_on
+    return (
+        f"{search.n_jobs} jobs on {n_workers} workers; {recording}; chosen on rounds 0 to {first - 1} of it, tested on "
+        f"{first} to {first + rest - 1}, both over and over; {len(found.settings)} settings; T at most {search.delay}; "
+        "leftover: cancel" + ("; as published" if search.as_published else "")
+    )
+
+
+def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    from simulator.choice import said_setting
+
+    rows: list[tuple[str, ...]] = []
+    for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):
+        saved = found.saved(row["scheme"], "uncoded")
+        rows.append(
+            (
+                row["scheme"],
+                said_setting(row),
+                row["rule"],
+                str(row["delay_rounds"]),
+                f"{row['load']:.4g}",
+                f"{row['makespan_s']:.2f}",
+                f"{row['rest_s']:.2f}",
+                "-" if saved is None else str(saved),
+                f"{100 * won:.0f} %",
+            )
+        )
+    header = ("scheme", "setting", "rule", "T", "load", "first half s", "rest s", "saved", "won")
+    return header, rows
+
+
+def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecording, search: Search, out: Path) -> None:
+    """The page, tables, a scenario with the settings, and pictures."""
+    from simulator.advice_plots import draw_advice
+    from simulator.document import write_yaml
+    from simulator.recording_files import filling
+    from simulator.search import winning_scenario
+
+    with status("Drawing"), filling(out) as folder:
+        pictures = draw_advice(found, folder, note)
+        (folder / "advice.md").write_text(_page(found, lines, note, recording), encoding="utf-8")
+        found.chosen.to_csv(folder / "chosen.csv", index=False)
+        found.learned.to_csv(folder / "learned.csv", index=False)
+        recording.write_into(folder)
+        write_yaml(winning_scenario(found.settings, recording, search, out), folder / "winners.yaml")
+    say(f"Page     {out}/advice.md")
+    say(f"Tables   {out}/chosen.csv, learned.csv")
+    say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml, --set probe=N with N uncoded rounds first)")
+    say(f"Pictures {', '.join(str(out / picture.name) for picture in pictures)}")
+
+
+def _page(found: Advice, lines: list[str], note: str, recording: AdjustedRecording) -> str:
+    header, rows = _table(found)
+    table = [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
+    text = "\n\n".join([f"# Advice for {recording.path.name}", *lines, "\n".join(table), REMARK, note])
+    return f"{text}\n\n![What each scheme saves, and what more probing gains](advice.png)\n"

@@ -1,0 +1,175 @@
+"""Advice: chosen on one half, tested on the other; verdicts by hand and on recordings made to have them."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simulator
+from simulator import load
+from simulator.adjusted_recording import AdjustedRecording, SearchError
+from simulator.advice import ALIKE, N_RESAMPLES, Advice, advise, sentences
+from simulator.cli import main
+from simulator.master import FirstEnough, MuRule
+from simulator.search import Search, as_scheme
+from simulator.settings import every_setting, thinned
+from simulator.tune import run_on_arrays, scheme_of
+from straggler_models.base import WorkerTimes
+
+SEARCH = Search(rules=(FirstEnough(), MuRule(mu=0.5)), n_jobs=12, max_delay=1, is_coarse=True)
+
+
+def written(path, measured_s, **columns):
+    rounds, workers = np.divmod(np.arange(measured_s.size), measured_s.shape[1])
+    table = pd.DataFrame({"round": rounds, "worker": workers, "duration_s": measured_s.ravel()} | columns)
+    table.to_csv(path, index=False)
+    return path
+
+
+def bursty(n_rounds, n_workers=8, seed=0):
+    """One in six is ten times slower."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0.9, 1.1, (n_rounds, n_workers)) * np.where(rng.random((n_rounds, n_workers)) < 1 / 6, 10, 1)
+
+
+def test_the_second_half_decides_nothing_about_the_choice(tmp_path):
+    measured_s = bursty(20)
+    other = measured_s.copy()
+    other[10:] = bursty(10, seed=9)
+    first = advise(AdjustedRecording(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    second = advise(AdjustedRecording(written(tmp_path / "b.csv", other), 0.0, 0.5), SEARCH)
+    pd.testing.assert_frame_equal(first.settings, second.settings)
+    assert first.chosen["rest_s"].tolist() != second.chosen["rest_s"].tolist()
+
+
+def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
+    measured_s = bursty(16)
+    found = advise(AdjustedRecording(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    rest = written(tmp_path / "rest.csv", measured_s[8:])
+    winner = found.winner
+    lines = [
+        f"workers: 8\njobs: 12\nstragglers: {{it: {{kind: trace, path: {rest}, wrap: cycle, seconds_per_load: 0.5}}}}",
+        f"schemes: {{it: {as_scheme(winner)}}}".replace("'", ""),
+        f"master: {'{kind: first_enough}' if winner['rule'] == 'first_enough' else '{kind: mu_rule, mu: 0.5}'}",
+    ]
+    (tmp_path / "it.yaml").write_text("\n".join(lines))
+    runs = simulator.run(load(tmp_path / "it.yaml")).runs
+    assert winner["rest_s"] == pytest.approx(runs["makespan_s"].iloc[0], rel=1e-12)
+    assert (found.n_chosen_on, found.n_tested_on) == (8, 8)
+    assert found.resampled_s.shape == (len(found.chosen), N_RESAMPLES)
+    low, high = found.resampled_s.min(axis=1), found.resampled_s.max(axis=1)
+    assert (low <= found.chosen["rest_s"]).all()
+    assert (found.chosen["rest_s"] <= high).all()
+
+
+def test_runs_of_a_batch_are_runs_of_their_own():
+    times = WorkerTimes(bursty(9), 0.5)
+    scheme = scheme_of({"kind": "multiplexed", "B": 1, "W": 2, "lam": 3}, 8)
+    rounds = np.random.default_rng(1).integers(9, size=(3, 13))
+    together = run_on_arrays(scheme, times, rounds, 12, MuRule(mu=0.5))
+    alone = [run_on_arrays(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
+    assert [run.makespan_s for run in together] == [run.makespan_s for run in alone]
+
+
+def made(resampled_s, learned_s=(5.0, 5.0), labels=("GC", "repetition only", "uncoded")):
+    """An advice from makespans on resamples, the first label's being the winner."""
+    settings = pd.DataFrame(
+        {"scheme": labels, "rule": "first_enough", "kind": labels, "B": 0, "s": 1, "makespan_s": [4.0, 5.0, 8.0]}
+    )
+    learned = pd.DataFrame({"rounds": [1, 2, 4, 8][: len(learned_s)], "scheme": labels[0], "rest_s": learned_s})
+    chosen = settings.assign(rest_s=np.mean(resampled_s, axis=1))
+    return Advice(8, 8, chosen, np.array(resampled_s), learned, settings)
+
+
+def test_verdicts_by_hand():
+    pays = made([[4.0, 4.4], [5.0, 5.0], [8.0, 8.0]])
+    assert pays.verdict == "pays"
+    saved = pays.saved("GC", "uncoded")
+    assert saved.percent == pytest.approx(100 * (1 - 4.2 / 8))
+    assert (saved.low, saved.high) == pytest.approx((45.125, 49.875))
+    assert pays.share_won.tolist() == [1.0, 0.0, 0.0]
+    assert any(
+        line.startswith("Use GC (s 1) with the rule first_enough: it saves 47.5 %") for line in sentences(pays, SEARCH)
+    )
+    unsure = made([[4.0, 9.0], [5.0, 5.0], [8.0, 8.0]])
+    assert unsure.verdict == "not enough data"
+    assert unsure.share_won.tolist() == [0.5, 0.5, 0.0]
+    assert any("Not enough data" in line for line in sentences(unsure, SEARCH))
+    loses = made([[9.0, 9.5], [9.0, 9.5], [8.0, 8.0]])
+    assert loses.verdict == "does not pay"
+    assert any("Coding does not pay here" in line for line in sentences(loses, SEARCH))
+    slower = made([[6.0, 6.5], [5.0, 5.0], [8.0, 8.0]])
+    assert any("Repetition without coding is faster than any code" in line for line in sentences(slower, SEARCH))
+
+
+@pytest.mark.parametrize(
+    ("learned_s", "enough"),
+    [
+        ((5.0, 5.0), 1),
+        ((9.0, 5.0 * (1 + ALIKE), 5.0), 2),
+        ((5.0, 9.0, 5.0), None),
+        ((4.0, 9.0, 5.05, 5.0), 4),  # a lucky choice before a bad one does not count
+    ],
+)
+def test_rounds_enough_by_hand(learned_s, enough):
+    assert made([[4.0], [5.0], [8.0]], learned_s).rounds_enough == enough
+
+
+def test_equal_workers_need_no_code(tmp_path):
+    path = written(tmp_path / "equal.csv", np.ones((12, 6)))
+    found = advise(AdjustedRecording(path, 0.0, 3.0), SEARCH)
+    assert found.verdict == "does not pay"
+    assert found.winner["scheme"] == "uncoded"
+    assert sentences(found, SEARCH)[0] == "Coding does not pay here: uncoded work was the fastest."
+
+
+def test_times_in_proportion_to_the_load(tmp_path):
+    path = written(tmp_path / "it.csv", np.array([[2.0, 4.0]]))
+    times, n_workers = AdjustedRecording(path, None, "proportional").times()
+    assert n_workers == 2
+    np.testing.assert_array_equal(times.seconds_per_load, [[4.0, 8.0]])  # at load 1/2 as recorded
+    with pytest.raises(SearchError, match="--base-load: must be above 0"):
+        AdjustedRecording(path, 0.0, "proportional").times()
+
+
+def test_a_thinner_grid_is_part_of_the_whole():
+    whole = {
+        group._replace(values=()): set(group.values)
+        for group in every_setting(30, 40, max_delay=3, accepts=["pattern"])
+    }
+    coarse = thinned(every_setting(30, 40, max_delay=3, accepts=["pattern"]))
+    assert 0 < len(coarse) < len(whole)
+    for group in coarse:
+        assert set(group.values) <= whole[group._replace(values=())]
+        assert {min(group.values), max(group.values)} <= set(group.values)
+
+
+def cli(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["stragglersim", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code
+
+
+@pytest.mark.parametrize("adjusted", ["0.5", "proportional"])
+def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, capsys):
+    path = written(tmp_path / "it.csv", bursty(12))
+    out = tmp_path / "deep" / "out"
+    options = ("--seconds-per-load", adjusted, "--jobs", 10, "--max-delay", 1, "--mu", 0.5, "--out", out)
+    assert cli(monkeypatch, "advise", path, *options) == 0
+    said = capsys.readouterr().out
+    page = (out / "advice.md").read_text()
+    assert said.splitlines()[1] in page
+    assert {"advice.png", "settings.png", "winners.png", "chosen.csv", "learned.csv"} <= {
+        file.name for file in out.iterdir()
+    }
+    runs = simulator.run(load(out / "winners.yaml")).runs
+    assert not runs["decode_failures"].any()
+    assert not any(file.name.startswith(".") for file in out.iterdir())
+
+
+def test_a_short_recording_is_not_enough(tmp_path, monkeypatch, capsys):
+    path = written(tmp_path / "it.csv", bursty(5))
+    assert cli(monkeypatch, "advise", path, "--seconds-per-load", 1) == 2
+    assert "not enough data: must hold at least 6 rounds, got 5" in capsys.readouterr().err
