@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,9 +19,8 @@ from straggler_models.base import WorkerTimes
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST_ROUNDS = 6  # fewer say nothing of rounds to come
+LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
 N_RESAMPLES = 200
-BLOCK_ROUNDS = 5  # that stay together in a resample, so that bursts survive
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
 
@@ -189,9 +189,9 @@ def _part(times: WorkerTimes, first: int, end: int) -> WorkerTimes:
 def _resampled(n_recorded: int, n_rounds: int) -> Any:
     """Which recorded round is met in each round of each resample, shape ``(N_RESAMPLES, n_rounds)``."""
     rng = np.random.default_rng(0)  # the same for all settings, and in every call
-    n_blocks = -(-n_rounds // BLOCK_ROUNDS)
-    starts = rng.integers(n_recorded, size=(N_RESAMPLES, n_blocks, 1))
-    return ((starts + np.arange(BLOCK_ROUNDS)) % n_recorded).reshape(N_RESAMPLES, -1)[:, :n_rounds]
+    length = math.ceil(n_recorded ** (1 / 3))  # so that bursts survive, and resamples still differ
+    starts = rng.integers(n_recorded, size=(N_RESAMPLES, -(-n_rounds // length), 1))
+    return ((starts + np.arange(length)) % n_recorded).reshape(N_RESAMPLES, -1)[:, :n_rounds]
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:

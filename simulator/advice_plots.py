@@ -28,6 +28,7 @@ def draw_advice(advice: Advice, folder: Path, note: str) -> list[Path]:
 def _page(advice: Advice, looks: dict[str, Look], note: str) -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.26 * max(6, len(advice.chosen))), layout="constrained")
+        figure.set_layout_engine("constrained", wspace=0.1)
         left, right = figure.subplots(1, 2)
         _savings(left, advice, looks)
         _learning(right, advice, looks)

@@ -170,6 +170,6 @@ def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, c
 
 
 def test_a_short_recording_is_not_enough(tmp_path, monkeypatch, capsys):
-    path = written(tmp_path / "it.csv", bursty(5))
+    path = written(tmp_path / "it.csv", bursty(9))
     assert cli(monkeypatch, "advise", path, "--seconds-per-load", 1) == 2
-    assert "not enough data: must hold at least 6 rounds, got 5" in capsys.readouterr().err
+    assert "not enough data: must hold at least 10 rounds, got 9" in capsys.readouterr().err
