@@ -38,7 +38,7 @@ def advise(
     base_load: BaseLoad = None,
     rules: Rules = "first_enough,mu_rule",
     mus: Mus = "0.1,0.3,1",
-    wait_for: WaitFor = "all,enough",
+    wait_for: WaitFor = "all",
     schemes: Schemes = None,
     as_published: AsPublished = False,
     out: Out = None,

@@ -55,8 +55,10 @@ class Recorded:
         if (np.diff(np.take_along_axis(at_no_load, order, axis=1), axis=1) < 0).any():
             raise ValueError("which worker is faster depends on the load")
         self.n_rounds, self.n_workers, self.order = times.n_rounds, n_workers, order
-        self._parts = [np.take_along_axis(part, order, axis=1) for part in parts]
-        is_tied = np.all([np.diff(part, axis=1) == 0 for part in self._parts], axis=0)
+        in_order = [np.take_along_axis(part, order, axis=1) for part in parts]
+        is_tied = np.all([np.diff(part, axis=1) == 0 for part in in_order], axis=0)
+        # what is the same for everybody need not be looked up
+        self._parts = [float(part[0, 0]) if (part == part[0, 0]).all() else part for part in in_order]
         self._last_tied = _ends_of_runs(is_tied)  # those tied with a place all arrive with it
         self._missing: list[Bits | None] = [None] * self.n_rounds
 
@@ -72,8 +74,10 @@ class Recorded:
 
     def arrivals_s(self, indices: IntArray, n_arrived: IntArray, load: FloatArray) -> FloatArray:
         """When the last of so many arrives, by round and load; the three arrays broadcast against each other."""
-        rounds = indices % self.n_rounds
-        startup_s, seconds_per_load, slowdown = (part[rounds, n_arrived - 1] for part in self._parts)
+        rounds, places = indices % self.n_rounds, n_arrived - 1
+        startup_s, seconds_per_load, slowdown = (
+            part if isinstance(part, float) else part[rounds, places] for part in self._parts
+        )
         return np.asarray(slowdown * (startup_s + seconds_per_load * load))
 
     def with_tied(self, index: int, n_arrived: IntArray) -> IntArray:

@@ -24,9 +24,10 @@ from straggler_models.base import WorkerTimes
 if TYPE_CHECKING:
     import pandas as pd
 
-TASK_S = 0.5  # that a task takes, roughly
-CALLS_S = 200e-6  # of a round of a group, and then of each setting and word of workers
-WORD_S = 0.2e-6
+TASK_S = 0.5  # that a task takes at least, roughly
+MOST_TASKS = 32
+CALLS_S = 100e-6  # of a round of a group, and then of each setting and word of workers
+WORD_S = 0.1e-6
 
 MOST_WORDS = 1 << 16  # of the sets of a grid
 
@@ -160,17 +161,21 @@ def _repeated(value: str | int, times: int) -> NDArray[Any]:
 def _chunks(
     groups: Sequence[Group], rules: Sequence[MasterRule], n_workers: int, n_jobs: int
 ) -> Iterator[tuple[Group, ...]]:
-    """Groups for about `TASK_S` each."""
-    chunk: list[Group] = []
-    seconds = 0.0
+    """Groups for a task each: `TASK_S` or more, as each task makes tables of the recording anew."""
     n_looks = sum(1.0 if rule.waits_for == "all" else np.log2(n_workers + 1) for rule in rules)
+    seconds = []
     for group in groups:
-        chunk.append(group)
         per_round = CALLS_S * n_looks / len(rules) + WORD_S * len(group.values) * (n_workers / WORD) * n_looks
-        seconds += per_round * (n_jobs + group.delay_rounds)
-        if seconds > TASK_S:
+        seconds.append(per_round * (n_jobs + group.delay_rounds))
+    task_s = max(TASK_S, sum(seconds) / MOST_TASKS)
+    chunk: list[Group] = []
+    chunk_s = 0.0
+    for group, group_s in zip(groups, seconds, strict=True):
+        chunk.append(group)
+        chunk_s += group_s
+        if chunk_s > task_s:
             yield tuple(chunk)
-            chunk, seconds = [], 0.0
+            chunk, chunk_s = [], 0.0
     if chunk:
         yield tuple(chunk)
 

@@ -70,7 +70,7 @@ def tune(
     base_load: BaseLoad = None,
     rules: Rules = "first_enough,mu_rule",
     mus: Mus = "0.1,0.3,1",
-    wait_for: WaitFor = "all,enough",
+    wait_for: WaitFor = "all",
     schemes: Schemes = None,
     accepts: Accept = None,
     as_published: AsPublished = False,

@@ -288,7 +288,7 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
     assert runs["scheme"].tolist() == best["scheme"].tolist()
     np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)
     assert set(table["rule"]) == {
-        rule_name(rule) for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all", "enough"])
+        rule_name(rule) for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all"])
     }
     assert {path.name for path in out.iterdir()} == {
         "settings.parquet",

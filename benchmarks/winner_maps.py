@@ -1,0 +1,46 @@
+"""Who wins under which rule and T, for every group of recordings: `python benchmarks/winner_maps.py TRACES OUT`.
+
+Every scheme at its own best setting in each cell, on the whole recording, first_enough included. The number in a cell is
+what the best coded scheme saves against repetition without coding (`multiplexed` with lam = n): what coding gains beyond T.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from findings import groups
+
+from simulator.choice import winners
+from simulator.looks import looks_of, save
+from simulator.search import Search, rules_of, search_recording
+from simulator.tune_plots import winner_map
+
+MUS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+RULES = rules_of(("first_enough", "mu_rule"), MUS, ("all", "enough"))
+
+
+def main() -> None:
+    """Draw a map for each group, and write all cells into one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("traces", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    search = Search(rules=RULES, max_delay=4, is_coarse=True)
+    cells = []
+    for group, recording in groups(options.traces).items():
+        settings = search_recording(recording, search)
+        note = f"{recording}, over and over; 80 jobs; {len(settings)} settings; leftover: cancel"
+        looks = looks_of(list(settings["scheme"].unique()))
+        path = save(winner_map(settings, looks, note), options.out, group)
+        found = [{"group": group} | cell._asdict() for cell in winners(settings)]
+        cells += found
+        best = min(found, key=lambda cell: cell["makespan_s"])
+        print(f"{path}: {best['scheme']} ({best['setting']}), {best['rule']}: {best['makespan_s']:.2f} s", flush=True)
+    pd.DataFrame(cells).to_csv(options.out / "cells.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
