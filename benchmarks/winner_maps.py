@@ -1,7 +1,8 @@
 """Who wins under which rule and T, for every group of recordings: `python benchmarks/winner_maps.py TRACES OUT`.
 
-Every scheme at its own best setting in each cell, on the whole recording, first_enough included. The number in a cell is
-what the best coded scheme saves against repetition without coding (`multiplexed` with lam = n): what coding gains beyond T.
+Every scheme at its own best setting in each cell, on the whole recording, first_enough included. The number in a cell
+is what the best coded scheme saves against repetition without coding (`multiplexed` with lam = n): what coding gains
+beyond what T gains.
 """
 
 from __future__ import annotations
