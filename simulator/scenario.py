@@ -32,7 +32,7 @@ from simulator.plugins import (
     is_shipped,
 )
 from simulator.ranges import values_of
-from simulator.shadows import idle_entries, shadowed_options
+from simulator.shadows import idle_entries, ruled_out, shadowed_options
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
@@ -123,12 +123,7 @@ class Scenario:
 
     def warnings(self, overrides: Sequence[str] = ()) -> list[str]:
         """What is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
-        own = [
-            f"sweep.{key}: changes nothing for scheme(s) {', '.join(self.masters)}, which have a master of their own"
-            for key in itertools.chain.from_iterable(map(swept_together, self.sweep))
-            if self.masters and key.split(".")[0] == "master"
-        ]
-        return [*own, *idle_entries(self), *shadowed_options(self, overrides)]
+        return [*ruled_out(self), *idle_entries(self), *shadowed_options(self, overrides)]
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved scenario: plain values, with every default, as YAML would hold them."""
