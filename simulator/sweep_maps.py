@@ -39,6 +39,7 @@ class Map:
     undecided: BoolArray  # the best and the next best can't be told apart
     metric: str
     remarks: list[str]
+    title: str = ""  # the values of other swept keys
 
     @property
     def best(self) -> IntArray:
@@ -74,17 +75,20 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     if len(schemes) < 2 or any(runs[key].dtype.kind not in "iuf" for key in keys):
         return None
     sign = -1.0 if metric == "jobs_per_s" else 1.0
-    x, y = (np.unique(runs[key].to_numpy(dtype=np.float64)) for key in keys)
-    if min(len(x), len(y)) < 2 or runs["point"].nunique() > len(x) * len(y):
+    points = runs.drop_duplicates("point").sort_values("point")
+    x, y = (np.unique(points[key].to_numpy(dtype=np.float64)) for key in keys)
+    if min(len(x), len(y)) < 2 or len(points) > len(x) * len(y):
         return None
     values = np.full((len(schemes), len(y), len(x)), np.inf)
     undecided = np.zeros((len(y), len(x)), dtype=np.bool_)
-    for _, point in runs.groupby("point", sort=False):
-        across, up = (np.searchsorted(on, float(point[key].iloc[0])) for on, key in zip((x, y), keys, strict=True))
-        trials = point.pivot_table(index="trial", columns="scheme", values=metric)
-        table = sign * trials.reindex(columns=schemes).to_numpy(dtype=np.float64)  # shape (trials, schemes)
-        values[:, up, across] = np.nan_to_num(table.mean(axis=0), nan=np.inf)
-        undecided[up, across] = _is_undecided(table)
+    across, up = (
+        np.searchsorted(on, points[key].to_numpy(dtype=np.float64)) for on, key in zip((x, y), keys, strict=True)
+    )
+    trials = sign * runs.pivot(index=["point", "trial"], columns="scheme", values=metric)[schemes]
+    table = trials.to_numpy(dtype=np.float64)  # shape (trials of all points, schemes)
+    first = np.flatnonzero(~trials.index.get_level_values("point").duplicated())  # trial of each point
+    values[:, up, across] = np.nan_to_num(_means(table, first), nan=np.inf).T
+    undecided[up, across] = _undecided(table, first)
     if np.allclose(values, values[0], rtol=1e-9, atol=0):
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
@@ -95,17 +99,26 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     return Map(labels, x, y, schemes, values, undecided, metric, remarks)
 
 
-def _is_undecided(table: FloatArray) -> bool:
-    """Whether the interval of the difference between the best two columns, row by row, holds 0; no, for one row."""
+def _means(table: FloatArray, first: IntArray) -> FloatArray:
+    """Mean of the rows of each point, which begin at ``first``."""
+    n_trials = np.diff([*first, len(table)])
+    means: FloatArray = np.add.reduceat(table, first) / n_trials.reshape(-1, *[1] * (table.ndim - 1))
+    return means
+
+
+def _undecided(table: FloatArray, first: IntArray) -> BoolArray:
+    """Whether the interval of the paired difference between a point's best two columns holds 0; no, for one row."""
     from scipy.special import stdtrit
 
-    n_trials = len(table)
-    if n_trials < 2:
-        return False
-    best, second = np.argsort(table.mean(axis=0), kind="stable")[:2]
-    difference = table[:, second] - table[:, best]
-    half = stdtrit(n_trials - 1, 0.975) * difference.std(ddof=1) / np.sqrt(n_trials)
-    return bool(difference.mean() <= half)
+    n_trials = np.diff([*first, len(table)])
+    order = np.repeat(np.argsort(_means(table, first), axis=1, kind="stable"), n_trials, axis=0)
+    best, second = (np.take_along_axis(table, order[:, [place]], axis=1)[:, 0] for place in (0, 1))
+    difference = second - best
+    mean = _means(difference, first)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of single trials
+        variance = _means((difference - np.repeat(mean, n_trials)) ** 2, first) * n_trials / (n_trials - 1)
+        holds: BoolArray = mean <= stdtrit(n_trials - 1.0, 0.975) * np.sqrt(variance / n_trials)
+    return holds & (n_trials > 1)
 
 
 def draw_best(figure: Figure, cells: Map) -> None:
@@ -127,7 +140,7 @@ def draw_best(figure: Figure, cells: Map) -> None:
         marks = np.where(cells.undecided, "?", "")
         for j, i in np.ndindex(best.shape):
             axes.text(i, j, f"{LETTERS[best[j, i] % 26]}{marks[j, i]}", ha="center", va="center", fontsize=6.5)
-    axes.set_title(f"best by {METRICS[cells.metric]}", fontsize=7)
+    axes.set_title(_below(cells, f"best by {METRICS[cells.metric]}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
 
 
@@ -135,18 +148,22 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
 
 
-def draw_gain(figure: Figure, cells: Map) -> None:
-    """Draw what the best of the other schemes gains over the first; hatched where it loses."""
+def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+    """Draw what the best of the other schemes gains over the first; hatched where it loses.
+
+    ``beside`` are the maps with which it shares its colours, itself among them.
+    """
     axes = _axes(figure, cells)
     gain = cells.gain_percent
     shown = np.where(np.isfinite(gain), gain, np.nan)
-    largest = float(np.nanmax(np.abs(shown), initial=1e-9))
+    gains = np.concatenate([other.gain_percent.ravel() for other in beside])
+    largest = float(np.max(np.abs(gains), where=np.isfinite(gains), initial=1e-9))
     most = min(largest, MOST_PERCENT)
-    loses = gain < 0
+    loses, has_losses = gain < 0, bool((gains < 0).any())
     image = axes.imshow(
         np.where(gain == np.inf, 2 * most, shown),
-        cmap="PuOr" if loses.any() else "Purples",
-        norm=Normalize(-most if loses.any() else 0, most),
+        cmap="PuOr" if has_losses else "Purples",
+        norm=Normalize(-most if has_losses else 0, most),
         origin="lower",
         aspect="auto",
         zorder=0,
@@ -156,13 +173,17 @@ def draw_gain(figure: Figure, cells: Map) -> None:
     if _has_room(cells.x, cells.y):
         _write_in(axes, gain, most)
     bar = figure.colorbar(
-        image, ax=axes, pad=0.02, aspect=25, extend="max" if largest > most or np.isinf(gain).any() else "neither"
+        image, ax=axes, pad=0.02, aspect=25, extend="max" if largest > most or np.isinf(gains).any() else "neither"
     )
     what = "makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)"
     bar.set_label(what)
     others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
     hatched = "; hatched: loses" if loses.any() else ""
-    axes.set_title(wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60), fontsize=7)
+    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+
+
+def _below(cells: Map, text: str) -> str:
+    return "\n".join(filter(None, (cells.title, text)))
 
 
 def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:

@@ -7,7 +7,8 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
 from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, said, wrapped
 from simulator.results import Results, ResultsError
-from simulator.sweep_maps import draw_best, draw_gain, map_of
+from simulator.sweep_maps import Map, draw_best, draw_gain, map_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Chart:
         parts += ["by", self.by] if self.by != "scheme" else []
         for key, values in self.where.items():
             parts += ["where", key, *map(said, values)]
-        return re.sub(r"[^\w-]+", "_", "-".join(parts))[:150]
+        return _file_name("-".join(parts))
 
 
 def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
@@ -75,15 +76,36 @@ def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
             yield "load", lambda figure: draw_lines(figure, results, loads), company
         if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, panels)) <= 3:
             yield "error", lambda figure: _draw_errors(figure, results), ["errors of 0 are below the axis"]
-    if len(entries) == 2:
-        cells = map_of(results, list(entries), metric, _names(table, entries))
-        if cells is not None:
-            remarks += [said for key in entries for said in _company(table, entries, key)]
-            yield "best_scheme", lambda figure: draw_best(figure, cells), [*remarks, *cells.remarks]
-            yield "gain", lambda figure: draw_gain(figure, cells), remarks
+    maps = _maps(results, metric, table, entries)
+    remarks += [text for key in list(entries)[:2] for text in _company(table, entries, key)]
+    for name, cells in maps.items():
+        yield f"best_scheme{name}", partial(draw_best, cells=cells), [*remarks, *cells.remarks]
+        yield f"gain{name}", partial(draw_gain, cells=cells, beside=list(maps.values())), remarks
     surroundings = _surroundings(table, entries)
     if len(_choices(table, surroundings)) <= MOST_PANELS:
         yield "load_latency", lambda figure: _draw_pareto(figure, results, surroundings), _remarks_of_pareto(results)
+
+
+def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, Map]:
+    """Maps over the first two entries, one for each choice of the others, by the ending of their file names."""
+    axes, names = list(entries)[:2], _names(table, entries)
+    others = _undetermined(table, {entry: keys for entry, keys in entries.items() if entry not in axes}, [])
+    choices = _choices(table, others)
+    maps: dict[str, Map] = {}
+    if len(axes) < 2 or len(choices) > MOST_PANELS:
+        return maps
+    for choice in choices:
+        kept = Results(_at(results.runs, others, choice), scenario=results.scenario)
+        cells = map_of(kept, axes, metric, names)
+        if cells is not None:
+            ending = "".join(f"-{key}-{said(value)}" for key, value in zip(others, choice, strict=True))
+            title = _title([names.get(key, key) for key in others], choice, 60)
+            maps[_file_name(ending)] = replace(cells, title=title)
+    return maps
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w-]+", "_", text)[:150]
 
 
 def swept_entries(results: Results) -> dict[str, list[str]]:

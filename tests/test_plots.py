@@ -513,3 +513,18 @@ def test_a_swept_null_has_a_panel_like_any_value():
     figure = dict(figures(results))["makespan"]
     assert [axes.get_title() for axes in figure.axes] == ["b = none", "b = 1"]
     assert all(len(axes.lines[0].get_xdata()) == 2 for axes in figure.axes)
+
+
+def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_colours():
+    sweep = {"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9], "schemes.GC.s": [1, 3]}
+    results = simulator.run(sweep_of(sweep, schemes=TWO, trials=3))
+    made = dict(figures(results))
+    maps = [name for name in made if name.startswith(("best", "gain"))]
+    assert maps == [f"{name}-schemes_GC_s-{s}" for s in (1, 3) for name in ("best_scheme", "gain")]
+    gains = [made[name].axes[0] for name in maps if name.startswith("gain")]
+    assert [axes.get_title().splitlines()[0] for axes in gains] == ["schemes.GC.s = 1", "schemes.GC.s = 3"]
+    assert gains[0].images[0].norm.vmax == gains[1].images[0].norm.vmax
+    means = results.runs.groupby(["schemes.GC.s", "jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
+    for s, axes in zip((1, 3), gains, strict=True):
+        expected = (100 * (1 - means["GC"] / means["uncoded"]))[s].to_numpy().reshape(2, 3)
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
