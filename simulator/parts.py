@@ -14,7 +14,7 @@ import itertools
 import json
 import pickle
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,7 +64,9 @@ class _Rows(NamedTuple):
     rows: range
 
 
-def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) -> str:
+def setting_key(
+    scenario: Scenario, label: str, *, detail: Detail, engine: str, identify: Callable[[object], Any] = identity
+) -> str:
     """A hash of all that decides the numbers of a scheme in a scenario without its sweep, trial by trial.
 
     It does not depend on how many trials there are, on other schemes and points, nor on names of scenarios and folders.
@@ -85,9 +87,9 @@ def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) 
     decisive = {
         "numerics": NUMERICS,
         "label": label,
-        "scheme": identity(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
-        "rule": identity(scenario.rule_for(label)),
-        "stragglers": {name: identity(model) for name, model in scenario.stragglers.items()},
+        "scheme": identify(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
+        "rule": identify(scenario.rule_for(label)),
+        "stragglers": {name: identify(model) for name, model in scenario.stragglers.items()},
         "network": vars(scenario.network),
         "detail": detail,
         "engine": engine,
@@ -95,6 +97,18 @@ def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) 
     }
     text = json.dumps(decisive, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Identities:
+    """Identities of plug-ins, each found out once: the points of a sweep share most of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, Any]] = {}  # with the plug-in, whose number is its own while it is there
+
+    def __call__(self, plugin: object) -> Any:
+        if id(plugin) not in self._known:
+            self._known[id(plugin)] = plugin, identity(plugin)
+        return self._known[id(plugin)][1]
 
 
 DECISIVE = ("seed", "workers", "jobs", "models", "leftover", "round_overhead_s")
