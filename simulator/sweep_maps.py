@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -18,9 +19,6 @@ from matplotlib.patheffects import withStroke
 from schemes.base import BoolArray, FloatArray, IntArray
 from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results import Results
-
-if TYPE_CHECKING:
-    pass
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
 MOST_CELLS = 12  # across or up, that have room for text
@@ -50,7 +48,15 @@ class Map:
     @property
     def gain_percent(self) -> FloatArray:
         """What the best of the other schemes gains over the first: time saved, or more jobs per second."""
-        first, other = np.abs(self.values[0]), np.abs(self.values[1:].min(axis=0))
+        return self._gain(self.values[1:].min(axis=0))
+
+    @property
+    def gains_percent(self) -> FloatArray:
+        """What each of the other schemes gains over the first, shape (schemes - 1, y, x)."""
+        return self._gain(self.values[1:])
+
+    def _gain(self, values: FloatArray) -> FloatArray:
+        first, other = np.abs(self.values[0]), np.abs(values)
         with np.errstate(divide="ignore", invalid="ignore"):
             change: FloatArray = 100 * (other / first - 1)
         return change if self.metric == "jobs_per_s" else -change
@@ -123,7 +129,9 @@ def _undecided(table: FloatArray, first: IntArray) -> BoolArray:
 
 def draw_best(figure: Figure, cells: Map) -> None:
     """Draw the best scheme of each cell, by colour and by letter (by hatch, where letters have no room)."""
-    axes = _axes(figure, cells)
+    figure.set_figheight(2.9)
+    axes = figure.subplots()
+    _label(axes, cells)
     best, has_room = cells.best, _has_room(cells.x, cells.y)
     tints = [_tint(look.colour) for look in looks_of(cells.schemes).values()]
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
@@ -153,33 +161,75 @@ def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
 
     ``beside`` are the maps with which it shares its colours, itself among them.
     """
-    axes = _axes(figure, cells)
-    gain = cells.gain_percent
-    shown = np.where(np.isfinite(gain), gain, np.nan)
-    gains = np.concatenate([other.gain_percent.ravel() for other in beside])
+    figure.set_figheight(2.9)
+    axes = figure.subplots()
+    _label(axes, cells)
+    colours = _colours(np.stack([other.gain_percent for other in beside]))
+    _gain_cells(axes, cells, cells.gain_percent, colours)
+    _add_bar(figure, [axes], cells, colours)
+    others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
+    hatched = "; hatched: loses" if (cells.gain_percent < 0).any() else ""
+    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+
+
+def draw_gains(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+    """Draw what each of the other schemes gains over the first, a panel for each; hatched where it loses."""
+    gains = cells.gains_percent
+    n_rows = -(-len(gains) // 2)
+    figure.set_figheight(0.7 + 1.6 * n_rows)
+    grid = figure.subplots(n_rows, 2, squeeze=False)
+    panels = list(grid.flat[: len(gains)])
+    colours = _colours(np.stack([other.gains_percent for other in beside]))
+    for place, (axes, gain, scheme) in enumerate(zip(panels, gains, cells.schemes[1:], strict=True)):
+        _label(axes, cells, n_columns=2, has_x=place + 2 >= len(gains), has_y=place % 2 == 0)
+        _gain_cells(axes, cells, gain, colours, most_cells=6)
+        axes.set_title(wrapped(scheme, 28), fontsize=7)
+    for spare in grid.flat[len(gains) :]:
+        spare.remove()
+    _add_bar(figure, panels, cells, colours)
+    hatched = "; hatched: loses" if (gains < 0).any() else ""
+    figure.suptitle(_below(cells, wrapped(f"each scheme against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+
+
+class _Colours(NamedTuple):
+    """How gains in percent are coloured."""
+
+    norm: Normalize
+    cmap: str
+    most: float  # beyond it, all have the last colour
+    is_cut: bool  # whether any is beyond
+
+
+def _colours(gains: FloatArray) -> _Colours:
+    """Colours for all of these gains; around white, if there are losses."""
     largest = float(np.max(np.abs(gains), where=np.isfinite(gains), initial=1e-9))
     most = min(largest, MOST_PERCENT)
-    loses, has_losses = gain < 0, bool((gains < 0).any())
-    image = axes.imshow(
-        np.where(gain == np.inf, 2 * most, shown),
-        cmap="PuOr" if has_losses else "Purples",
-        norm=Normalize(-most if has_losses else 0, most),
+    has_losses = bool((gains < 0).any())
+    norm = Normalize(-most if has_losses else 0, most)
+    is_cut = largest > most or bool(np.isinf(gains).any())
+    return _Colours(norm, "PuOr" if has_losses else "Purples", most, is_cut)
+
+
+def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, most_cells: int = MOST_CELLS) -> None:
+    finite = np.where(np.isfinite(gain), gain, np.nan)
+    axes.imshow(
+        np.where(gain == np.inf, 2 * colours.most, finite),
+        cmap=colours.cmap,
+        norm=colours.norm,
         origin="lower",
         aspect="auto",
         zorder=0,
     )
-    lost = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(loses)]
+    lost = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(gain < 0)]
     axes.add_collection(PatchCollection(lost, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0))
-    if _has_room(cells.x, cells.y):
-        _write_in(axes, gain, most)
-    bar = figure.colorbar(
-        image, ax=axes, pad=0.02, aspect=25, extend="max" if largest > most or np.isinf(gains).any() else "neither"
-    )
-    what = "makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)"
-    bar.set_label(what)
-    others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
-    hatched = "; hatched: loses" if loses.any() else ""
-    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+    if max(len(cells.x), len(cells.y)) <= most_cells:
+        _write_in(axes, gain, colours.most)
+
+
+def _add_bar(figure: Figure, panels: Sequence[Axes], cells: Map, colours: _Colours) -> None:
+    extend = "max" if colours.is_cut else "neither"
+    bar = figure.colorbar(ScalarMappable(colours.norm, colours.cmap), ax=panels, pad=0.02, aspect=25, extend=extend)
+    bar.set_label("makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)")
 
 
 def _below(cells: Map, text: str) -> str:
@@ -195,18 +245,15 @@ def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
         axes.text(i, j, text, ha="center", va="center", fontsize=6, color=colour, path_effects=around)
 
 
-def _axes(figure: Figure, cells: Map) -> Axes:
-    """Axes with a unit square for each cell, labelled by the swept values that have room."""
-    figure.set_figheight(2.9)
-    axes = figure.subplots()
+def _label(axes: Axes, cells: Map, n_columns: int = 1, *, has_x: bool = True, has_y: bool = True) -> None:
+    """Give axes a unit square for each cell, labelled by the swept values that have room."""
     axes.set_xlim(-0.5, len(cells.x) - 0.5)
     axes.set_ylim(-0.5, len(cells.y) - 0.5)
-    axes.set_xticks(*_ticks(cells.x, room=42))
-    axes.set_yticks(*_ticks(cells.y, room=80))
-    axes.set_xlabel(key_label(cells.labels[0], 44))
-    axes.set_ylabel(key_label(cells.labels[1], 30))
-    axes.tick_params(length=0)
-    return axes
+    axes.set_xticks(*_ticks(cells.x, room=42 // n_columns))
+    axes.set_yticks(*_ticks(cells.y, room=80 // n_columns))
+    axes.set_xlabel(key_label(cells.labels[0], 44 // n_columns) if has_x else "")
+    axes.set_ylabel(key_label(cells.labels[1], 30 if n_columns == 1 else 18) if has_y else "")
+    axes.tick_params(length=0, labelbottom=has_x, labelleft=has_y)
 
 
 def _ticks(values: FloatArray, room: int) -> tuple[Sequence[int], list[str]]:

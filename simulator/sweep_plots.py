@@ -21,7 +21,7 @@ from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
 from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, said, wrapped
 from simulator.results import Results, ResultsError
-from simulator.sweep_maps import Map, draw_best, draw_gain, map_of
+from simulator.sweep_maps import Map, draw_best, draw_gain, draw_gains, map_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,8 @@ def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
     for name, cells in maps.items():
         yield f"best_scheme{name}", partial(draw_best, cells=cells), [*remarks, *cells.remarks]
         yield f"gain{name}", partial(draw_gain, cells=cells, beside=list(maps.values())), remarks
+        if 2 <= len(cells.schemes) - 1 <= MOST_PANELS:
+            yield f"gains{name}", partial(draw_gains, cells=cells, beside=list(maps.values())), remarks
     surroundings = _surroundings(table, entries)
     if len(_choices(table, surroundings)) <= MOST_PANELS:
         yield "load_latency", lambda figure: _draw_pareto(figure, results, surroundings), _remarks_of_pareto(results)

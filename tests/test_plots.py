@@ -528,3 +528,15 @@ def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_col
     for s, axes in zip((1, 3), gains, strict=True):
         expected = (100 * (1 - means["GC"] / means["uncoded"]))[s].to_numpy().reshape(2, 3)
         np.testing.assert_allclose(axes.images[0].get_array(), expected)
+
+
+def test_the_gain_of_each_scheme_has_a_panel():
+    schemes = TWO | {"M-SGC": Multiplexed(4, B=1, W=2, lam=1)}
+    results = simulator.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=schemes, trials=3))
+    figure = dict(figures(results))["gains"]
+    figure.draw_without_rendering()
+    means = results.runs.groupby(["jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
+    for axes, scheme in zip(figure.axes, ["GC", "M-SGC"], strict=False):
+        assert axes.get_title() == scheme
+        expected = (100 * (1 - means[scheme] / means["uncoded"])).to_numpy().reshape(2, 3)
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
