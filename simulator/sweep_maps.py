@@ -137,7 +137,7 @@ def draw_best(figure: Figure, cells: Map) -> None:
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
     handles: list[Patch | Line2D] = []
     for place, scheme in enumerate(cells.schemes):
-        squares = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(best == place)]
+        squares = _rectangles(best == place, merge=not has_room)
         style: dict[str, Any] = {"facecolor": tints[place], "hatch": hatches[place]}
         axes.add_collection(
             PatchCollection(squares, edgecolor="white" if has_room else GREY, linewidth=0.4 * has_room, **style)
@@ -150,6 +150,15 @@ def draw_best(figure: Figure, cells: Map) -> None:
             axes.text(i, j, f"{LETTERS[best[j, i] % 26]}{marks[j, i]}", ha="center", va="center", fontsize=6.5)
     axes.set_title(_below(cells, f"best by {METRICS[cells.metric]}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
+
+
+def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:
+    """A square for each cell, or one rectangle for neighbours in a row: hundreds of cells by hundreds are too many."""
+    if not merge:
+        return [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(cells)]
+    edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    starts, stops = np.argwhere(edges == 1), np.argwhere(edges == -1)[:, 1]
+    return [Rectangle((i - 0.5, j - 0.5), stop - i, 1) for (j, i), stop in zip(starts, stops, strict=True)]
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -220,7 +229,7 @@ def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, mos
         aspect="auto",
         zorder=0,
     )
-    lost = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(gain < 0)]
+    lost = _rectangles(gain < 0, merge=True)
     axes.add_collection(PatchCollection(lost, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0))
     if max(len(cells.x), len(cells.y)) <= most_cells:
         _write_in(axes, gain, colours.most)

@@ -423,14 +423,19 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
     """A line with a band, or points with bars; hollow where jobs failed."""
     value, half = (group[name].to_numpy(dtype=np.float64) for name in ("value", "half"))
     if is_line:
-        axes.plot(at, value, color=look.colour, linestyle=look.dashes)
-        axes.fill_between(at, value - half, value + half, color=look.colour, alpha=0.15, linewidth=0)
+        is_long = len(at) > MOST_VECTORS
+        axes.plot(at, value, color=look.colour, linestyle=look.dashes, rasterized=is_long)
+        style: dict[str, Any] = {"color": look.colour, "alpha": 0.15, "linewidth": 0, "rasterized": is_long}
+        axes.fill_between(at, value - half, value + half, **style)
     else:
         axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
     has_failed = group["failures"].to_numpy() > 0
     for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
         size = 4 if len(at) <= MOST_LARGE else 2.5
-        axes.plot(at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size)
+        [points] = axes.plot(
+            at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size
+        )
+        points.set_rasterized(len(at) > MOST_VECTORS)
 
 
 def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
@@ -522,10 +527,16 @@ FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="no
 FRONT.set_label("ring: not dominated")
 
 
+MOST_VECTORS = 2000  # points that an SVG holds one by one
+
+
 def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
     for is_whole, part in group.groupby(group["failures"] == 0):
         fill = look.colour if is_whole else "white"
-        axes.plot(part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2)
+        [points] = axes.plot(
+            part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2
+        )
+        points.set_rasterized(len(part) > MOST_VECTORS)
     front = group[group["wins"]]
     axes.plot(front["load"], front["value"], "o", color=GREY, markerfacecolor="none", markersize=8, zorder=3)
 
@@ -533,9 +544,11 @@ def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
 def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) -> BoolArray:
     """Which points no other beats in one and equals in the other; only those that may win are compared."""
     wins = may_win.copy()
-    for i in np.flatnonzero(may_win):
-        no_worse = may_win & (load <= load[i]) & (latency_s <= latency_s[i])
-        wins[i] = not (no_worse & ((load < load[i]) | (latency_s < latency_s[i]))).any()
+    loads, which = np.unique(load[may_win], return_inverse=True)
+    least_s = np.full(len(loads), np.inf)
+    np.minimum.at(least_s, which, latency_s[may_win])  # at each load
+    with_less_s = np.concatenate([[np.inf], np.minimum.accumulate(least_s)])[:-1]
+    wins[may_win] = (latency_s[may_win] == least_s[which]) & (latency_s[may_win] < with_less_s[which])
     return wins
 
 

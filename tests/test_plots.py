@@ -16,8 +16,8 @@ from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, t
 from simulator.master import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
 from simulator.results import Results, fairness
-from simulator.sweep_maps import map_of
-from simulator.sweep_plots import Chart, ChartError, at_points, draw_lines
+from simulator.sweep_maps import _rectangles, map_of
+from simulator.sweep_plots import Chart, ChartError, _not_dominated, at_points, draw_lines
 from straggler_models import Bernoulli, Constant
 
 NAMES = ["makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"]
@@ -540,3 +540,28 @@ def test_the_gain_of_each_scheme_has_a_panel():
         assert axes.get_title() == scheme
         expected = (100 * (1 - means[scheme] / means["uncoded"])).to_numpy().reshape(2, 3)
         np.testing.assert_allclose(axes.images[0].get_array(), expected)
+
+
+def test_the_front_is_what_comparing_all_pairs_finds():
+    rng = np.random.default_rng(1)
+    load = rng.integers(0, 6, 60).astype(float)
+    latency_s = rng.integers(0, 3, 60) + 6.0 - load
+    may_win = rng.random(60) < 0.7
+    expected = [
+        may_win[i]
+        and not any(
+            may_win[j] and load[j] <= load[i] and latency_s[j] <= latency_s[i]
+            and (load[j] < load[i] or latency_s[j] < latency_s[i])
+            for j in range(60)
+        )
+        for i in range(60)
+    ]  # fmt: skip
+    assert 1 < sum(expected) < 20
+    assert _not_dominated(load, latency_s, may_win).tolist() == expected
+
+
+def test_neighbours_in_a_map_share_a_rectangle():
+    cells = np.array([[True, True, False, True], [False, False, False, False], [True, True, True, True]])
+    merged = [rectangle.get_bbox().bounds for rectangle in _rectangles(cells, merge=True)]
+    assert merged == [(-0.5, -0.5, 2, 1), (2.5, -0.5, 1, 1), (-0.5, 1.5, 4, 1)]
+    assert len(_rectangles(cells, merge=False)) == 7
