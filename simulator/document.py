@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -282,6 +283,22 @@ def put(data: Any, path: Path_, value: Any) -> None:
     for part in path[:-1]:
         data = data[part]
     data[path[-1]] = value
+
+
+def replaced(data: Any, path: Path_, value: Any) -> Any:
+    """The data with another value at a path whose parent exists; the rest is the same, not a copy.
+
+    Examples
+    --------
+    >>> replaced({"a": {"b": 1}, "c": {}}, ("a", "b"), 2)
+    {'a': {'b': 2}, 'c': {}}
+    """
+    if not path:
+        return value
+    changed = copy.copy(data)
+    # what is new below has no value yet
+    changed[path[0]] = replaced(data[path[0]], path[1:], value) if len(path) > 1 else value
+    return changed
 
 
 def show(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Finished units of work: named by what decides their numbers, kept in files that are whole or not there.
 
 A *setting* is one scheme at one point of a scenario; its key is a hash of everything that decides its numbers. A
-*unit* is a block of its trials. A *part* is an Arrow file with the runs of some units, a record batch for each unit and
-a row for each run, in which the rounds, jobs and workers of the run are lists. Which units it holds stands in its
-metadata, and its name is a hash of its bytes, so that a damaged one is recognised.
+*unit* is a block of its trials. A *part* is an Arrow file with the runs of some units, a row for each run, in which the
+rounds, jobs and workers of the run are lists. Which units it holds, and where, stands in its metadata, and its name is
+a hash of its bytes, so that a damaged one is recognised.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import itertools
 import json
 import pickle
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from schemes.base import IntArray
 from simulator.engine import NUMERICS
 from simulator.metrics import Detail, RunRecord
 from simulator.plugins import FILLED_IN, identity
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 UNITS = b"units"  # key of a part's metadata
 MOST_ROWS = 200_000  # rows arranged, and written, at a time
+BATCH_ROWS = 20_000  # of a part, read at once: a batch for each unit would cost more than the few rows of a small one
 
 
 class Unit(NamedTuple):
@@ -50,9 +52,21 @@ class _Held(NamedTuple):
     trials: range
     part: str
     batch: int
+    row: int  # of its first trial in the batch
+    n_rows: int  # of its longest table
 
 
-def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) -> str:
+class _Rows(NamedTuple):
+    """Where some runs are."""
+
+    part: str
+    batch: int
+    rows: range
+
+
+def setting_key(
+    scenario: Scenario, label: str, *, detail: Detail, engine: str, identify: Callable[[object], Any] = identity
+) -> str:
     """A hash of all that decides the numbers of a scheme in a scenario without its sweep, trial by trial.
 
     It does not depend on how many trials there are, on other schemes and points, nor on names of scenarios and folders.
@@ -73,9 +87,9 @@ def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) 
     decisive = {
         "numerics": NUMERICS,
         "label": label,
-        "scheme": identity(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
-        "rule": identity(scenario.rule_for(label)),
-        "stragglers": {name: identity(model) for name, model in scenario.stragglers.items()},
+        "scheme": identify(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
+        "rule": identify(scenario.rule_for(label)),
+        "stragglers": {name: identify(model) for name, model in scenario.stragglers.items()},
         "network": vars(scenario.network),
         "detail": detail,
         "engine": engine,
@@ -83,6 +97,18 @@ def setting_key(scenario: Scenario, label: str, *, detail: Detail, engine: str) 
     }
     text = json.dumps(decisive, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Identities:
+    """Identities of plug-ins, each found out once: the points of a sweep share most of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[object, Any]] = {}  # with the plug-in, whose number is its own while it is there
+
+    def __call__(self, plugin: object) -> Any:
+        if id(plugin) not in self._known:
+            self._known[id(plugin)] = plugin, identity(plugin)
+        return self._known[id(plugin)][1]
 
 
 DECISIVE = ("seed", "workers", "jobs", "models", "probe", "leftover", "round_overhead_s")
@@ -117,14 +143,34 @@ def encode(
         columns["jobs"] = _lists("jobs", [sorted(record.jobs, key=_job) for record in records])
     if detail == "workers":
         columns["workers"] = _lists_of_blocks("workers", [record.workers for record in records])
-    said = json.dumps([[unit.key, unit.trials.start, unit.trials.stop] for unit in units])
-    table = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({UNITS: said})
+    lengths = [max([1, *(len(getattr(record, name)) for name in ("rounds", "jobs"))]) for record in records]
+    if detail == "workers":
+        lengths = [length * record.n_workers for length, record in zip(lengths, records, strict=True)]
+    said, starts = _placed(units, lengths if detail != "runs" else [1] * len(records))
+    table = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({UNITS: json.dumps(said)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        ends = itertools.accumulate(len(unit.trials) for unit in units)
-        for unit, end in zip(units, ends, strict=True):
-            writer.write_batch(table.slice(end - len(unit.trials), len(unit.trials)))
+        for start, stop in itertools.pairwise([*starts, len(rows)]):
+            writer.write_batch(table.slice(start, stop - start))
     return bytes(sink.getvalue())
+
+
+def _placed(units: Sequence[Unit], lengths: Sequence[int]) -> tuple[list[list[Any]], list[int]]:
+    """Where each unit stands, as :class:`_Held` wants it, and the run with which each batch begins.
+
+    ``lengths`` are the rows of each run's longest table.
+    """
+    said: list[list[Any]] = []
+    starts = [0]
+    first = in_batch = 0
+    for unit in units:
+        n_rows = sum(lengths[first : first + len(unit.trials)])
+        if in_batch and in_batch + n_rows > BATCH_ROWS:
+            starts.append(first)
+            in_batch = 0
+        said.append([unit.key, unit.trials.start, unit.trials.stop, len(starts) - 1, first - starts[-1], n_rows])
+        first, in_batch = first + len(unit.trials), in_batch + n_rows
+    return said, starts
 
 
 def _job(row: tuple[Any, ...]) -> int:
@@ -201,8 +247,8 @@ class Parts:
         import pyarrow as pa
 
         schema = pa.ipc.open_file(pa.BufferReader(content)).schema
-        for batch, (key, first, stop) in enumerate(json.loads(schema.metadata[UNITS])):
-            self._held[key].append(_Held(range(first, stop), name, batch))
+        for key, first, stop, batch, row, n_rows in json.loads(schema.metadata[UNITS]):
+            self._held[key].append(_Held(range(first, stop), name, batch, row, n_rows))
         self._schemas[name] = schema.remove_metadata()
 
     def _opened(self, name: str) -> pa.ipc.RecordBatchFileReader:
@@ -223,15 +269,22 @@ class Parts:
         if at < trials.stop:
             yield range(at, trials.stop)
 
-    def batches(self, key: str, trials: range) -> Iterator[pa.RecordBatch]:
-        """The runs of a setting, each once, as far as they are there."""
+    def find(self, key: str, trials: range) -> Iterator[tuple[_Rows, int]]:
+        """Where the runs of a setting are, each once, as far as they are there; and about how long their tables are."""
         at = trials.start
         for held in sorted(self._held.get(key, ()), key=_first):
             first, stop = max(at, held.trials.start), min(held.trials.stop, trials.stop)
             if first < stop:
-                batch = self._open(held.part).get_batch(held.batch)
-                yield batch.slice(first - held.trials.start, stop - first)
+                offset = held.row - held.trials.start
+                n_rows = -(-held.n_rows * (stop - first) // len(held.trials))
+                yield _Rows(held.part, held.batch, range(first + offset, stop + offset)), n_rows
                 at = stop
+
+    def read(self, part: str, batch: int, rows: IntArray) -> pa.Table:
+        """Some runs of a batch."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches([self._open(part).get_batch(batch)]).take(rows)
 
     def schema(self, keys: Iterable[str]) -> pa.Schema:
         """Of the runs of some settings."""
@@ -280,33 +333,41 @@ def arranged(
         By name; pieces of a table have the same schema.
     """
     schema = parts.schema(place.key for place, _ in blocks)
-    piece: list[tuple[Place, pa.RecordBatch]] = []
+    piece: list[tuple[Place, _Rows]] = []
     n_rows, before = 0, None
     for place, trials in blocks:
         if n_rows >= MOST_ROWS and (place.point, trials) != before:
-            yield _arrange(piece, schema, given, swept)
+            yield _arrange(parts, piece, schema, given, swept)
             piece, n_rows = [], 0
         before = (place.point, trials)
-        for batch in parts.batches(place.key, trials):
-            piece.append((place, batch))
-            n_rows += max([len(batch), *(len(batch.column(name).flatten()) for name in LISTED if name in schema.names)])
+        for rows, n_more in parts.find(place.key, trials):
+            piece.append((place, rows))
+            n_rows += n_more
     if piece:
-        yield _arrange(piece, schema, given, swept)
+        yield _arrange(parts, piece, schema, given, swept)
 
 
 def _arrange(
-    piece: Sequence[tuple[Place, pa.RecordBatch]],
+    parts: Parts,
+    piece: Sequence[tuple[Place, _Rows]],
     schema: pa.Schema,
     given: Mapping[str, Any],
     swept: Mapping[str, pa.Array],
 ) -> dict[str, pa.Table]:
     import pyarrow as pa
 
-    lengths = [len(batch) for _, batch in piece]
-    runs = pa.concat_tables([pa.table(batch) for _, batch in piece], promote_options="permissive").combine_chunks()
-    points = np.repeat([place.point for place, _ in piece], lengths)
-    orders = np.repeat([place.order for place, _ in piece], lengths)
-    which = np.repeat(np.arange(len(piece)), lengths)
+    in_batch: dict[tuple[str, int], list[int]] = defaultdict(list)  # so that each is read once
+    for place_in_piece, (_, where) in enumerate(piece):
+        in_batch[where[:2]].append(place_in_piece)
+    chunks = [
+        parts.read(*batch, np.concatenate([np.asarray(piece[number][1].rows) for number in numbers]))
+        for batch, numbers in in_batch.items()
+    ]
+    runs = pa.concat_tables(chunks, promote_options="permissive").combine_chunks()
+    read = np.array(list(itertools.chain.from_iterable(in_batch.values())))
+    which = np.repeat(read, [len(piece[number][1].rows) for number in read])
+    points = np.array([place.point for place, _ in piece])[which]
+    orders = np.array([place.order for place, _ in piece])[which]
     order = np.lexsort((orders, runs["trial"].to_numpy(), points))
     runs = runs.take(order)
     keys = {

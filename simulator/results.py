@@ -302,12 +302,16 @@ def building(folder: Path, *, replace: bool) -> Iterator[Path]:
         After Ctrl-C.
     """
     folder = folder.resolve()
-    parts = folder / PARTS
     if replace or not _can_go_on(folder):
         may_write(folder, replace=replace)
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    with _alone_in(folder) as made:
+        yield from _building(folder, made, replace=replace)
+
+
+def _building(folder: Path, made: Sequence[Path], *, replace: bool) -> Iterator[Path]:
+    parts = folder / PARTS
     try:
-        if replace and folder.exists():
+        if replace:
             _empty(folder)
         parts.mkdir(parents=True, exist_ok=True)
         for leftover in [*folder.glob(f".*{PARTIAL}"), *parts.glob(f".*{PARTIAL}")]:  # of a run that was killed
@@ -322,9 +326,40 @@ def building(folder: Path, *, replace: bool) -> Iterator[Path]:
     finally:
         if not any(parts.glob(f"*{PART_SUFFIX}")):
             shutil.rmtree(parts, ignore_errors=True)
-            for place in made:  # the innermost first; one that holds something stays
-                with suppress(OSError):
-                    place.rmdir()
+            _unmake(made)
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    """Remove folders, the innermost first; one that holds something stays."""
+    for place in made:
+        with suppress(OSError):
+            place.rmdir()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[list[Path]]:
+    """Make a folder and keep other runs out of it for as long as this process has it; say which folders were made."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        _unmake(made)
+        raise unwritable(folder, error) from None
+    try:
+        # of the folder itself: no file is left behind, and the lock ends with the process, however that ends
+        with suppress(ImportError, OSError):  # some systems, and some file systems, have no locks
+            import fcntl
+
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ResultsError(
+                    f"{folder}: must be used by one run at a time, got another that has not ended"
+                ) from None
+        yield made
+    finally:
+        os.close(descriptor)
 
 
 def _empty(folder: Path) -> None:
@@ -389,9 +424,7 @@ def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
         raise unwritable(folder, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        for parent in made:  # the innermost first; one that holds something stays
-            with suppress(OSError):
-                parent.rmdir()
+        _unmake(made)
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:

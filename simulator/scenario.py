@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
-from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, put, show, swept_together
+from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, replaced, show, swept_together
 from simulator.master import FirstEnough, MasterRule
 from simulator.network import Network
 from simulator.plugins import (
@@ -33,7 +33,7 @@ from simulator.plugins import (
     is_shipped,
 )
 from simulator.ranges import values_of
-from simulator.shadows import idle_entries, shadowed_options
+from simulator.shadows import idle_entries, ruled_out, shadowed_options
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
@@ -131,12 +131,7 @@ class Scenario:
 
     def warnings(self, overrides: Sequence[str] = ()) -> list[str]:
         """What is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
-        own = [
-            f"sweep.{key}: changes nothing for scheme(s) {', '.join(self.masters)}, which have a master of their own"
-            for key in itertools.chain.from_iterable(map(swept_together, self.sweep))
-            if self.masters and key.split(".")[0] == "master"
-        ]
-        return [*own, *idle_entries(self), *shadowed_options(self, overrides)]
+        return [*ruled_out(self), *idle_entries(self), *shadowed_options(self, overrides)]
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved scenario: plain values, with every default, as YAML would hold them."""
@@ -246,14 +241,15 @@ def _points(
     points: list[tuple[dict[str, Any], Scenario]] = []
     problems: list[Problem] = []
     seen: set[Problem] = set()  # each is told at the first point that has it
+    built: Built = {}
     for combination in itertools.product(*(swept.values for swept in entries.values())) if entries else ():
         chosen: dict[str, Any] = {}
-        varied = copy.deepcopy(data)
+        varied = data
         for swept, value in zip(entries.values(), combination, strict=True):
             chosen |= swept.chosen(value)
             for key, path in ((key, path) for key, paths in swept.places.items() for path in paths):
-                put(varied, path, copy.deepcopy(chosen[key]))
-        scenario, found = _scenario(varied, folder)
+                varied = replaced(varied, path, copy.deepcopy(chosen[key]))
+        scenario, found = _scenario(varied, folder, built)
         if scenario is not None:
             points.append((chosen, scenario))
         new = [problem for problem in found if problem not in seen]
@@ -273,8 +269,12 @@ def _entry_at_fault(path: Path_, places: Mapping[str, dict[str, list[Path_]]]) -
     return next(iter(places))
 
 
-def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list[Problem]]:
-    """Build a scenario from plain values."""
+Built = dict[tuple[Any, ...], tuple[Any, list[Problem]]]  # plug-ins by all that they were built from
+
+
+def _scenario(data: dict[str, Any], folder: Path, built: Built | None = None) -> tuple[Scenario | None, list[Problem]]:
+    """Build a scenario from plain values; points of a sweep share what does not differ, in ``built``."""
+    built = {} if built is None else built
     fields = {name: field for name, field in fields_of(Scenario).items() if name not in ("masters", "points")}
     problems = [
         Problem((key,), f"is not a key of a scenario (known: {', '.join(fields)}){did_you_mean(key, list(fields))}")
@@ -282,7 +282,7 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
         if key not in fields
     ]
     values = {key: value for key, value in data.items() if key in fields}
-    values["stragglers"], found = _plugins(data, "stragglers", MODEL_TABLE, folder)
+    values["stragglers"], found = _plugins(data, "stragglers", MODEL_TABLE, folder, built)
     problems += found
     if "master" in data:
         rule, found = from_values(data["master"], ("master",), RULE_TABLE, folder)
@@ -298,7 +298,7 @@ def _scenario(data: dict[str, Any], folder: Path) -> tuple[Scenario | None, list
     knows_n = isinstance(workers, int) and not isinstance(workers, bool) and workers >= 1
     seed = data.get("seed", 0)
     filled_in = {"n_workers": workers if knows_n else None, "seed": seed if isinstance(seed, int) and seed >= 0 else 0}
-    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, filled_in)
+    values["schemes"], found = _plugins(data, "schemes", SCHEME_TABLE, folder, built, filled_in)
     problems += found
     try:
         scenario = Scenario(**values)
@@ -335,22 +335,30 @@ def _new(found: Sequence[Problem], known: Sequence[Problem]) -> list[Problem]:
 
 
 def _plugins(
-    data: dict[str, Any], section: str, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
+    data: dict[str, Any],
+    section: str,
+    table: Table,
+    folder: Path,
+    built: Built,
+    filled_in: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Build a section of labelled plug-ins; those that are wrong are left out."""
     given = data.get(section)
     if not isinstance(given, dict) or not given:
         what = "must be given" if section not in data else "must be"
         return {}, [Problem((section,), f"{what} (a mapping of labels to {table.family}s), got {show(given)}")]
-    built, problems = {}, []
+    plugins, problems = {}, []
     for label, parameters in given.items():
         if section == "schemes" and isinstance(parameters, dict):
             parameters = {key: value for key, value in parameters.items() if key != "master"}
-        plugin, found = from_values(parameters, (section, label), table, folder, filled_in)
+        key = (section, label, repr(parameters), repr(filled_in))
+        if key not in built:
+            built[key] = from_values(parameters, (section, label), table, folder, filled_in)
+        plugin, found = built[key]
         problems += found
         if plugin is not None:
-            built[label] = plugin
-    return built, problems
+            plugins[label] = plugin
+    return plugins, problems
 
 
 def _network(given: object, folder: Path) -> tuple[Network | None, list[Problem]]:

@@ -38,7 +38,7 @@ class Search:
     --------
     >>> search = Search(max_delay=1, schemes=("uncoded", "multiplexed"), rules=(FirstEnough(),))
     >>> [group.label for group in search.groups(n_workers=4)]
-    ['uncoded', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC-Rep']
+    ['uncoded', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC', 'repetition only', 'M-SGC-Rep']
     """
 
     rules: tuple[MasterRule, ...]

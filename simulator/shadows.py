@@ -8,20 +8,38 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.document import Path_, find, find_all, show, swept_together
+from simulator.plugins import identity, is_shipped
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
+
+
+def ruled_out(scenario: Scenario) -> Iterator[str]:
+    """Warn of swept keys of the master that schemes replace by one of their own."""
+    for key in itertools.chain.from_iterable(map(swept_together, scenario.sweep)):
+        if _is_of_master(key) and set(scenario.schemes) <= set(scenario.masters):
+            yield f"sweep.{key}: changes nothing: all schemes have a master of their own"
+        elif _is_of_master(key) and scenario.masters:
+            of = ", ".join(scenario.masters)
+            yield f"sweep.{key}: changes nothing for scheme(s) {of}, which have a master of their own"
+
+
+def _is_of_master(key: str) -> bool:
+    return key.split(".")[0] == "master"
 
 
 def idle_entries(scenario: Scenario) -> Iterator[str]:
     """Warn of entries of the sweep all of whose values give the same runs, whatever the other entries are."""
     lengths = [len(values) for values in scenario.sweep.values()]
     points = [point for _, point in scenario.points]
+    is_told = set(scenario.schemes) <= set(scenario.masters)  # of the master, by `ruled_out`
     if math.prod(lengths) != len(points):  # points of another making
         return
     for place, (entry, values) in enumerate(scenario.sweep.items()):
         if len(values) == 1:
             yield f"sweep.{entry}: varies nothing: it has one value only, {show(values[0])}"
+            continue
+        if is_told and all(map(_is_of_master, swept_together(entry))):
             continue
         # points are in the order of itertools.product: the last entry varies fastest
         stride = math.prod(lengths[place + 1 :])
@@ -38,9 +56,16 @@ def _simulated(scenario: Scenario) -> tuple[Any, ...]:
     """All that decides the numbers of a run."""
     return (
         *(scenario.seed, scenario.trials, scenario.workers, scenario.jobs, scenario.models),
-        *(scenario.leftover, scenario.round_overhead_s, scenario.network, scenario.stragglers, scenario.schemes),
+        *(scenario.leftover, scenario.round_overhead_s, scenario.network),
+        {label: _comparable(model) for label, model in scenario.stragglers.items()},
+        {label: _comparable(scheme) for label, scheme in scenario.schemes.items()},
         {label: scenario.rule_for(label) for label in scenario.schemes},
     )
+
+
+def _comparable(plugin: object) -> object:
+    """The plug-in; of one from outside, which need not know when it equals another, all that decides what it does."""
+    return plugin if is_shipped(plugin) else identity(plugin)
 
 
 def shadowed_options(scenario: Scenario, overrides: Sequence[str]) -> Iterator[str]:

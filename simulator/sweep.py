@@ -19,7 +19,7 @@ from simulator import vectorised
 from simulator.engine import Collector, simulate
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.metrics import Detail, RunRecord
-from simulator.parts import Parts, Place, Unit, arranged, encode, setting_key
+from simulator.parts import Identities, Parts, Place, Unit, arranged, encode, setting_key
 from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results, whole
 from simulator.scenario import Scenario
@@ -158,6 +158,7 @@ class _Sweep:
         self.failures: list[Failure] = []
         self._name, self._engine, self._detail = scenario.name, engine, detail
         self._parts, self._executor = parts, on
+        self._identities = Identities()
         self._places = [
             [Place(point, label, order, self._key(point, label)) for order, label in enumerate(at_point.schemes)]
             for point, (_, at_point) in enumerate(self.points)
@@ -166,7 +167,9 @@ class _Sweep:
     def _key(self, point: int, label: str) -> str:
         if not self._parts.is_kept:
             return f"{point} {label}"  # in memory, there is nothing to be told apart from
-        return setting_key(self.points[point][1], label, detail=self._detail, engine=self._engine)
+        return setting_key(
+            self.points[point][1], label, detail=self._detail, engine=self._engine, identify=self._identities
+        )
 
     def run(self, progress: Progress | None, *, keep_going: bool = False) -> None:
         """Run what is missing, and keep it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -18,9 +19,6 @@ from matplotlib.patheffects import withStroke
 from schemes.base import BoolArray, FloatArray, IntArray
 from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results import Results
-
-if TYPE_CHECKING:
-    pass
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
 MOST_CELLS = 12  # across or up, that have room for text
@@ -39,6 +37,7 @@ class Map:
     undecided: BoolArray  # the best and the next best can't be told apart
     metric: str
     remarks: list[str]
+    title: str = ""  # the values of other swept keys
 
     @property
     def best(self) -> IntArray:
@@ -49,7 +48,15 @@ class Map:
     @property
     def gain_percent(self) -> FloatArray:
         """What the best of the other schemes gains over the first: time saved, or more jobs per second."""
-        first, other = np.abs(self.values[0]), np.abs(self.values[1:].min(axis=0))
+        return self._gain(self.values[1:].min(axis=0))
+
+    @property
+    def gains_percent(self) -> FloatArray:
+        """What each of the other schemes gains over the first, shape (schemes - 1, y, x)."""
+        return self._gain(self.values[1:])
+
+    def _gain(self, values: FloatArray) -> FloatArray:
+        first, other = np.abs(self.values[0]), np.abs(values)
         with np.errstate(divide="ignore", invalid="ignore"):
             change: FloatArray = 100 * (other / first - 1)
         return change if self.metric == "jobs_per_s" else -change
@@ -74,17 +81,20 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     if len(schemes) < 2 or any(runs[key].dtype.kind not in "iuf" for key in keys):
         return None
     sign = -1.0 if metric == "jobs_per_s" else 1.0
-    x, y = (np.unique(runs[key].to_numpy(dtype=np.float64)) for key in keys)
-    if min(len(x), len(y)) < 2 or runs["point"].nunique() > len(x) * len(y):
+    points = runs.drop_duplicates("point").sort_values("point")
+    x, y = (np.unique(points[key].to_numpy(dtype=np.float64)) for key in keys)
+    if min(len(x), len(y)) < 2 or len(points) > len(x) * len(y):
         return None
     values = np.full((len(schemes), len(y), len(x)), np.inf)
     undecided = np.zeros((len(y), len(x)), dtype=np.bool_)
-    for _, point in runs.groupby("point", sort=False):
-        across, up = (np.searchsorted(on, float(point[key].iloc[0])) for on, key in zip((x, y), keys, strict=True))
-        trials = point.pivot_table(index="trial", columns="scheme", values=metric)
-        table = sign * trials.reindex(columns=schemes).to_numpy(dtype=np.float64)  # shape (trials, schemes)
-        values[:, up, across] = np.nan_to_num(table.mean(axis=0), nan=np.inf)
-        undecided[up, across] = _is_undecided(table)
+    across, up = (
+        np.searchsorted(on, points[key].to_numpy(dtype=np.float64)) for on, key in zip((x, y), keys, strict=True)
+    )
+    trials = sign * runs.pivot(index=["point", "trial"], columns="scheme", values=metric)[schemes]
+    table = trials.to_numpy(dtype=np.float64)  # shape (trials of all points, schemes)
+    first = np.flatnonzero(~trials.index.get_level_values("point").duplicated())  # trial of each point
+    values[:, up, across] = np.nan_to_num(_means(table, first), nan=np.inf).T
+    undecided[up, across] = _undecided(table, first)
     if np.allclose(values, values[0], rtol=1e-9, atol=0):
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
@@ -95,28 +105,39 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     return Map(labels, x, y, schemes, values, undecided, metric, remarks)
 
 
-def _is_undecided(table: FloatArray) -> bool:
-    """Whether the interval of the difference between the best two columns, row by row, holds 0; no, for one row."""
+def _means(table: FloatArray, first: IntArray) -> FloatArray:
+    """Mean of the rows of each point, which begin at ``first``."""
+    n_trials = np.diff([*first, len(table)])
+    means: FloatArray = np.add.reduceat(table, first) / n_trials.reshape(-1, *[1] * (table.ndim - 1))
+    return means
+
+
+def _undecided(table: FloatArray, first: IntArray) -> BoolArray:
+    """Whether the interval of the paired difference between a point's best two columns holds 0; no, for one row."""
     from scipy.special import stdtrit
 
-    n_trials = len(table)
-    if n_trials < 2:
-        return False
-    best, second = np.argsort(table.mean(axis=0), kind="stable")[:2]
-    difference = table[:, second] - table[:, best]
-    half = stdtrit(n_trials - 1, 0.975) * difference.std(ddof=1) / np.sqrt(n_trials)
-    return bool(difference.mean() <= half)
+    n_trials = np.diff([*first, len(table)])
+    order = np.repeat(np.argsort(_means(table, first), axis=1, kind="stable"), n_trials, axis=0)
+    best, second = (np.take_along_axis(table, order[:, [place]], axis=1)[:, 0] for place in (0, 1))
+    difference = second - best
+    mean = _means(difference, first)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of single trials
+        variance = _means((difference - np.repeat(mean, n_trials)) ** 2, first) * n_trials / (n_trials - 1)
+        holds: BoolArray = mean <= stdtrit(n_trials - 1.0, 0.975) * np.sqrt(variance / n_trials)
+    return holds & (n_trials > 1)
 
 
 def draw_best(figure: Figure, cells: Map) -> None:
     """Draw the best scheme of each cell, by colour and by letter (by hatch, where letters have no room)."""
-    axes = _axes(figure, cells)
+    figure.set_figheight(2.9)
+    axes = figure.subplots()
+    _label(axes, cells)
     best, has_room = cells.best, _has_room(cells.x, cells.y)
     tints = [tint(look.colour) for look in looks_of(cells.schemes).values()]
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
     handles: list[Patch | Line2D] = []
     for place, scheme in enumerate(cells.schemes):
-        squares = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(best == place)]
+        squares = _rectangles(best == place, merge=not has_room)
         style: dict[str, Any] = {"facecolor": tints[place], "hatch": hatches[place]}
         axes.add_collection(
             PatchCollection(squares, edgecolor="white" if has_room else GREY, linewidth=0.4 * has_room, **style)
@@ -127,42 +148,101 @@ def draw_best(figure: Figure, cells: Map) -> None:
         marks = np.where(cells.undecided, "?", "")
         for j, i in np.ndindex(best.shape):
             axes.text(i, j, f"{LETTERS[best[j, i] % 26]}{marks[j, i]}", ha="center", va="center", fontsize=6.5)
-    axes.set_title(f"best by {METRICS[cells.metric]}", fontsize=7)
+    axes.set_title(_below(cells, f"best by {METRICS[cells.metric]}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
+
+
+def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:
+    """A square for each cell, or one rectangle for neighbours in a row: hundreds of cells by hundreds are too many."""
+    if not merge:
+        return [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(cells)]
+    edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    starts, stops = np.argwhere(edges == 1), np.argwhere(edges == -1)[:, 1]
+    return [Rectangle((i - 0.5, j - 0.5), stop - i, 1) for (j, i), stop in zip(starts, stops, strict=True)]
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
 
 
-def draw_gain(figure: Figure, cells: Map) -> None:
-    """Draw what the best of the other schemes gains over the first; hatched where it loses."""
-    axes = _axes(figure, cells)
-    gain = cells.gain_percent
-    shown = np.where(np.isfinite(gain), gain, np.nan)
-    largest = float(np.nanmax(np.abs(shown), initial=1e-9))
+def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+    """Draw what the best of the other schemes gains over the first; hatched where it loses.
+
+    ``beside`` are the maps with which it shares its colours, itself among them.
+    """
+    figure.set_figheight(2.9)
+    axes = figure.subplots()
+    _label(axes, cells)
+    colours = _colours(np.stack([other.gain_percent for other in beside]))
+    _gain_cells(axes, cells, cells.gain_percent, colours)
+    _add_bar(figure, [axes], cells, colours)
+    others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
+    hatched = "; hatched: loses" if (cells.gain_percent < 0).any() else ""
+    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+
+
+def draw_gains(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+    """Draw what each of the other schemes gains over the first, a panel for each; hatched where it loses."""
+    gains = cells.gains_percent
+    n_rows = -(-len(gains) // 2)
+    figure.set_figheight(0.7 + 1.6 * n_rows)
+    grid = figure.subplots(n_rows, 2, squeeze=False)
+    panels = list(grid.flat[: len(gains)])
+    colours = _colours(np.stack([other.gains_percent for other in beside]))
+    for place, (axes, gain, scheme) in enumerate(zip(panels, gains, cells.schemes[1:], strict=True)):
+        _label(axes, cells, n_columns=2, has_x=place + 2 >= len(gains), has_y=place % 2 == 0)
+        _gain_cells(axes, cells, gain, colours, most_cells=6)
+        axes.set_title(wrapped(scheme, 28), fontsize=7)
+    for spare in grid.flat[len(gains) :]:
+        spare.remove()
+    _add_bar(figure, panels, cells, colours)
+    hatched = "; hatched: loses" if (gains < 0).any() else ""
+    figure.suptitle(_below(cells, wrapped(f"each scheme against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+
+
+class _Colours(NamedTuple):
+    """How gains in percent are coloured."""
+
+    norm: Normalize
+    cmap: str
+    most: float  # beyond it, all have the last colour
+    is_cut: bool  # whether any is beyond
+
+
+def _colours(gains: FloatArray) -> _Colours:
+    """Colours for all of these gains; around white, if there are losses."""
+    largest = float(np.max(np.abs(gains), where=np.isfinite(gains), initial=1e-9))
     most = min(largest, MOST_PERCENT)
-    loses = gain < 0
-    image = axes.imshow(
-        np.where(gain == np.inf, 2 * most, shown),
-        cmap="PuOr" if loses.any() else "Purples",
-        norm=Normalize(-most if loses.any() else 0, most),
+    has_losses = bool((gains < 0).any())
+    norm = Normalize(-most if has_losses else 0, most)
+    is_cut = largest > most or bool(np.isinf(gains).any())
+    return _Colours(norm, "PuOr" if has_losses else "Purples", most, is_cut)
+
+
+def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, most_cells: int = MOST_CELLS) -> None:
+    finite = np.where(np.isfinite(gain), gain, np.nan)
+    axes.imshow(
+        np.where(gain == np.inf, 2 * colours.most, finite),
+        cmap=colours.cmap,
+        norm=colours.norm,
         origin="lower",
         aspect="auto",
         zorder=0,
     )
-    lost = [Rectangle((i - 0.5, j - 0.5), 1, 1) for j, i in np.argwhere(loses)]
+    lost = _rectangles(gain < 0, merge=True)
     axes.add_collection(PatchCollection(lost, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0))
-    if _has_room(cells.x, cells.y):
-        _write_in(axes, gain, most)
-    bar = figure.colorbar(
-        image, ax=axes, pad=0.02, aspect=25, extend="max" if largest > most or np.isinf(gain).any() else "neither"
-    )
-    what = "makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)"
-    bar.set_label(what)
-    others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
-    hatched = "; hatched: loses" if loses.any() else ""
-    axes.set_title(wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60), fontsize=7)
+    if max(len(cells.x), len(cells.y)) <= most_cells:
+        _write_in(axes, gain, colours.most)
+
+
+def _add_bar(figure: Figure, panels: Sequence[Axes], cells: Map, colours: _Colours) -> None:
+    extend = "max" if colours.is_cut else "neither"
+    bar = figure.colorbar(ScalarMappable(colours.norm, colours.cmap), ax=panels, pad=0.02, aspect=25, extend=extend)
+    bar.set_label("makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)")
+
+
+def _below(cells: Map, text: str) -> str:
+    return "\n".join(filter(None, (cells.title, text)))
 
 
 def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
@@ -174,18 +254,15 @@ def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
         axes.text(i, j, text, ha="center", va="center", fontsize=6, color=colour, path_effects=around)
 
 
-def _axes(figure: Figure, cells: Map) -> Axes:
-    """Axes with a unit square for each cell, labelled by the swept values that have room."""
-    figure.set_figheight(2.9)
-    axes = figure.subplots()
+def _label(axes: Axes, cells: Map, n_columns: int = 1, *, has_x: bool = True, has_y: bool = True) -> None:
+    """Give axes a unit square for each cell, labelled by the swept values that have room."""
     axes.set_xlim(-0.5, len(cells.x) - 0.5)
     axes.set_ylim(-0.5, len(cells.y) - 0.5)
-    axes.set_xticks(*_ticks(cells.x, room=42))
-    axes.set_yticks(*_ticks(cells.y, room=80))
-    axes.set_xlabel(key_label(cells.labels[0], 44))
-    axes.set_ylabel(key_label(cells.labels[1], 30))
-    axes.tick_params(length=0)
-    return axes
+    axes.set_xticks(*_ticks(cells.x, room=42 // n_columns))
+    axes.set_yticks(*_ticks(cells.y, room=80 // n_columns))
+    axes.set_xlabel(key_label(cells.labels[0], 44 // n_columns) if has_x else "")
+    axes.set_ylabel(key_label(cells.labels[1], 30 if n_columns == 1 else 18) if has_y else "")
+    axes.tick_params(length=0, labelbottom=has_x, labelleft=has_y)
 
 
 def _ticks(values: FloatArray, room: int) -> tuple[Sequence[int], list[str]]:

@@ -7,7 +7,8 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
 from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, said, wrapped
 from simulator.results import Results, ResultsError
-from simulator.sweep_maps import draw_best, draw_gain, map_of
+from simulator.sweep_maps import Map, draw_best, draw_gain, draw_gains, map_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Chart:
         parts += ["by", self.by] if self.by != "scheme" else []
         for key, values in self.where.items():
             parts += ["where", key, *map(said, values)]
-        return re.sub(r"[^\w-]+", "_", "-".join(parts))[:150]
+        return _file_name("-".join(parts))
 
 
 def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
@@ -75,15 +76,38 @@ def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
             yield "load", lambda figure: draw_lines(figure, results, loads), company
         if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, panels)) <= 3:
             yield "error", lambda figure: _draw_errors(figure, results), ["errors of 0 are below the axis"]
-    if len(entries) == 2:
-        cells = map_of(results, list(entries), metric, _names(table, entries))
-        if cells is not None:
-            remarks += [said for key in entries for said in _company(table, entries, key)]
-            yield "best_scheme", lambda figure: draw_best(figure, cells), [*remarks, *cells.remarks]
-            yield "gain", lambda figure: draw_gain(figure, cells), remarks
+    maps = _maps(results, metric, table, entries)
+    remarks += [text for key in list(entries)[:2] for text in _company(table, entries, key)]
+    for name, cells in maps.items():
+        yield f"best_scheme{name}", partial(draw_best, cells=cells), [*remarks, *cells.remarks]
+        yield f"gain{name}", partial(draw_gain, cells=cells, beside=list(maps.values())), remarks
+        if 2 <= len(cells.schemes) - 1 <= MOST_PANELS:
+            yield f"gains{name}", partial(draw_gains, cells=cells, beside=list(maps.values())), remarks
     surroundings = _surroundings(table, entries)
     if len(_choices(table, surroundings)) <= MOST_PANELS:
         yield "load_latency", lambda figure: _draw_pareto(figure, results, surroundings), _remarks_of_pareto(results)
+
+
+def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, Map]:
+    """Maps over the first two entries, one for each choice of the others, by the ending of their file names."""
+    axes, names = list(entries)[:2], _names(table, entries)
+    others = _undetermined(table, {entry: keys for entry, keys in entries.items() if entry not in axes}, [])
+    choices = _choices(table, others)
+    maps: dict[str, Map] = {}
+    if len(axes) < 2 or len(choices) > MOST_PANELS:
+        return maps
+    for choice in choices:
+        kept = Results(_at(results.runs, others, choice), scenario=results.scenario)
+        cells = map_of(kept, axes, metric, names)
+        if cells is not None:
+            ending = "".join(f"-{key}-{said(value)}" for key, value in zip(others, choice, strict=True))
+            title = _title([names.get(key, key) for key in others], choice, 60)
+            maps[_file_name(ending)] = replace(cells, title=title)
+    return maps
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w-]+", "_", text)[:150]
 
 
 def swept_entries(results: Results) -> dict[str, list[str]]:
@@ -399,14 +423,19 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
     """A line with a band, or points with bars; hollow where jobs failed."""
     value, half = (group[name].to_numpy(dtype=np.float64) for name in ("value", "half"))
     if is_line:
-        axes.plot(at, value, color=look.colour, linestyle=look.dashes)
-        axes.fill_between(at, value - half, value + half, color=look.colour, alpha=0.15, linewidth=0)
+        is_long = len(at) > MOST_VECTORS
+        axes.plot(at, value, color=look.colour, linestyle=look.dashes, rasterized=is_long)
+        style: dict[str, Any] = {"color": look.colour, "alpha": 0.15, "linewidth": 0, "rasterized": is_long}
+        axes.fill_between(at, value - half, value + half, **style)
     else:
         axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
     has_failed = group["failures"].to_numpy() > 0
     for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
         size = 4 if len(at) <= MOST_LARGE else 2.5
-        axes.plot(at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size)
+        [points] = axes.plot(
+            at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size
+        )
+        points.set_rasterized(len(at) > MOST_VECTORS)
 
 
 def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
@@ -498,10 +527,16 @@ FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="no
 FRONT.set_label("ring: not dominated")
 
 
+MOST_VECTORS = 2000  # points that an SVG holds one by one
+
+
 def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
     for is_whole, part in group.groupby(group["failures"] == 0):
         fill = look.colour if is_whole else "white"
-        axes.plot(part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2)
+        [points] = axes.plot(
+            part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2
+        )
+        points.set_rasterized(len(part) > MOST_VECTORS)
     front = group[group["wins"]]
     axes.plot(front["load"], front["value"], "o", color=GREY, markerfacecolor="none", markersize=8, zorder=3)
 
@@ -509,9 +544,11 @@ def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
 def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) -> BoolArray:
     """Which points no other beats in one and equals in the other; only those that may win are compared."""
     wins = may_win.copy()
-    for i in np.flatnonzero(may_win):
-        no_worse = may_win & (load <= load[i]) & (latency_s <= latency_s[i])
-        wins[i] = not (no_worse & ((load < load[i]) | (latency_s < latency_s[i]))).any()
+    loads, which = np.unique(load[may_win], return_inverse=True)
+    least_s = np.full(len(loads), np.inf)
+    np.minimum.at(least_s, which, latency_s[may_win])  # at each load
+    with_less_s = np.concatenate([[np.inf], np.minimum.accumulate(least_s)])[:-1]
+    wins[may_win] = (latency_s[may_win] == least_s[which]) & (latency_s[may_win] < with_less_s[which])
     return wins
 
 

@@ -16,8 +16,8 @@ from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, t
 from simulator.master import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
 from simulator.results import Results, fairness
-from simulator.sweep_maps import map_of
-from simulator.sweep_plots import Chart, ChartError, at_points, draw_lines
+from simulator.sweep_maps import _rectangles, map_of
+from simulator.sweep_plots import Chart, ChartError, _not_dominated, at_points, draw_lines
 from straggler_models import Bernoulli, Constant
 
 NAMES = ["makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"]
@@ -513,3 +513,55 @@ def test_a_swept_null_has_a_panel_like_any_value():
     figure = dict(figures(results))["makespan"]
     assert [axes.get_title() for axes in figure.axes] == ["b = none", "b = 1"]
     assert all(len(axes.lines[0].get_xdata()) == 2 for axes in figure.axes)
+
+
+def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_colours():
+    sweep = {"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9], "schemes.GC.s": [1, 3]}
+    results = simulator.run(sweep_of(sweep, schemes=TWO, trials=3))
+    made = dict(figures(results))
+    maps = [name for name in made if name.startswith(("best", "gain"))]
+    assert maps == [f"{name}-schemes_GC_s-{s}" for s in (1, 3) for name in ("best_scheme", "gain")]
+    gains = [made[name].axes[0] for name in maps if name.startswith("gain")]
+    assert [axes.get_title().splitlines()[0] for axes in gains] == ["schemes.GC.s = 1", "schemes.GC.s = 3"]
+    assert gains[0].images[0].norm.vmax == gains[1].images[0].norm.vmax
+    means = results.runs.groupby(["schemes.GC.s", "jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
+    for s, axes in zip((1, 3), gains, strict=True):
+        expected = (100 * (1 - means["GC"] / means["uncoded"]))[s].to_numpy().reshape(2, 3)
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
+
+
+def test_the_gain_of_each_scheme_has_a_panel():
+    schemes = TWO | {"M-SGC": Multiplexed(4, B=1, W=2, lam=1)}
+    results = simulator.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=schemes, trials=3))
+    figure = dict(figures(results))["gains"]
+    figure.draw_without_rendering()
+    means = results.runs.groupby(["jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
+    for axes, scheme in zip(figure.axes, ["GC", "M-SGC"], strict=False):
+        assert axes.get_title() == scheme
+        expected = (100 * (1 - means[scheme] / means["uncoded"])).to_numpy().reshape(2, 3)
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
+
+
+def test_the_front_is_what_comparing_all_pairs_finds():
+    rng = np.random.default_rng(1)
+    load = rng.integers(0, 6, 60).astype(float)
+    latency_s = rng.integers(0, 3, 60) + 6.0 - load
+    may_win = rng.random(60) < 0.7
+    expected = [
+        may_win[i]
+        and not any(
+            may_win[j] and load[j] <= load[i] and latency_s[j] <= latency_s[i]
+            and (load[j] < load[i] or latency_s[j] < latency_s[i])
+            for j in range(60)
+        )
+        for i in range(60)
+    ]  # fmt: skip
+    assert 1 < sum(expected) < 20
+    assert _not_dominated(load, latency_s, may_win).tolist() == expected
+
+
+def test_neighbours_in_a_map_share_a_rectangle():
+    cells = np.array([[True, True, False, True], [False, False, False, False], [True, True, True, True]])
+    merged = [rectangle.get_bbox().bounds for rectangle in _rectangles(cells, merge=True)]
+    assert merged == [(-0.5, -0.5, 2, 1), (2.5, -0.5, 1, 1), (-0.5, 1.5, 4, 1)]
+    assert len(_rectangles(cells, merge=False)) == 7

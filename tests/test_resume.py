@@ -417,6 +417,20 @@ def test_a_folder_that_cannot_be_written_is_one_line(sweep, tmp_path, monkeypatc
         finish(tmp_path / "file" / "below", sweep("trials=4"))
 
 
+def test_two_runs_at_once_do_not_share_a_folder(sweep, tmp_path):
+    with building(tmp_path / "out", replace=False) as place:
+        run_into(place, sweep("trials=4"), executor="serial")
+        for replace in (False, True):
+            with (
+                pytest.raises(ResultsError, match="out: must be used by one run at a time, got another that has not"),
+                building(tmp_path / "out", replace=replace),
+            ):
+                pass
+        assert list((tmp_path / "out/parts").iterdir())
+    seen, _ = finish(tmp_path / "out", sweep("trials=4"))  # and afterwards, it is free
+    assert seen[0][0] == seen[0][1]
+
+
 def test_trials_are_added_until_the_intervals_are_narrow(tmp_path):
     scenario = tmp_path / "narrow.yaml"
     scenario.write_text(

@@ -1,6 +1,8 @@
 """The vectorised engine against the events engine: every number of every run, in random scenarios."""
 
 import math
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 import simulator
 from schemes import (
     BernoulliGradientCoding,
+    BibdGradientCoding,
     ExpanderGradientCoding,
     FastestK,
     FractionalRepetition,
@@ -28,16 +31,21 @@ from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
 from simulator.sweep import run_one
 from straggler_models import (
+    Adversarial,
     Bernoulli,
     CommonShock,
     Constant,
     FailedWorkers,
     FailStop,
     GilbertElliott,
+    Lognormal,
     MarkovSpeed,
     Pareto,
+    PartialSlowdown,
     ShiftedExponential,
     StragglerModel,
+    Trace,
+    Weibull,
     WorkerTimes,
 )
 
@@ -66,7 +74,7 @@ def schemes(draw):
         options = [Uncoded(n), GradientCoding(n, s=s), FractionalRepetition(n, s=group - 1), Ideal(n)]
         return draw(st.sampled_from([*options, FastestK(n, k=draw(st.integers(1, n)))]))
     if kind == "approximate":
-        codes = [BernoulliGradientCoding(n, p=0.5)]
+        codes = [BernoulliGradientCoding(n, p=0.5), BibdGradientCoding(7)]
         codes += [ExpanderGradientCoding(6, chunks_per_worker=3, decoding=how) for how in ("optimal", "fixed")]
         return draw(st.sampled_from(codes))
     if kind == "partial":
@@ -114,10 +122,17 @@ def rules(draw, needs_timeout):
     )
 
 
+RECORDING = Path(tempfile.mkdtemp()) / "times.csv"
+RECORDING.write_text(
+    "round,worker,duration_s\n" + "".join(f"{r},{w},{1 + (5 * r + 3 * w) % 7}\n" for r in range(9) for w in range(7))
+)
 USUAL = [
     {"usual": Constant(startup_s=0.5, seconds_per_load=2.0)},
     {"usual": ShiftedExponential(shift=0.2, mean=1.0, adds_to="startup_s")},
     {"usual": Pareto(scale=0.5, shape=1.5, adds_to="seconds_per_load")},
+    {"usual": Weibull(scale=1.0, shape=0.7, adds_to="startup_s")},
+    {"usual": Lognormal(median=1.0, sigma=0.5, adds_to="seconds_per_load")},
+    {"usual": Trace(path=str(RECORDING), mode="bootstrap", block_rounds=2)},
 ]
 UNUSUAL = [
     {},
@@ -126,6 +141,8 @@ UNUSUAL = [
     {"shock": CommonShock(p=0.2, share=0.5, slowdown=5.0)},
     {"failed": FailedWorkers(count=1, drawn="per_round")},
     {"stopped": FailStop(mean_rounds_to_failure=8.0, mean_rounds_to_repair=3.0)},
+    {"partly": PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round")},
+    {"enemy": Adversarial(B=2, W=3, lam=2, slowdown=3.0)},
 ]
 
 
