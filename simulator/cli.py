@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator import trace_commands
 from simulator.terminal import complain, print_summary, print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ app = typer.Typer(
     help="Simulate distributed gradient computation with slow workers: what does redundancy buy?\n\n"
     "Start with:\n\n  stragglersim examples quickstart\n\n  stragglersim run quickstart.yaml --out results/quickstart",
 )
+
+app.add_typer(trace_commands.app, name="trace")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
 Overrides = Annotated[
@@ -504,11 +507,12 @@ def _is_for_the_user(error: Exception) -> bool:
     from simulator.compare import CompareError
     from simulator.document import ScenarioError
     from simulator.executors import ExecutorError
+    from simulator.fitting import FitError
     from simulator.results import ResultsError, Stopped
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
     return is_usage or isinstance(
         error,
-        InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | Stopped,
+        InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | FitError | Stopped,
     )
