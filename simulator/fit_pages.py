@@ -68,7 +68,7 @@ def _draw_quantiles(axes: Axes, recorded_s: FloatArray, simulated_s: Sequence[Fl
     seen = (recorded < 1e300) & (np.max(others, axis=0) < 1e300)
     low, middle, high = np.quantile(np.array(others)[:, seen], (0.025, 0.5, 0.975), axis=0)
     axes.fill_betweenx(recorded[seen], low, high, color=SIMULATED, alpha=0.25, linewidth=0, label="model, 95 %")
-    axes.plot(middle, recorded[seen], color=RECORDED, marker=".", markersize=2, linewidth=0.5, label="recorded")
+    axes.plot(middle, recorded[seen], color=RECORDED, marker=".", markersize=2, linestyle="none", label="recorded")
     ends = [min(recorded[0], middle[0]), max(recorded[seen][-1], middle[-1])]
     axes.plot(ends, ends, color=GREY, linewidth=0.6, linestyle="--")
     axes.set(xscale="log", yscale="log", title="quantiles", xlabel="model (seconds)", ylabel="recorded (seconds)")

@@ -302,7 +302,8 @@ def _starts(fitted: Fitted, layer: str) -> Iterator[tuple[tuple[float, ...], Flo
         first_slow = n_workers // 2 + int(np.argmax(gaps))
         slowdown = float(np.exp(of_worker[first_slow:].mean() - of_worker[:first_slow].mean()))
         yield ((n_workers - first_slow) / (n_workers + 1), max(slowdown, 1.1)), fitted.hits
-        yield (0.1, upper[0]), fitted.hits
+        slowest = of_worker[-max(1, n_workers // 7) :].mean() - np.median(of_worker)
+        yield (0.15, max(float(np.exp(slowest)), 1.12)), fitted.hits
     elif layer == "bursts":
         for slowdown, p_slow in ((upper[0], 0.05), (upper[1], 0.02)):
             yield (p_slow, 0.4, slowdown), fitted.hits
