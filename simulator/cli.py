@@ -510,10 +510,11 @@ def _is_for_the_user(error: Exception) -> bool:
     from simulator.compare import CompareError
     from simulator.document import ScenarioError
     from simulator.executors import ExecutorError
+    from simulator.fitting import FitError
     from simulator.recording_files import RecordingError
     from simulator.results import ResultsError, Stopped
     from simulator.waiting import SimulationError
 
     is_usage = hasattr(error, "format_message")  # of the command line's own library
     ours = InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | SearchError
-    return is_usage or isinstance(error, ours | RecordingError | Stopped)
+    return is_usage or isinstance(error, ours | FitError | RecordingError | Stopped)

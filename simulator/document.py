@@ -48,6 +48,7 @@ class Document:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._overrides: dict[Path_, str] = {}
+        self._included: dict[str, Document] = {}
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -124,6 +125,24 @@ class Document:
             raise ScenarioError([f"--set {key}: {error}"]) from None
         self._overrides[path] = f"--set {key.strip()}"
 
+    def include(self, section: str) -> None:
+        """If a section is the name of another YAML file, beside this one, take that file's section of the same name.
+
+        Raises
+        ------
+        ScenarioError
+            If that file can't be read, or has no such mapping.
+        """
+        name = self.data.get(section)
+        if not isinstance(name, str):
+            return
+        other = Document(Path(self.name).parent / name)
+        if not isinstance(other.data.get(section), dict):
+            got = show(other.data.get(section))
+            raise ScenarioError([f"{other.locate((section,))}: {section}: must be a mapping of labels, got {got}"])
+        self.data[section] = other.data[section]
+        self._included[section] = other
+
     def sweep(self, assignment: str) -> None:
         """Sweep a key from the command line, as ``key.path=values``, in place of what the file says of that key.
 
@@ -157,8 +176,10 @@ class Document:
     def locate(self, path: Path_) -> str:
         """Where the key at ``path`` stands: file:line:column, or the option that set it."""
         for end in range(len(path), 0, -1):
-            if path[:end] in self._overrides:
+            if path[:end] in self._overrides and not (end == 1 and path[0] in self._included):
                 return self._overrides[path[:end]]
+        if path and path[0] in self._included:
+            return self._included[str(path[0])].locate(path)
         assert self._root is not None  # data is a mapping
         node, mark = self._root, self._root.start_mark
         for part in path:

@@ -181,8 +181,10 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
     document = Document(Path(path))
     document.data.setdefault("master", {"kind": "first_enough"})  # so that options and sweeps find a place
     document.data.setdefault("network", {})
+    document.include("stragglers")
     for assignment in overrides:
         document.override(assignment)
+        document.include("stragglers")
     for assignment in sweeps:
         document.sweep(assignment)
     folder = Path(path).resolve().parent

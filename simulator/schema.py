@@ -48,7 +48,12 @@ def scenario_schema() -> dict[str, Any]:
     head = TypeAdapter(_head()).json_schema()
     definitions.update(head.pop("$defs", {}))
     properties = head["properties"] | {
-        "stragglers": _labelled(model, "straggler models by label; they compose"),
+        "stragglers": {
+            "anyOf": [
+                _labelled(model, "straggler models by label; they compose"),
+                {"type": "string", "minLength": 1, "description": "a YAML file with such a section"},
+            ]
+        },
         "master": rule,
         "schemes": _labelled(scheme, "schemes by label; all meet the same worker times"),
         "sweep": {

@@ -134,7 +134,7 @@ def thinned(groups: Sequence[Group]) -> list[Group]:
     --------
     >>> [group] = thinned([Group("GC", "gradient_coding", "gradient_coding", "pattern", 0, 0, tuple(range(1, 256)))])
     >>> group.values
-    (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 123, 157, 200, 255)
+    (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 124, 157, 200, 255)
     """
     return [
         group._replace(values=_in_equal_ratios(group.values))

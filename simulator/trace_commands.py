@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.fit_command import fit
 from simulator.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 trace = typer.Typer(
     no_args_is_help=True,
-    help="Look into recorded worker times, or convert them.\n\n"
+    help="Look into recorded worker times, convert them, or fit straggler models to them.\n\n"
     "Example: stragglersim trace info monday.parquet tuesday.parquet",
 )
 
@@ -251,3 +252,6 @@ def convert(
         replace=force,
     )
     say(trace_conversion.convert(request))
+
+
+trace.command()(fit)

@@ -1,0 +1,273 @@
+"""Laws that usual worker times may follow: their densities, with derivatives, and the straggler models they are.
+
+A law describes what a worker takes when nothing slows it down; a slowed worker takes a multiple of that. All is
+written in terms of log x, and every function works on arrays of any shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from straggler_models import Constant, Lognormal, Pareto, ShiftedExponential, StragglerModel, Weibull
+from straggler_models.base import FloatArray
+
+IMPOSSIBLE = -700.0  # log density where there is none: exp of it is still a number
+HALF_LOG_2_PI = 0.9189385332046727
+SOFT = 0.05  # width of a softened edge, as a share of the law's own scale
+LEAST_SPREAD = 1e-4  # of logarithms; below, the durations are as good as equal
+
+
+class Density(NamedTuple):
+    """Of x: the logarithm of the density, and its derivatives."""
+
+    log: FloatArray
+    by_log_x: FloatArray
+    by_theta: list[FloatArray]  # for each unconstrained parameter
+
+
+@dataclass(frozen=True)
+class BaseLaw(ABC):
+    """A family of positive distributions, with what does not vary during a search for its parameters.
+
+    ``theta`` are its unconstrained parameters, of which there are ``n_theta``; ``names`` are those a user reads.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    n_theta: ClassVar[int]
+    has_edge: ClassVar[bool] = False
+    """Whether the density jumps at its smallest value, ``least``, which is then no part of theta."""
+    has_shift: ClassVar[bool] = False
+    """Whether its first parameter is a constant time that all the rest comes on top of."""
+
+    least: float
+    """smallest recorded value: where an edge is, or below which a shift must stay"""
+    known_s: float = 0.0
+    """seconds that are part of every value and known: a shift is at least that"""
+    is_soft: bool = True
+    """whether slowed workers may be a little faster than the edge: searches climb no saw teeth"""
+
+    @abstractmethod
+    def start(self, x: FloatArray) -> FloatArray:
+        """A rough estimate from x, sorted; robust against a few slowed ones."""
+
+    @abstractmethod
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        """The density of x, not of log x; its derivatives are by log x and by theta."""
+
+    @abstractmethod
+    def natural(self, theta: FloatArray) -> FloatArray:
+        """The parameters that a user reads, in the order of ``names``."""
+
+    @abstractmethod
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        """The law as straggler models by label, less the ``known_s`` seconds that another model adds."""
+
+    def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
+        """Where an edge is, given that the smallest of n_usual values is ``least``; and its standard error."""
+        raise NotImplementedError(f"{self.kind} has no edge")
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Of theta."""
+        return [(-30.0, 30.0)] * self.n_theta
+
+    @property
+    def n_parameters(self) -> int:
+        """What an information criterion counts."""
+        return len(self.names)
+
+    @property
+    def kind(self) -> str:
+        """Its name."""
+        return next(kind for kind, law in BASE_LAWS.items() if isinstance(self, law))
+
+    def sharp(self) -> BaseLaw:
+        """The same with edges as they are."""
+        return dataclasses.replace(self, is_soft=False)
+
+
+def _robust(x: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of log x, from its quartiles."""
+    low, middle, high = np.quantile(np.log(x), (0.2, 0.45, 0.7))
+    return float(middle), max(float(high - low) / 1.366, 10 * LEAST_SPREAD)
+
+
+@dataclass(frozen=True)
+class LognormalLaw(BaseLaw):
+    """log x is normal.
+
+    Examples
+    --------
+    >>> law = LognormalLaw(least=0.1)
+    >>> law.density(np.zeros(1), np.zeros(2)).log.round(4)
+    array([-0.9189])
+    """
+
+    names = ("median", "sigma")
+    n_theta = 2
+
+    def start(self, x: FloatArray) -> FloatArray:
+        middle, spread = _robust(x)
+        return np.array([middle, np.log(spread)])
+
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        sigma = np.exp(theta[1])
+        z = (log_x - theta[0]) / sigma
+        square = z * z
+        return Density(-log_x - theta[1] - HALF_LOG_2_PI - square / 2, -1 - z / sigma, [z / sigma, square - 1])
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        return np.exp(theta)
+
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        median, sigma = self.natural(theta).tolist()
+        return {"usual": Lognormal(median=median, sigma=sigma, adds_to="startup_s")}
+
+
+@dataclass(frozen=True)
+class ShiftedLognormalLaw(BaseLaw):
+    """log(x - floor) is normal: a constant and a lognormal time, one after the other."""
+
+    names = ("floor", "median", "sigma")
+    n_theta = 3
+    has_shift = True
+
+    def start(self, x: FloatArray) -> FloatArray:
+        middle, spread = _robust(x - self._floor(np.log([4.0])))
+        return np.array([np.log(4.0), middle, np.log(spread)])
+
+    def _floor(self, theta: FloatArray) -> float:
+        return self.known_s + (self.least - self.known_s) / (1 + float(np.exp(-theta[0])))
+
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        floor, x = self._floor(theta), np.exp(log_x)
+        is_above = x > floor
+        above = np.where(is_above, x - floor, 1.0)
+        of_rest = LognormalLaw(self.least).density(np.log(above), theta[1:])
+        slope = is_above * of_rest.by_log_x / above  # by x
+        by_floor = -slope * (floor - self.known_s) * (self.least - floor) / (self.least - self.known_s)
+        by_rest = [is_above * by for by in of_rest.by_theta]
+        return Density(np.where(is_above, of_rest.log, IMPOSSIBLE), slope * x, [by_floor, *by_rest])
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        # with the floor at the smallest duration, the likelihood has a pole: of no use, and kept away from
+        return [(-6.0, 4.6), (-30.0, 30.0), (-7.0, 1.0)]
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        return np.array([self._floor(theta) - self.known_s, *np.exp(theta[1:])])
+
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        floor, median, sigma = self.natural(theta).tolist()
+        return {"floor": Constant(startup_s=floor), "usual": Lognormal(median=median, sigma=sigma, adds_to="startup_s")}
+
+
+@dataclass(frozen=True)
+class WeibullLaw(BaseLaw):
+    """(x/scale)^shape is exponential."""
+
+    names = ("scale", "shape")
+    n_theta = 2
+
+    def start(self, x: FloatArray) -> FloatArray:
+        middle, spread = _robust(x)
+        shape = 1.28 / spread  # log x has standard deviation pi/(sqrt(6) shape)
+        return np.array([middle + 0.4 / shape, np.log(shape)])
+
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        shape = np.exp(theta[1])
+        power = shape * (log_x - theta[0])
+        excess = np.exp(np.minimum(power, 300.0))
+        return Density(
+            theta[1] - log_x + power - excess,
+            shape * (1 - excess) - 1,
+            [-shape * (1 - excess), 1 + power * (1 - excess)],
+        )
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        return np.exp(theta)
+
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        scale, shape = self.natural(theta).tolist()
+        return {"usual": Weibull(scale=scale, shape=shape, adds_to="startup_s")}
+
+
+@dataclass(frozen=True)
+class ShiftedExponentialLaw(BaseLaw):
+    """x - shift is exponential; its edge is the shift."""
+
+    names = ("shift", "mean")
+    n_theta = 1
+    has_edge = True
+    has_shift = True
+
+    def start(self, x: FloatArray) -> FloatArray:
+        return np.array([np.log(max((float(np.quantile(x, 0.45)) - self.least) / 0.6, LEAST_SPREAD * self.least))])
+
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        x = np.exp(log_x)
+        beyond = (x - self.least) / np.exp(theta[0])
+        fall, slope = _edge(beyond, self.is_soft)
+        return Density(-theta[0] - fall, -slope * x / np.exp(theta[0]), [fall - 1])
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        return np.array([self.least - self.known_s, *np.exp(theta)])
+
+    def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
+        mean = float(np.exp(theta[0]))
+        return max(self.least - mean / n_usual, self.known_s), mean / n_usual
+
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        shift, mean = self.natural(theta).tolist()
+        return {"usual": ShiftedExponential(shift=shift, mean=mean, adds_to="startup_s")}
+
+
+@dataclass(frozen=True)
+class ParetoLaw(BaseLaw):
+    """log(x/scale) is exponential; its edge is the scale."""
+
+    names = ("scale", "shape")
+    n_theta = 1
+    has_edge = True
+
+    def start(self, x: FloatArray) -> FloatArray:
+        return np.array([-np.log(max((float(np.quantile(np.log(x), 0.45)) - np.log(self.least)) / 0.6, LEAST_SPREAD))])
+
+    def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        shape = np.exp(theta[0])
+        fall, slope = _edge(shape * (log_x - np.log(self.least)), self.is_soft)
+        return Density(theta[0] - log_x - fall, -1 - shape * slope, [1 - fall])
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        return np.array([self.least, *np.exp(theta)])
+
+    def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
+        by = float(np.exp(-theta[0])) / n_usual
+        return self.least * (1 - by), self.least * by
+
+    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
+        scale, shape = self.natural(theta).tolist()
+        return {"usual": Pareto(scale=scale, shape=shape, adds_to="startup_s")}
+
+
+def _edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:
+    """How far the log density of a standard exponential has fallen, and its slope; before the edge, steeply if soft."""
+    if is_soft:
+        before = beyond < 0
+        return np.where(before, beyond / -SOFT, beyond), np.where(before, -1 / SOFT, 1.0)
+    before = beyond < -1e-12
+    return np.where(before, -IMPOSSIBLE, beyond), np.where(before, 0.0, 1.0)
+
+
+BASE_LAWS: dict[str, type[BaseLaw]] = {
+    "shifted_exponential": ShiftedExponentialLaw,
+    "lognormal": LognormalLaw,
+    "shifted_lognormal": ShiftedLognormalLaw,
+    "weibull": WeibullLaw,
+    "pareto": ParetoLaw,
+}

@@ -1,0 +1,140 @@
+"""Does a fitted model look like its recording? The same numbers of both, with the model's own spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.worker_times import composed
+from straggler_models import StragglerModel
+from straggler_models.base import BoolArray, FloatArray
+
+N_SIMULATED = 40  # recordings to compare with
+LONG = 1.5  # a straggler takes so many times the recorded median ...
+FEW = 0.01  # ... unless fewer than this share do: then it is one of the slowest FEWEST
+FEWEST = 0.05
+N_LAGS = 8
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+def simulated_durations(
+    models: Mapping[str, StragglerModel], n_rounds: int, n_workers: int, *, seed: int, load: float = 0.0
+) -> FloatArray:
+    """What the models would have recorded at some load, shape ``(n_rounds, n_workers)``, seconds.
+
+    Examples
+    --------
+    >>> from straggler_models import Constant
+    >>> simulated_durations({"usual": Constant(startup_s=2.0, seconds_per_load=4.0)}, 1, 2, seed=0, load=0.5)
+    array([[4., 4.]])
+    """
+    blocks: list[FloatArray] = []
+    n_drawn = 0
+    for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, 0):
+        blocks.append(slowdown * (startup_s + seconds_per_load * load))
+        n_drawn += len(startup_s)
+        if n_drawn >= n_rounds:
+            break
+    return np.concatenate(blocks)[:n_rounds]
+
+
+def threshold_s(durations_s: FloatArray) -> float:
+    """From how long on a worker is called a straggler here, in seconds.
+
+    Examples
+    --------
+    >>> threshold_s(np.array([[1.0, 1.0, 1.0, 4.0]]))
+    1.5
+    """
+    median = float(np.quantile(durations_s, 0.5))
+    above = float(np.mean(durations_s > LONG * median))
+    return LONG * median if above >= FEW else float(np.quantile(durations_s, 1 - FEWEST))
+
+
+def burst_lengths(straggles: BoolArray) -> list[int]:
+    """Lengths of maximal runs of rounds in which a worker straggles; one cut off by an end counts as it is.
+
+    Examples
+    --------
+    >>> burst_lengths(np.array([[1, 0], [1, 0], [0, 1]], dtype=bool))
+    [2, 1]
+    """
+    padded = np.zeros((len(straggles) + 2, straggles.shape[1]), dtype=np.int8)
+    padded[1:-1] = straggles
+    changes = np.diff(padded, axis=0).T
+    lengths: list[int] = (np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]).tolist()
+    return lengths
+
+
+def memory(straggles: BoolArray, n_lags: int = N_LAGS) -> FloatArray:
+    """P(straggles | the same worker straggled k rounds before), k from 1 on; NaN where nobody did."""
+    shares = np.full(n_lags, np.nan)
+    for lag in range(1, min(n_lags, len(straggles) - 1) + 1):
+        before = straggles[:-lag]
+        if before.any():
+            shares[lag - 1] = float(straggles[lag:][before].mean())
+    return shares
+
+
+class Check(NamedTuple):
+    """A number of the recording, and the middle 95 % of it in recordings that the model would give."""
+
+    name: str
+    recorded: float
+    low: float
+    high: float
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the model could well have given the recorded number."""
+        slack = 1e-9 * max(abs(self.low), abs(self.high))
+        return self.low - slack <= self.recorded <= self.high + slack
+
+
+def checks(recorded_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Check]:
+    """Compare a recording with what its model gives.
+
+    Parameters
+    ----------
+    recorded_s
+        Shape ``(n_rounds, n_workers)``.
+    simulated_s
+        Of the same shape each.
+    """
+    limit_s = threshold_s(recorded_s)
+    recorded = _numbers(recorded_s, limit_s)
+    simulated = [_numbers(durations_s, limit_s) for durations_s in simulated_s]
+    found = []
+    for name, value in recorded.items():
+        values = np.array([numbers[name] for numbers in simulated])
+        values = values[np.isfinite(values)]
+        low, high = np.quantile(values, (0.025, 0.975)).tolist() if len(values) else (np.nan, np.nan)
+        if np.isfinite(value) and len(values):
+            found.append(Check(name, value, low, high))
+    return found
+
+
+def _numbers(durations_s: FloatArray, limit_s: float) -> dict[str, float]:
+    straggles = durations_s > limit_s
+    counts, bursts = straggles.sum(axis=1), burst_lengths(straggles)
+    quantiles = np.quantile(np.where(np.isfinite(durations_s), durations_s, 1e300), QUANTILES)
+    log_s = np.log(durations_s)
+    with np.errstate(invalid="ignore"):  # medians may be inf: their spread is no number then
+        spreads = [100 * float(np.std(np.median(log_s, axis=axis))) for axis in (0, 1)]
+    return {
+        **{
+            f"{100 * q:g} % quantile s": float(value)
+            for q, value in zip(QUANTILES, quantiles, strict=True)
+            if value < 1e300
+        },
+        "stragglers %": 100 * float(straggles.mean()),
+        "stragglers per round, standard deviation": float(counts.std()),
+        "stragglers per round, most": float(counts.max()),
+        "burst length, mean": float(np.mean(bursts)) if bursts else np.nan,
+        "burst length, longest": float(max(bursts, default=0)),
+        "P(straggles | did so before)": float(memory(straggles, 1)[0]),
+        "worker medians, spread %": spreads[0],
+        "round medians, spread %": spreads[1],
+    }

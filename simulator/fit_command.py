@@ -1,0 +1,136 @@
+"""`stragglersim trace fit`: straggler models from a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.terminal import print_table, say, status
+
+if TYPE_CHECKING:
+    from simulator.fit_checks import Check
+    from simulator.fitting import Fit
+    from straggler_models.base import FloatArray
+
+
+def fit(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Recording, .parquet or .csv: round, worker, duration_s.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
+    ],
+    base_load: Annotated[float, typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded.")] = 0.0,
+    seconds_per_load: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=0, help="Seconds that load 1 takes, besides start-up; not known: all is start-up."
+        ),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what the page compares with.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier model and page.")] = False,
+) -> None:
+    """Fit straggler models to a recording, in layers, and show how well they do.
+
+    Example: stragglersim trace fit times.parquet --out model.yaml
+
+    The model is a `stragglers:` mapping: paste it into a scenario, or give its file there (stragglers: model.yaml), or
+    run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
+    """
+    from simulator.fit_checks import N_SIMULATED, checks, simulated_durations
+    from simulator.fitting import FitError, as_yaml, recorded_durations
+    from simulator.fitting import fit as fit_models
+
+    page = _may_write(out, force=force)
+    durations_s = recorded_durations(file)
+    n_rounds, n_workers = durations_s.shape
+    with status("Fitting"):
+        try:
+            fitted = fit_models(durations_s, base_load=base_load, seconds_per_load=seconds_per_load)
+        except FitError as error:
+            raise FitError(f"{file}: {error}") from None
+    about = f"{file.name}: {n_rounds} rounds of {n_workers} workers"
+    with status("Simulating"):
+        simulated_s = [
+            simulated_durations(fitted.models, n_rounds, n_workers, seed=seed + offset, load=base_load)
+            for offset in range(N_SIMULATED)
+        ]
+    found = checks(durations_s, simulated_s)
+    said = f"base law {fitted.law}; BIC {fitted.bic:.1f}"
+    text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
+    _write(out, text, page, durations_s, simulated_s, f"{about}; {said}")
+    _print(fitted, found)
+    say(f"Model    {out} (a scenario takes it as it is: stragglers: {out.name})")
+    say(f"Page     {page}")
+
+
+def _may_write(out: Path, *, force: bool) -> Path:
+    """Refuse names that can't be written; return that of the page."""
+    from simulator.fitting import FitError
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise FitError(f"--out: must end in .yaml, got {out}")
+    page = out.with_suffix(".png")
+    for path in (out, page):
+        if path.is_dir() or (path.exists() and not force):
+            raise FitError(f"{path}: must not exist yet (--force replaces an earlier model and page)")
+    if not out.resolve().parent.is_dir():
+        raise FitError(f"--out: must be in a folder that exists, got {out}")
+    return page
+
+
+def _write(
+    out: Path, text: str, page: Path, durations_s: FloatArray, simulated_s: Sequence[FloatArray], about: str
+) -> None:
+    """Write model and page, or neither."""
+    from matplotlib.figure import Figure
+
+    from simulator.fit_pages import draw_fit
+    from simulator.fitting import FitError
+    from simulator.looks import DPI, style
+    from simulator.results import whole
+
+    try:
+        with whole(page) as partial_page, whole(out) as partial_model, status("Drawing"):
+            with style():
+                figure = Figure(layout="constrained")
+                draw_fit(figure, durations_s, simulated_s, about)
+                figure.savefig(partial_page, format="png", dpi=DPI)
+            partial_model.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FitError(f"{out}: must be a file that can be written, got {error.strerror or error}") from None
+
+
+def _print(fitted: Fit, found: list[Check]) -> None:
+    """What was found: parameters, layers, and how well the model does."""
+    delta = {choice.layer: choice.delta_bic for choice in fitted.choices}
+    rows: list[tuple[str, ...]] = []
+    for layer, parameter, value, error in fitted.estimates:
+        is_first = not rows or rows[-1][0] != layer
+        left_out = f"{delta[layer]:+.1f}" if is_first and layer in delta else ""
+        rows.append((layer, parameter, f"{value:.5g}", f"{error:.2g}" if error >= 0 else "unknown", left_out))
+    print_table(("layer", "parameter", "estimate", "standard error", "BIC without it"), rows)
+    absent = [f"{choice.layer} {choice.delta_bic:+.1f}" for choice in fitted.choices if not choice.is_kept]
+    if absent:
+        say(f"Not asked for by the recording (BIC with it): {', '.join(absent)}")
+    if fitted.other_law is not None:
+        say(f"Base law {fitted.law}; the next best: {fitted.other_law[0]} (BIC {fitted.other_law[1]:+.1f})")
+    for what, which in (("Slow workers", fitted.slow_workers), ("Rounds hit by a shock", fitted.hit_rounds)):
+        if which:
+            shown = ", ".join(map(str, which[:20]))
+            say(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")
+    say("")
+    compared = [
+        (check.name, f"{check.recorded:.4g}", f"{check.low:.4g} to {check.high:.4g}", "" if check.is_inside else "no")
+        for check in found
+    ]
+    print_table(("goodness of fit", "recorded", "model, middle 95 %", "fits"), compared)
+    n_outside = sum(not check.is_inside for check in found)
+    if n_outside:
+        say(f"{n_outside} of {len(found)} numbers are not what the model gives: look at the page first.\n")

@@ -1,0 +1,226 @@
+"""From a recording to straggler models: which layers it asks for, their parameters, and how sure they are.
+
+:func:`fit` is the whole of it; docs/fitting.md says what is maximised and why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.layer_search import Choice, promising, search, with_law
+from simulator.layered import LAYERS
+from simulator.plugins import MODEL_TABLE, as_values
+from simulator.standard_errors import Settled, settled
+from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
+from straggler_models.base import FloatArray
+from straggler_models.trace import read_recording
+
+LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
+USUAL = "usual"  # label of the base law
+
+
+class FitError(Exception):
+    """A recording that can't be read or fitted, in one sentence."""
+
+
+class Estimate(NamedTuple):
+    """A parameter of the fitted model."""
+
+    layer: str  # label in the scenario
+    parameter: str
+    value: float
+    standard_error: float  # NaN: the recording does not say
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model, ready for a scenario."""
+
+    models: dict[str, StragglerModel]  # by label
+    law: str  # kind of the base law
+    estimates: tuple[Estimate, ...]
+    choices: tuple[Choice, ...]
+    other_law: tuple[str, float] | None  # the next best base law, and how much larger BIC is with it
+    bic: float
+    slow_workers: tuple[int, ...]  # which are so more likely than not
+    hit_rounds: tuple[int, ...]  # which are so more likely than not
+
+
+def recorded_durations(path: Path) -> FloatArray:
+    """The durations in a recording, shape ``(n_rounds, n_workers)``, seconds.
+
+    Raises
+    ------
+    FitError
+        If the file can't be read or has none.
+    """
+    try:
+        durations_s = read_recording(str(path)).duration_s
+    except ValueError as error:
+        raise FitError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
+    if durations_s is None:
+        raise FitError(
+            f"{path}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
+            "* load) as duration_s)"
+        )
+    return durations_s
+
+
+def fit(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: float = 0.0) -> Fit:
+    """Fit straggler models to a recording.
+
+    Parameters
+    ----------
+    durations_s
+        Seconds, shape ``(n_rounds, n_workers)``; inf: the worker did not answer.
+    base_load, seconds_per_load
+        The load at which it was measured, and the seconds that load 1 takes: their product is part of each duration.
+
+    Raises
+    ------
+    FitError
+        If there is too little, or nothing that varies.
+
+    References
+    ----------
+    Schwarz, "Estimating the Dimension of a Model", Annals of Statistics 1978; Rabiner, "A Tutorial on Hidden Markov
+    Models", Proceedings of the IEEE 1989; Saul and Jordan, "Exploiting Tractable Substructures in Intractable
+    Networks", NIPS 1995.
+
+    Examples
+    --------
+    >>> fitted = fit(np.random.default_rng(1).lognormal(0.0, 0.5, (20, 30)))
+    >>> fitted.law, list(fitted.models)
+    ('lognormal', ['usual'])
+    >>> [f"{estimate.parameter} {estimate.value:.2f} ± {estimate.standard_error:.2f}" for estimate in fitted.estimates]
+    ['median 0.98 ± 0.02', 'sigma 0.47 ± 0.01']
+    """
+    import scipy.optimize  # noqa: F401 - loaded now, so that its threads are among those that are limited
+    from threadpoolctl import threadpool_limits
+
+    known_s = base_load * seconds_per_load
+    _check(durations_s, known_s)
+    with threadpool_limits(limits=1):  # the arrays are small: threads would wait for each other
+        return _fit(durations_s, known_s, seconds_per_load)
+
+
+def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fit:
+    laws = promising(durations_s, known_s)
+    found, other = search(durations_s, laws[0]), None
+    if len(laws) > 1:
+        other = with_law(found.best, laws[1])
+        if other.bic < found.best.bic:
+            found, other = search(durations_s, laws[1], other), found.best
+    result = settled(found.best)
+    models = result.layered.models(result.theta)
+    if seconds_per_load:
+        models["load"] = Constant(seconds_per_load=seconds_per_load)
+    lost, of_lost = _failures(np.isinf(durations_s))
+    law = result.layered.law
+    slow = result.layered.evaluate(result.theta, result.hits).slow_workers > 0.5
+    is_hit = (result.hits > 0.5) & ("shocks" in result.layered.layers)
+    return Fit(
+        models | lost,
+        law.kind,
+        (*_estimates(result), *of_lost),
+        found.choices,
+        None if other is None else (other.layered.law.kind, other.bic - found.best.bic),
+        found.best.bic,
+        tuple(np.flatnonzero(slow).tolist()),
+        tuple(np.flatnonzero(is_hit).tolist()),
+    )
+
+
+def _check(durations_s: FloatArray, known_s: float) -> None:
+    answered = durations_s[np.isfinite(durations_s)]
+    n_rounds, n_workers = durations_s.shape
+    if n_rounds < LEAST[0] or n_workers < LEAST[1] or len(answered) < LEAST[2]:
+        raise FitError(
+            f"must have at least {LEAST[0]} rounds, {LEAST[1]} workers and {LEAST[2]} durations to fit, "
+            f"got {n_rounds}, {n_workers} and {len(answered)}"
+        )
+    if answered.min() <= known_s:
+        known = f"base_load * seconds_per_load = {known_s:g} s, which are part of each" if known_s else "0 s"
+        raise FitError(f"durations must be longer than {known}, got {answered.min():g} s")
+    low, middle, high = np.quantile(np.log(answered), (0.1, 0.5, 0.9))
+    if high - low < 1e-6:
+        raise FitError(
+            f"durations must vary, got {math.exp(middle):g} s for most (use the model constant, or a trace, as it is)"
+        )
+
+
+def _estimates(result: Settled) -> Iterator[Estimate]:
+    layered = result.layered
+    names = [(USUAL, name) for name in layered.law.names]
+    names += [(layer, name) for layer in layered.layers for name in LAYERS[layer]]
+    for (layer, name), value, error in zip(names, result.natural.tolist(), result.errors.tolist(), strict=True):
+        yield Estimate(layer, name, value, error)
+
+
+def _failures(lost: np.ndarray) -> tuple[dict[str, StragglerModel], list[Estimate]]:
+    """A model of the answers that never came: seen, so that counting is enough; in bursts, if BIC says so.
+
+    A count is taken as half a case more, of one more, so that no chance is 0 or 1 (Jeffreys' rule).
+    """
+    if not lost.any():
+        return {}, []
+    n_lost, n_all = int(lost.sum()), lost.size
+    before, after = lost[:-1], lost[1:]
+    begun, steady = int((~before & after).sum()), int((~before).sum())
+    ended, waiting = int((before & ~after).sum()), int(before.sum())
+
+    def likelihood(hits: int, tries: int) -> float:
+        p = (hits + 0.5) / (tries + 1)
+        return hits * math.log(p) + (tries - hits) * math.log(1 - p)
+
+    def estimate(name: str, hits: int, tries: int) -> Estimate:
+        p = (hits + 0.5) / (tries + 1)
+        return Estimate("failures", name, p, math.sqrt(p * (1 - p) / (tries + 1)))
+
+    alone = likelihood(int(after.sum()), after.size)
+    chained = likelihood(begun, steady) + likelihood(ended, waiting)
+    if 2 * (chained - alone) > math.log(after.size):
+        found = [estimate("p_slow", begun, steady), estimate("p_recover", ended, waiting)]
+        chain = GilbertElliott(p_slow=found[0].value, p_recover=found[1].value, slowdown=math.inf)
+        return {"failures": chain}, found
+    found = [estimate("p", n_lost, n_all)]
+    return {"failures": Bernoulli(p=found[0].value, slowdown=math.inf)}, found
+
+
+def as_yaml(fitted: Fit, about: str) -> str:
+    """The model as a ``stragglers:`` mapping, with standard errors as comments.
+
+    Examples
+    --------
+    >>> usual = (Estimate("usual", "startup_s", 1.5, 0.1),)
+    >>> print(as_yaml(Fit({"usual": Constant(1.5)}, "constant", usual, (), None, 0.0, (), ()), "times.csv"))
+    # Fitted to times.csv
+    stragglers:
+      usual: {kind: constant, startup_s: 1.5, seconds_per_load: 0}  # ± startup_s 0.1
+    <BLANKLINE>
+    """
+    lines = [f"# Fitted to {line}" if not number else f"# {line}" for number, line in enumerate(about.splitlines())]
+    lines.append("stragglers:")
+    for label, model in fitted.models.items():
+        values = ", ".join(f"{key}: {_scalar(value)}" for key, value in as_values(model, MODEL_TABLE).items())
+        errors = [
+            f"{estimate.parameter} {estimate.standard_error:.2g}"
+            if estimate.standard_error >= 0
+            else f"{estimate.parameter} unknown"
+            for estimate in fitted.estimates
+            if estimate.layer == label
+        ]
+        lines.append(f"  {label}: {{{values}}}" + (f"  # ± {', '.join(errors)}" if errors else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, float):
+        return ".inf" if value == math.inf else f"{value:.6g}"
+    return str(value)
