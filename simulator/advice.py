@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
 N_RESAMPLES = 200
+WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
 
@@ -87,9 +88,9 @@ class Advice:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether coding, with what else the winner does, saves time against uncoded work."""
+        """Whether the winner saves time against uncoded work, or at most so little that it is not worth it."""
         saved = self.saved(self.winner["scheme"], "uncoded")
-        if saved is None or self.winner["scheme"] == "uncoded" or saved.high <= 0:
+        if saved is None or self.winner["scheme"] == "uncoded" or saved.high < WORTH_PERCENT:
             return "does not pay"
         return "pays" if saved.low > 0 else "not enough data"
 
