@@ -121,9 +121,10 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
 def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, int]:
     """How many trials each point is to have next, so that its mean makespans become known well enough.
 
-    Well enough is: for every scheme at least 10 trials, and a 95 % interval of makespan_s whose half width, divided by
-    the mean, is at most ``relative_half_width``. Run, ask again, and stop when nothing is left. The number grows to the
-    estimated need, by at least a tenth and at most to twice as many, since an estimate from a few trials is rough.
+    Well enough is: for every scheme at least 10 trials, and a 95 % interval of makespan_s (of jobs_per_s at points
+    where schemes fail different shares of jobs) whose half width, divided by the mean, is at most
+    ``relative_half_width``. Run, ask again, and stop when nothing is left. The number grows to the estimated need, by
+    at least a tenth and at most to twice as many, since an estimate from a few trials is rough.
 
     Returns
     -------
@@ -140,13 +141,17 @@ def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, i
     --------
     >>> import pandas as pd
     >>> runs = pd.DataFrame({"point": 0, "scheme": "GC", "trial": range(10), "makespan_s": [9.0, 11.0] * 5})
+    >>> runs = runs.assign(n_jobs=50, decode_failures=0, jobs_per_s=50 / runs["makespan_s"])
     >>> trials_needed(runs, 0.08), trials_needed(runs, 0.06), trials_needed(runs, 0.01)
     ({}, {0: 16}, {0: 20})
     """
     if not relative_half_width > 0:
         raise CompareError(f"relative_half_width: must be above 0, got {relative_half_width}")
     layout = _Layout.of(runs)
-    mean, half_width, n_trials = _mean(layout.spread(runs["makespan_s"]))
+    failed, jobs = layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"])
+    values = layout.spread(runs["makespan_s"])
+    values = np.where(_is_unfair(layout, failed / jobs)[:, None], layout.spread(runs["jobs_per_s"]), values)
+    mean, half_width, n_trials = _mean(values)
     is_wide = half_width > relative_half_width * np.abs(mean)
     with np.errstate(divide="ignore", invalid="ignore"):  # of schemes that are not wide
         estimate = np.ceil(n_trials * (half_width / (relative_half_width * mean)) ** 2)
@@ -305,8 +310,7 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
     values, is_unfair = layout.spread(runs[metric]), np.zeros(len(layout.point), dtype=np.bool_)
     cost = _sign(metric) * values
     if metric in UNFAIR_WITH_FAILURES:
-        rates = layout.per_point(failure_rate)
-        is_unfair = (np.nanmax(rates, axis=1) > np.nanmin(rates, axis=1))[layout.point]
+        is_unfair = _is_unfair(layout, failure_rate)
         cost = np.where(is_unfair[:, None], _sign("jobs_per_s") * layout.spread(runs["jobs_per_s"]), values)
     mean_cost = _mean(cost)[0]
     costs = layout.per_point(mean_cost)
@@ -320,6 +324,12 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
         "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
         "near_best": _may_be_as_good(cost, layout.beside(cost, best), skip=rank == 1),
     }
+
+
+def _is_unfair(layout: _Layout, failure_rate: FloatArray) -> BoolArray:
+    """At which rows' points schemes failed different shares of jobs, so that makespans can't be compared."""
+    rates = layout.per_point(failure_rate)
+    return np.asarray((np.nanmax(rates, axis=1) > np.nanmin(rates, axis=1))[layout.point])
 
 
 def _may_be_as_good(cost: FloatArray, best: FloatArray, skip: BoolArray) -> BoolArray:

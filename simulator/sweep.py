@@ -37,7 +37,8 @@ MOST_TRIALS = 100  # in a unit
 UNIT_COST = 200_000  # of a unit, if it has several trials; see `_cost`
 TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
 TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
-RUN_COLUMNS = ["point", "scheme", "trial", "makespan_s"]  # what tells how many trials are needed
+# what tells how many trials are needed
+RUN_COLUMNS = ["point", "scheme", "trial", "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]
 SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
 
 

@@ -261,6 +261,16 @@ def test_trials_grow_to_the_estimated_need_but_at_most_double():
     assert trials_needed(runs, half / 10) == {0: 80}
 
 
+def test_trials_needed_follow_jobs_per_s_where_failures_differ():
+    steady, wild = [10.0] * 10, [8.0, 12.0] * 5
+    runs = runs_of({"a": steady, "b": steady})
+    assert trials_needed(runs, 0.05) == {}
+    runs = runs_of({"a": steady, "b": steady}, failures={"a": 0, "b": 20})
+    runs.loc[runs["scheme"] == "b", "jobs_per_s"] = wild
+    assert trials_needed(runs, 0.05) == {0: 20}
+    assert trials_needed(runs.assign(decode_failures=20), 0.05) == {}  # where they fail alike, makespans count
+
+
 def test_no_point_has_fewer_than_10_trials_or_more_than_10000():
     assert trials_needed(runs_of({"a": [1.0]}), 0.02) == {0: 10}
     assert trials_needed(runs_of({"a": [1.0] * 9}), 0.02) == {0: 10}
