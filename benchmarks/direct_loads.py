@@ -1,0 +1,59 @@
+"""Is the load adjustment right? `python benchmarks/direct_loads.py TRACES`.
+
+GC and GC-Rep under first_enough at loads 1/4, 1/2 and 1: makespans on the recording of least load, adjusted, and on the
+recording that was made at that very load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from findings import groups
+
+from schemes.sequential import Code
+from simulator.adjusted_recording import AdjustedRecording, SearchError
+from simulator.executors import Serial
+from simulator.master import FirstEnough
+from simulator.settings import Group
+from simulator.tune import evaluate
+
+CODES: dict[str, Code] = {"GC": "gradient_coding", "GC-Rep": "fractional_repetition"}
+
+
+def makespan_s(recording: AdjustedRecording, label: str, load: float) -> float:
+    """80 jobs under first_enough; NaN where the slope makes times negative."""
+    try:
+        times, n_workers = recording.times()
+    except SearchError:
+        return math.nan
+    code = CODES[label]
+    group = Group(label, code, code, "pattern", 0, 0, (round(load * n_workers) - 1,))
+    [row] = evaluate(times, n_workers, 80, [group], [FirstEnough()], executor=Serial()).to_dict("records")
+    return float(row["makespan_s"])
+
+
+def compared(recording: AdjustedRecording) -> Iterator[str]:
+    """Adjusted and direct makespans at each load that was recorded."""
+    for load in (0.25, 0.5, 1.0):
+        name = recording.path.name.replace(f"load{recording.base_load:.3f}", f"load{load:.3f}")
+        direct = AdjustedRecording(recording.path.with_name(name), load, recording.seconds_per_load)
+        if direct.path.exists() and load != recording.base_load:
+            for label in CODES:
+                adjusted_s, direct_s = (makespan_s(one, label, load) for one in (recording, direct))
+                yield f"{label} at {load:g}: {adjusted_s:.1f} / {direct_s:.1f}"
+
+
+def main() -> None:
+    """Print adjusted and direct makespans of each group."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("traces", type=Path)
+    for group, recording in groups(parser.parse_args().traces).items():
+        if recording.seconds_per_load != "proportional":
+            print(f"{group}: {'; '.join(compared(recording))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
