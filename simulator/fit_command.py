@@ -66,6 +66,11 @@ def fit(
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
     _write(out, text, page, durations_s, simulated_s, f"{about}; {said}")
     _print(fitted, found)
+    if not seconds_per_load:
+        say(
+            "All of each duration is taken for start-up, which load does not change: give --base-load and "
+            "--seconds-per-load to compare schemes of different loads."
+        )
     say(f"Model    {out} (a scenario takes it as it is: stragglers: {out.name})")
     say(f"Page     {page}")
 
