@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from simulator.adjusted_recording import AdjustedRecording
-from simulator.advice import advise, sentences
+from simulator.advice import advise
 from simulator.advice_plots import draw_advice
+from simulator.advice_words import sentences
 from simulator.choice import said_setting
 from simulator.recording_files import read_times
 from simulator.recordings import load_slope, memory, stragglers

@@ -59,7 +59,14 @@ class AdjustedRecording:
                     f"{self.path}: --seconds-per-load must be given for a recording of durations (proportional if all "
                     "of a duration grows with the load; `stragglersim trace info` estimates it from several loads)"
                 )
+            if recording.duration_s is None and (self.seconds_per_load, self.base_load) != (None, None):
+                raise SearchError(
+                    f"{self.path}: --seconds-per-load and --base-load must be left out for a recording that has its "
+                    "own start-up times and seconds per load"
+                )
             n_rounds, n_workers = recording.shape
+            if not any(column is not None and column.any() for column in recording[:3]):
+                raise SearchError(f"{self.path}: must have times above 0 s, got none")
             if self.seconds_per_load == "proportional":
                 return WorkerTimes(0.0, self._per_load_s(recording.duration_s, n_workers)), n_workers
             fields = self.model_in(Path.cwd()) | {"path": str(self.path)}
@@ -80,15 +87,10 @@ class AdjustedRecording:
         return times, n_workers
 
     def _per_load_s(self, duration_s: Any, n_workers: int) -> Any:
-        if duration_s is None:
-            raise SearchError(
-                f"{self.path}: --seconds-per-load must be left out for a recording that has its own start-up times and "
-                "seconds per load"
-            )
         base_load = self._base_load()
         if base_load is None:
             base_load = 1 / n_workers
-        if base_load <= 0:
+        if not 0 < base_load < np.inf:
             raise SearchError(f"--base-load: must be above 0 for times that are proportional to it, got {base_load:g}")
         return duration_s / base_load
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,13 +15,14 @@ from simulator.choice import best_settings, said_setting
 from simulator.search import Search, as_scheme
 from simulator.settings import REPETITION
 from simulator.tune import Progress, evaluate, rule_name, run_on_arrays, scheme_of
+from simulator.waiting import SimulationError
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
-N_RESAMPLES = 200
+N_RESAMPLES = 500
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
@@ -71,12 +73,17 @@ class Advice:
         return dict(self.chosen.iloc[0])
 
     def saved(self, scheme: str, other: str) -> Saved | None:
-        """What a scheme saves against another on resampled rests; None if one was not tried."""
+        """What a scheme saves against another on resampled rests; None if one was not tried.
+
+        The interval is the expanded percentile interval (Hesterberg, The American Statistician, 2015): Student's t with
+        as many degrees of freedom as blocks, less one, in place of the normal law.
+        """
         labels = self.chosen["scheme"].tolist()
         if scheme not in labels or other not in labels:
             return None
         own_s, other_s = (self.resampled_s[labels.index(label)] for label in (scheme, other))
-        low, high = np.percentile(100 * (1 - own_s / other_s), [2.5, 97.5])
+        tail = _tail(self.n_tested_on)
+        low, high = np.quantile(100 * (1 - own_s / other_s), [tail, 1 - tail])
         return Saved(float(100 * (1 - own_s.mean() / other_s.mean())), float(low), float(high))
 
     @property
@@ -86,13 +93,27 @@ class Advice:
         share: FloatArray = (is_best / is_best.sum(axis=0)).mean(axis=1)
         return share
 
+    def savings(self) -> dict[str, Saved]:
+        """What each scheme but uncoded saves against uncoded work, in the order of the first part."""
+        found = {scheme: self.saved(scheme, "uncoded") for scheme in self.chosen["scheme"] if scheme != "uncoded"}
+        return {scheme: saved for scheme, saved in found.items() if saved is not None}
+
     @property
     def verdict(self) -> Verdict:
-        """Whether the winner saves time against uncoded work, or at most so little that it is not worth it."""
-        saved = self.saved(self.winner["scheme"], "uncoded")
-        if saved is None or self.winner["scheme"] == "uncoded" or saved.high < WORTH_PERCENT:
-            return "does not pay"
-        return "pays" if saved.low > 0 else "not enough data"
+        """Whether the winner saves time against uncoded work on the rest, or nothing does, or that can't be told."""
+        savings = self.savings()
+        own = savings.get(self.winner["scheme"])
+        if own is not None and own.low > 0:
+            return "pays"
+        may_pay = any(saved.high >= WORTH_PERCENT for saved in savings.values())
+        return "not enough data" if may_pay else "does not pay"
+
+    @property
+    def rival(self) -> str | None:
+        """The scheme that saves most against the winner on the rest, if that is sure; None: there is none."""
+        found = {scheme: self.saved(scheme, self.winner["scheme"]) for scheme in self.chosen["scheme"][1:]}
+        sure = {scheme: saved.percent for scheme, saved in found.items() if saved is not None and saved.low > 0}
+        return max(sure, key=lambda scheme: sure[scheme]) if sure else None
 
     @property
     def rounds_enough(self) -> int | None:
@@ -112,8 +133,9 @@ class Advice:
 
     @property
     def scheme_matters_percent(self) -> float:
-        """How much longer the worst scheme but uncoded takes under the winner's rule, each at its best setting."""
-        under = self.settings[(self.settings["rule"] == self.winner["rule"]) & (self.settings["scheme"] != "uncoded")]
+        """How much longer the worst of the coded schemes takes than the best, under the winner's rule."""
+        is_coded = ~self.settings["scheme"].isin(["uncoded", REPETITION])
+        under = self.settings[(self.settings["rule"] == self.winner["rule"]) & is_coded]
         by_scheme_s = under.groupby("scheme")["makespan_s"].min()
         return float(100 * (by_scheme_s.max() / by_scheme_s.min() - 1)) if len(by_scheme_s) else 0.0
 
@@ -121,8 +143,9 @@ class Advice:
 def advise(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> Advice:
     """Choose on the first half of a recording, and test on the rest.
 
-    The rest is met in order, and in resamples: blocks of successive rounds that start anywhere in it, as of the
-    circular block bootstrap of Politis and Romano, 1992. All settings meet the same resamples.
+    The rest is met in order, and in resamples of its own length: blocks of successive rounds that start anywhere in it,
+    as of the circular block bootstrap of Politis and Romano, 1992. All settings meet the same resamples. Uncoded work
+    is always among the schemes.
 
     Raises
     ------
@@ -131,6 +154,8 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     """
     import pandas as pd
 
+    if "uncoded" not in search.schemes:
+        search = dataclasses.replace(search, schemes=("uncoded", *search.schemes))
     times, n_workers = recording.times()
     if times.n_rounds < LEAST_ROUNDS:
         raise SearchError(
@@ -160,7 +185,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
 
         try:
             settings = evaluate(_part(times, 0, n_used), n_workers, search.n_jobs, groups, search.rules, progress=tell)
-        except ValueError as error:
+        except (ValueError, SimulationError) as error:
             raise SearchError(f"{recording.path}: can't be searched: {error}") from None
         first = best_settings(settings).sort_values("makespan_s", kind="stable").iloc[0].to_dict()
         [rest_s] = makespans_s(first, in_order)
@@ -168,7 +193,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
         learned.append({"rounds": n_used} | found)
     chosen = best_settings(settings).sort_values("makespan_s", kind="stable")
     rows = chosen.to_dict("records")
-    drawn = _resampled(rest.n_rounds, n_rounds)
+    drawn = resampled(rest.n_rounds, n_rounds)
     return Advice(
         n_chosen_on=n_first,
         n_tested_on=rest.n_rounds,
@@ -187,80 +212,27 @@ def _part(times: WorkerTimes, first: int, end: int) -> WorkerTimes:
     )
 
 
-def _resampled(n_recorded: int, n_rounds: int) -> Any:
-    """Which recorded round is met in each round of each resample, shape ``(N_RESAMPLES, n_rounds)``."""
+def _block_rounds(n_recorded: int) -> int:
+    """Rounds that stay together in a resample, so that bursts survive, and resamples still differ."""
+    return int(np.ceil(np.cbrt(n_recorded)))
+
+
+def _tail(n_recorded: int) -> float:
+    """The share of resamples beyond either end of a 95 % interval: 2.5 % of many rounds, less of few."""
+    from scipy.special import ndtr, stdtrit
+
+    n_blocks = -(-n_recorded // _block_rounds(n_recorded))
+    return float(ndtr(-stdtrit(n_blocks - 1, 0.975) * math.sqrt(n_blocks / (n_blocks - 1))))
+
+
+def resampled(n_recorded: int, n_rounds: int) -> Any:
+    """Which recorded round is met in each round of a run, shape ``(N_RESAMPLES, n_rounds)``.
+
+    Each resample is a recording as long as the one it is drawn from, met over and over like that one: how sure a figure
+    is depends on how much was recorded, not on how many jobs are run.
+    """
     rng = np.random.default_rng(0)  # the same for all settings, and in every call
-    length = math.ceil(n_recorded ** (1 / 3))  # so that bursts survive, and resamples still differ
-    starts = rng.integers(n_recorded, size=(N_RESAMPLES, -(-n_rounds // length), 1))
-    return ((starts + np.arange(length)) % n_recorded).reshape(N_RESAMPLES, -1)[:, :n_rounds]
-
-
-def sentences(advice: Advice, search: Search) -> list[str]:
-    """The advice in words."""
-    winner = advice.winner
-    scheme, setting = winner["scheme"], said_setting(winner)
-    name = f"{scheme}{f' ({setting})' if setting else ''} with the rule {winner['rule']}"
-    over_uncoded = advice.saved(scheme, "uncoded")
-    said = []
-    if advice.verdict == "pays":
-        against = [f"{over_uncoded} against uncoded work"]
-        for other in ("GC", REPETITION):
-            saved = advice.saved(scheme, other)
-            if saved is not None and scheme != other:
-                against.append(f"{saved} against {other} at its best")
-        said.append(f"Use {name}: it saves {', '.join(against)}.")
-    elif advice.verdict == "does not pay":
-        said.append(
-            "Coding does not pay here: "
-            + (
-                "uncoded work was the fastest."
-                if over_uncoded is None or scheme == "uncoded"
-                else f"what looked best, {name}, saves {over_uncoded} against uncoded work on the rest."
-            )
-        )
-    else:
-        said.append(
-            f"Not enough data: {name} looked best, but saves {over_uncoded} against uncoded work on the rest, and the "
-            "interval holds 0. Record more rounds."
-        )
-    coding = _of_coding(advice)
-    said += [coding] if coding else []
-    share = advice.share_won
-    said.append(
-        f"It was the fastest scheme in {100 * share[0]:.0f} % of {N_RESAMPLES} resamples of the rest"
-        + _runner_up(advice, share)
-        + "."
-    )
-    enough = advice.rounds_enough
-    said.append(
-        f"{enough} probing round{'s' if enough > 1 else ''} would have been enough: every choice after that is within "
-        f"{100 * ALIKE:.0f} % of the last, on the rest."
-        if enough is not None
-        else f"The choice still changed by more than {100 * ALIKE:.0f} % on the rest near the end of the "
-        f"{advice.n_chosen_on} probing rounds: more of them may choose better."
-    )
-    if len(search.rules) > 1:
-        rule, code = advice.rule_matters_percent, advice.scheme_matters_percent
-        more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
-        said.append(
-            f"{more}: {scheme} at its best takes {rule:.0f} % longer under its worst rule, and the worst of the coded "
-            f"schemes at its best takes {code:.0f} % longer under the same rule."
-        )
-    return said
-
-
-def _of_coding(advice: Advice) -> str:
-    """What coding adds to repeating what was missed."""
-    labels = [label for label in advice.chosen["scheme"] if label not in ("uncoded", REPETITION)]
-    saved = advice.saved(labels[0], REPETITION) if labels else None
-    if saved is None or saved.low > 0:
-        return ""
-    if saved.high < 0:
-        return f"Repetition without coding is faster than any code: the best, {labels[0]}, saves {saved} against it."
-    return f"Coding itself gains nothing that is sure: {labels[0]} saves {saved} against repetition without coding."
-
-
-def _runner_up(advice: Advice, share: FloatArray) -> str:
-    others = np.argsort(-share, kind="stable")
-    second = next((int(place) for place in others if place != 0 and share[place] > 0), None)
-    return "" if second is None else f" ({advice.chosen['scheme'].iloc[second]}: {100 * share[second]:.0f} %)"
+    length = _block_rounds(n_recorded)
+    starts = rng.integers(n_recorded, size=(N_RESAMPLES, -(-n_recorded // length), 1))
+    drawn = ((starts + np.arange(length)) % n_recorded).reshape(N_RESAMPLES, -1)[:, :n_recorded]
+    return drawn[:, np.arange(n_rounds) % n_recorded]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.terminal import print_table, progress, say, status
 from simulator.tune_command import (
+    Accept,
     AsPublished,
     BaseLoad,
     Jobs,
@@ -19,6 +20,7 @@ from simulator.tune_command import (
     Schemes,
     SecondsPerLoad,
     WaitFor,
+    must_be_folder,
     recording_of,
     search_of,
 )
@@ -40,6 +42,7 @@ def advise(
     mus: Mus = "0.1,0.3,1",
     wait_for: WaitFor = "all",
     schemes: Schemes = None,
+    accepts: Accept = None,
     as_published: AsPublished = False,
     out: Out = None,
 ) -> None:
@@ -51,6 +54,7 @@ def advise(
     Example: stragglersim advise recording.parquet --seconds-per-load 1.12 --out results/advice
     """
     from simulator import advice
+    from simulator.advice_words import sentences
 
     search = search_of(
         rules=rules,
@@ -60,14 +64,15 @@ def advise(
         max_delay=max_delay,
         models=models,
         schemes=schemes,
-        accepts=None,
+        accepts=accepts,
         as_published=as_published,
         is_coarse=True,
     )
     recording = recording_of(file, base_load, seconds_per_load)
+    must_be_folder(out)
     with progress(f"Trying settings on {file.name}", "settings") as told:
         found = advice.advise(recording, search, progress=told)
-    lines = advice.sentences(found, search)
+    lines = sentences(found, search)
     note = _note(found, recording, search)
     say("")
     for line in lines:
@@ -82,7 +87,8 @@ def advise(
 
 REMARK = (
     "Each scheme at its best setting of the first half, under its own best rule. rest: met in order; saved: against\n"
-    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest."
+    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest of\n"
+    "these. What is chosen again on other rounds may differ; intervals from few rounds are too narrow."
 )
 
 
@@ -102,7 +108,7 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
     rows: list[tuple[str, ...]] = []
     for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):
-        saved = found.saved(row["scheme"], "uncoded")
+        saved = [found.saved(row["scheme"], other) for other in ("uncoded", "GC")]
         rows.append(
             (
                 row["scheme"],
@@ -112,11 +118,11 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
                 f"{row['load']:.4g}",
                 f"{row['makespan_s']:.2f}",
                 f"{row['rest_s']:.2f}",
-                "-" if saved is None else str(saved),
+                *("-" if one is None else str(one) for one in saved),
                 f"{100 * won:.0f} %",
             )
         )
-    header = ("scheme", "setting", "rule", "T", "load", "first half s", "rest s", "saved", "won")
+    header = ("scheme", "setting", "rule", "T", "load", "first half s", "rest s", "saved", "against GC", "won")
     return header, rows
 
 
@@ -133,7 +139,7 @@ def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecord
         found.chosen.to_csv(folder / "chosen.csv", index=False)
         found.learned.to_csv(folder / "learned.csv", index=False)
         recording.write_into(folder)
-        write_yaml(winning_scenario(found.settings, recording, search, out), folder / "winners.yaml")
+        write_yaml(winning_scenario("advice", found.settings, recording, search, out), folder / "winners.yaml")
     say(f"Page     {out}/advice.md")
     say(f"Tables   {out}/chosen.csv, learned.csv")
     say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml, --set probe=N with N uncoded rounds first)")

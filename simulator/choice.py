@@ -29,10 +29,16 @@ def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) ->
     best
         Rows of ``settings``, with their index, in the order in which the groups appear there.
     """
-    in_order = settings.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable")
+    rounded = settings.assign(makespan_s=_rounded(settings["makespan_s"]))
+    in_order = settings.loc[rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index]
     best = in_order.drop_duplicates(list(by))
     places = settings.drop_duplicates(list(by)).reset_index(drop=True)[list(by)].reset_index()
     return best.reset_index().merge(places, on=list(by), suffixes=("", "_of_group")).pipe(_in_place)
+
+
+def _rounded(makespans_s: pd.Series[float]) -> pd.Series[float]:
+    """Makespans to 12 digits: what differs by less is equal, and was added up in another order."""
+    return makespans_s.map(lambda makespan_s: float(f"{makespan_s:.12g}"))
 
 
 def _in_place(merged: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from schemes.grid import Grid
 from simulator.master import MasterRule
 from straggler_models.base import WorkerTimes
 
+NEGATIVE = "completion times must be at least 0 s at every load: use a smaller --base-load or --seconds-per-load"
+
 
 class Played(NamedTuple):
     """How the rounds of each setting went, shape ``(n_rounds, n_settings)`` each."""
@@ -227,6 +229,8 @@ class _Rounds:
         """How the rounds went."""
         last_s = self._recorded.arrivals_s(self._indices, self.last, self._loads)
         first_s = self._recorded.arrivals_s(self._indices, self.first, self._loads)
+        if first_s.min() < 0:
+            raise ValueError(NEGATIVE)
         stopped_s = np.minimum(np.maximum(self._wanted_s, first_s), last_s)
         waited_s = self._recorded.arrivals_s(self._indices, np.maximum(self.n_arrived, 1), self._loads)
         duration_s = np.where(self._n_given == 0, 0.0, np.where(self._stops, stopped_s, waited_s))

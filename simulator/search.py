@@ -17,6 +17,7 @@ from simulator.choice import best_settings
 from simulator.master import FirstEnough, MasterRule, MuRule
 from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
 from simulator.tune import Progress, evaluate, rule_name
+from simulator.waiting import SimulationError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ class Search:
     max_delay: int | None = None
     models: int | None = None
     schemes: tuple[str, ...] = KINDS
-    accepts: tuple[str, ...] = get_args(Accepts)
+    accepts: tuple[str, ...] | None = None
     as_published: bool = False
     is_published_grid: bool = False
     is_coarse: bool = False
@@ -54,12 +55,18 @@ class Search:
     def __post_init__(self) -> None:
         for option, values, known in (
             ("--schemes", self.schemes, KINDS),
-            ("--accepts", self.accepts, get_args(Accepts)),
+            ("--accepts", get_args(Accepts) if self.accepts is None else self.accepts, get_args(Accepts)),
         ):
             if not values or not set(values) <= set(known):
                 raise SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(values) or 'none'}")
         if not self.rules:
             raise SearchError("--rules: must name one at least, got none")
+        if self.accepts is not None and self.as_published:
+            raise SearchError("--accepts: must be left out with --as-published, which has a rule of its own")
+        if self.accepts is not None and self.is_published_grid and len(self.accepts) > 1:
+            raise SearchError(f"--accepts: must be one with --grid published, got {', '.join(self.accepts)}")
+        if self.is_published_grid and self.delay > PUBLISHED_DELAY:
+            raise SearchError(f"--max-delay: must be at most {PUBLISHED_DELAY} with --grid published, got {self.delay}")
         if self.n_jobs < 1:
             raise SearchError(f"--jobs: must be at least 1, got {self.n_jobs}")
         if self.models is not None and self.models < 1:
@@ -86,6 +93,8 @@ class Search:
         """What the sequential schemes may accept."""
         if self.as_published:
             return ("published",)
+        if self.accepts is None:
+            return ("pattern",) if self.is_published_grid else ("pattern", "recoverable")
         wanted: list[Acceptance] = ["pattern"] if "pattern" in self.accepts else []
         return tuple(wanted + (["recoverable"] if "recoverable" in self.accepts else []))
 
@@ -111,7 +120,7 @@ def search_recording(recording: AdjustedRecording, search: Search, *, progress: 
     times, n_workers = recording.times()
     try:
         return evaluate(times, n_workers, search.n_jobs, search.groups(n_workers), search.rules, progress=progress)
-    except ValueError as error:
+    except (ValueError, SimulationError) as error:
         raise SearchError(f"{recording.path}: can't be searched: {error}") from None
 
 
@@ -155,19 +164,21 @@ def scenario_of(
 
 
 def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> float:
-    """Run some settings again on events, as a user would; return the largest relative difference of a makespan.
+    """Run the best settings and some others again on events; return the largest relative difference of a makespan.
 
     Raises
     ------
     AssertionError
         If a number of waits differs: a fault of ours.
     """
+    import pandas as pd
+
     from simulator.document import write_yaml
     from simulator.scenario import load
     from simulator.sweep import run
 
     places = np.random.default_rng(0).choice(len(settings), min(N_CHECKED, len(settings)), replace=False)
-    sample = settings.iloc[np.sort(places)]
+    sample = pd.concat([best_settings(settings), settings.iloc[np.sort(places)]])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.yaml"
         recording.write_into(Path(folder))
@@ -190,6 +201,8 @@ def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]
         if name == "first_enough":
             rules.append(FirstEnough())
         elif name == "mu_rule":
+            if not mus or not wait_for:
+                raise SearchError("--mu and --wait-for: must name one at least for mu_rule, got none")
             for mu in mus:
                 if not (0 <= mu < np.inf):
                     raise SearchError(f"--mu: must be at least 0, got {mu:g}")
@@ -203,8 +216,8 @@ def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]
 
 
 def winning_scenario(
-    settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+    kind: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
 ) -> dict[str, Any]:
     """A scenario with the best setting of each scheme under its own best rule."""
-    name = f"{recording.path.stem}-winners"
+    name = f"{recording.path.stem}-{kind}"
     return scenario_of(name, best_settings(settings), recording, search, folder)

@@ -73,7 +73,7 @@ class Group(NamedTuple):
 def every_setting(
     n_workers: int, n_jobs: int, *, max_delay: int, kinds: Sequence[str] = KINDS, accepts: Sequence[Acceptance]
 ) -> list[Group]:
-    """Every legal setting with T of at most ``max_delay`` and W of at most ``n_jobs``.
+    """Every legal setting with T of at most ``max_delay``, and W of at most ``n_jobs`` or B + 1.
 
     Where two settings are the same scheme, only one is there: `selective_repeat` that accepts what is recoverable has
     nothing but B and s; lam = 0 is uncoded.
@@ -93,7 +93,7 @@ def every_setting(
     for accepted in accepts:
         if "selective_repeat" in kinds:
             for B in range(1, max_delay + 1):
-                windows = range(B + 1, n_jobs + 1, B)
+                windows = range(B + 1, max(n_jobs, B + 1) + 1, B)
                 for W in windows[:1] if accepted == "recoverable" else windows:
                     groups += _selective_repeat(n_workers, B, W, accepted)
         if "multiplexed" in kinds:
@@ -120,11 +120,12 @@ def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
     lam = tuple(range(1, n_workers + 1))
     for B in range(1, PUBLISHED_DELAY + 1):
         for W in range(B + 1, PUBLISHED_WINDOW + 1, B):
-            groups.append(Group("SR-SGC", "selective_repeat", "gradient_coding", accepts, B, W, lam))
+            legal = tuple(one for one in lam if -(-one * B // (W - 1 + B)) < n_workers)
+            groups.append(Group("SR-SGC", "selective_repeat", "gradient_coding", accepts, B, W, legal))
     for W in range(2, PUBLISHED_WINDOW):
         for B in range(1, min(W - 1, PUBLISHED_DELAY + 1 - W) + 1):
             groups += [group for group in _multiplexed(n_workers, B, W, accepts) if group.code == "gradient_coding"]
-    return groups
+    return [group for group in groups if group.values]
 
 
 def thinned(groups: Sequence[Group]) -> list[Group]:

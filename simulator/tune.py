@@ -87,6 +87,8 @@ def evaluate(
     import pandas as pd
 
     Recorded(times, n_workers)  # raises
+    if not groups:
+        raise ValueError("there is no legal setting of these schemes for so many workers, jobs and rounds of delay")
     rules = _by_what_they_wait_for(rules)
     groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
     chunks = list(_chunks(groups, rules, n_workers, n_jobs))
@@ -119,7 +121,8 @@ def rule_name(rule: MasterRule) -> str:
     """
     if not isinstance(rule, MuRule):
         return "first_enough"
-    return f"mu {rule.mu:g}, {rule.wait_for}"
+    mu = f"{rule.mu:g}"
+    return f"mu {mu if float(mu) == rule.mu else repr(rule.mu)}, {rule.wait_for}"
 
 
 def _by_what_they_wait_for(rules: Sequence[MasterRule]) -> tuple[MasterRule, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -100,27 +100,30 @@ def tune(
         is_published_grid=grid is GridName.published,
     )
     recording = recording_of(file, base_load, seconds_per_load)
+    must_be_folder(out)
     with progress(f"Trying settings on {file.name}", "settings") as told:
         settings = search_recording(recording, search, progress=told)
     with status("Running some again on events"):
         difference = largest_difference(settings, recording, search)
     _print(settings, recording, search)
-    n_checked = min(N_CHECKED, len(settings))
-    say(f"{n_checked} settings run again on events: the same waits, makespans equal to {max(difference, 1e-15):.0e}")
+    say(
+        f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
+        f"{max(difference, 1e-15):.0e}"
+    )
+    say("The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.")
     if out is not None:
         _write(settings, recording, search, out)
 
 
 def search_of(*, rules: str, mus: str, wait_for: str, schemes: str | None, accepts: str | None, **given: Any) -> Search:
     """A search from the options."""
-    from schemes.sequential import Accepts
     from simulator.search import Search, rules_of
     from simulator.settings import KINDS
 
     return Search(
         rules=rules_of(_items(rules), _numbers("--mu", mus), _items(wait_for)),
         schemes=KINDS if schemes is None else tuple(_items(schemes)),
-        accepts=get_args(Accepts) if accepts is None else tuple(_items(accepts)),
+        accepts=None if accepts is None else tuple(_items(accepts)),
         **given,
     )
 
@@ -135,6 +138,14 @@ def recording_of(file: Path, base_load: float | None, seconds_per_load: str | No
         return AdjustedRecording(file, base_load, float(seconds_per_load))
     except ValueError:
         raise SearchError(f"--seconds-per-load: must be a number or proportional, got {seconds_per_load}") from None
+
+
+def must_be_folder(out: Path | None) -> None:
+    """Say before a long search that its results would have no place."""
+    from simulator.adjusted_recording import SearchError
+
+    if out is not None and any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
+        raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
 
 
 def _items(text: str) -> list[str]:
@@ -220,7 +231,7 @@ def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search,
         settings.to_parquet(folder / "settings.parquet", index=False)
         best_settings(settings, by=("scheme", "rule")).to_csv(folder / "best.csv", index=False)
         recording.write_into(folder)
-        write_yaml(winning_scenario(settings, recording, search, out), folder / "winners.yaml")
+        write_yaml(winning_scenario("tune", settings, recording, search, out), folder / "winners.yaml")
         pictures = draw_search(settings, folder, fairness_of(settings, recording, search))
     say(f"Tables   {out}/settings.parquet, best.csv")
     say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")

@@ -311,6 +311,15 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
         (("--seconds-per-load", 1, "--jobs", 0), "--jobs: must be at least 1, got 0"),
         (("--seconds-per-load", 1, "--models", 2, "--max-delay", 2), "--max-delay: must be at most models - 1 = 1"),
         (("--seconds-per-load", 9, "--base-load", 1), "completion times must be at least 0 s"),
+        (("--seconds-per-load", 1, "--mu", ""), "--mu and --wait-for: must name one at least for mu_rule"),
+        (("--seconds-per-load", 1, "--accepts", "pattern", "--as-published"), "--accepts: must be left out"),
+        (("--seconds-per-load", 1, "--grid", "published", "--max-delay", 40), "--max-delay: must be at most 20"),
+        (("--seconds-per-load", "proportional", "--base-load", "inf"), "--base-load: must be above 0"),
+        (("--seconds-per-load", "much"), "--seconds-per-load: must be a number or proportional, got much"),
+        (
+            ("--seconds-per-load", 1, "--schemes", "selective_repeat", "--max-delay", 0),
+            "there is no legal setting of these schemes",
+        ),
         (("--seconds-per-load", -1), "seconds_per_load"),
     ],
 )
@@ -319,6 +328,21 @@ def test_tune_says_what_is_wrong_in_a_line(options, message, recording, monkeypa
     complaint = capsys.readouterr().err
     assert message in complaint
     assert len(complaint.strip().splitlines()) == 1
+
+
+def test_times_below_0_at_the_least_load_are_refused(tmp_path, monkeypatch, capsys):
+    """At the load of one mini-task, less than that of uncoded work, one of them is."""
+    path = tmp_path / "it.csv"
+    recording_of(np.full((4, 4), 0.3)).to_csv(path, index=False)
+    options = ("--seconds-per-load", 1, "--base-load", 0.5, "--jobs", 6, "--max-delay", 2)
+    assert cli(monkeypatch, "tune", path, *options) == 2
+    assert "completion times must be at least 0 s at every load" in capsys.readouterr().err
+
+
+def test_rules_and_ties_are_told_apart_by_more_than_their_looks():
+    assert rule_name(MuRule(mu=0.9999999)) != rule_name(MuRule(mu=1.0))
+    table = TABLE.assign(makespan_s=[20.0000000000001, *TABLE["makespan_s"][1:]])
+    assert best_settings(table).index.tolist()[0] == 0  # equal to 12 digits: the first
 
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch, capsys):
