@@ -14,9 +14,9 @@ import pandas as pd
 from findings import groups
 
 from simulator.choice import winners
-from simulator.looks import looks_of, save
+from simulator.looks import save
 from simulator.search import Search, rules_of, search_recording
-from simulator.tune_plots import winner_map
+from simulator.tune_plots import looks_among, winner_map
 
 MUS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 RULES = rules_of(("first_enough", "mu_rule"), MUS, ("all", "enough"))
@@ -34,8 +34,7 @@ def main() -> None:
     for group, recording in groups(options.traces).items():
         settings = search_recording(recording, search)
         note = f"{recording}, over and over; 80 jobs; {len(settings)} settings; leftover: cancel"
-        looks = looks_of(list(settings["scheme"].unique()))
-        path = save(winner_map(settings, looks, note), options.out, group)
+        path = save(winner_map(settings, looks_among(settings), note), options.out, group)
         found = [{"group": group} | cell._asdict() for cell in winners(settings)]
         cells += found
         best = min(found, key=lambda cell: cell["makespan_s"])

@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.advice import Advice
-from simulator.looks import GREY, Look, looks_of, save, style, wrapped
-from simulator.tune_plots import dots, say_below, winner_map
+from simulator.looks import GREY, Look, save, style, wrapped
+from simulator.tune_plots import dots, looks_among, say_below, winner_map
 
 WIDTH_IN = 7.0
 
 
 def draw_advice(advice: Advice, folder: Path, note: str) -> list[Path]:
     """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
-    looks = looks_of(list(advice.settings["scheme"].unique()))
-    chosen_on = f"rounds 0 to {advice.n_chosen_on - 1}; {note}"
+    looks = looks_among(advice.settings)
+    chosen_on = f"first half only; {note}"
     paths = [save(_page(advice, looks, note), folder, "advice")]
     paths.append(save(dots(advice.settings, looks, chosen_on), folder, "settings"))
     if advice.settings["delay_rounds"].max() > 0:
@@ -55,7 +55,7 @@ def _savings(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
     beside.set_yticks(range(len(labels)), [f"{100 * won:.0f} %" for won in share])
-    beside.set_ylabel("resamples in which it is the fastest")
+    beside.set_ylabel("share of resamples won")
     beside.spines["right"].set_visible(False)
     beside.tick_params(length=0)
 
@@ -72,12 +72,13 @@ def _learning(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     best_s = advice.chosen["rest_s"].min()
     axes.axhline(best_s, color="black", linestyle="--", linewidth=0.8, label="best of the schemes chosen in the end")
     axes.set_xscale("log")
-    axes.set_xticks(rounds, [str(number) for number in rounds], minor=False)
+    shown = [number for place, number in enumerate(rounds) if place == len(rounds) - 1 or number < 0.75 * rounds[-1]]
+    axes.set_xticks(shown, [str(number) for number in shown], minor=False)
     axes.minorticks_off()
     least, most = min(best_s, rest_s.min()), max(best_s, rest_s.max())
     room = max(most - least, 0.02 * least)
-    axes.set_ylim(least - 0.1 * room, most + 0.45 * room)
-    axes.set_xlabel("probing rounds that the choice is made from")
+    axes.set_ylim(least - 0.1 * room, most + (0.25 + 0.13 * learned["scheme"].nunique()) * room)
+    axes.set_xlabel("probing rounds")
     axes.set_ylabel("makespan on the rest (seconds)")
     axes.legend(frameon=False, loc="upper right")
     axes.set_title("what more probing gains", fontsize=7)

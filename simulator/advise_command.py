@@ -20,6 +20,7 @@ from simulator.tune_command import (
     Schemes,
     SecondsPerLoad,
     WaitFor,
+    forget_stale,
     must_be_folder,
     recording_of,
     search_of,
@@ -140,6 +141,7 @@ def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecord
         found.learned.to_csv(folder / "learned.csv", index=False)
         recording.write_into(folder)
         write_yaml(winning_scenario("advice", found.settings, recording, search, out), folder / "winners.yaml")
+    forget_stale(out, pictures)
     say(f"Page     {out}/advice.md")
     say(f"Tables   {out}/chosen.csv, learned.csv")
     say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml, --set probe=N with N uncoded rounds first)")

@@ -26,7 +26,10 @@ def fit(
     out: Annotated[
         Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
     ],
-    base_load: Annotated[float, typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded.")] = 0.0,
+    base_load: Annotated[
+        float | None,
+        typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded (what its metadata say, or 0)."),
+    ] = None,
     seconds_per_load: Annotated[
         float,
         typer.Option(
@@ -46,9 +49,12 @@ def fit(
     from simulator.fit_checks import N_SIMULATED, checks, simulated_durations
     from simulator.fitting import FitError, as_yaml, recorded_durations
     from simulator.fitting import fit as fit_models
+    from simulator.recording_files import metadata
 
     page = _may_write(out, force=force)
     durations_s = recorded_durations(file)
+    if base_load is None:
+        base_load = float(metadata(file).get("base_load", 0.0))
     n_rounds, n_workers = durations_s.shape
     with status("Fitting"):
         try:

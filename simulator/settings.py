@@ -13,6 +13,7 @@ from schemes.sequential_grid import Acceptance, MultiplexedGrid, SelectiveRepeat
 
 KINDS = ("uncoded", "gradient_coding", "fractional_repetition", "selective_repeat", "multiplexed")
 REPETITION = "repetition only"  # `multiplexed` with lam = n, where nothing is coded
+LABELS = ("uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", REPETITION, "M-SGC-Rep")
 
 # the published search: T at most 20, and windows of at most 80 rounds
 PUBLISHED_DELAY = 20

@@ -128,10 +128,14 @@ def _after_the_first(what: str, show: Callable[[int, int], None]) -> Callable[[i
 
 
 def _tenths(what: str, units: str) -> Callable[[int, int], None]:
-    tenths_said = 0
+    tenths_said, known = 0, 0
 
     def show(done: int, in_all: int) -> None:
-        nonlocal tenths_said
+        nonlocal tenths_said, known
+        if known and in_all != known:
+            print(f"{what}: {in_all} {units} are wanted now", file=sys.stderr)
+            tenths_said = done * 10 // in_all
+        known = in_all
         if done * 10 // in_all > tenths_said:
             tenths_said = done * 10 // in_all
             print(f"{what}: {done} of {in_all} {units}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,6 +149,13 @@ def must_be_folder(out: Path | None) -> None:
         raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
 
 
+def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
+    """Remove the map of an earlier search, if this one has none."""
+    if "winners.png" not in {picture.name for picture in pictures}:
+        for name in ("winners.png", "winners.svg"):
+            (out / name).unlink(missing_ok=True)
+
+
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
@@ -233,6 +241,7 @@ def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search,
         recording.write_into(folder)
         write_yaml(winning_scenario("tune", settings, recording, search, out), folder / "winners.yaml")
         pictures = draw_search(settings, folder, fairness_of(settings, recording, search))
+    forget_stale(out, pictures)
     say(f"Tables   {out}/settings.parquet, best.csv")
     say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
     say(f"Pictures {', '.join(str(out / picture.name) for picture in pictures)}")

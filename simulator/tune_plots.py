@@ -7,13 +7,15 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from simulator.choice import best_settings, winners
 from simulator.looks import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
-from simulator.settings import REPETITION
+from simulator.settings import LABELS, REPETITION
 from simulator.sweep_maps import LETTERS, tint
 
 if TYPE_CHECKING:
@@ -24,16 +26,24 @@ MOST_PANELS = 8
 
 def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
     """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
-    looks = looks_of(list(settings["scheme"].unique()))
+    looks = looks_among(settings)
     paths = [save(dots(settings, looks, note), folder, "settings")]
     if settings["delay_rounds"].max() > 0:
         paths.append(save(winner_map(settings, looks, note), folder, "winners"))
     return paths
 
 
+def looks_among(settings: pd.DataFrame) -> dict[str, Look]:
+    """The looks of the schemes that were tried, the same in every search."""
+    tried = set(settings["scheme"])
+    return {label: look for label, look in looks_of(LABELS).items() if label in tried}
+
+
 def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     """Run time against load, a dot for each setting, a panel for each rule."""
-    rules = list(settings["rule"].unique())[:MOST_PANELS]
+    best_s = settings.groupby("rule", sort=False)["makespan_s"].min()
+    kept = set(best_s.sort_values(kind="stable").index[:MOST_PANELS])
+    rules = [rule for rule in best_s.index if rule in kept]
     n_columns = min(4, len(rules))
     n_rows = math.ceil(len(rules) / n_columns)
     with style():
@@ -45,13 +55,15 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
             for label, own in under.groupby("scheme", sort=False):
                 dots: dict[str, Any] = {"s": 2.5, "linewidths": 0, "alpha": 0.5, "rasterized": True}
                 axes.scatter(own["load"], own["makespan_s"], color=looks[str(label)].colour, **dots)
-            for row in best_settings(under).to_dict("records"):
+            best = best_settings(under).to_dict("records")
+            for place, row in enumerate(best):  # smaller ones on top, so that none is hidden
                 look = looks[row["scheme"]]
                 at = row["load"], row["makespan_s"]
-                edge = {"markeredgecolor": "white", "markeredgewidth": 0.8, "markersize": 7, "zorder": 4}
+                edge = {"markeredgecolor": "white", "markeredgewidth": 0.7, "markersize": 9 - 0.6 * place, "zorder": 4}
                 axes.plot(*at, look.marker, color=look.colour, **edge)
             axes.set_title(literal(rule), fontsize=7)
             axes.set_xscale("log")
+            axes.margins(x=0.06, y=0.08)
         for place, axes in enumerate(panels.flat):
             axes.set_visible(place < len(rules))
             if place + n_columns >= len(rules):  # the last of its column
@@ -59,14 +71,23 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
                 axes.tick_params(labelbottom=True)
         for axes in panels[:, 0]:
             axes.set_ylabel("makespan (seconds)")
-        largest, least = settings["makespan_s"].max(), settings["makespan_s"].min()
-        if largest > 5 * least:
+        if settings["makespan_s"].max() > 5 * settings["makespan_s"].min():
             panels[0, 0].set_yscale("log")
+            _plain_ticks(panels[0, 0].yaxis, settings["makespan_s"])
+        _plain_ticks(panels[0, 0].xaxis, settings["load"])
         dot = Line2D([], [], color=GREY, marker=".", markersize=2, linestyle="none", label="a setting; large: best")
         add_legend(figure, looks, has_lines=False, extra=[dot])
-        more = "" if len(rules) == settings["rule"].nunique() else f"the first {MOST_PANELS} rules; "
+        more = "" if len(rules) == len(best_s) else f"the best {MOST_PANELS} of {len(best_s)} rules; "
         say_below(figure, more + note, width)
     return figure
+
+
+def _plain_ticks(axis: Axis, values: pd.Series[float]) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5, 10 over less than two decades, otherwise 1, 10, 100."""
+    is_short = values.max() < 100 * values.min()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
