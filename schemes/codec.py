@@ -7,18 +7,16 @@ when the master uses it, which changes no number: they are those at the paramete
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from schemes.base import Closing, FloatArray, IntArray, Outcome, Session, Task, Work
-
-if TYPE_CHECKING:
-    from schemes.base import Scheme
+from schemes.base import Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
 
 Precision = Literal["float64", "float32"]
 NEIGHBOURS = 16  # workers encoded at a time: their chunks overlap
@@ -160,6 +158,54 @@ class ValuedSession(Session):
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return self._session.tasks(worker)
+
+
+@dataclasses.dataclass(frozen=True)
+class Valued(Scheme):
+    """A scheme whose runs carry numbers; all else is as without them.
+
+    Parameters
+    ----------
+    n_workers
+        As of the scheme.
+    scheme
+        What runs.
+    precision
+        In which workers send.
+    plane
+        Where the gradients come from, and go to: of one run.
+    rng
+        For what the code draws for each job.
+    """
+
+    n_workers: int
+    scheme: Scheme
+    precision: Precision
+    plane: ValuePlane
+    rng: np.random.Generator
+
+    @property
+    def delay_rounds(self) -> int:
+        return self.scheme.delay_rounds
+
+    @property
+    def load(self) -> float:
+        return self.scheme.load
+
+    @property
+    def tolerates(self) -> str:
+        return self.scheme.tolerates
+
+    @property
+    def hears_late(self) -> bool:
+        return self.scheme.hears_late
+
+    def chunk_loads(self) -> FloatArray:
+        return self.scheme.chunk_loads()
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        codec = self.scheme.codec(self.precision, self.rng)
+        return ValuedSession(self.scheme.start(n_jobs, rng), codec, self.plane, n_jobs)
 
 
 class Encoder:

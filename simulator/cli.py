@@ -84,6 +84,7 @@ class Family(StrEnum):
     assignments = "assignments"
     masters = "masters"
     orderings = "orderings"
+    workloads = "workloads"
 
 
 @app.command()
@@ -203,7 +204,7 @@ app.command()(advise)
 def list_plugins(
     family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
 ) -> None:
-    """List schemes, straggler models, master rules, or what a scheme is made of, with their parameters.
+    """List schemes, straggler models, master rules, workloads, or parts of schemes, with their parameters.
 
     Example: stragglersim list models
     """
@@ -214,6 +215,7 @@ def list_plugins(
         ORDERING_TABLE,
         RULE_TABLE,
         SCHEME_TABLE,
+        WORKLOAD_TABLE,
         parameters,
     )
 
@@ -223,6 +225,7 @@ def list_plugins(
         Family.assignments: ASSIGNMENT_TABLE,
         Family.masters: RULE_TABLE,
         Family.orderings: ORDERING_TABLE,
+        Family.workloads: WORKLOAD_TABLE,
     }[family]
     rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
