@@ -22,6 +22,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from simulator.master import FirstEnough, FixedTime, MuRule
+from simulator.parts import setting_key
 from simulator.training import Training, TrainingRecord
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
@@ -437,6 +438,21 @@ def test_a_resolved_scenario_gives_the_same_run(loaded, tmp_path):
     assert simulator.Results.load(tmp_path / "out").training.equals(first.training)
     again = simulator.run(simulator.load(tmp_path / "out" / "scenario.yaml"))
     pd.testing.assert_frame_equal(first.training, again.training, check_exact=True)
+
+
+def test_parts_of_another_training_are_not_gone_on_with(loaded):
+    def key(*overrides):
+        return setting_key(loaded(*overrides), "GC", detail="rounds", engine="events")
+
+    changes = [
+        "training.learning_rate=0.2",
+        "training.batch=8",
+        "training.workload.noise=0.2",
+        "training.messages=float32",
+    ]
+    assert len({key(), *map(key, changes)}) == 5
+    assert key() == key("training.optimiser=sgd")
+    assert key("name=other", "trials=2") == key()
 
 
 def test_keys_of_training_can_be_swept(loaded):
