@@ -3,7 +3,8 @@
     python benchmarks/training.py
 
 Of each scheme: seconds of a run without training, of the chunk gradients alone (each job's once), of a run with
-training, and what that adds beside the gradients. The limit is 20 %. All with one thread for linear algebra.
+training, and what that adds beside the gradients. The aim is 20 %, not reached for gradients as small as these. All
+with one thread for linear algebra.
 """
 
 from __future__ import annotations
