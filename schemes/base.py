@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
     from schemes.batch import Batch
+    from schemes.codec import Codec, Precision
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -239,6 +240,30 @@ class Scheme(ABC):
     @abstractmethod
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         """Begin a run over ``n_jobs`` jobs. Every call with an equal ``rng`` begins an equal run."""
+
+    def coefficients(self, worker: int, task: Task) -> FloatArray:
+        """Coefficients of a task's chunks in the message that answers it, in the order of ``task.chunks``.
+
+        By default, all 1 for what is not coded: plain sums.
+
+        Raises
+        ------
+        ValueError
+            For a coded task, if the scheme does not say.
+        """
+        if task.kind == "coded":
+            raise ValueError(f"{type(self).__name__} must say the coefficients of its coded tasks to train with them")
+        return np.ones(len(task.chunks))
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        """Begin the numbers of a run; ``rng`` is for what a code draws for each job.
+
+        By default, each task's message is encoded with its :meth:`coefficients`, and least squares over all messages
+        of a job decode it.
+        """
+        from schemes.codec import TaskCodec
+
+        return TaskCodec(self, precision)
 
 
 class Allowance(NamedTuple):

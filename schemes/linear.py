@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -31,6 +32,7 @@ from schemes.batch import (
 from schemes.batch import (
     DECODED as JOB_DECODED,
 )
+from schemes.codec import Codec, Decoded, Encoder, Precision, Weights
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -98,6 +100,30 @@ class LinearScheme(Scheme):
         weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0].astype(np.float64)
         return weights if np.abs(weights @ answers - 1).max() <= DECODED else None
 
+    def weights(self, answered: Sequence[int]) -> Weights:
+        """The weights by which the master combines the answers that it has when a job ends.
+
+        By default those of least squares and smallest norm: exact where the answers span the sum of all chunks.
+
+        Parameters
+        ----------
+        answered
+            Workers, in the order in which their answers came.
+
+        Examples
+        --------
+        >>> from schemes import FastestK
+        >>> FastestK(n_workers=4, k=2).weights([3, 0, 1]).values
+        array([2., 0., 0., 2.])
+        """
+        return least_squares_weights(self.encoding_matrix(), answered)
+
+    def coefficients(self, worker: int, task: Task) -> FloatArray:
+        return self.encoding_matrix()[worker, list(task.chunks)]
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return LinearCodec(self, precision)
+
     @property
     def n_error_blocks(self) -> int:
         return int(self.encoding_matrix().shape[1])
@@ -130,6 +156,25 @@ class LinearScheme(Scheme):
         if allowance is None:
             return _SpanSession(self, n_jobs)
         return MemorylessSession(self, n_jobs, allowance)
+
+
+def least_squares_weights(matrix: FloatArray, answered: Sequence[int]) -> Weights:
+    """Weights of smallest norm that bring a combination of some rows of a matrix nearest to all ones.
+
+    The condition number is that of the rows, without what is 0 to rounding.
+
+    Examples
+    --------
+    >>> least_squares_weights(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]), [0, 2, 1]).values.round(6)
+    array([0.5, 1. , 0.5])
+    """
+    values, condition = np.zeros(len(matrix)), 1.0
+    if len(answered):
+        rows = matrix[list(answered)]
+        found, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(matrix.shape[1]), rcond=None)
+        values[list(answered)] = found
+        condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
+    return Weights(values, condition)
 
 
 def least_squares_error(answers: FloatArray) -> float:
@@ -189,6 +234,27 @@ class MemorylessSession(CountingSession):
         chunks = self._scheme.chunks_of(worker)
         load = float(self._work.given[worker])
         return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, chunks)] if chunks else []
+
+
+class LinearCodec(Codec):
+    """Each round a job, each answer one combination of the worker's chunks."""
+
+    def __init__(self, scheme: LinearScheme, precision: Precision = "float64") -> None:
+        super().__init__(scheme, precision)
+        self._scheme = scheme
+        self._encoder = Encoder(scheme.encoding_matrix())
+
+    def open_round(self, index: int, work: Work, session: Session) -> None:
+        self._answered: list[int] = []
+
+    def receive(self, worker: int, report: int) -> None:
+        self._answered.append(worker)
+
+    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+        messages = self.sent(self._encoder.messages(gradients))
+        began_s = time.perf_counter()
+        weights = self._scheme.weights(self._answered)
+        return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
 
 
 class _SpanSession(MemorylessSession):

@@ -14,11 +14,14 @@ from schemes.base import (
     PositiveCount,
     Scheme,
     Session,
+    Task,
 )
 from schemes.batch import Batch
+from schemes.codec import Codec, Precision
+from schemes.multiplexed_codec import MultiplexedCodec
 from schemes.multiplexed_session import MultiplexedSession, TaskwiseSession
 from schemes.patterns import load_bound
-from schemes.sequential import Accepts, Code, LateAnswers, check_published, check_replicas
+from schemes.sequential import Accepts, Code, LateAnswers, check_published, check_replicas, code_matrix
 from schemes.sequential_batch import MultiplexedBatch
 
 
@@ -122,6 +125,16 @@ class Multiplexed(Scheme):
 
     def batch(self, n_jobs: int, n_runs: int) -> Batch:
         return MultiplexedBatch(self, n_jobs, n_runs)
+
+    def coefficients(self, worker: int, task: Task) -> FloatArray:
+        if task.kind != "coded":
+            return np.ones(1)
+        within = (np.array(task.chunks) - self.n_workers * (self.W - 1)) % self.n_workers  # the group
+        row: FloatArray = code_matrix(self.code, self.n_workers, self.lam)[worker, within]
+        return row
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return MultiplexedCodec(self, precision)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         if self.credit == "whole_list" and self.late_answers == "drop":

@@ -25,6 +25,15 @@ class _Job:
     repeats: IntArray  # shape (n_workers,): the D1 result that a worker computes again in the open round, or -1
 
 
+class Lists(NamedTuple):
+    """What the workers compute in one round."""
+
+    jobs: list[int]  # in flight, oldest first
+    results: list[IntArray]  # of each job, the D1 result of each worker; -1: a coded one, or nothing
+    order: list[list[int]]  # of each worker, the places in `jobs` that it serves, in its order
+    by_task: bool  # whether each of them is a report of its own; if not, all are reported together
+
+
 class MultiplexedSession(CountingSession):
     """Whole lists count if they come in time, as published."""
 
@@ -83,6 +92,17 @@ class MultiplexedSession(CountingSession):
                 if self._round - number >= scheme.W - 1:
                     has_task[row] = job.repeats >= 0
         return has_task
+
+    def lists(self) -> Lists:
+        """What the workers compute in the open round; of lists that are reported as a whole, in any order."""
+        everything = list(range(len(self._jobs)))
+        return Lists(list(self._jobs), self._results(), [everything] * self.n_workers, by_task=False)
+
+    def _results(self) -> list[IntArray]:
+        """Of each job in flight, the D1 result that each worker computes; -1: a coded one, or nothing."""
+        late = self._scheme.W - 1
+        slots = [(self._round - number, job) for number, job in self._jobs.items()]
+        return [job.repeats.copy() if slot >= late else np.full(self.n_workers, slot) for slot, job in slots]
 
     def _acceptable(self) -> list[list[Allowance]]:
         scheme, past = self._scheme, self._history.rounds
@@ -188,21 +208,13 @@ class MultiplexedSession(CountingSession):
         return Task(number, "coded", load, tuple(group + chunk for chunk in holders))
 
 
-class _Lists(NamedTuple):
-    """What the workers computed in one round, for answers that come later."""
-
-    jobs: list[int]  # in flight then, oldest first
-    results: list[IntArray]  # of each job, the D1 result of each worker; -1: a coded one, or nothing
-    order: list[list[int]]  # of each worker, the places in `jobs` that its reports are about
-
-
 class TaskwiseSession(MultiplexedSession):
     """Where lists may count in part, or late, so that each job has its own missing workers."""
 
     def __init__(self, scheme: Multiplexed, n_jobs: int) -> None:
         super().__init__(scheme, n_jobs)
         self._by_task = scheme.credit == "prefix"
-        self._lists: dict[int, _Lists] = {}  # of the latest rounds
+        self._lists: dict[int, Lists] = {}  # of the latest rounds
         self._came: dict[int, bytearray] = {}  # whose result for a job in flight has come in the open round
         self._tallies: dict[int, Tally] = {}  # of what each of them needs, if anything recoverable is accepted
         self._n_short = 0  # tallies that do not hold yet
@@ -211,14 +223,8 @@ class TaskwiseSession(MultiplexedSession):
         scheme = self._scheme
         has_task = self._has_task()
         n_tasks = has_task.sum(axis=0)
-        order = self._order()
-        results = [
-            np.full(scheme.n_workers, self._round - number)
-            if self._round - number < scheme.W - 1
-            else job.repeats.copy()
-            for number, job in self._jobs.items()
-        ]
-        self._lists[self._round] = self._open_lists = _Lists(list(self._jobs), results, order)
+        self._open_lists = Lists(list(self._jobs), self._results(), self._order(), by_task=self._by_task)
+        self._lists[self._round] = self._open_lists
         self._lists.pop(self._round - scheme.n_slots, None)
         self._came = {number: bytearray((~has).tobytes()) for number, has in zip(self._jobs, has_task, strict=True)}
         if not self._by_task:
@@ -242,6 +248,9 @@ class TaskwiseSession(MultiplexedSession):
             again = np.flatnonzero(repeats[:, worker]).tolist()
             order[worker] = again + first_tries + [place for place in coded if place not in again]
         return order
+
+    def lists(self) -> Lists:
+        return self._open_lists
 
     def tasks(self, worker: int) -> Sequence[Task]:
         if not self._by_task:

@@ -25,8 +25,10 @@ from schemes.base import (
     Work,
 )
 from schemes.batch import APPROXIMATE, DECODED, FAILED, Batch, BatchClosing, BatchOutcome
+from schemes.codec import Codec, Precision
 from schemes.linear import least_squares_error
 from schemes.ordering import Matching, Ordering, q_bound, q_max
+from schemes.partial_codec import PartialCodec
 
 ORDER = 1  # the purpose of a stream, beside that of `schemes.assignment`
 
@@ -132,6 +134,9 @@ class PartialGradientCoding(Scheme):
 
     def batch(self, n_jobs: int, n_runs: int) -> Batch:
         return _PartialBatch(self, n_runs)
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return PartialCodec(self, precision, rng)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _PrefixSession(self, n_jobs) if self.credit == "prefix" else _WholeListSession(self, n_jobs)
@@ -309,62 +314,3 @@ class _PartialBatch(Batch):
         holds = scheme.held.any(axis=0)
         answers = scheme.held.astype(np.float64)
         return np.array([least_squares_error(answers[:, ~missing & holds]) for missing in closing.missing])
-
-
-class Decoder(NamedTuple):
-    """What the master makes of finished chunks: the paper's R and X."""
-
-    random: FloatArray  # R, shape (n_workers, blocks)
-    coefficients: FloatArray  # X, shape (n_chunks, blocks, n_workers): of block u of chunk c in a worker's upload
-    condition: float  # the worst condition number of the rows of R that a chunk is recovered from
-
-    def upload(self, gradients: FloatArray) -> FloatArray:
-        """What each worker sends, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
-        n_chunks, n_blocks, _ = self.coefficients.shape
-        parts = gradients.reshape(n_chunks, n_blocks, -1)
-        return np.asarray(np.einsum("cuw,cud->wd", self.coefficients, parts))
-
-    def gradient(self, uploads: FloatArray) -> FloatArray:
-        """The sum of all chunks' gradients, shape ``(length,)``."""
-        return np.asarray((self.random.T @ uploads).ravel())
-
-    @property
-    def squared_error(self) -> float:
-        """Squared residual ||R^T X - 1 kron I||^2."""
-        n_blocks = self.random.shape[1]
-        products = np.einsum("wv,cuw->cuv", self.random, self.coefficients)
-        return float(np.sum((products - np.eye(n_blocks)) ** 2))
-
-
-def decoder(finished: BoolArray, blocks: int, rng: np.random.Generator) -> Decoder:
-    """Compute the coefficients for what has been finished, by least squares of minimum norm.
-
-    Parameters
-    ----------
-    finished
-        Who has finished which chunk, shape ``(n_chunks, n_workers)``.
-    blocks
-        Parts of a gradient.
-    rng
-        For R, whose entries are standard normal.
-
-    Examples
-    --------
-    >>> finished = np.array([[True, True, False], [False, True, True]])
-    >>> code = decoder(finished, 2, np.random.default_rng(0))
-    >>> gradients = np.array([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
-    >>> code.gradient(code.upload(gradients)).round(6)
-    array([11., 22., 33., 44.])
-    """
-    n_chunks, n_workers = finished.shape
-    random = rng.standard_normal((n_workers, blocks))
-    coefficients = np.zeros((n_chunks, blocks, n_workers))
-    condition = 1.0
-    for chunk in range(n_chunks):
-        workers = np.flatnonzero(finished[chunk])
-        if len(workers):
-            rows = random[workers]
-            coefficients[chunk][:, workers] = np.linalg.pinv(rows.T).T  # rows.T @ x = e_u, one x for each block
-            if len(workers) >= blocks:
-                condition = max(condition, float(np.linalg.cond(rows)))
-    return Decoder(random, coefficients, condition)

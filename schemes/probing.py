@@ -9,6 +9,7 @@ import numpy as np
 
 from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
 from schemes.batch import Batch, BatchClosing, BatchOutcome
+from schemes.codec import Codec, Decoded, Precision
 from schemes.uncoded import Uncoded
 
 
@@ -69,6 +70,9 @@ class Probing(Scheme):
         later = self.scheme.batch(n_jobs - self.probe, n_runs)
         return None if later is None else _ProbingBatch(self, later)
 
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return _ProbingCodec(self, precision, rng)
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _ProbingSession(self, n_jobs, rng)
 
@@ -80,6 +84,11 @@ class _ProbingSession(Session):
         self._later = scheme.scheme.start(n_jobs - scheme.probe, rng)
         self._now: Session = self._first
         self.n_rounds = scheme.probe + self._later.n_rounds
+
+    @property
+    def now(self) -> Session:
+        """The session that is on."""
+        return self._now
 
     @property
     def _began(self) -> int:
@@ -111,6 +120,46 @@ class _ProbingSession(Session):
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return [dataclasses.replace(task, job=task.job + self._began) for task in self._now.tasks(worker)]
+
+
+class _ProbingCodec(Codec):
+    def __init__(self, scheme: Probing, precision: Precision, rng: np.random.Generator) -> None:
+        super().__init__(scheme, precision)
+        self._probe = scheme.probe
+        self._first = Uncoded(scheme.n_workers).codec(precision, rng)
+        self._later = scheme.scheme.codec(precision, rng)
+        self._now = self._first
+
+    def _of(self, index: int) -> tuple[Codec, int]:
+        """Whose a job or a round is, and its number there."""
+        return (self._first, index) if index < self._probe else (self._later, index - self._probe)
+
+    def chunk_loads(self, job: int) -> FloatArray:
+        codec, own = self._of(job)
+        return codec.chunk_loads(own)
+
+    def open_round(self, index: int, work: Work, session: Session) -> None:
+        assert isinstance(session, _ProbingSession)
+        self._now, own = self._of(index)
+        self._now.open_round(own, work, session.now)
+
+    def receive(self, worker: int, report: int) -> None:
+        self._now.receive(worker, report)
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        if index >= self._probe:
+            self._later.receive_late(index - self._probe, worker, report)
+
+    def close_round(self, closing: Closing) -> None:
+        self._now.close_round(closing)
+
+    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+        codec, own = self._of(job)
+        return codec.decode(own, gradients, closing)
+
+    def forget(self, job: int) -> None:
+        codec, own = self._of(job)
+        codec.forget(own)
 
 
 class _ProbingBatch(Batch):

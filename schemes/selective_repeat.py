@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,18 @@ from schemes.base import (
     Work,
 )
 from schemes.batch import Batch
+from schemes.codec import Codec, Decoded, Encoder, Precision
 from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
-from schemes.sequential import Accepts, Code, LateAnswers, Tally, check_published, check_replicas
+from schemes.sequential import (
+    Accepts,
+    Code,
+    LateAnswers,
+    Tally,
+    check_published,
+    check_replicas,
+    code_matrix,
+    code_weights,
+)
 from schemes.sequential_batch import SelectiveRepeatBatch
 
 
@@ -106,6 +117,12 @@ class SelectiveRepeat(Scheme):
     def batch(self, n_jobs: int, n_runs: int) -> Batch:
         return SelectiveRepeatBatch(self, n_jobs, n_runs)
 
+    def coefficients(self, worker: int, task: Task) -> FloatArray:
+        return code_matrix(self.code, self.n_workers, self.s)[worker, list(task.chunks)]
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return _SelectiveRepeatCodec(self, precision)
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _SelectiveRepeatSession(self, n_jobs)
 
@@ -130,6 +147,11 @@ class _SelectiveRepeatSession(CountingSession):
     def _work(self, busy: BoolArray, answering: BoolArray | None = None) -> Work:
         gradients = None if answering is None else answering[:, np.newaxis].astype(np.float64)
         return Work(np.where(busy, self._scheme.load, np.nan)[:, np.newaxis], gradients=gradients)
+
+    @property
+    def repeating(self) -> BoolArray:
+        """Who repeats job t - B in the open round t, shape ``(n_workers,)``."""
+        return self._repeats
 
     def open_round(self, index: int) -> Work:
         self._round = index
@@ -236,3 +258,39 @@ class _SelectiveRepeatSession(CountingSession):
         if repeats:
             return [Task(self._round - scheme.B, "repeat", scheme.load, chunks)]
         return [Task(self._round, "coded", scheme.load, chunks)]
+
+
+class _SelectiveRepeatCodec(Codec):
+    """A worker's answer for a job is the same combination, whenever it comes."""
+
+    def __init__(self, scheme: SelectiveRepeat, precision: Precision) -> None:
+        super().__init__(scheme, precision)
+        self._scheme = scheme
+        self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.s))
+        self._answered: dict[int, BoolArray] = {}  # by job: whose answer there is
+        self._jobs: dict[int, list[int]] = {}  # by round, of late answers too: the job that each worker computes
+
+    def open_round(self, index: int, work: Work, session: Session) -> None:
+        assert isinstance(session, _SelectiveRepeatSession)
+        self._round = index
+        self._answered[index] = np.zeros(self._scheme.n_workers, dtype=np.bool_)
+        self._jobs[index] = (index - self._scheme.B * session.repeating.astype(np.int64)).tolist()
+        self._jobs.pop(index - self._scheme.B - 1, None)
+
+    def receive(self, worker: int, report: int) -> None:
+        self._answered[self._jobs[self._round][worker]][worker] = True
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        job = self._jobs[index][worker] if index in self._jobs else -1
+        if job in self._answered:
+            self._answered[job][worker] = True
+
+    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+        messages = self.sent(self._encoder.messages(gradients))
+        began_s = time.perf_counter()
+        scheme, answered = self._scheme, np.flatnonzero(self._answered[job]).tolist()
+        weights = code_weights(scheme.code, scheme.n_workers, scheme.s, answered)
+        return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
+
+    def forget(self, job: int) -> None:
+        self._answered.pop(job, None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from schemes.base import Allowance, BoolArray
+from schemes.base import Allowance, BoolArray, FloatArray
+from schemes.codec import Weights
+from schemes.fractional_repetition import FractionalRepetition, repetition_weights
+from schemes.gradient_coding import cyclic_repetition, cyclic_weights
 
 Code = Literal["gradient_coding", "fractional_repetition"]
 Accepts = Literal["pattern", "recoverable"]
@@ -27,6 +31,20 @@ def check_published(accepts: Accepts, late_answers: LateAnswers, *, as_published
         raise ValueError(f"accepts must be left out with as_published, which has a rule of its own, got {accepts}")
     if as_published and late_answers != "drop":
         raise ValueError(f"late_answers must be drop with as_published, got {late_answers}")
+
+
+def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
+    """Encoding matrix of the code of one job, or of one group of coded chunks, shape ``(n_workers, n_workers)``."""
+    if code == "gradient_coding":
+        return cyclic_repetition(n_workers, s)
+    return FractionalRepetition(n_workers, s).encoding_matrix()
+
+
+def code_weights(code: Code, n_workers: int, s: int, answered: Sequence[int]) -> Weights:
+    """Weights of the answers to it."""
+    if code == "gradient_coding":
+        return cyclic_weights(n_workers, s, answered)
+    return repetition_weights(n_workers, s + 1, answered)
 
 
 class Tally:

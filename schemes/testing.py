@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, Outcome, Scheme, Session, Work
+from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from schemes.codec import Codec, Decoded, Precision, ValuedSession
 from schemes.linear import ApproximateScheme, LinearScheme
 
 Chooser = Callable[[int, BoolArray], BoolArray]
 """Who straggles, given the round and who has work; both of shape (n_workers,)."""
 
 
-def play(scheme: Scheme, n_jobs: int, stragglers: Chooser) -> tuple[list[Outcome], list[bool]]:
+def play(
+    scheme: Scheme, n_jobs: int, stragglers: Chooser, session: Session | None = None
+) -> tuple[list[Outcome], list[bool]]:
     """Run a scheme under a straggler pattern, without any times.
+
+    Parameters
+    ----------
+    session
+        Of the scheme, if it is to be another one than a new one.
 
     Returns
     -------
     outcomes, accepted
         Every job that ended, and for each round whether the scheme found the answers enough.
     """
-    session = scheme.start(n_jobs, np.random.default_rng(0))
+    session = session or scheme.start(n_jobs, np.random.default_rng(0))
     outcomes: list[Outcome] = []
     accepted = []
     for index in range(session.n_rounds):
@@ -117,6 +126,120 @@ def check_decoding(scheme: LinearScheme, rng: np.random.Generator, n_patterns: i
         assert is_decoded or is_estimate or weights is None, f"{finished} answered: decodable, and yet not enough"
         if weights is not None:
             assert np.abs(weights @ matrix[finished] - 1).max() < 1e-6, f"{finished}: wrong weights"
+
+
+EXACT = 1e-8  # largest relative error of a gradient that counts as decoded
+
+
+class UnitGradients:
+    """A value plane on which errors can be read off: each block of each chunk is a unit vector and some random numbers.
+
+    So the squared error of the unit part is that which the scheme reports, and whatever is done to one chunk's gradient
+    and not to another's shows.
+
+    Examples
+    --------
+    >>> from schemes import GradientCoding
+    >>> code, plane = GradientCoding(n_workers=3, s=1), UnitGradients(3)
+    >>> session = ValuedSession(code.start(1, plane.rng), code.codec("float64", plane.rng), plane, n_jobs=1)
+    >>> outcomes, _ = play(code, 1, lambda index, busy: np.array([False, True, False]), session)
+    >>> plane.worst < 1e-12
+    True
+    """
+
+    def __init__(self, n_error_blocks: int, seed: int = 0) -> None:
+        self.n_error_blocks = n_error_blocks
+        self.rng = np.random.default_rng(seed)
+        self.worst = 0.0  # relative error of the gradients that were decoded
+        self.condition = 1.0  # worst
+        self.decode_s: list[float] = []
+        self.ended: dict[int, FloatArray | None] = {}
+
+    def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
+        """Gradients of shape ``(n_chunks, blocks * (n_error_blocks + 4))``."""
+        n_chunks = len(chunk_loads)
+        blocks = max(1, self.n_error_blocks // n_chunks)
+        units = np.eye(n_chunks * blocks).reshape(n_chunks, blocks, -1)
+        noise = self.rng.standard_normal((n_chunks, blocks, 4))
+        return np.concatenate([units, noise], axis=2).reshape(n_chunks, -1)
+
+    def end(self, outcome: Outcome, decoded: Decoded | None, gradients: FloatArray) -> None:
+        """Compare with the full gradient, and what is reported with what is there."""
+        self.ended[outcome.job] = None if decoded is None else decoded.gradient
+        assert (decoded is None) == (outcome.status == "failed"), f"job {outcome.job}: {outcome.status}"
+        if decoded is None:
+            return
+        exact = gradients.sum(axis=0)
+        n_chunks = len(gradients)
+        blocks = max(1, self.n_error_blocks // n_chunks)
+        error = decoded.gradient - exact
+        squared = float((error.reshape(blocks, -1)[:, : n_chunks * blocks] ** 2).sum())
+        self.condition = max(self.condition, decoded.condition)
+        self.decode_s.append(decoded.decode_s)
+        if outcome.status == "decoded":
+            self.worst = max(self.worst, float(np.linalg.norm(error) / np.linalg.norm(exact)))
+        else:
+            reported = outcome.squared_error
+            assert abs(squared - reported) <= EXACT * max(1.0, reported), (
+                f"job {outcome.job}: {squared}, not {reported}"
+            )
+
+
+def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Precision = "float64") -> UnitGradients:
+    """Raise ``AssertionError`` if what is decoded is not what the scheme says it is.
+
+    Rounds are stopped at random, in random orders of arrival, some of them before the answers are enough; if the scheme
+    hears late answers, some come late. Gradients that count as decoded must be exact to 1e-8 (in float64), approximate
+    ones must have the squared error that is reported.
+
+    Returns
+    -------
+    plane
+        What happened.
+    """
+    rng = np.random.default_rng(seed)
+    n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
+    plane = UnitGradients(scheme.n_error_blocks, seed)
+    session = valued(scheme, scheme.codec(precision, rng), plane, n_jobs)
+    play_valued(scheme, session, rng)
+    assert sorted(plane.ended) == list(range(n_jobs)), "every job must end, once"
+    assert precision == "float32" or plane.worst < EXACT, f"a decoded gradient is wrong by {plane.worst}"
+    return plane
+
+
+def valued(scheme: Scheme, codec: Codec, plane: UnitGradients, n_jobs: int) -> ValuedSession:
+    """A run of a scheme with numbers."""
+    return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane, n_jobs)
+
+
+def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_forced: float = 0.1) -> list[Outcome]:
+    """Play a run with random arrivals; rounds end where it is enough, somewhere after, or (some) before."""
+    outcomes: list[Outcome] = []
+    due: list[deque[tuple[int, int]]] = [deque() for _ in range(scheme.n_workers)]  # rounds and reports, in order
+    for index in range(session.n_rounds):
+        for worker in rng.permutation(scheme.n_workers)[: rng.integers(0, 3)].tolist():
+            if due[worker]:  # comes while the master is busy
+                session.receive_late(due[worker][0][0], worker, due[worker].popleft()[1])
+        work = session.open_round(index)
+        for worker, last in enumerate(work.last_report.tolist()):
+            due[worker] += [(index, report) for report in range(last + 1)]
+        missing = work.busy.copy()
+        is_forced, patience = rng.random() < p_forced, int(rng.integers(0, 4))
+        arrivals = [worker for worker in range(scheme.n_workers) for _ in due[worker]]
+        for worker in rng.permutation(np.array(arrivals, dtype=np.int64)).tolist():
+            if (session.enough() and patience <= 0) or (is_forced and rng.random() < 2 / scheme.n_workers):
+                break
+            patience -= int(session.enough())
+            origin, report = due[worker].popleft()
+            if origin < index:
+                session.receive_late(origin, worker, report)
+            else:
+                session.receive(worker, report)
+                missing[worker] = report < work.last_report[worker]
+        outcomes += session.close_round(Closing(missing, forced=not session.enough()))
+        if not scheme.hears_late:
+            due = [deque() for _ in due]
+    return outcomes
 
 
 def _deliver(session: Session, work: Work, worker: int) -> None:

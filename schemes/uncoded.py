@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base import Allowance, FloatArray, PositiveCount, at_most
+from schemes.codec import Weights
 from schemes.linear import LinearScheme
 
 
@@ -29,6 +32,11 @@ class Uncoded(LinearScheme):
 
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         return (worker,)
+
+    def weights(self, answered: Sequence[int]) -> Weights:
+        values = np.zeros(self.n_workers)
+        values[list(answered)] = 1.0
+        return Weights(values)
 
     def allowance(self) -> Allowance:
         return at_most(0, self.n_workers)

@@ -84,6 +84,7 @@ class Family(StrEnum):
     assignments = "assignments"
     masters = "masters"
     orderings = "orderings"
+    workloads = "workloads"
 
 
 @app.command()
@@ -203,7 +204,7 @@ app.command()(advise)
 def list_plugins(
     family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
 ) -> None:
-    """List schemes, straggler models, master rules, or what a scheme is made of, with their parameters.
+    """List schemes, straggler models, master rules, workloads, or parts of schemes, with their parameters.
 
     Example: stragglersim list models
     """
@@ -214,6 +215,7 @@ def list_plugins(
         ORDERING_TABLE,
         RULE_TABLE,
         SCHEME_TABLE,
+        WORKLOAD_TABLE,
         parameters,
     )
 
@@ -223,6 +225,7 @@ def list_plugins(
         Family.assignments: ASSIGNMENT_TABLE,
         Family.masters: RULE_TABLE,
         Family.orderings: ORDERING_TABLE,
+        Family.workloads: WORKLOAD_TABLE,
     }[family]
     rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
@@ -375,20 +378,34 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the runs table.")] = "makespan_s",
+    metric: Annotated[
+        str,
+        typer.Option(metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss."),
+    ] = "makespan_s",
+    target: Annotated[
+        float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for time_to_...")
+    ] = None,
 ) -> None:
     """Compare the schemes of a run, paired by trial; also into DIR/compare.csv and compare.md.
 
     Example: stragglersim compare results/quickstart --baseline GC
+
+    Example: stragglersim compare results/training --metric time_to_accuracy --target 0.9
     """
     from simulator.compare import as_text, notes, swept_keys, write
     from simulator.compare import compare as compare_runs
+    from simulator.curves import TIMES_TO, with_time_to
     from simulator.results import Results, fairness
 
+    if target is not None and metric not in TIMES_TO:
+        raise InputError(f"--target: must go with --metric {' or '.join(TIMES_TO)}, got --metric {metric}")
+    if target is None and metric in TIMES_TO:
+        raise InputError(f"--metric {metric}: must go with --target, got none (e.g. --target 0.9)")
     results = Results.load(folder)
     with status("Comparing"):
-        table = compare_runs(results.runs, baseline=baseline, metric=metric)
-        remarks = [*notes(table), fairness(results)]
+        runs, said = with_time_to(results, metric, target) if target is not None else (results.runs, [])
+        table = compare_runs(runs, baseline=baseline, metric=metric)
+        remarks = [*said, *notes(table), fairness(results)]
         write(table, folder, f"{results.scenario['name']}: {metric}", remarks)
     n_shown = 0
     for _, rows in table.groupby("point", sort=False):

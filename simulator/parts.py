@@ -26,6 +26,7 @@ from simulator.engine import NUMERICS
 from simulator.metrics import Detail, RunRecord
 from simulator.plugins import FILLED_IN, identity
 from simulator.results import COLUMNS, LISTED, PART_SUFFIX, unwritable, whole
+from simulator.training import TrainingRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,6 +96,8 @@ def setting_key(
         "engine": engine,
         **{name: getattr(scenario, name) for name in DECISIVE},
     }
+    if scenario.training is not None:
+        decisive["training"] = identity(scenario.training)
     text = json.dumps(decisive, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -143,6 +146,9 @@ def encode(
         columns["jobs"] = _lists("jobs", [sorted(record.jobs, key=_job) for record in records])
     if detail == "workers":
         columns["workers"] = _lists_of_blocks("workers", [record.workers for record in records])
+    if any(isinstance(record, TrainingRecord) for record in records):
+        steps = [record.training if isinstance(record, TrainingRecord) else [] for record in records]
+        columns["training"] = _lists("training", steps)
     lengths = [max([1, *(len(getattr(record, name)) for name in ("rounds", "jobs"))]) for record in records]
     if detail == "workers":
         lengths = [length * record.n_workers for length, record in zip(lengths, records, strict=True)]

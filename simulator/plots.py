@@ -18,6 +18,7 @@ from simulator.looks import GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, l
 from simulator.results import Results, fairness, summary
 from simulator.scenario import Scenario
 from simulator.sweep_plots import Chart, Draw, chart_picture, sweep_pictures
+from simulator.training_plots import draw_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,12 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
             lambda figure: _latency(figure, jobs),
             ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else [],
         )
+    training = results.training
+    if training is not None:
+        band = ["band: 95 % interval"] if training["trial"].nunique() > 1 else []
+        yield "loss", lambda figure: draw_training(figure, training, "loss"), band
+        if training["accuracy"].notna().any():
+            yield "accuracy", lambda figure: draw_training(figure, training, "accuracy"), band
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
         _, at_point = scenario.all_points()[0]

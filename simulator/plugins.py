@@ -24,10 +24,11 @@ from schemes.ordering import ORDERINGS, Ordering
 from simulator.document import Path_, Problem, show
 from simulator.master import MASTER_RULES, MasterRule
 from straggler_models import STRAGGLER_MODELS, StragglerModel
+from workloads import WORKLOADS, Workload
 
 T = TypeVar("T")
 
-SHIPPED = ("schemes", "straggler_models", "simulator")  # packages whose plug-ins are ours
+SHIPPED = ("schemes", "straggler_models", "workloads", "simulator")  # packages whose plug-ins are ours
 FILLED_IN = ("n_workers", "seed")  # parameters that schemes get from the scenario
 
 
@@ -94,7 +95,12 @@ MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragg
 RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
 ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
-NESTED: dict[type, Table] = {Assignment: ASSIGNMENT_TABLE, Ordering: ORDERING_TABLE}  # plug-ins of plug-ins
+WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
+NESTED: dict[type, Table] = {
+    Assignment: ASSIGNMENT_TABLE,
+    Ordering: ORDERING_TABLE,
+    Workload: WORKLOAD_TABLE,
+}  # plug-ins of plug-ins
 
 
 class Parameter(NamedTuple):
@@ -316,7 +322,8 @@ def must_be(field: FieldInfo) -> str:
     kind, bounds = _unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
     if kind in NESTED:
-        return f"an {NESTED[kind].family} (list {NESTED[kind].family}s)"
+        family = NESTED[kind].family
+        return f"{'an' if family[0] in 'aeiou' else 'a'} {family} (list {family}s)"
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
     limits = _range(bounds)

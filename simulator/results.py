@@ -20,7 +20,7 @@ from simulator.document import swept_together, write_yaml
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("runs", "rounds", "jobs", "workers")
+TABLES = ("runs", "rounds", "jobs", "workers", "training")
 MANIFEST = "manifest.json"
 ERRORS = "errors.csv"
 PARTS = "parts"  # folder of finished parts; see simulator/parts.py
@@ -62,6 +62,14 @@ COLUMNS = {  # of the tables that have several rows for a run, after those that 
         "seconds_per_load": "float64",
         "slowdown": "float64",
     },
+    "training": {
+        "model": "int64",
+        "step": "int64",
+        "time_s": "float64",
+        "loss": "float64",
+        "accuracy": "float64",
+        "gradient_error": "float64",
+    },
 }
 
 
@@ -74,13 +82,15 @@ class Results:
     """The tables of a scenario's runs, with the scenario (plain values) and a manifest.
 
     ``runs`` has a row for each run (a scheme in a trial of a point), ``rounds`` and ``jobs`` one for each of its rounds
-    and jobs, ``workers`` one for each worker in each round. A table that was not recorded is None.
+    and jobs, ``workers`` one for each worker in each round, ``training`` one for each step of each model. A table that
+    was not recorded is None.
     """
 
     runs: pd.DataFrame
     rounds: pd.DataFrame | None = None
     jobs: pd.DataFrame | None = None
     workers: pd.DataFrame | None = None
+    training: pd.DataFrame | None = None
     scenario: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -195,6 +205,7 @@ def fairness(results: Results) -> str:
     said = [
         *rules,
         *([f"network: {sent}"] if sent else []),
+        *([_training(scenario["training"], swept)] if scenario.get("training") else []),
         *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
         f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
@@ -202,6 +213,17 @@ def fairness(results: Results) -> str:
         f"engine: {', '.join(sorted(set(runs['engine'])))}",
     ]
     return "; ".join(said)
+
+
+def _training(training: dict[str, Any], swept: dict[str, list[Any]]) -> str:
+    keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
+    said = {key: "swept" if f"training.{key}" in keys else value for key, value in training.items()}
+    workload = said["workload"] if "training.workload" in keys else training["workload"]["kind"]
+    rate = said["learning_rate"]
+    return (
+        f"training: {workload}, batch {said.get('batch', 'all')}, {said.get('optimiser', 'sgd')} "
+        f"{rate if rate == 'swept' else format(rate, 'g')}, on_failure: {said.get('on_failure', 'skip')}"
+    )
 
 
 def _rule(path: str, rule: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:

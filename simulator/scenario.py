@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf, ValidationError
@@ -22,6 +22,7 @@ from simulator.plugins import (
     MODEL_TABLE,
     RULE_TABLE,
     SCHEME_TABLE,
+    WORKLOAD_TABLE,
     Table,
     as_values,
     at_parameter,
@@ -34,11 +35,13 @@ from simulator.plugins import (
 )
 from simulator.ranges import values_of
 from simulator.shadows import idle_entries, ruled_out, shadowed_options
+from simulator.training import Training
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+S = TypeVar("S")
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -87,6 +90,8 @@ class Scenario:
     """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
     network: Network = Network()
     """what it takes to send answers; by default nothing"""
+    training: Training | None = None
+    """what is trained with the gradients, and how; by default nothing"""
     schemes: dict[str, InstanceOf[Scheme]]
     """schemes by label; all meet the same worker times"""
     masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
@@ -138,18 +143,28 @@ class Scenario:
         plain: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("network", "stragglers", "master", "schemes", "masters", "sweep", "points")
+            if field.name
+            not in ("network", "training", "stragglers", "master", "schemes", "masters", "sweep", "points")
         }
         if self.models is None:
             del plain["models"]
         if self.network != Network():
             plain["network"] = {key: value for key, value in vars(self.network).items() if value is not None}
+        if self.training is not None:
+            plain["training"] = plain_training(self.training)
         plain["stragglers"] = {label: as_values(model, MODEL_TABLE) for label, model in self.stragglers.items()}
         plain["master"] = as_values(self.master, RULE_TABLE)
         plain["schemes"] = {label: as_values(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
         for label, rule in self.masters.items():
             plain["schemes"][label]["master"] = as_values(rule, RULE_TABLE)
         return plain | ({"sweep": self.sweep} if self.sweep else {})
+
+
+def plain_training(training: Training) -> dict[str, Any]:
+    """Its keys as YAML would hold them."""
+    values = {name: getattr(training, name) for name in fields_of(Training)}
+    given = {name: value for name, value in values.items() if value is not None}
+    return given | {"workload": as_values(training.workload, WORKLOAD_TABLE)}
 
 
 class ContradictionError(ScenarioError):
@@ -291,9 +306,12 @@ def _scenario(data: dict[str, Any], folder: Path, built: Built | None = None) ->
         problems += found
         values["master"] = rule or FirstEnough(timeout_s=1.0)  # a wrong one hides no other error
     if "network" in data:
-        network, found = _network(data["network"], folder)
+        network, found = _section(data["network"], "network", Network, folder)
         problems += found
         values["network"] = network or Network()
+    if data.get("training") is not None:
+        values["training"], found = _section(data["training"], "training", Training, folder)
+        problems += found
     values["masters"], found = _own_rules(data, folder)
     problems += found
     workers = data.get("workers")
@@ -363,11 +381,12 @@ def _plugins(
     return plugins, problems
 
 
-def _network(given: object, folder: Path) -> tuple[Network | None, list[Problem]]:
+def _section(given: object, name: str, cls: type[S], folder: Path) -> tuple[S | None, list[Problem]]:
+    """Build a section that is one thing, not several with labels."""
     if not isinstance(given, dict):
-        keys = ", ".join(fields_of(Network))
-        return None, [Problem(("network",), f"must be a mapping (keys: {keys}), got {show(given)}")]
-    return build(Network, given, ("network",), folder)
+        keys = ", ".join(fields_of(cls))
+        return None, [Problem((name,), f"must be a mapping (keys: {keys}), got {show(given)}")]
+    return build(cls, given, (name,), folder)
 
 
 def _own_rules(data: dict[str, Any], folder: Path) -> tuple[dict[str, MasterRule], list[Problem]]:
@@ -426,6 +445,12 @@ def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
         if scheme.n_workers != scenario.workers:
             yield Problem(
                 ("schemes", label), f"n_workers must be {scenario.workers}, as in the scenario, got {scheme.n_workers}"
+            )
+        if scenario.training is not None and scenario.models is None and scheme.delay_rounds:
+            yield Problem(
+                ("schemes", label),
+                f"T must be 0 rounds where a single model is trained, got {scheme.delay_rounds} "
+                f"(set models: {scheme.delay_rounds + 1} or more)",
             )
         if scenario.models is not None and scheme.delay_rounds > scenario.models - 1:
             yield Problem(

@@ -45,8 +45,10 @@ def scenario_schema() -> dict[str, Any]:
     rule = _any_of(RULE_TABLE, definitions)
     model = _any_of(MODEL_TABLE, definitions)
     scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
-    head = TypeAdapter(_head()).json_schema()
-    definitions.update(head.pop("$defs", {}))
+    head = TypeAdapter(_head()).json_schema(schema_generator=_Generator)
+    for name, definition in head.pop("$defs", {}).items():
+        definition["properties"] = {key: _named(value) for key, value in definition["properties"].items()}
+        definitions[name] = definition
     properties = head["properties"] | {
         "stragglers": {
             "anyOf": [

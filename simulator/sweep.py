@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from schemes.codec import Valued
 from simulator import vectorised
 from simulator.engine import Collector, simulate
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
@@ -23,6 +24,7 @@ from simulator.parts import Identities, Parts, Place, Unit, arranged, encode, se
 from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results, whole
 from simulator.scenario import Scenario
+from simulator.training import TrainingRecord
 from simulator.waiting import SimulationError
 from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
 
@@ -144,8 +146,9 @@ def run_into(
         scenario = scenario.with_trials(needed)
     _write_tables(folder, sweep.tables())
     _write_errors(folder, sweep.failures)
-    wanted = ("runs",) if len(sweep.points) > 1 or detail == "runs" else ("runs", "jobs")
-    frames = {name: pd.read_parquet(folder / f"{name}.parquet") for name in wanted}
+    wanted = ("runs",) if len(sweep.points) > 1 else ("runs", "jobs", "training")
+    files = {name: folder / f"{name}.parquet" for name in wanted}
+    frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
     results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
     results.write_beside(folder)
     return results, sweep.failures
@@ -381,18 +384,36 @@ def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, e
             return vectorised.run_block(scenario, label, trials)
     records = []
     for trial in trials:
-        record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
-        run_one(scenario, label, trial, record)
+        if scenario.training is None:
+            record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
+            run_one(scenario, label, trial, record)
+        else:
+            record = TrainingRecord(
+                scenario.workers,
+                scenario.jobs,
+                keeps_workers=detail == "workers",
+                plan=scenario.training,
+                n_models=scenario.models or 1,
+                seed=scenario.seed,
+                trial=trial,
+            )
+            run_one(scenario, label, trial, record, record)
         records.append(record)
     return records
 
 
-def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) -> None:
-    """Run one scheme in one trial of a scenario (without its sweep)."""
+def run_one(
+    scenario: Scenario, label: str, trial: int, collector: Collector, plane: TrainingRecord | None = None
+) -> None:
+    """Run one scheme in one trial of a scenario (without its sweep); with numbers, if there is a plane for them."""
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
+    scheme = scenario.scheme_to_run(label)
+    if plane is not None:
+        draws = stream(scenario.seed, trial, "codec", label)
+        scheme = Valued(scheme.n_workers, scheme, plane.plan.messages, plane, draws)
     try:
         simulate(
-            scenario.scheme_to_run(label),
+            scheme,
             n_jobs=scenario.jobs,
             times=round_times(*where),
             speeds=SpeedChanges(*where),
@@ -406,7 +427,8 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
     except (SimulationError, ValueError) as error:
         raise SimulationError(f"schemes.{label}, trial {trial}: {error}") from error
     except Exception as error:
-        plugins = [scenario.schemes[label], *scenario.stragglers.values()]
+        plugins: list[object] = [scenario.schemes[label], *scenario.stragglers.values()]
+        plugins += [scenario.training.workload] if scenario.training is not None else []
         if all(is_shipped(plugin) for plugin in plugins):
             raise  # a fault of ours: its traceback is wanted
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -31,7 +31,7 @@ from schemes.ordering import (
     q_max,
     q_of_chunks,
 )
-from schemes.partial_gradient_coding import decoder
+from schemes.partial_codec import decoder
 from schemes.testing import check_scheme
 from simulator import Scenario, ScenarioError
 from simulator.master import FirstEnough, FixedTime, MuRule

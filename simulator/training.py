@@ -1,0 +1,218 @@
+"""Real gradients: what a run does to the models that it trains, beside how long it takes.
+
+A record of a run that is also its value plane: it computes the chunk gradients of each job when the job begins, is
+handed the gradient that the master has decoded, applies it, and writes down loss and accuracy at the time of that
+round's end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, InstanceOf
+from pydantic.dataclasses import dataclass as checked
+
+from schemes.base import FloatArray, Outcome
+from schemes.codec import Decoded, Precision
+from simulator.engine import ClosedRound
+from simulator.metrics import RunRecord, Value
+from simulator.waiting import SimulationError
+from simulator.worker_times import stream
+from workloads import Rows, Workload
+
+PositiveCount = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+BROKEN = 1e-6  # residual of a gradient that was called decoded: beyond it, the code is wrong or useless
+MOMENTUM = 0.9
+
+
+@checked(frozen=True, kw_only=True)
+class Training:
+    """What every scheme of a scenario trains, and how.
+
+    Examples
+    --------
+    >>> from workloads import LeastSquares
+    >>> Training(workload=LeastSquares(), learning_rate=0.5).batch is None
+    True
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+    )
+
+    workload: InstanceOf[Workload]
+    """what is trained"""
+    batch: PositiveCount | None = None
+    """rows of data of one job, drawn without repetition until all have been used; all of them if not given"""
+    optimiser: Literal["sgd", "momentum"] = "sgd"
+    """what is done with a gradient; momentum keeps 0.9 of the last step"""
+    learning_rate: Positive
+    """factor of the mean gradient of a job's rows"""
+    on_failure: Literal["skip", "repeat"] = "skip"
+    """whether a model whose job failed goes on to its next rows, or takes the same again in its next job"""
+    messages: Precision = "float64"
+    """in which workers send; the master computes in float64"""
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch > self.workload.n_rows:
+            raise ValueError(f"batch must be between 1 and {self.workload.n_rows}, the rows of data, got {self.batch}")
+
+
+@dataclass
+class _Model:
+    """One of the networks that are trained in turn."""
+
+    parameters: FloatArray
+    velocity: FloatArray
+    batches: Iterator[Rows]
+    rows: Rows
+    step: int = 0
+
+
+@dataclass(kw_only=True)
+class TrainingRecord(RunRecord):
+    """A run with what it did to the models: the collector and the value plane of one scheme in one trial.
+
+    ``training`` holds a row for each step of each model, with the columns of the table of that name.
+    """
+
+    plan: Training
+    n_models: int
+    seed: int
+    trial: int
+    training: list[tuple[Value, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._workload = self.plan.workload
+        self._models = [self._model(number) for number in range(self.n_models)]
+        self._chunks: dict[int, tuple[FloatArray, list[slice]]] = {}
+        self._new: list[tuple[int, int, float, float, float]] = []  # steps of the round that is closing
+        self._decode_s: list[float] = []
+        self._worst_residual, self._worst_condition = math.nan, 1.0  # nothing was called exact yet
+        for number in range(self.n_models):
+            self._note(number, math.nan)
+        self._write(0.0)
+
+    def _model(self, number: int) -> _Model:
+        """Beginnings and batches belong to a model of a trial: they are the same under every scheme."""
+        initial = self._workload.initial(stream(self.seed, self.trial, "model", str(number)))
+        parameters = np.array(initial, dtype=np.float64)
+        batches = _batches(
+            self._workload.n_rows, self.plan.batch, stream(self.seed, self.trial, "batches", str(number))
+        )
+        return _Model(parameters, np.zeros_like(parameters), batches, next(batches))
+
+    def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
+        """Mean gradient of a job's rows, as the sum of those of its chunks."""
+        model = self._models[job % self.n_models]
+        rows = model.rows
+        n_rows = self._workload.n_rows if isinstance(rows, slice) else len(rows)
+        chunks = self._cut(chunk_loads, n_rows)
+        held: list[Rows] = [chunk if isinstance(rows, slice) else rows[chunk] for chunk in chunks]
+        gradients = self._workload.chunk_gradients(model.parameters, held, rows)
+        if gradients.shape != (len(chunks), len(model.parameters)):
+            raise ValueError(
+                f"gradients of {type(self._workload).__name__} must have as many entries as its parameters, "
+                f"{len(model.parameters)}, got shape {gradients.shape[1:]}"
+            )
+        gradients /= n_rows
+        return gradients
+
+    def _cut(self, chunk_loads: FloatArray, n_rows: int) -> list[slice]:
+        """Neighbouring rows for each chunk, as many as its load says, to rounding."""
+        known = self._chunks.get(n_rows)
+        if known is None or known[0] is not chunk_loads:
+            ends = np.rint(np.cumsum(chunk_loads) * n_rows).astype(np.int64).tolist()
+            known = chunk_loads, [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
+            self._chunks[n_rows] = known
+        return known[1]
+
+    def end(self, outcome: Outcome, decoded: Decoded | None, gradients: FloatArray) -> None:
+        """Apply what was decoded."""
+        number = outcome.job % self.n_models
+        model = self._models[number]
+        if decoded is None:
+            if self.plan.on_failure == "repeat":
+                return
+        else:
+            error = self._check(outcome, decoded, gradients)
+            model.velocity *= MOMENTUM if self.plan.optimiser == "momentum" else 0.0
+            model.velocity += decoded.gradient
+            model.parameters = model.parameters - self.plan.learning_rate * model.velocity
+        model.step += 1
+        model.rows = next(model.batches)
+        self._note(number, math.nan if decoded is None else error)
+
+    def _check(self, outcome: Outcome, decoded: Decoded, gradients: FloatArray) -> float:
+        """Relative error of a decoded gradient; remember the worst of those that are called exact."""
+        exact = np.ones(len(gradients)) @ gradients
+        difference, length = decoded.gradient - exact, math.sqrt(exact @ exact)
+        error = math.sqrt(difference @ difference)
+        self._decode_s.append(decoded.decode_s)
+        self._worst_condition = max(self._worst_condition, decoded.condition)
+        if outcome.status == "decoded":
+            # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
+            scale = length if error <= self._worst_residual * length else _size(gradients, length)
+            residual = error / scale if scale else 0.0
+            self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
+            if self.plan.messages == "float64" and not residual <= BROKEN:
+                raise SimulationError(
+                    f"job {outcome.job}: its decoded gradient must be that of all its rows to {BROKEN:g}, got a "
+                    f"relative error of {residual:.2g}, condition number {decoded.condition:.2g}"
+                )
+        return error / length if length else (math.inf if error else 0.0)
+
+    def _note(self, number: int, error: float) -> None:
+        model = self._models[number]
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self._workload.loss(model.parameters)
+        if not math.isfinite(loss):
+            raise SimulationError(
+                f"model {number}, step {model.step}: its loss must be finite, got {loss:g} "
+                "(training.learning_rate is too large?)"
+            )
+        accuracy = self._workload.accuracy(model.parameters)
+        self._new.append((number, model.step, loss, accuracy, error))
+
+    def _write(self, time_s: float) -> None:
+        self.training += [(model, step, time_s, *measured) for model, step, *measured in self._new]
+        self._new = []
+
+    def round_closed(self, closed: ClosedRound) -> None:
+        super().round_closed(closed)
+        self._write(closed.end_s)
+
+    def figures(self, n_error_blocks: int | None) -> dict[str, float]:
+        """Those of the run, with the last loss and accuracy (means over models) and the code's numerical health."""
+        last = {row[0]: row for row in self.training}.values()
+        return super().figures(n_error_blocks) | {
+            "final_loss": float(np.mean([row[3] for row in last])),
+            "final_accuracy": float(np.mean([row[4] for row in last])),
+            "worst_residual": self._worst_residual,
+            "worst_condition": self._worst_condition,
+            "decode_mean_s": float(np.mean(self._decode_s)) if self._decode_s else math.nan,
+        }
+
+
+def _size(gradients: FloatArray, length: float) -> float:
+    """Root of the chunks' squared norms, at least the length of their sum."""
+    return max(length, math.sqrt(np.vdot(gradients, gradients)))
+
+
+def _batches(n_rows: int, batch: int | None, rng: np.random.Generator) -> Iterator[Rows]:
+    """Rows of one step after another: all of them, or batches that use all rows before any comes again.
+
+    What is left at the end of a shuffled order is less than a batch, and is left out.
+    """
+    while batch is None:
+        yield slice(None)
+    while True:
+        order = rng.permutation(n_rows)
+        for first in range(0, n_rows - batch + 1, batch):
+            yield order[first : first + batch]

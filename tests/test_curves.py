@@ -1,0 +1,160 @@
+"""Time to a target, and pictures of training."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simulator
+from schemes import FastestK, Uncoded
+from simulator.compare import CompareError
+from simulator.curves import Curve, curves, with_time_to
+from simulator.plots import draw
+from simulator.results import Results
+from simulator.training import Training
+from straggler_models import Constant, ShiftedExponential
+from workloads import LeastSquares, LogisticRegression
+
+
+def results_of(training, runs=None, **given):
+    frame = pd.DataFrame(training, columns=["scheme", "trial", "model", "step", "time_s", "loss", "accuracy"])
+    frame = frame.assign(point=0, gradient_error=np.nan)
+    runs = frame[["point", "scheme", "trial"]].drop_duplicates().assign(makespan_s=1.0) if runs is None else runs
+    return Results(runs=runs, training=frame, **given)
+
+
+# models 0 and 1 of scheme A, then one model of B in two trials, of which the second does not get there
+BY_HAND = [
+    ("A", 0, 0, 0, 0.0, 4.0, 0.1),
+    ("A", 0, 1, 0, 0.0, 2.0, 0.3),
+    ("A", 0, 0, 1, 1.0, 2.0, 0.9),
+    ("A", 0, 1, 1, 3.0, 1.0, 0.9),
+    ("B", 0, 0, 0, 0.0, 3.0, 0.2),
+    ("B", 0, 0, 1, 5.0, 1.0, 0.95),
+    ("B", 1, 0, 0, 0.0, 3.0, 0.2),
+    ("B", 1, 0, 1, 5.0, 1.6, 0.85),
+]
+
+
+def test_curves_are_means_over_models_by_hand():
+    first = dict(curves(results_of(BY_HAND).training, "accuracy"))[0, "A", 0]
+    assert first.times_s.tolist() == [0.0, 1.0, 3.0]
+    assert first.values == pytest.approx([0.2, 0.6, 0.9])
+    assert first.at(np.array([0.5, 1.0, 2.9, 3.0])) == pytest.approx([0.2, 0.6, 0.6, 0.9])
+    assert math.isnan(first.at(np.array([3.1]))[0])
+
+
+def test_steps_at_the_same_time_count_together():
+    curve = Curve(np.array([0.0, 1.0]), np.array([0.5, 0.25]))
+    assert curve.reaches("loss", 0.25) == 1.0
+    assert math.isnan(curve.reaches("loss", 0.2))
+
+
+def test_time_to_a_target_by_hand():
+    runs, said = with_time_to(results_of(BY_HAND), "time_to_accuracy", 0.8)
+    assert runs["time_to_accuracy"].tolist() == [3.0, 5.0, 5.0]
+    assert len(said) == 1
+    runs, _ = with_time_to(results_of(BY_HAND), "time_to_loss", 2.0)
+    assert runs["time_to_loss"].tolist() == [1.0, 5.0, 5.0]
+
+
+def test_a_scheme_that_does_not_always_get_there_has_no_time():
+    runs, said = with_time_to(results_of(BY_HAND), "time_to_accuracy", 0.9)
+    assert runs["time_to_accuracy"].tolist()[0] == 3.0
+    assert runs["time_to_accuracy"].isna().tolist() == [False, True, True]
+    assert said[1] == "B: reached in 1 of 2 trials, so it has no mean time."
+
+
+def test_what_can_not_be_asked_is_refused():
+    results = results_of(BY_HAND)
+    blind = results_of([(*row[:6], math.nan) for row in BY_HAND])
+    with pytest.raises(CompareError, match=r"must be time_to_loss where nothing is classified, got time_to_accuracy"):
+        with_time_to(blind, "time_to_accuracy", 0.9)
+    with pytest.raises(CompareError, match=r"got time_to_loss, which needs a scenario with training"):
+        with_time_to(Results(runs=results.runs), "time_to_loss", 0.9)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two schemes, of which the second takes half the time for the same steps."""
+    run = simulator.Scenario(
+        workers=4,
+        jobs=40,
+        models=2,
+        trials=3,
+        stragglers={"usual": Constant(1.0), "noise": ShiftedExponential(shift=0.0, mean=0.2, adds_to="startup_s")},
+        training=Training(workload=LogisticRegression(), learning_rate=1.0),
+        schemes={"all": Uncoded(4), "fastest 3": FastestK(4, k=3)},
+    )
+    path = tmp_path_factory.mktemp("curves") / "out"
+    simulator.run(run).save(path)
+    return path
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "simulator", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_compare_ranks_by_the_time_to_a_target(folder):
+    done = command("compare", folder, "--metric", "time_to_accuracy", "--target", "0.9")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(folder / "compare.csv").set_index("scheme")
+    training = Results.load(folder).training
+    for scheme in ("all", "fastest 3"):
+        times = []
+        for trial in range(3):
+            of_run = training[(training["scheme"] == scheme) & (training["trial"] == trial)].sort_values("time_s")
+            accuracy = {}
+            for row in of_run.itertuples():  # again, step by step
+                accuracy[row.model] = row.accuracy
+                if len(accuracy) == 2 and np.mean(list(accuracy.values())) >= 0.9:
+                    times.append(row.time_s)
+                    break
+        assert table.loc[scheme, "mean"] == pytest.approx(np.mean(times))
+    assert table["rank"].to_dict() == {"all": 2, "fastest 3": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metric", "time_to_accuracy"], "--metric time_to_accuracy: must go with --target, got none"),
+        (
+            ["--target", "0.9"],
+            "--target: must go with --metric time_to_accuracy or time_to_loss, got --metric makespan_s",
+        ),
+    ],
+)
+def test_wrong_options_end_in_a_line_and_status_2(folder, options, said):
+    done = command("compare", folder, *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_target_that_nobody_reaches_is_no_crash(folder):
+    done = command("compare", folder, "--metric", "time_to_loss", "--target", "1e-9")
+    assert done.returncode == 0, done.stderr
+    assert "reached in 0 of 3 trials" in done.stdout
+
+
+def test_training_has_pictures(folder, tmp_path):
+    names = {path.stem for path in draw(Results.load(folder), tmp_path)}
+    assert {"loss", "accuracy"} <= names
+    svg = (tmp_path / "accuracy.svg").read_text()
+    assert svg.count("PolyCollection") == 2  # a band for each scheme
+
+
+def test_pictures_leave_out_what_there_is_none_of(tmp_path):
+    run = simulator.Scenario(
+        workers=2,
+        jobs=4,
+        stragglers={"usual": Constant(1.0)},
+        training=Training(workload=LeastSquares(), learning_rate=0.1),
+        schemes={"all": Uncoded(2)},
+    )
+    names = {path.stem for path in draw(simulator.run(run), tmp_path)}
+    assert "loss" in names
+    assert "accuracy" not in names

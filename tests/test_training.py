@@ -1,0 +1,525 @@
+"""Real gradients: what schemes do to training, against plain descent, closed forms and numbers worked out by hand."""
+
+import itertools
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simulator
+from schemes import (
+    BernoulliGradientCoding,
+    FastestK,
+    FractionalRepetition,
+    GradientCoding,
+    Ideal,
+    Multiplexed,
+    PartialGradientCoding,
+    SelectiveRepeat,
+    Uncoded,
+)
+from schemes.assignment import Cyclic
+from schemes.codec import Weights
+from simulator.master import FirstEnough, FixedTime, MuRule
+from simulator.parts import setting_key
+from simulator.training import Training, TrainingRecord
+from simulator.worker_times import stream
+from straggler_models import Constant, GilbertElliott, ShiftedExponential
+from workloads import WORKLOADS, LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
+
+STRAGGLERS = {
+    "usual": ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s"),
+    "bursts": GilbertElliott(p_slow=0.1, p_recover=0.5, slowdown=4.0),
+}
+EXACT_SCHEMES = {
+    "uncoded": Uncoded(8),
+    "GC": GradientCoding(8, s=2),
+    "GC-Rep": FractionalRepetition(8, s=1),
+    "SR-SGC": SelectiveRepeat(8, B=2, W=3, lam=3),
+    "SR-SGC, late": SelectiveRepeat(8, B=1, W=2, lam=4, accepts="recoverable", late_answers="keep"),
+    "M-SGC": Multiplexed(8, B=1, W=2, lam=3),
+    "M-SGC-Rep": Multiplexed(8, B=2, W=3, lam=3, code="fractional_repetition"),
+    "M-SGC, prefix": Multiplexed(8, B=2, W=3, lam=2, credit="prefix", accepts="recoverable", late_answers="keep"),
+    "partial": PartialGradientCoding(8, assignment=Cyclic(4)),
+    "partial, l = 2": PartialGradientCoding(8, assignment=Cyclic(4), blocks=2),
+    "ideal": Ideal(8),
+}
+
+
+def scenario(schemes, training, **given):
+    n_workers = next(iter(schemes.values())).n_workers
+    given = {"workers": n_workers, "jobs": 40, "models": 4, "stragglers": STRAGGLERS, "leftover": "finish"} | given
+    return simulator.Scenario(schemes=schemes, training=training, **given)
+
+
+def descent(workload, n_steps, rate, parameters, rows=None, momentum=0.0):
+    """Plain gradient descent; the loss after each step."""
+    velocity, losses = 0.0, [workload.loss(parameters)]
+    for step in range(n_steps):
+        chosen = slice(None) if rows is None else rows[step]
+        n_rows = workload.n_rows if rows is None else len(chosen)
+        velocity = momentum * velocity + workload.gradient(parameters, chosen) / n_rows
+        parameters = parameters - rate * velocity
+        losses.append(workload.loss(parameters))
+    return np.array(losses)
+
+
+def curve(results, scheme, model=0, trial=0, column="loss"):
+    table = results.training
+    chosen = table[(table["scheme"] == scheme) & (table["model"] == model) & (table["trial"] == trial)]
+    assert chosen["step"].tolist() == list(range(len(chosen)))
+    return chosen[column].to_numpy()
+
+
+# --- exact schemes ---
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "momentum"])
+def test_exact_schemes_follow_plain_full_batch_descent(optimiser):
+    workload = TwoLayerNetwork(hidden=8, l2=1e-3)
+    run = scenario(EXACT_SCHEMES, Training(workload=workload, learning_rate=0.5, optimiser=optimiser), trials=2)
+    results = simulator.run(run)
+    assert results.runs["decode_failures"].sum() == 0
+    for trial, model in ((0, 0), (1, 3)):
+        initial = workload.initial(stream(run.seed, trial, "model", str(model)))
+        plain = descent(workload, 10, 0.5, initial, momentum=0.9 * (optimiser == "momentum"))
+        assert plain[-1] < plain[0]
+        for label in EXACT_SCHEMES:
+            np.testing.assert_allclose(curve(results, label, model, trial), plain, rtol=1e-6)
+    assert results.runs["worst_residual"].max() < 1e-8
+    assert (results.training["gradient_error"].dropna() < 1e-8).all()
+
+
+def test_least_squares_goes_as_its_closed_form_says():
+    problem, rate = LeastSquares(rows=100, dimension=5, condition=4.0), 0.4
+    schemes = {"M-SGC": EXACT_SCHEMES["M-SGC"]}
+    results = simulator.run(scenario(schemes, Training(workload=problem, learning_rate=rate)))
+    shrink, begin = np.eye(5) - rate * problem.hessian, -problem.optimum
+    expected = [problem.loss(problem.optimum + np.linalg.matrix_power(shrink, k) @ begin) for k in range(11)]
+    np.testing.assert_allclose(curve(results, "M-SGC", model=2), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [30, 37, 1])
+def test_batches_are_the_same_under_every_scheme(batch):
+    problem = LeastSquares(rows=100, dimension=3)
+    run = scenario(EXACT_SCHEMES, Training(workload=problem, learning_rate=0.1, batch=batch), seed=5)
+    results = simulator.run(run)
+    rng = stream(5, 0, "batches", "1")
+    rows = []
+    while len(rows) < 10:
+        order = rng.permutation(100)
+        rows += [order[first : first + batch] for first in range(0, 100 - batch + 1, batch)]
+    plain = descent(problem, 10, 0.1, np.zeros(3), rows)
+    for label in EXACT_SCHEMES:
+        np.testing.assert_allclose(curve(results, label, model=1), plain, rtol=1e-9)
+
+
+def test_the_timing_of_a_run_does_not_know_of_training():
+    schemes = EXACT_SCHEMES | {"k": FastestK(8, k=5)}
+    with_training = simulator.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1), trials=2))
+    without = simulator.run(scenario(schemes, None, trials=2))
+    for table in ("rounds", "jobs"):
+        pd.testing.assert_frame_equal(getattr(with_training, table), getattr(without, table), check_exact=True)
+    shared = list(without.runs.columns)
+    pd.testing.assert_frame_equal(with_training.runs[shared], without.runs, check_exact=True)
+    assert without.training is None
+
+
+def test_a_step_is_taken_when_its_job_is_decoded():
+    results = simulator.run(scenario(EXACT_SCHEMES, Training(workload=LeastSquares(), learning_rate=0.1), trials=2))
+    jobs = results.jobs.assign(model=results.jobs["job"] % 4, step=1 + results.jobs["job"] // 4)
+    both = jobs.merge(results.training, on=["scheme", "trial", "model", "step"])
+    assert len(both) == len(jobs) == len(results.training) - 2 * 4 * len(EXACT_SCHEMES)
+    assert (both["decoded_s"] == both["time_s"]).all()
+    assert (results.training.loc[results.training["step"] == 0, "time_s"] == 0).all()
+
+
+def test_two_models_in_turn_by_hand():
+    # one row, feature x, target y: loss (x a - y)^2 / 2, from a = 0; every round takes 2 s; T = 1
+    problem = LeastSquares(rows=1, dimension=1, noise=0.0, seed=3)
+    x, y = problem.data.features[0, 0], problem.data.targets[0]
+    results = simulator.run(
+        scenario(
+            {"SR": SelectiveRepeat(3, B=1, W=2, lam=1)},
+            Training(workload=problem, learning_rate=0.25),
+            models=2,
+            jobs=4,
+            stragglers={"usual": Constant(2.0)},
+        )
+    )
+    once = 0.25 * x * y
+    twice = once - 0.25 * x * (x * once - y)
+    expected = [(0, 0.0, 0.0), (1, 0.0, 0.0), (0, 2.0, once), (1, 4.0, once), (0, 6.0, twice), (1, 8.0, twice)]
+    table = results.training[["model", "time_s", "loss"]].itertuples(index=False)
+    for (model, time_s, loss), (model_, time_s_, parameter) in zip(table, expected, strict=True):
+        assert (model, time_s) == (model_, time_s_)
+        assert loss == pytest.approx((x * parameter - y) ** 2 / 2)
+
+
+def test_chunk_gradients_are_computed_once_for_each_job(monkeypatch):
+    calls = []
+    compute = LeastSquares.chunk_gradients
+    monkeypatch.setattr(
+        LeastSquares, "chunk_gradients", lambda self, *given: calls.append(len(given[1])) or compute(self, *given)
+    )
+    for label in ("GC", "SR-SGC", "M-SGC"):
+        calls.clear()
+        training = Training(workload=LeastSquares(), learning_rate=0.1)
+        simulator.run(scenario({label: EXACT_SCHEMES[label]}, training))
+        assert calls == [len(EXACT_SCHEMES[label].chunk_loads())] * 40
+
+
+def test_uncoded_rounds_before_a_scheme_train_too(monkeypatch):
+    problem, cut = LeastSquares(), []
+    begin = TrainingRecord.begin
+    monkeypatch.setattr(
+        TrainingRecord, "begin", lambda self, *given: cut.append(len(begin(self, *given))) or begin(self, *given)
+    )
+    schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "M-SGC")}
+    results = simulator.run(scenario(schemes, Training(workload=problem, learning_rate=0.1), probe=6))
+    plain = descent(problem, 10, 0.1, np.zeros(16))
+    for label in schemes:
+        np.testing.assert_allclose(curve(results, label, model=3), plain, rtol=1e-9)
+    assert cut == [8] * 40 + [8] * 6 + [16] * 34  # chunks of GC, then those of M-SGC after the uncoded ones
+
+
+# --- approximate schemes ---
+
+
+def stationary_loss(problem, n_workers, k, rate):
+    """Mean loss in the long run, above the smallest one, if k random workers' gradients stand for all.
+
+    With e the distance to the optimum, chunk c has the gradient A_c e + r_c, and its weight w_c is n/k or 0. So
+    e' = e - rate sum_c w_c (A_c e + r_c), E w_c = 1, and the second moment P of e solves
+    P = (I - rate H) P (I - rate H) + rate^2 sum_cd cov(w_c, w_d) (A_c P A_d + r_c r_d^T).
+    """
+    features, targets = problem.data
+    n_rows, d = features.shape
+    ends = np.rint(np.arange(n_workers + 1) / n_workers * n_rows).astype(int)
+    A, r = [], []
+    for first, end in itertools.pairwise(ends):
+        X = features[first:end]
+        A.append(X.T @ X / n_rows)
+        r.append(X.T @ (X @ problem.optimum - targets[first:end]) / n_rows)
+    cov = np.full((n_workers, n_workers), -(n_workers - k) / (k * (n_workers - 1)))
+    np.fill_diagonal(cov, (n_workers - k) / k)
+    shrink = np.eye(d) - rate * problem.hessian
+    onto = np.kron(shrink, shrink)
+    noise = np.zeros(d * d)
+    for c in range(n_workers):
+        for other in range(n_workers):
+            onto += rate**2 * cov[c, other] * np.kron(A[c], A[other])
+            noise += rate**2 * cov[c, other] * np.kron(r[c], r[other])
+    P = np.linalg.solve(np.eye(d * d) - onto, noise).reshape(d, d)
+    return np.trace(problem.hessian @ P) / 2
+
+
+@pytest.mark.parametrize(("k", "rate"), [(3, 0.3), (6, 0.6)])
+def test_fastest_k_ends_in_the_neighbourhood_that_theory_gives(k, rate):
+    problem = LeastSquares(rows=64, dimension=3, noise=1.0, condition=4.0)
+    results = simulator.run(
+        scenario(
+            {"k": FastestK(8, k=k)},
+            Training(workload=problem, learning_rate=rate),
+            models=None,
+            jobs=3000,
+            trials=4,
+            leftover="cancel",
+            stragglers={"usual": ShiftedExponential(shift=1.0, mean=1.0, adds_to="startup_s")},  # all alike
+        )
+    )
+    least = problem.loss(problem.optimum)
+    above = [curve(results, "k", trial=trial)[100:] - least for trial in range(4)]
+    expected = stationary_loss(problem, 8, k, rate)
+    blocks = np.concatenate(above)[: 4 * 2900].reshape(-1, 145).mean(axis=1)  # long enough to be independent
+    error = blocks.std(ddof=1) / np.sqrt(len(blocks))
+    assert error < 0.08 * expected
+    assert abs(blocks.mean() - expected) < 4 * error
+
+
+def test_estimates_are_applied_with_the_error_that_is_reported():
+    schemes = {
+        "partial": PartialGradientCoding(8, assignment=Cyclic(4)),
+        "baseline": PartialGradientCoding(8, assignment=Cyclic(4), credit="whole_list"),
+        "BGC": BernoulliGradientCoding(8, p=0.4),
+    }
+    training = Training(workload=LogisticRegression(), learning_rate=0.5)
+    run = scenario(schemes, training, master=FixedTime(time_s=1.6))
+    results = simulator.run(run)
+    jobs = results.jobs.assign(model=results.jobs["job"] % 4, step=1 + results.jobs["job"] // 4)
+    both = jobs.merge(results.training, on=["scheme", "trial", "model", "step"])
+    assert {"approximate", "decoded"} <= set(both["status"])
+    is_exact = both["status"] == "decoded"
+    assert (both.loc[is_exact, "gradient_error"] < 1e-8).all()
+    assert (both.loc[~is_exact, "gradient_error"] > 1e-4).all()
+    last = results.training.groupby("scheme").last()
+    assert (last["loss"] < np.log(10)).all()
+
+
+def test_messages_in_float32_are_near_those_in_float64():
+    schemes = {"GC": GradientCoding(8, s=2), "M-SGC": Multiplexed(8, B=1, W=2, lam=3)}
+    workload = LogisticRegression()
+    runs = [
+        simulator.run(scenario(schemes, Training(workload=workload, learning_rate=0.5, messages=messages)))
+        for messages in ("float64", "float32")
+    ]
+    for label in schemes:
+        double, single = (curve(results, label) for results in runs)
+        assert not np.array_equal(double[1:], single[1:])
+        np.testing.assert_allclose(single, double, rtol=1e-4)
+    assert (runs[1].runs["worst_residual"] > 1e-9).all()
+
+
+# --- failures ---
+
+
+@pytest.mark.parametrize("on_failure", ["skip", "repeat"])
+def test_failed_jobs_are_skipped_or_repeated(on_failure):
+    problem = LeastSquares(rows=60, dimension=3)
+    training = Training(workload=problem, learning_rate=0.2, batch=10, on_failure=on_failure)
+    results = simulator.run(
+        scenario({"GC": GradientCoding(8, s=1)}, training, master=FirstEnough(timeout_s=3.0), leftover="cancel")
+    )
+    statuses = results.jobs.set_index("job")["status"]
+    assert set(statuses) == {"decoded", "failed"}
+    for model in range(4):
+        rng = stream(0, 0, "batches", str(model))
+        batches = [
+            order[first : first + 10]
+            for order in (rng.permutation(60), rng.permutation(60))
+            for first in range(0, 60, 10)
+        ]
+        parameters, losses = np.zeros(3), [problem.loss(np.zeros(3))]
+        for job in range(model, 40, 4):
+            if statuses[job] == "decoded":
+                parameters = parameters - 0.2 * problem.gradient(parameters, batches.pop(0)) / 10
+            elif on_failure == "skip":
+                batches.pop(0)
+            else:
+                continue
+            losses.append(problem.loss(parameters))
+        np.testing.assert_allclose(curve(results, "GC", model), losses, rtol=1e-9)
+    errors = results.training.loc[results.training["step"] > 0, "gradient_error"]
+    assert errors.isna().sum() == (statuses == "failed").sum() * (on_failure == "skip")
+
+
+def test_a_code_that_decodes_something_else_is_found_out():
+    class Wrong(GradientCoding):
+        def weights(self, answered):
+            return Weights(super().weights(answered).values * (1 + 1e-5))
+
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    run = scenario({"wrong": Wrong(8, s=2)}, training)
+    with pytest.raises(simulator.SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 1e-05"):
+        simulator.run(run)
+
+
+def test_training_that_diverges_says_so():
+    training = Training(workload=LeastSquares(), learning_rate=1e100)
+    with pytest.raises(simulator.SimulationError, match=r"model \d, step \d: its loss must be finite, got (inf|nan)"):
+        simulator.run(scenario({"uncoded": Uncoded(4)}, training))
+
+
+# --- workloads ---
+
+EXAMPLES = [
+    LeastSquares(rows=20, dimension=4),
+    LogisticRegression(),
+    LogisticRegression(l2=0.1),
+    TwoLayerNetwork(hidden=3, l2=0.01),
+]
+
+
+def test_the_examples_cover_the_table():
+    assert {type(workload) for workload in EXAMPLES} == set(WORKLOADS.values())
+
+
+@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
+def test_gradients_are_those_of_the_loss(workload):
+    rng = np.random.default_rng(0)
+    parameters = workload.initial(rng) + 0.1 * rng.standard_normal(len(workload.initial(rng)))
+    gradient = workload.gradient(parameters, slice(None)) / workload.n_rows
+    for _ in range(5):
+        direction = rng.standard_normal(len(parameters))
+        change = workload.loss(parameters + 1e-5 * direction) - workload.loss(parameters - 1e-5 * direction)
+        assert change / 2e-5 == pytest.approx(gradient @ direction, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
+def test_gradients_of_chunks_are_those_of_their_rows(workload):
+    rng = np.random.default_rng(1)
+    parameters = workload.initial(rng)
+    n = workload.n_rows
+    order = rng.permutation(n)[: n // 2]
+    cases = [
+        ([slice(0, 0), slice(0, 3), slice(3, n), slice(n, n)], slice(None)),
+        ([order[:2], order[2:2], order[2:]], order),
+    ]
+    for chunks, rows in cases:
+        gradients = workload.chunk_gradients(parameters, chunks, rows)
+        for gradient, chunk in zip(gradients, chunks, strict=True):
+            alone = [workload.gradient(parameters, np.array([row])) for row in np.arange(n)[chunk]]
+            np.testing.assert_allclose(gradient, np.sum(alone, axis=0) if alone else 0 * gradient, atol=1e-10)
+        np.testing.assert_allclose(gradients.sum(axis=0), workload.gradient(parameters, rows), atol=1e-10)
+
+
+def test_a_classifier_learns_to_read():
+    training = Training(workload=LogisticRegression(), learning_rate=2.0)
+    results = simulator.run(scenario({"uncoded": Uncoded(4)}, training, models=None, jobs=60))
+    accuracy = curve(results, "uncoded", column="accuracy")
+    assert accuracy[0] < 0.5
+    assert accuracy[-1] > 0.93
+    assert results.runs["final_accuracy"].item() == accuracy[-1]
+
+
+def test_accuracy_is_nan_where_nothing_is_classified():
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    results = simulator.run(scenario({"uncoded": Uncoded(4)}, training))
+    assert results.training["accuracy"].isna().all()
+
+
+# --- scenarios ---
+
+YAML = """
+workers: 4
+jobs: 8
+models: 2
+seed: 3
+stragglers: {usual: {kind: shifted_exponential, shift: 1.0, mean: 0.5, adds_to: startup_s}}
+training: {workload: {kind: least_squares, dimension: 3}, learning_rate: 0.1}
+schemes:
+  GC: {kind: gradient_coding, s: 1}
+  SR: {kind: selective_repeat, B: 1, W: 2, lam: 2}
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    def load(*overrides, text=YAML):
+        (tmp_path / "mine.yaml").write_text(text)
+        return simulator.load(tmp_path / "mine.yaml", overrides)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.learning_rate=0", "training.learning_rate: must be greater than 0, got 0"),
+        ("training.batch=513", "training.batch: must be between 1 and 512, the rows of data, got 513"),
+        ("training.workload.kind=least", "'least' is not one of least_squares, logistic_regression"),
+        ("training.optimizer=sgd", "is not a key here .* did you mean optimiser"),
+        ("training.on_failure=stop", "training.on_failure: must be one of skip, repeat, got 'stop'"),
+        ("training.workload.condition=0.5", "condition: must be at least 1, got 0.5"),
+        ("training=3", r"training: must be a mapping \(keys: workload, .*\), got 3"),
+        (
+            "training={learning_rate: 1.0}",
+            r"training.workload: must be given \(a workload \(list workloads\)\), got nothing",
+        ),
+        ("models=1", r"schemes.SR: T must be at most models - 1 = 0 rounds, got 1"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_place(loaded, override, said):
+    with pytest.raises(simulator.ScenarioError, match=said):
+        loaded(override)
+
+
+def test_without_models_there_is_one(loaded):
+    with pytest.raises(
+        simulator.ScenarioError, match=r"schemes.SR: T must be 0 rounds .* got 1 .set models: 2 or more"
+    ):
+        loaded(text=YAML.replace("models: 2\n", ""))
+
+
+def test_a_resolved_scenario_gives_the_same_run(loaded, tmp_path):
+    first = simulator.run(loaded("training.batch=64"))
+    first.save(tmp_path / "out")
+    assert simulator.Results.load(tmp_path / "out").training.equals(first.training)
+    again = simulator.run(simulator.load(tmp_path / "out" / "scenario.yaml"))
+    pd.testing.assert_frame_equal(first.training, again.training, check_exact=True)
+
+
+def test_parts_of_another_training_are_not_gone_on_with(loaded):
+    def key(*overrides):
+        return setting_key(loaded(*overrides), "GC", detail="rounds", engine="events")
+
+    changes = [
+        "training.learning_rate=0.2",
+        "training.batch=8",
+        "training.workload.noise=0.2",
+        "training.messages=float32",
+    ]
+    assert len({key(), *map(key, changes)}) == 5
+    assert key() == key("training.optimiser=sgd")
+    assert key("name=other", "trials=2") == key()
+
+
+def test_keys_of_training_can_be_swept(loaded):
+    results = simulator.run(loaded(text=YAML + "sweep: {training.learning_rate: [0.1, 0.2]}\n"))
+    last = results.training.groupby("point")["loss"].last()
+    assert last[1] < last[0]
+    assert set(results.runs["training.learning_rate"]) == {0.1, 0.2}
+
+
+def test_arrays_leave_training_to_events(loaded):
+    assert set(simulator.run(loaded(), engine="auto").runs["engine"]) == {"events"}
+    with pytest.raises(simulator.SimulationError, match="needs --engine events"):
+        simulator.run(loaded(), engine="vectorised")
+
+
+OWN = """
+import numpy as np
+from pydantic.dataclasses import dataclass
+from workloads import Workload
+
+@dataclass(frozen=True)
+class Cubic(Workload):
+    "The mean of (a - row)^4 / 4."
+    fails: bool = False
+    n_rows = 8
+
+    def initial(self, rng):
+        return np.zeros(1)
+
+    def gradient(self, parameters, rows):
+        if self.fails:
+            raise KeyError("mine")
+        return ((parameters - np.arange(8.0)[rows, None]) ** 3).sum(axis=0)
+
+    def loss(self, parameters):
+        return float(np.mean((parameters - np.arange(8.0)) ** 4) / 4)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "my_workload.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield YAML.replace("{kind: least_squares, dimension: 3}", "{kind: 'my_workload:Cubic'}").replace("0.1}", "0.01}")
+    sys.modules.pop("my_workload", None)
+
+
+def test_a_workload_of_ones_own_is_trained(loaded, own):
+    results = simulator.run(loaded(text=own))
+    workload = loaded(text=own).training.workload
+    assert isinstance(workload, Workload)
+    np.testing.assert_allclose(curve(results, "SR"), descent(workload, 4, 0.01, np.zeros(1)), rtol=1e-9)
+
+
+def test_a_fault_of_ones_own_workload_is_told_in_a_line(loaded, own):
+    with pytest.raises(simulator.SimulationError, match=r"schemes\.GC, trial 0: a plug-in raised KeyError: 'mine'"):
+        simulator.run(loaded("training.workload.fails=true", text=own))
+
+
+def test_a_waiting_rule_and_a_network_train_as_well(loaded):
+    run = scenario(
+        {label: EXACT_SCHEMES[label] for label in ("GC", "SR-SGC, late", "partial, l = 2")},
+        Training(workload=LeastSquares(), learning_rate=0.1),
+        master=MuRule(mu=0.3, wait_for="enough"),
+        network=simulator.Network(latency_s=0.1, ingress_bytes_per_s=1e6, gradient_bytes=1e5),
+    )
+    results = simulator.run(run)
+    plain = descent(LeastSquares(), 10, 0.1, np.zeros(16))
+    for label in run.schemes:
+        np.testing.assert_allclose(curve(results, label), plain, rtol=1e-9)

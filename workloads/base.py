@@ -1,0 +1,79 @@
+"""What a workload is: rows of data, parameters, and the gradient of a loss that is a mean over rows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+Rows = IntArray | slice
+"""Which rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
+
+
+class Workload(ABC):
+    """A description of what is trained: frozen, comparable, the same in every run.
+
+    Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in a
+    scenario.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """Rows of data; the loss is a mean over them."""
+
+    @abstractmethod
+    def initial(self, rng: np.random.Generator) -> FloatArray:
+        """Parameters with which the training of a model begins, a vector."""
+
+    @abstractmethod
+    def gradient(self, parameters: FloatArray, rows: Rows) -> FloatArray:
+        """Gradient of the loss, *summed* over some rows: that of all rows is the sum of those of their chunks.
+
+        Parameters
+        ----------
+        parameters
+            Shape ``(dimension,)``.
+        rows
+            May be none at all.
+        """
+
+    @abstractmethod
+    def loss(self, parameters: FloatArray) -> float:
+        """Mean loss over all rows."""
+
+    def accuracy(self, parameters: FloatArray) -> float:
+        """Share of all rows that are classified correctly; NaN (default) where nothing is classified."""
+        return math.nan
+
+    def chunk_gradients(self, parameters: FloatArray, chunks: list[Rows], rows: Rows) -> FloatArray:
+        """Gradients of some chunks of rows, shape ``(n_chunks, dimension)``.
+
+        Override it where one pass over all of them is faster than a pass for each.
+
+        Parameters
+        ----------
+        parameters
+            Shape ``(dimension,)``.
+        chunks
+            Rows of each chunk.
+        rows
+            Those of all chunks, one after another.
+        """
+        return np.array([self.gradient(parameters, chunk) for chunk in chunks])
