@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from schemes.base import FloatArray
+from schemes.base import FloatArray, IntArray
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings, said_setting
 from simulator.search import Search, as_scheme
@@ -164,44 +164,48 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     n_first = times.n_rounds // 2
     rest = _part(times, n_first, times.n_rounds)
     probes = [n_rounds for n_rounds in PROBES if n_rounds < n_first] + [n_first]
-    rules = {rule_name(rule): rule for rule in search.rules}
-    groups = search.groups(n_workers)
-    n_settings = sum(len(group.values) for group in groups) * len(rules)
-
-    def makespans_s(setting: dict[Any, Any], rounds: Any) -> FloatArray:
-        scheme = scheme_of(as_scheme(setting), n_workers)
-        needed = rounds[:, : search.n_jobs + scheme.delay_rounds]
-        records = run_on_arrays(scheme, rest, needed, search.n_jobs, rules[setting["rule"]])
-        return np.array([record.makespan_s for record in records])
-
     n_rounds = search.n_jobs + search.delay
-    in_order = np.arange(n_rounds)[np.newaxis]
+    in_order, drawn = np.arange(n_rounds)[np.newaxis], resampled(rest.n_rounds, n_rounds)
     learned, settings = [], pd.DataFrame()
-    for place, n_used in enumerate(probes):
-
-        def tell(done: int, _: int, place: int = place) -> None:
-            if progress is not None:
-                progress(place * n_settings + done, len(probes) * n_settings)
-
-        try:
+    try:
+        for place, n_used in enumerate(probes):
+            tell = _within(progress, place, len(probes))
+            groups = search.groups(n_workers)
             settings = evaluate(_part(times, 0, n_used), n_workers, search.n_jobs, groups, search.rules, progress=tell)
-        except (ValueError, SimulationError) as error:
-            raise SearchError(f"{recording.path}: can't be searched: {error}") from None
-        first = best_settings(settings).sort_values("makespan_s", kind="stable").iloc[0].to_dict()
-        [rest_s] = makespans_s(first, in_order)
-        found = {"scheme": first["scheme"], "setting": said_setting(first), "rule": first["rule"], "rest_s": rest_s}
-        learned.append({"rounds": n_used} | found)
+            first = best_settings(settings).sort_values("makespan_s", kind="stable").iloc[0].to_dict()
+            [rest_s] = _makespans_s(first, search, rest, n_workers, in_order)
+            found = {"scheme": first["scheme"], "setting": said_setting(first), "rule": first["rule"], "rest_s": rest_s}
+            learned.append({"rounds": n_used} | found)
+    except (ValueError, SimulationError) as error:
+        raise SearchError(f"{recording.path}: can't be searched: {error}") from None
     chosen = best_settings(settings).sort_values("makespan_s", kind="stable")
     rows = chosen.to_dict("records")
-    drawn = resampled(rest.n_rounds, n_rounds)
     return Advice(
         n_chosen_on=n_first,
         n_tested_on=rest.n_rounds,
-        chosen=chosen.assign(rest_s=[makespans_s(row, in_order)[0] for row in rows]),
-        resampled_s=np.array([makespans_s(row, drawn) for row in rows]),
+        chosen=chosen.assign(rest_s=[_makespans_s(row, search, rest, n_workers, in_order)[0] for row in rows]),
+        resampled_s=np.array([_makespans_s(row, search, rest, n_workers, drawn) for row in rows]),
         learned=pd.DataFrame(learned),
         settings=settings,
     )
+
+
+def _makespans_s(
+    setting: dict[Any, Any], search: Search, times: WorkerTimes, n_workers: int, rounds: IntArray
+) -> FloatArray:
+    """Makespans of a setting under its rule, for runs that meet these recorded rounds; shape ``(n_runs,)``."""
+    scheme = scheme_of(as_scheme(setting), n_workers)
+    rules = {rule_name(rule): rule for rule in search.rules}
+    needed = rounds[:, : search.n_jobs + scheme.delay_rounds]
+    records = run_on_arrays(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
+    return np.array([record.makespan_s for record in records])
+
+
+def _within(progress: Progress | None, place: int, n_places: int) -> Progress | None:
+    """The progress of one of some equal parts."""
+    if progress is None:
+        return None
+    return lambda done, in_all: progress(place * in_all + done, n_places * in_all)
 
 
 def _part(times: WorkerTimes, first: int, end: int) -> WorkerTimes:
