@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from schemes.around import Around
 from schemes.base import Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
 
 Precision = Literal["float64", "float32"]
@@ -161,7 +162,7 @@ class ValuedSession(Session):
 
 
 @dataclasses.dataclass(frozen=True)
-class Valued(Scheme):
+class Valued(Around):
     """A scheme whose runs carry numbers; all else is as without them.
 
     Parameters
@@ -178,30 +179,9 @@ class Valued(Scheme):
         For what the code draws for each job.
     """
 
-    n_workers: int
-    scheme: Scheme
     precision: Precision
     plane: ValuePlane
     rng: np.random.Generator
-
-    @property
-    def delay_rounds(self) -> int:
-        return self.scheme.delay_rounds
-
-    @property
-    def load(self) -> float:
-        return self.scheme.load
-
-    @property
-    def tolerates(self) -> str:
-        return self.scheme.tolerates
-
-    @property
-    def hears_late(self) -> bool:
-        return self.scheme.hears_late
-
-    def chunk_loads(self) -> FloatArray:
-        return self.scheme.chunk_loads()
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         codec = self.scheme.codec(self.precision, self.rng)

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.around import Around
+from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Session, Task, Work
 from schemes.batch import Batch, BatchClosing, BatchOutcome
 from schemes.codec import Codec, Decoded, Precision
 from schemes.uncoded import Uncoded
 
 
 @dataclasses.dataclass(frozen=True)
-class Probing(Scheme):
+class Probing(Around):
     """The first jobs uncoded, one each round, and all others by a scheme that begins in the round after.
 
     Tasks of the first rounds name the chunks of uncoded work, those of later rounds the scheme's.
@@ -43,28 +44,7 @@ class Probing(Scheme):
     [Outcome(job=1, status='decoded', squared_error=0.0)]
     """
 
-    n_workers: int
-    scheme: Scheme
     probe: int
-
-    @property
-    def delay_rounds(self) -> int:
-        return self.scheme.delay_rounds
-
-    @property
-    def load(self) -> float:
-        return self.scheme.load
-
-    @property
-    def tolerates(self) -> str:
-        return self.scheme.tolerates
-
-    @property
-    def hears_late(self) -> bool:
-        return self.scheme.hears_late
-
-    def chunk_loads(self) -> FloatArray:
-        return self.scheme.chunk_loads()
 
     def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
         later = self.scheme.batch(n_jobs - self.probe, n_runs)
