@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import matplotlib.style
 from matplotlib.artist import Artist
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 WIDTH_IN = 3.4  # one column
 DPI = 200
@@ -123,6 +125,13 @@ def key_label(key: str, width: int) -> str:
     lines = textwrap.wrap(key.replace(".", ". "), width, break_long_words=False)
     is_time = key.endswith("_s") and not key.endswith("_per_s")
     return literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if is_time else "")
+
+
+def plain_ticks(axis: Axis, least: float, most: float) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5, 10 over less than two decades, otherwise 1, 10, 100."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
 from simulator.curves import Measure, curves
-from simulator.looks import add_legend, looks_of
+from simulator.looks import add_legend, looks_of, plain_ticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,5 @@ def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure) -> N
     axes.set_ylabel(f"{measure} (mean over models)")
     if measure == "loss" and training[measure].min() > 0:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        plain_ticks(axes.yaxis, training[measure].min(), training[measure].max())
     add_legend(figure, looks)

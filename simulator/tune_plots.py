@@ -7,14 +7,12 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from simulator.choice import best_settings, winners
-from simulator.looks import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
+from simulator.looks import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
 from simulator.settings import LABELS, REPETITION
 from simulator.sweep_maps import LETTERS, tint
 
@@ -73,21 +71,13 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
             axes.set_ylabel("makespan (seconds)")
         if settings["makespan_s"].max() > 5 * settings["makespan_s"].min():
             panels[0, 0].set_yscale("log")
-            _plain_ticks(panels[0, 0].yaxis, settings["makespan_s"])
-        _plain_ticks(panels[0, 0].xaxis, settings["load"])
+            plain_ticks(panels[0, 0].yaxis, settings["makespan_s"].min(), settings["makespan_s"].max())
+        plain_ticks(panels[0, 0].xaxis, settings["load"].min(), settings["load"].max())
         dot = Line2D([], [], color=GREY, marker=".", markersize=2, linestyle="none", label="a setting; large: best")
         add_legend(figure, looks, has_lines=False, extra=[dot])
         more = "" if len(rules) == len(best_s) else f"the best {MOST_PANELS} of {len(best_s)} rules; "
         say_below(figure, more + note, width)
     return figure
-
-
-def _plain_ticks(axis: Axis, values: pd.Series[float]) -> None:
-    """Plain numbers on a logarithmic axis: 1, 2, 5, 10 over less than two decades, otherwise 1, 10, 100."""
-    is_short = values.max() < 100 * values.min()
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if is_short else (1.0,)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
