@@ -7,6 +7,7 @@ when the master uses it, which changes no number: they are those at the paramete
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from abc import ABC, abstractmethod
@@ -20,7 +21,9 @@ from schemes.around import Around
 from schemes.base import Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
 
 Precision = Literal["float64", "float32"]
-NEIGHBOURS = 16  # workers encoded at a time: their chunks overlap
+Report = tuple[int, int]
+"""A worker, and which of its reports in that round: 0, 1, ..."""
+NEIGHBOURS = 8  # workers encoded at a time: their chunks overlap
 
 
 class Decoded(NamedTuple):
@@ -57,25 +60,29 @@ class Codec(ABC):
         """Size of each chunk of a job's data."""
         return self._sizes
 
-    @abstractmethod
-    def open_round(self, index: int, work: Work, session: Session) -> None:
+    def open_round(self, index: int, work: Work, session: Session) -> None:  # noqa: B027 - some need no note
         """Note who computes what in the round that the session has just opened."""
-
-    @abstractmethod
-    def receive(self, worker: int, report: int) -> None:
-        """Note that a report of the open round has arrived. Called for each in the order of arrival: keep it cheap."""
 
     def receive_late(self, index: int, worker: int, report: int) -> None:  # noqa: B027 - most have no use for it
         """Note that a report of round ``index`` has arrived in a later one."""
 
-    def close_round(self, closing: Closing) -> None:  # noqa: B027 - most book each report as it comes
-        """The master has ended the open round; what has been received of it is complete."""
+    @abstractmethod
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        """The master has ended the open round.
+
+        Parameters
+        ----------
+        heard
+            What has arrived of this round, in that order.
+        closing
+            How it ended.
+        """
 
     @abstractmethod
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         """Encode what has been received for a job, and decode the gradient.
 
-        Called when the session has closed a round with which the job ended, and did not fail.
+        Called after a round with which the job has ended, unless it failed.
 
         Parameters
         ----------
@@ -83,8 +90,6 @@ class Codec(ABC):
             Which one.
         gradients
             Gradient of each of its chunks, shape ``(n_chunks, dimension)``.
-        closing
-            How the round closed.
         """
 
     def forget(self, job: int) -> None:  # noqa: B027 - not all remember anything
@@ -124,6 +129,7 @@ class ValuedSession(Session):
         self.n_rounds = session.n_rounds
         self._session, self._codec, self._plane, self._n_jobs = session, codec, plane, n_jobs
         self._gradients: dict[int, FloatArray] = {}  # of the jobs in flight
+        self._heard: list[Report] = []  # in the open round
 
     def open_round(self, index: int) -> Work:
         work = self._session.open_round(index)
@@ -135,7 +141,7 @@ class ValuedSession(Session):
 
     def receive(self, worker: int, report: int) -> None:
         self._session.receive(worker, report)
-        self._codec.receive(worker, report)
+        self._heard.append((worker, report))
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
         self._session.receive_late(index, worker, report)
@@ -149,10 +155,11 @@ class ValuedSession(Session):
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = self._session.close_round(closing)
-        self._codec.close_round(closing)
+        heard, self._heard = self._heard, []
+        self._codec.close_round(heard, closing)
         for outcome in outcomes:
             gradients = self._gradients.pop(outcome.job)
-            decoded = None if outcome.status == "failed" else self._codec.decode(outcome.job, gradients, closing)
+            decoded = None if outcome.status == "failed" else self._codec.decode(outcome.job, gradients)
             self._codec.forget(outcome.job)
             self._plane.end(outcome, decoded, gradients)
         return outcomes
@@ -201,22 +208,30 @@ class Encoder:
     """
 
     def __init__(self, matrix: FloatArray) -> None:
-        self._shape = matrix.shape
-        n_workers, n_chunks = matrix.shape
-        self._is_identity = n_workers == n_chunks and np.array_equal(matrix, np.eye(n_workers))
-        self._blocks = []
-        for first in range(0, n_workers, NEIGHBOURS):
+        self._n_workers, n_chunks = matrix.shape
+        self._is_identity = self._n_workers == n_chunks and np.array_equal(matrix, np.eye(n_chunks))
+        self._blocks: list[tuple[slice, slice | IntArray, FloatArray]] = []
+        for first in range(0, self._n_workers, NEIGHBOURS):
             rows = matrix[first : first + NEIGHBOURS]
             held = np.flatnonzero(rows.any(axis=0))
             is_run = len(held) and held[-1] - held[0] + 1 == len(held)
             chunks = slice(held[0], held[-1] + 1) if is_run else held  # a slice need not be copied
             self._blocks.append((slice(first, first + len(rows)), chunks, np.ascontiguousarray(rows[:, chunks])))
 
+    def reweighted(self, matrix: FloatArray) -> Encoder:
+        """The same with other coefficients, which are 0 where this one's are."""
+        other = copy.copy(self)
+        other._is_identity = False
+        other._blocks = [
+            (workers, chunks, np.ascontiguousarray(matrix[workers, chunks])) for workers, chunks, _ in self._blocks
+        ]
+        return other
+
     def messages(self, gradients: FloatArray) -> FloatArray:
         """Each worker's, shape ``(n_workers, dimension)``; of gradients of shape ``(n_chunks, dimension)``."""
         if self._is_identity:
             return gradients
-        messages = np.empty((self._shape[0], gradients.shape[1]))
+        messages = np.empty((self._n_workers, gradients.shape[1]))
         for workers, chunks, coefficients in self._blocks:
             np.matmul(coefficients, gradients[chunks], out=messages[workers])
         return messages
@@ -241,10 +256,8 @@ class TaskCodec(Codec):
     >>> code = GradientCoding(n_workers=3, s=1)
     >>> session, codec = code.start(1, np.random.default_rng(0)), TaskCodec(code)
     >>> codec.open_round(0, session.open_round(0), session)
-    >>> codec.receive(2, 0), codec.receive(0, 0)
-    (None, None)
-    >>> closing = Closing(np.array([False, True, False]), forced=False)
-    >>> codec.decode(0, np.array([[1.0], [10.0], [100.0]]), closing).gradient.round(6)
+    >>> codec.close_round([(2, 0), (0, 0)], Closing(np.array([False, True, False]), forced=False))
+    >>> codec.decode(0, np.array([[1.0], [10.0], [100.0]])).gradient.round(6)
     array([111.])
     """
 
@@ -259,22 +272,24 @@ class TaskCodec(Codec):
         self._lists[index] = [
             self._by_report(session.tasks(worker), int(last)) for worker, last in enumerate(work.last_report)
         ]
-        if not self._scheme.hears_late:
-            self._lists.pop(index - 1, None)
+        # no job of an older list is still open
+        self._lists.pop(index - self._scheme.delay_rounds - 1, None)
 
     @staticmethod
     def _by_report(tasks: Sequence[Task], last_report: int) -> list[Sequence[Task]]:
         """A list is reported as a whole, or task by task."""
         return [tasks] if last_report <= 0 else [[task] for task in tasks]
 
-    def receive(self, worker: int, report: int) -> None:
-        self.receive_late(self._round, worker, report)
-
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        for task in self._lists[index][worker][report]:
-            self._heard[task.job].append(Heard(worker, task))
+        if index in self._lists:
+            for task in self._lists[index][worker][report]:
+                self._heard[task.job].append(Heard(worker, task))
 
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        for worker, report in heard:
+            self.receive_late(self._round, worker, report)
+
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         heard = self._heard[job]
         rows = np.zeros((len(heard), len(gradients)))
         for row, (worker, task) in zip(rows, heard, strict=True):

@@ -22,7 +22,7 @@ from schemes.base import (
     at_most,
 )
 from schemes.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Decoded, Precision
+from schemes.codec import Codec, Decoded, Precision, Report
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,10 @@ class _IdealSession(CountingSession):
 class _IdealCodec(Codec):
     """Whoever did how much, their shares add up to the gradient: the reference is free of error."""
 
-    def open_round(self, index: int, work: Work, session: Session) -> None:
-        pass
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        """All that has arrived is the whole job."""
 
-    def receive(self, worker: int, report: int) -> None:
-        pass
-
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         return Decoded(self.sent(gradients).sum(axis=0), 1.0, 0.0)
 
 

@@ -32,7 +32,7 @@ from schemes.batch import (
 from schemes.batch import (
     DECODED as JOB_DECODED,
 )
-from schemes.codec import Codec, Decoded, Encoder, Precision, Weights
+from schemes.codec import Codec, Decoded, Encoder, Precision, Report, Weights
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -244,13 +244,10 @@ class LinearCodec(Codec):
         self._scheme = scheme
         self._encoder = Encoder(scheme.encoding_matrix())
 
-    def open_round(self, index: int, work: Work, session: Session) -> None:
-        self._answered: list[int] = []
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        self._answered = [worker for worker, _ in heard]
 
-    def receive(self, worker: int, report: int) -> None:
-        self._answered.append(worker)
-
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         messages = self.sent(self._encoder.messages(gradients))
         began_s = time.perf_counter()
         weights = self._scheme.weights(self._answered)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemes.base import BoolArray, Closing, FloatArray, Session, Work
-from schemes.codec import Codec, Decoded, Encoder, Precision
+from schemes.codec import Codec, Decoded, Encoder, Precision, Report
 from schemes.multiplexed_session import Lists, MultiplexedSession
 from schemes.sequential import code_matrix, code_weights
 
@@ -32,13 +33,6 @@ class MultiplexedCodec(Codec):
         self._lists[index] = session.lists()
         self._lists.pop(index - self._scheme.n_slots, None)
         self._received[index] = np.zeros((self._scheme.n_slots, self._scheme.n_workers), dtype=np.bool_)
-        self._whole: list[int] = []  # whose list has come, where lists are reported as a whole: booked together
-
-    def receive(self, worker: int, report: int) -> None:
-        if self._lists[self._round].by_task:
-            self.receive_late(self._round, worker, report)
-        else:
-            self._whole.append(worker)
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
         lists = self._lists.get(index)
@@ -51,13 +45,18 @@ class MultiplexedCodec(Codec):
                 result = int(lists.results[place][worker])
                 self._received[job][result if result >= 0 else index - job, worker] = True
 
-    def close_round(self, closing: Closing) -> None:
-        workers, lists = np.array(self._whole, dtype=np.int64), self._lists[self._round]
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        lists = self._lists[self._round]
+        if lists.by_task:
+            for worker, report in heard:
+                self.receive_late(self._round, worker, report)
+            return
+        workers = np.array([worker for worker, _ in heard], dtype=np.int64)
         for job, results in zip(lists.jobs, lists.results, strict=True):
             results = results[workers]
             self._received[job][np.where(results >= 0, results, self._round - job), workers] = True
 
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         scheme, n, width = self._scheme, self._scheme.n_workers, self._scheme.W - 1
         received = self._received[job]
         own = self.sent(gradients[: n * width])

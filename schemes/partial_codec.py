@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Session, Work
-from schemes.codec import Codec, Decoded, Precision
+from schemes.base import BoolArray, Closing, FloatArray
+from schemes.codec import Codec, Decoded, Encoder, Precision, Report
 from schemes.linear import least_squares_weights
 
 if TYPE_CHECKING:
@@ -24,11 +25,15 @@ class Decoder(NamedTuple):
     coefficients: FloatArray  # X, shape (n_chunks, blocks, n_workers): of block u of chunk c in a worker's upload
     condition: float  # the worst condition number of the rows of R that a chunk is recovered from
 
+    @property
+    def encoding_matrix(self) -> FloatArray:
+        """X as the combinations that workers send of all blocks, shape ``(n_workers, n_chunks * blocks)``."""
+        return self.coefficients.reshape(-1, self.coefficients.shape[2]).T
+
     def upload(self, gradients: FloatArray) -> FloatArray:
         """What each worker sends, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
-        n_chunks, n_blocks, n_workers = self.coefficients.shape
-        parts = gradients.reshape(n_chunks * n_blocks, -1)
-        return np.asarray(self.coefficients.reshape(-1, n_workers).T @ parts)
+        matrix = self.encoding_matrix
+        return matrix @ gradients.reshape(matrix.shape[1], -1)
 
     def gradient(self, uploads: FloatArray) -> FloatArray:
         """The sum of all chunks' gradients, shape ``(length,)``."""
@@ -64,6 +69,11 @@ def decoder(finished: BoolArray, blocks: int, rng: np.random.Generator) -> Decod
     """
     n_chunks, n_workers = finished.shape
     random = rng.standard_normal((n_workers, blocks))
+    if blocks == 1:  # the pseudo-inverse of a column
+        columns = np.where(finished, random[:, 0], 0.0)
+        squares = np.einsum("cw,cw->c", columns, columns)[:, np.newaxis]
+        shares = np.divide(columns, squares, out=columns, where=squares > 0)
+        return Decoder(random, shares[:, np.newaxis], 1.0)
     n_copies = np.count_nonzero(finished, axis=1)
     coefficients = np.zeros((n_chunks, blocks, n_workers))
     chunks, holders = np.nonzero(finished)
@@ -89,34 +99,35 @@ class PartialCodec(Codec):
         self._scheme, self._rng = scheme, rng
         self._positions = scheme.placement.positions
         self._held = scheme.held
+        self._encoder = Encoder(np.repeat(self._held.T, scheme.blocks, axis=1).astype(np.float64))
 
-    def open_round(self, index: int, work: Work, session: Session) -> None:
-        self._n_done = [0] * self._scheme.n_workers  # chunks that each worker has reported
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        self._n_done = np.zeros(self._scheme.n_workers, dtype=np.int64)  # chunks that each worker has reported
+        last = dict(heard)
+        self._n_done[list(last)] = [report + 1 for report in last.values()]
+        self._takes_estimate = closing.takes_estimate
 
-    def receive(self, worker: int, report: int) -> None:
-        self._n_done[worker] = report + 1
-
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
-        n_done = np.array(self._n_done)
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
+        n_done = self._n_done
         if self._scheme.credit == "whole_list":
-            if closing.takes_estimate:
+            if self._takes_estimate:
                 return self._best_weights(np.flatnonzero(n_done), gradients)
             n_done = np.where(n_done > 0, len(self._held), 0)  # one report is the whole list
         began_s = time.perf_counter()
         code = decoder(self._held & (self._positions <= n_done), self._scheme.blocks, self._rng)
         ready_s = time.perf_counter()
         dimension = gradients.shape[1]
-        uploads = self.sent(code.upload(_in_blocks(gradients, self._scheme.blocks)))
+        parts = _in_blocks(gradients, self._scheme.blocks).reshape(len(self._held) * self._scheme.blocks, -1)
+        uploads = self.sent(self._encoder.reweighted(code.encoding_matrix).messages(parts))
         received_s = time.perf_counter()
         gradient = code.gradient(uploads)[:dimension]
         return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
 
     def _best_weights(self, finished: np.ndarray, gradients: FloatArray) -> Decoded:
         """Of the plain sums that workers send who have finished everything."""
-        sums = self._held.T.astype(np.float64)
-        messages = self.sent(sums @ gradients)
+        messages = self.sent(self._encoder.messages(gradients))
         began_s = time.perf_counter()
-        weights = least_squares_weights(sums, finished.tolist())
+        weights = least_squares_weights(self._held.T.astype(np.float64), finished.tolist())
         return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from schemes.around import Around
 from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Session, Task, Work
 from schemes.batch import Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Decoded, Precision
+from schemes.codec import Codec, Decoded, Precision, Report
 from schemes.uncoded import Uncoded
 
 
@@ -123,19 +123,16 @@ class _ProbingCodec(Codec):
         self._now, own = self._of(index)
         self._now.open_round(own, work, session.now)
 
-    def receive(self, worker: int, report: int) -> None:
-        self._now.receive(worker, report)
-
     def receive_late(self, index: int, worker: int, report: int) -> None:
         if index >= self._probe:
             self._later.receive_late(index - self._probe, worker, report)
 
-    def close_round(self, closing: Closing) -> None:
-        self._now.close_round(closing)
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        self._now.close_round(heard, closing)
 
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         codec, own = self._of(job)
-        return codec.decode(own, gradients, closing)
+        return codec.decode(own, gradients)
 
     def forget(self, job: int) -> None:
         codec, own = self._of(job)

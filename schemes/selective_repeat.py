@@ -16,6 +16,7 @@ from schemes.base import (
     Count,
     CountingSession,
     FloatArray,
+    IntArray,
     Outcome,
     PositiveCount,
     Scheme,
@@ -24,7 +25,7 @@ from schemes.base import (
     Work,
 )
 from schemes.batch import Batch
-from schemes.codec import Codec, Decoded, Encoder, Precision
+from schemes.codec import Codec, Decoded, Encoder, Precision, Report
 from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
 from schemes.sequential import (
     Accepts,
@@ -268,24 +269,28 @@ class _SelectiveRepeatCodec(Codec):
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.s))
         self._answered: dict[int, BoolArray] = {}  # by job: whose answer there is
-        self._jobs: dict[int, list[int]] = {}  # by round, of late answers too: the job that each worker computes
+        self._jobs: dict[int, IntArray] = {}  # by round, of late answers too: the job that each worker computes
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, _SelectiveRepeatSession)
         self._round = index
         self._answered[index] = np.zeros(self._scheme.n_workers, dtype=np.bool_)
-        self._jobs[index] = (index - self._scheme.B * session.repeating.astype(np.int64)).tolist()
+        self._jobs[index] = index - self._scheme.B * session.repeating
         self._jobs.pop(index - self._scheme.B - 1, None)
 
-    def receive(self, worker: int, report: int) -> None:
-        self._answered[self._jobs[self._round][worker]][worker] = True
+    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+        workers = np.array([worker for worker, _ in heard], dtype=np.int64)
+        jobs = self._jobs[self._round][workers]
+        for job in (self._round - self._scheme.B, self._round):
+            if job in self._answered:
+                self._answered[job][workers[jobs == job]] = True
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        job = self._jobs[index][worker] if index in self._jobs else -1
+        job = int(self._jobs[index][worker]) if index in self._jobs else -1
         if job in self._answered:
             self._answered[job][worker] = True
 
-    def decode(self, job: int, gradients: FloatArray, closing: Closing) -> Decoded:
+    def decode(self, job: int, gradients: FloatArray) -> Decoded:
         messages = self.sent(self._encoder.messages(gradients))
         began_s = time.perf_counter()
         scheme, answered = self._scheme, np.flatnonzero(self._answered[job]).tolist()

@@ -8,7 +8,7 @@ round's end.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -27,7 +27,8 @@ from workloads import Rows, Workload
 PositiveCount = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-BROKEN = 1e-6  # residual of a gradient that was called decoded: beyond it, the code is wrong or useless
+EXACT = 1e-8  # largest residual of a gradient that was called decoded ...
+ROUNDING = 1e-14  # ... or this times the condition number, which is what float64 can do: beyond both, the code is wrong
 MOMENTUM = 0.9
 
 
@@ -109,22 +110,23 @@ class TrainingRecord(RunRecord):
         return _Model(parameters, np.zeros_like(parameters), batches, next(batches))
 
     def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
-        """Mean gradient of a job's rows, as the sum of those of its chunks."""
+        """Gradients summed over the rows of each chunk of a job."""
         model = self._models[job % self.n_models]
         rows = model.rows
-        n_rows = self._workload.n_rows if isinstance(rows, slice) else len(rows)
-        chunks = self._cut(chunk_loads, n_rows)
-        held: list[Rows] = [chunk if isinstance(rows, slice) else rows[chunk] for chunk in chunks]
+        chunks = self._cut(chunk_loads, self._n_rows(rows))
+        held = chunks if isinstance(rows, slice) else [rows[chunk] for chunk in chunks]
         gradients = self._workload.chunk_gradients(model.parameters, held, rows)
         if gradients.shape != (len(chunks), len(model.parameters)):
             raise ValueError(
                 f"gradients of {type(self._workload).__name__} must have as many entries as its parameters, "
                 f"{len(model.parameters)}, got shape {gradients.shape[1:]}"
             )
-        gradients /= n_rows
         return gradients
 
-    def _cut(self, chunk_loads: FloatArray, n_rows: int) -> list[slice]:
+    def _n_rows(self, rows: Rows) -> int:
+        return self._workload.n_rows if isinstance(rows, slice) else len(rows)
+
+    def _cut(self, chunk_loads: FloatArray, n_rows: int) -> Sequence[slice]:
         """Neighbouring rows for each chunk, as many as its load says, to rounding."""
         known = self._chunks.get(n_rows)
         if known is None or known[0] is not chunk_loads:
@@ -143,7 +145,7 @@ class TrainingRecord(RunRecord):
         else:
             error = self._check(outcome, decoded, gradients)
             model.velocity *= MOMENTUM if self.plan.optimiser == "momentum" else 0.0
-            model.velocity += decoded.gradient
+            model.velocity += decoded.gradient / self._n_rows(model.rows)
             model.parameters = model.parameters - self.plan.learning_rate * model.velocity
         model.step += 1
         model.rows = next(model.batches)
@@ -161,9 +163,10 @@ class TrainingRecord(RunRecord):
             scale = length if error <= self._worst_residual * length else _size(gradients, length)
             residual = error / scale if scale else 0.0
             self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
-            if self.plan.messages == "float64" and not residual <= BROKEN:
+            allowed = max(EXACT, ROUNDING * decoded.condition)
+            if self.plan.messages == "float64" and not residual <= allowed:
                 raise SimulationError(
-                    f"job {outcome.job}: its decoded gradient must be that of all its rows to {BROKEN:g}, got a "
+                    f"job {outcome.job}: its decoded gradient must be that of all its rows to {allowed:.2g}, got a "
                     f"relative error of {residual:.2g}, condition number {decoded.condition:.2g}"
                 )
         return error / length if length else (math.inf if error else 0.0)

@@ -50,9 +50,8 @@ def test_messages_in_float32_lose_what_rounding_loses(scheme):
         codec = scheme.codec(precision, rng)
         session = scheme.start(1, rng)
         codec.open_round(0, session.open_round(0), session)
-        for worker in answered:
-            codec.receive(worker, 0)
-        results.append(codec.decode(0, gradients, Closing(np.zeros(scheme.n_workers, dtype=bool), False)).gradient)
+        codec.close_round([(worker, 0) for worker in answered], Closing(np.zeros(scheme.n_workers, dtype=bool), False))
+        results.append(codec.decode(0, gradients).gradient)
     # each message is wrong by at most 2^-24 of itself, and the weights add that up
     bound = 2**-24 * np.abs(scheme.weights(answered).values) @ np.abs(matrix @ gradients)
     loss = np.abs(results[1] - results[0])
@@ -207,6 +206,8 @@ def test_an_encoder_is_a_matrix_product(shape, density):
     matrix = rng.standard_normal(shape) * (rng.random(shape) < density)
     gradients = rng.standard_normal((shape[1], 7))
     np.testing.assert_allclose(Encoder(matrix).messages(gradients), matrix @ gradients, atol=1e-12)
+    other = matrix * rng.standard_normal(shape)
+    np.testing.assert_allclose(Encoder(matrix).reweighted(other).messages(gradients), other @ gradients, atol=1e-12)
 
 
 @pytest.mark.parametrize("scheme", LINEAR, ids=repr)

@@ -307,11 +307,11 @@ def test_failed_jobs_are_skipped_or_repeated(on_failure):
 def test_a_code_that_decodes_something_else_is_found_out():
     class Wrong(GradientCoding):
         def weights(self, answered):
-            return Weights(super().weights(answered).values * (1 + 1e-5))
+            return Weights(super().weights(answered).values * (1 + 2e-8))
 
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     run = scenario({"wrong": Wrong(8, s=2)}, training)
-    with pytest.raises(simulator.SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 1e-05"):
+    with pytest.raises(simulator.SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 2e-08"):
         simulator.run(run)
 
 

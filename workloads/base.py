@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -62,7 +63,7 @@ class Workload(ABC):
         """Share of all rows that are classified correctly; NaN (default) where nothing is classified."""
         return math.nan
 
-    def chunk_gradients(self, parameters: FloatArray, chunks: list[Rows], rows: Rows) -> FloatArray:
+    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows) -> FloatArray:
         """Gradients of some chunks of rows, shape ``(n_chunks, dimension)``.
 
         Override it where one pass over all of them is faster than a pass for each.

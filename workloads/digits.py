@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,20 @@ class Digits(NamedTuple):
     labels: IntArray  # shape (n_rows,)
 
 
-class Forward(NamedTuple):
-    """What a classifier makes of some images. Classes come first: sums over them are then sums of long rows."""
+class Scores(NamedTuple):
+    """What the layers of a classifier make of some images."""
 
     hidden: FloatArray  # what the last layer sees, shape (n, width)
-    likelihoods: FloatArray  # of each class, shape (10, n)
+    of_class: FloatArray  # shape (10, n): classes come first, sums over them are then sums of long rows
+
+
+class Forward(NamedTuple):
+    """Scores, compared with the truth."""
+
+    hidden: FloatArray  # shape (n, width)
+    errors: FloatArray  # likelihoods minus truth, shape (10, n)
+    behind: FloatArray  # score of the true class minus the best one, shape (n,)
+    total: FloatArray  # of the exponentials of all scores minus the best one, shape (n,)
 
 
 @functools.lru_cache(maxsize=1)
@@ -55,11 +65,13 @@ class DigitClassifier(Workload):
         digits()  # refuses to begin without the data
 
     @abstractmethod
-    def forward(self, parameters: FloatArray, images: FloatArray) -> Forward:
-        """Classify images."""
+    def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
+        """Unnormalised logarithms of likelihoods."""
 
     @abstractmethod
-    def backward(self, parameters: FloatArray, images: FloatArray, forward: Forward, errors: FloatArray) -> FloatArray:
+    def backward(
+        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
+    ) -> FloatArray:
         """Gradient summed over the images; ``errors`` are likelihoods minus truth, shape ``(10, n)``."""
 
     @property
@@ -70,38 +82,32 @@ class DigitClassifier(Workload):
         gradient: FloatArray = self.chunk_gradients(parameters, [slice(None)], rows)[0]
         return gradient
 
-    def chunk_gradients(self, parameters: FloatArray, chunks: list[Rows], rows: Rows) -> FloatArray:
-        images, labels = digits().images[rows], digits().labels[rows]
+    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows) -> FloatArray:
+        images = digits().images[rows]
         forward = self._forward(parameters, rows)
-        errors = forward.likelihoods.copy()
-        errors[labels, np.arange(len(labels))] -= 1.0
         gradients = np.empty((len(chunks), len(parameters)))
         at = 0
         for gradient, chunk in zip(gradients, chunks, strict=True):
-            n_rows = _size(chunk, len(labels))
+            n_rows = _size(chunk, len(images))
             here = slice(at, at + n_rows)
-            part = Forward(forward.hidden[here], forward.likelihoods[:, here])
-            gradient[:] = self.backward(parameters, images[here], part, errors[:, here])
+            gradient[:] = self.backward(parameters, images[here], forward.hidden[here], forward.errors[:, here])
             if self.l2:
                 gradient += self.l2 * n_rows * parameters
             at += n_rows
         return gradients
 
-    def _forward(self, parameters: FloatArray, rows: Rows) -> Forward:
+    def _forward(self, parameters: FloatArray, rows: Rows = slice(None)) -> Forward:
         if isinstance(rows, slice) and rows == slice(None):
             known: Forward = _forward_all(self, parameters.tobytes())
             return known
-        return self.forward(parameters, digits().images[rows])
+        return compare(self.scores(parameters, digits().images[rows]), digits().labels[rows])
 
     def loss(self, parameters: FloatArray) -> float:
-        likelihoods, labels = self._forward(parameters, slice(None)).likelihoods, digits().labels
-        likely = likelihoods[labels, np.arange(len(labels))]
-        return float(-np.mean(np.log(np.maximum(likely, 1e-300))) + self.l2 * (parameters @ parameters) / 2)
+        forward = self._forward(parameters)
+        return float((np.log(forward.total) - forward.behind).mean() + self.l2 * (parameters @ parameters) / 2)
 
     def accuracy(self, parameters: FloatArray) -> float:
-        likelihoods, labels = self._forward(parameters, slice(None)).likelihoods, digits().labels
-        likely = likelihoods[labels, np.arange(len(labels))]
-        return float(np.mean(likely == likelihoods.max(axis=0)))
+        return float(np.count_nonzero(self._forward(parameters).behind == 0) / self.n_rows)
 
 
 def _size(rows: Rows, of: int) -> int:
@@ -111,14 +117,26 @@ def _size(rows: Rows, of: int) -> int:
 @functools.lru_cache(maxsize=32)
 def _forward_all(classifier: DigitClassifier, parameters: bytes) -> Forward:
     """A pass over all images, kept because loss, accuracy and the next gradient are those of the same parameters."""
-    return classifier.forward(np.frombuffer(parameters), digits().images)
+    return compare(classifier.scores(np.frombuffer(parameters), digits().images), digits().labels)
 
 
-def softmax(scores: FloatArray) -> FloatArray:
-    """Likelihoods, shape of ``scores``: ``(classes, n)``."""
-    likelihoods: FloatArray = np.exp(scores - scores.max(axis=0))
-    likelihoods /= likelihoods.sum(axis=0)
-    return likelihoods
+def compare(scores: Scores, labels: IntArray) -> Forward:
+    """Softmax, and how far it is from the truth.
+
+    Examples
+    --------
+    >>> compare(Scores(np.zeros((1, 0)), np.log([[3.0], [1.0]])), np.array([1])).errors.round(6)
+    array([[ 0.75],
+           [-0.75]])
+    """
+    errors = scores.of_class - scores.of_class.max(axis=0)
+    true = labels * len(labels) + np.arange(len(labels))  # places of the true classes
+    behind = errors.take(true)
+    np.exp(errors, out=errors)
+    total = errors.sum(axis=0)
+    errors /= total
+    errors.ravel()[true] -= 1.0
+    return Forward(scores.hidden, errors, behind, total)
 
 
 @dataclass(frozen=True)
@@ -138,10 +156,12 @@ class LogisticRegression(DigitClassifier):
     def initial(self, rng: np.random.Generator) -> FloatArray:
         return 0.01 * rng.standard_normal(65 * N_CLASSES)
 
-    def forward(self, parameters: FloatArray, images: FloatArray) -> Forward:
-        return Forward(images, softmax(parameters.reshape(N_CLASSES, 65) @ images.T))
+    def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
+        return Scores(images, parameters.reshape(N_CLASSES, 65) @ images.T)
 
-    def backward(self, parameters: FloatArray, images: FloatArray, forward: Forward, errors: FloatArray) -> FloatArray:
+    def backward(
+        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
+    ) -> FloatArray:
         gradient: FloatArray = (errors @ images).ravel()
         return gradient
 
@@ -171,12 +191,14 @@ class TwoLayerNetwork(DigitClassifier):
         last = rng.standard_normal((N_CLASSES, self.hidden + 1)) / np.sqrt(self.hidden + 1)
         return np.concatenate([first.ravel(), last.ravel()])
 
-    def forward(self, parameters: FloatArray, images: FloatArray) -> Forward:
+    def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
         first, last = self._layers(parameters)
         hidden = np.column_stack([np.tanh(images @ first), np.ones(len(images))])
-        return Forward(hidden, softmax(last @ hidden.T))
+        return Scores(hidden, last @ hidden.T)
 
-    def backward(self, parameters: FloatArray, images: FloatArray, forward: Forward, errors: FloatArray) -> FloatArray:
+    def backward(
+        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
+    ) -> FloatArray:
         _, last = self._layers(parameters)
-        below = (errors.T @ last[:, :-1]) * (1.0 - forward.hidden[:, :-1] ** 2)
-        return np.concatenate([(images.T @ below).ravel(), (errors @ forward.hidden).ravel()])
+        below = (errors.T @ last[:, :-1]) * (1.0 - hidden[:, :-1] ** 2)
+        return np.concatenate([(images.T @ below).ravel(), (errors @ hidden).ravel()])
