@@ -164,11 +164,16 @@ class Results:
             raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
 
 
+TRAINING_MEANS = ("final_loss", "final_accuracy", "decode_mean_s")
+TRAINING_WORST = ("worst_residual", "worst_condition")
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Per point and scheme: means over trials, a 95 % interval of the makespan, change against the first scheme.
 
     The interval is Student's t over trials, NaN for a single one. The change is a ratio of mean makespans, in
     percent; it means little where schemes fail to decode different numbers of jobs (compare jobs_per_s then).
+    After training there are also loss and accuracy at the end, and the code's worst residual and condition number.
     """
     from scipy.special import stdtrit
 
@@ -180,6 +185,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     table["makespan_s"] = makespan_s
     table["makespan_low_s"], table["makespan_high_s"] = makespan_s - half_s, makespan_s + half_s
     table[list(SUMMARY_MEANS)] = groups[list(SUMMARY_MEANS)].mean()
+    if "final_loss" in runs:
+        table[list(TRAINING_MEANS)] = groups[list(TRAINING_MEANS)].mean()
+        table[list(TRAINING_WORST)] = groups[list(TRAINING_WORST)].max()
     table["decode_failures"] = groups["decode_failures"].sum()
     table["n_trials"] = n_trials
     table = table.reset_index()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from simulator.results import Results
 
 
@@ -32,11 +34,19 @@ def print_summary(results: Results) -> None:
         has_errors = bool((rows["error_norm_mean"] > 0).any())
         header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
         print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
+        if "final_loss" in rows:
+            print_table(TRAINING_HEADER, [_training_row(row) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
     if n_points > MOST_POINTS:
         say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
     say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
+    if "final_loss" in table:
+        say(
+            "final loss and accuracy: means over models and trials, on the data trained on; worst residual: largest "
+            "relative error of a gradient that counts as decoded; decode: measured time of the master for a job."
+        )
+        _say_inexact(table, results)
     say(f"{fairness(results)}\n")
 
 
@@ -55,6 +65,34 @@ SUMMARY_HEADER = (
     "waits",
     "failed",
 )
+
+
+TRAINING_HEADER = ("scheme", "final loss", "final accuracy", "worst residual", "worst condition", "decode")
+
+
+def _training_row(row: dict[Any, Any]) -> tuple[str, ...]:
+    accuracy, residual = row["final_accuracy"], row["worst_residual"]
+    return (
+        str(row["scheme"]),
+        f"{row['final_loss']:.5g}",
+        "" if accuracy != accuracy else f"{100 * accuracy:.4g} %",
+        "" if residual != residual else f"{residual:.1e}",
+        f"{row['worst_condition']:.3g}",
+        f"{1e3 * row['decode_mean_s']:.2g} ms",
+    )
+
+
+def _say_inexact(table: pd.DataFrame, results: Results) -> None:
+    """Name schemes whose gradients were less exact than promised: rare patterns of answers are badly conditioned."""
+    from simulator.training import EXACT
+
+    if results.scenario["training"].get("messages") == "float32":
+        return
+    for label, rows in table[table["worst_residual"] > EXACT].groupby("scheme", sort=False):
+        say(
+            f"{label}: a decoded gradient was off by {rows['worst_residual'].max():.1e} of its length, more than "
+            f"{EXACT:g}: its answers were badly conditioned ({rows['worst_condition'].max():.1e})."
+        )
 
 
 def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:

@@ -31,10 +31,12 @@ def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure) -> N
     times_s = np.linspace(0.0, float(training["time_s"].max()), N_TIMES)
     for (_, scheme, _), curve in curves(training, measure):
         by_scheme[scheme].append(curve.at(times_s))
+    means = []
     for label, look in looks.items():
         values = np.array(by_scheme[label])
         values = values[:, ~np.isnan(values).any(axis=0)]
         at_s, mean = times_s[: values.shape[1]], values.mean(axis=0)
+        means.append(mean)
         axes.plot(at_s, mean, color=look.colour, linestyle=look.dashes)
         axes.plot(at_s[-1], mean[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
         if len(values) > 1:
@@ -43,7 +45,12 @@ def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure) -> N
     axes.set_xlim(0, times_s[-1] or 1.0)
     axes.set_xlabel("simulated time (seconds)")
     axes.set_ylabel(f"{measure} (mean over models)")
-    if measure == "loss" and training[measure].min() > 0:
+    # the lines say what is shown: a band over few trials may be wider than all that is possible
+    lowest, highest = np.nanmin(np.concatenate(means)), np.nanmax(np.concatenate(means))
+    if measure == "accuracy":
+        axes.set_ylim(0, 1)
+    elif lowest > 0:
         axes.set_yscale("log")
-        plain_ticks(axes.yaxis, training[measure].min(), training[measure].max())
+        plain_ticks(axes.yaxis, lowest, highest)
+        axes.set_ylim(lowest / 1.5, highest * 1.5)
     add_legend(figure, looks)

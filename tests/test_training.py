@@ -1,6 +1,7 @@
 """Real gradients: what schemes do to training, against plain descent, closed forms and numbers worked out by hand."""
 
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -23,6 +24,8 @@ from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.parts import setting_key
+from simulator.results import summary
+from simulator.terminal import print_summary
 from simulator.training import Training, TrainingRecord
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
@@ -313,6 +316,21 @@ def test_a_code_that_decodes_something_else_is_found_out():
     run = scenario({"wrong": Wrong(8, s=2)}, training)
     with pytest.raises(simulator.SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 2e-08"):
         simulator.run(run)
+
+
+def test_the_summary_says_how_training_went_and_how_exact_it_was(capsys):
+    training = Training(workload=LogisticRegression(), learning_rate=0.5)
+    results = simulator.run(scenario({"GC": GradientCoding(8, s=2), "k": FastestK(8, k=6)}, training, trials=2))
+    of_gc = results.runs["scheme"] == "GC"
+    results.runs.loc[of_gc & (results.runs["trial"] == 1), ["worst_residual", "worst_condition"]] = 3e-8, 2e7
+    table, runs = summary(results.runs), results.runs[of_gc]
+    assert table.loc[0, "final_loss"] == pytest.approx(runs["final_loss"].mean())
+    assert (table.loc[0, "worst_residual"], table.loc[0, "worst_condition"]) == (3e-8, 2e7)
+    print_summary(results)
+    said = capsys.readouterr().out
+    assert re.search(r"GC +\d\.\d+ +\d+\.?\d* % +3.0e-08 +2e\+07 +[\d.]+ ms", said)
+    assert "GC: a decoded gradient was off by 3.0e-08 of its length, more than 1e-08" in said
+    assert "k: a decoded" not in said
 
 
 def test_training_that_diverges_says_so():
