@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from simulator.errors import UserError
 from simulator.recording_files import RecordingError, metadata
 from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace, read_recording
@@ -16,7 +17,7 @@ from straggler_models.trace import Trace, read_recording
 PROPORTIONAL = "adjusted-recording.parquet"
 
 
-class SearchError(ValueError):
+class SearchError(UserError, ValueError):
     """A search or advice that can't be had, in one sentence."""
 
 

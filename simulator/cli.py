@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.advise_command import advise
+from simulator.errors import UserError
 from simulator.terminal import InputError, complain, print_summary, print_table, progress, say, status
 from simulator.trace_commands import trace
 from simulator.tune_command import tune
@@ -501,10 +502,9 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, MemoryError):
             error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
-        if not _is_for_the_user(error):
+        said = str(error) if isinstance(error, UserError) else _usage(error)
+        if said is None:
             raise
-        usage = getattr(error, "format_message", None)
-        said = str(error) if usage is None else f"stragglersim: {' '.join(usage().split())} (--help tells more)"
         if _is_stop(error):
             stopped = said
         else:
@@ -521,17 +521,9 @@ def _is_stop(error: Exception) -> bool:
     return isinstance(error, Stopped)
 
 
-def _is_for_the_user(error: Exception) -> bool:
-    """Whether its text is all that there is to say."""
-    from simulator.adjusted_recording import SearchError
-    from simulator.compare import CompareError
-    from simulator.document import ScenarioError
-    from simulator.executors import ExecutorError
-    from simulator.fitting import FitError
-    from simulator.recording_files import RecordingError
-    from simulator.results import ResultsError, Stopped
-    from simulator.waiting import SimulationError
-
-    is_usage = hasattr(error, "format_message")  # of the command line's own library
-    ours = InputError | CompareError | ScenarioError | SimulationError | ResultsError | ExecutorError | SearchError
-    return is_usage or isinstance(error, ours | FitError | RecordingError | Stopped)
+def _usage(error: Exception) -> str | None:
+    """What is wrong with the call, if the library of the command line has found it."""
+    if not hasattr(error, "format_message"):
+        return None
+    said = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # of the library below it
+    return f"stragglersim: {said} (--help tells more)"

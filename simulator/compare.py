@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.errors import UserError
 from simulator.plugins import did_you_mean, fields_of
 from simulator.results import ResultsError
 from simulator.scenario import Scenario
@@ -29,7 +30,7 @@ ROWS_AT_ONCE = 256  # of resampled means, which stay in the processor's cache
 LEAST_TRIALS, MOST_TRIALS = 10, 10_000
 
 
-class CompareError(ValueError):
+class CompareError(UserError, ValueError):
     """A comparison that can't be made, in one sentence."""
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from simulator.errors import UserError
+
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
@@ -23,7 +25,7 @@ class Problem(NamedTuple):
     message: str  # "must be ..., got ..."
 
 
-class ScenarioError(Exception):
+class ScenarioError(UserError):
     """One or more problems, a line each."""
 
     def __init__(self, lines: Sequence[str]) -> None:

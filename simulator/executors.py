@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from simulator.errors import UserError
+
 ExecutorName = Literal["serial", "processes", "dask"]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -33,7 +35,7 @@ class Lost(NamedTuple):
     reason: str
 
 
-class ExecutorError(Exception):
+class ExecutorError(UserError):
     """An executor that can't be had, in one sentence."""
 
 

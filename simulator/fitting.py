@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.errors import UserError
 from simulator.layer_search import Choice, promising, search, with_law
 from simulator.layered import LAYERS
 from simulator.plugins import MODEL_TABLE, as_values
@@ -25,7 +26,7 @@ LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be
 USUAL = "usual"  # label of the base law
 
 
-class FitError(Exception):
+class FitError(UserError):
     """A recording that can't be read or fitted, in one sentence."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from schemes.base import FloatArray
+from simulator.errors import UserError
 from simulator.results import PARTIAL, whole
 from straggler_models.trace import Recording, read_recording
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 
 
-class RecordingError(Exception):
+class RecordingError(UserError):
     """A recording that can't be read, written or converted, in one sentence."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.document import swept_together, write_yaml
+from simulator.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ COLUMNS = {  # of the tables that have several rows for a run, after those that 
 }
 
 
-class ResultsError(Exception):
+class ResultsError(UserError):
     """A folder that can't be written or read as results, in one sentence."""
 
 
@@ -159,6 +160,9 @@ class Results:
             files = {name: folder / f"{name}.parquet" for name in tables}
             frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
             return cls(**frames, scenario=scenario, manifest=manifest)
+        except FileNotFoundError as error:
+            got = f"one without {Path(error.filename).name}" if folder.is_dir() else "no folder"
+            raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}") from None
         except (OSError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
@@ -309,7 +313,7 @@ def _is_part(name: str) -> bool:
     return name.endswith(PART_SUFFIX) or _is_partial(name)
 
 
-class Stopped(Exception):  # noqa: N818 - it is none
+class Stopped(UserError):  # noqa: N818 - it is none
     """Ctrl-C; in a sentence, what is left."""
 
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from simulator.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.results import Results
 
 
-class InputError(Exception):
+class InputError(UserError):
     """Something about the call, in one sentence."""
 
 

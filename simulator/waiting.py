@@ -8,11 +8,12 @@ import numpy as np
 import simpy
 
 from schemes.base import Session, Work
+from simulator.errors import UserError
 from simulator.master import MasterRule
 from simulator.network import Arrivals, Messages
 
 
-class SimulationError(Exception):
+class SimulationError(UserError):
     """A run that can't go on, in one sentence for the user."""
 
 
