@@ -29,7 +29,7 @@ from simulator.terminal import print_summary
 from simulator.training import Training, TrainingRecord
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
-from workloads import WORKLOADS, LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
+from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
 
 STRAGGLERS = {
     "usual": ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s"),
@@ -190,55 +190,100 @@ def test_uncoded_rounds_before_a_scheme_train_too(monkeypatch):
 # --- approximate schemes ---
 
 
-def stationary_loss(problem, n_workers, k, rate):
-    """Mean loss in the long run, above the smallest one, if k random workers' gradients stand for all.
+def stationary_loss(problem, mean, second, rate):
+    """Mean loss in the long run, above the smallest one, if chunk c has a random weight w_c in each step.
 
-    With e the distance to the optimum, chunk c has the gradient A_c e + r_c, and its weight w_c is n/k or 0. So
-    e' = e - rate sum_c w_c (A_c e + r_c), E w_c = 1, and the second moment P of e solves
-    P = (I - rate H) P (I - rate H) + rate^2 sum_cd cov(w_c, w_d) (A_c P A_d + r_c r_d^T).
+    With e the distance to the optimum, chunk c has the gradient A_c e + r_c, so e' = e - rate sum_c w_c (A_c e + r_c).
+    From ``mean`` E w_c and ``second`` E w_c w_d follow the mean of e and its second moment P, as those that a step
+    leaves as they are; the loss is tr(H P) / 2.
     """
     features, targets = problem.data
     n_rows, d = features.shape
-    ends = np.rint(np.arange(n_workers + 1) / n_workers * n_rows).astype(int)
+    ends = np.rint(np.arange(len(mean) + 1) / len(mean) * n_rows).astype(int)
     A, r = [], []
     for first, end in itertools.pairwise(ends):
         X = features[first:end]
         A.append(X.T @ X / n_rows)
         r.append(X.T @ (X @ problem.optimum - targets[first:end]) / n_rows)
-    cov = np.full((n_workers, n_workers), -(n_workers - k) / (k * (n_workers - 1)))
-    np.fill_diagonal(cov, (n_workers - k) / k)
-    shrink = np.eye(d) - rate * problem.hessian
-    onto = np.kron(shrink, shrink)
-    noise = np.zeros(d * d)
-    for c in range(n_workers):
-        for other in range(n_workers):
-            onto += rate**2 * cov[c, other] * np.kron(A[c], A[other])
-            noise += rate**2 * cov[c, other] * np.kron(r[c], r[other])
-    P = np.linalg.solve(np.eye(d * d) - onto, noise).reshape(d, d)
+    A, r, unit = np.array(A), np.array(r), np.eye(d)
+    A_mean, r_mean = np.einsum("c,cij->ij", mean, A), mean @ r
+    e = np.linalg.solve(A_mean, -r_mean)
+    onto = np.eye(d * d) - rate * (np.kron(A_mean, unit) + np.kron(unit, A_mean))
+    onto += rate**2 * np.einsum("cd,cij,dkl->ikjl", second, A, A).reshape(d * d, d * d)
+    cross = -rate * np.outer(e, r_mean) + rate**2 * np.einsum("cd,ci,dj->ij", second, A @ e, r)
+    noise = cross + cross.T + rate**2 * np.einsum("cd,ci,dj->ij", second, r, r)
+    assert np.abs(np.linalg.eigvals(onto)).max() < 1
+    P = np.linalg.solve(np.eye(d * d) - onto, noise.ravel()).reshape(d, d)
     return np.trace(problem.hessian @ P) / 2
+
+
+def check_neighbourhood(scheme, moments, rate, master=None):
+    """A long run must stay as far above the smallest loss as theory says."""
+    problem = LeastSquares(rows=64, dimension=3, noise=1.0, condition=4.0)
+    run = scenario(
+        {"it": scheme},
+        Training(workload=problem, learning_rate=rate),
+        models=None,
+        jobs=1600,
+        trials=4,
+        leftover="cancel",
+        stragglers={  # all alike, and anew in each round: chunk p of a worker's list is done at p * 0.25 s + noise
+            "usual": Constant(startup_s=0.0, seconds_per_load=2.0),
+            "noise": ShiftedExponential(shift=0.0, mean=0.5, adds_to="startup_s"),
+        },
+        **({"master": master} if master else {}),
+    )
+    results, least = simulator.run(run), problem.loss(problem.optimum)
+    above = [curve(results, "it", trial=trial)[100:1600] - least for trial in range(4)]
+    blocks = np.concatenate(above).reshape(-1, 100).mean(axis=1)  # long enough to be independent
+    expected, error = stationary_loss(problem, *moments, rate), blocks.std(ddof=1) / np.sqrt(len(blocks))
+    assert error < 0.1 * expected
+    assert abs(blocks.mean() - expected) < 4 * error
 
 
 @pytest.mark.parametrize(("k", "rate"), [(3, 0.3), (6, 0.6)])
 def test_fastest_k_ends_in_the_neighbourhood_that_theory_gives(k, rate):
-    problem = LeastSquares(rows=64, dimension=3, noise=1.0, condition=4.0)
-    results = simulator.run(
-        scenario(
-            {"k": FastestK(8, k=k)},
-            Training(workload=problem, learning_rate=rate),
-            models=None,
-            jobs=3000,
-            trials=4,
-            leftover="cancel",
-            stragglers={"usual": ShiftedExponential(shift=1.0, mean=1.0, adds_to="startup_s")},  # all alike
-        )
-    )
-    least = problem.loss(problem.optimum)
-    above = [curve(results, "k", trial=trial)[100:] - least for trial in range(4)]
-    expected = stationary_loss(problem, 8, k, rate)
-    blocks = np.concatenate(above)[: 4 * 2900].reshape(-1, 145).mean(axis=1)  # long enough to be independent
-    error = blocks.std(ddof=1) / np.sqrt(len(blocks))
-    assert error < 0.08 * expected
-    assert abs(blocks.mean() - expected) < 4 * error
+    second = np.full((8, 8), 8 * (k - 1) / (k * 7))  # k random ones of 8 weights are 8/k
+    np.fill_diagonal(second, 8 / k)
+    check_neighbourhood(FastestK(8, k=k), (np.ones(8), second), rate)
+
+
+def done_by(time_s, position):
+    """P(a worker has done that many chunks by then) in `check_neighbourhood`."""
+    return 1 - np.exp(-max(0.0, time_s - 0.25 * position) / 0.5)
+
+
+def test_partial_coding_ends_in_the_neighbourhood_that_theory_gives():
+    # a chunk counts if anybody has done it; it is chunk number p of the list of worker c - p + 1, for p = 1, 2, 3
+    def lacking(*chunks):
+        first = {}  # of each worker's list: position of the first of these chunks
+        for chunk, place in itertools.product(chunks, (3, 2, 1)):
+            worker = (chunk - place + 1) % 8
+            first[worker] = min(place, first.get(worker, place))
+        return np.prod([1 - done_by(0.7, place) for place in first.values()])
+
+    each = range(8)
+    mean = np.array([1 - lacking(c) for c in each])
+    second = np.array([[1 - lacking(c) - lacking(d) + lacking(c, d) for d in each] for c in each])
+    assert 0.5 < mean[0] < 0.9
+    scheme = PartialGradientCoding(8, assignment=Cyclic(3))
+    assert scheme.placement.positions.T.tolist()[0][:3] == [1, 2, 3]
+    check_neighbourhood(scheme, (mean, second), 0.4, FixedTime(time_s=0.7))
+
+
+def test_approximate_codes_end_in_the_neighbourhood_that_theory_gives():
+    scheme = BernoulliGradientCoding(8, p=0.3)
+    matrix = scheme.encoding_matrix()
+    mean, second = np.zeros(8), np.zeros((8, 8))
+    for answered in itertools.product([False, True], repeat=8):
+        rows = matrix[list(answered)]
+        weights = np.linalg.lstsq(rows.T, np.ones(8), rcond=None)[0] @ rows if any(answered) else np.zeros(8)
+        shares = [
+            done_by(1.2, n) if is_in else 1 - done_by(1.2, n) for is_in, n in zip(answered, matrix.sum(1), strict=True)
+        ]
+        mean += np.prod(shares) * weights
+        second += np.prod(shares) * np.outer(weights, weights)
+    check_neighbourhood(scheme, (mean, second), 0.4, FixedTime(time_s=1.2))
 
 
 def test_estimates_are_applied_with_the_error_that_is_reported():
@@ -340,46 +385,6 @@ def test_training_that_diverges_says_so():
 
 
 # --- workloads ---
-
-EXAMPLES = [
-    LeastSquares(rows=20, dimension=4),
-    LogisticRegression(),
-    LogisticRegression(l2=0.1),
-    TwoLayerNetwork(hidden=3, l2=0.01),
-]
-
-
-def test_the_examples_cover_the_table():
-    assert {type(workload) for workload in EXAMPLES} == set(WORKLOADS.values())
-
-
-@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
-def test_gradients_are_those_of_the_loss(workload):
-    rng = np.random.default_rng(0)
-    parameters = workload.initial(rng) + 0.1 * rng.standard_normal(len(workload.initial(rng)))
-    gradient = workload.gradient(parameters, slice(None)) / workload.n_rows
-    for _ in range(5):
-        direction = rng.standard_normal(len(parameters))
-        change = workload.loss(parameters + 1e-5 * direction) - workload.loss(parameters - 1e-5 * direction)
-        assert change / 2e-5 == pytest.approx(gradient @ direction, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
-def test_gradients_of_chunks_are_those_of_their_rows(workload):
-    rng = np.random.default_rng(1)
-    parameters = workload.initial(rng)
-    n = workload.n_rows
-    order = rng.permutation(n)[: n // 2]
-    cases = [
-        ([slice(0, 0), slice(0, 3), slice(3, n), slice(n, n)], slice(None)),
-        ([order[:2], order[2:2], order[2:]], order),
-    ]
-    for chunks, rows in cases:
-        gradients = workload.chunk_gradients(parameters, chunks, rows)
-        for gradient, chunk in zip(gradients, chunks, strict=True):
-            alone = [workload.gradient(parameters, np.array([row])) for row in np.arange(n)[chunk]]
-            np.testing.assert_allclose(gradient, np.sum(alone, axis=0) if alone else 0 * gradient, atol=1e-10)
-        np.testing.assert_allclose(gradients.sum(axis=0), workload.gradient(parameters, rows), atol=1e-10)
 
 
 def test_a_classifier_learns_to_read():
