@@ -237,7 +237,7 @@ def check_neighbourhood(scheme, moments, rate, master=None):
     above = [curve(results, "it", trial=trial)[100:1600] - least for trial in range(4)]
     blocks = np.concatenate(above).reshape(-1, 100).mean(axis=1)  # long enough to be independent
     expected, error = stationary_loss(problem, *moments, rate), blocks.std(ddof=1) / np.sqrt(len(blocks))
-    assert error < 0.1 * expected
+    assert error < 0.05 * expected
     assert abs(blocks.mean() - expected) < 4 * error
 
 
