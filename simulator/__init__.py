@@ -22,9 +22,20 @@ if TYPE_CHECKING:
     from simulator.results import Results, ResultsError
     from simulator.scenario import Scenario, load
     from simulator.sweep import run
+    from simulator.training import Training
     from simulator.waiting import SimulationError
 
-__all__ = ["Network", "Results", "ResultsError", "Scenario", "ScenarioError", "SimulationError", "load", "run"]
+__all__ = [
+    "Network",
+    "Results",
+    "ResultsError",
+    "Scenario",
+    "ScenarioError",
+    "SimulationError",
+    "Training",
+    "load",
+    "run",
+]
 
 _HOMES = {
     "Network": "network",
@@ -33,6 +44,7 @@ _HOMES = {
     "Scenario": "scenario",
     "ScenarioError": "document",
     "SimulationError": "waiting",
+    "Training": "training",
     "load": "scenario",
     "run": "sweep",
 }

@@ -5,6 +5,7 @@ Heavy libraries are imported where they are used, so that `--help` answers at on
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -211,7 +212,6 @@ def list_plugins(
     """
     from simulator.plugins import (
         ASSIGNMENT_TABLE,
-        FILLED_IN,
         MODEL_TABLE,
         ORDERING_TABLE,
         RULE_TABLE,
@@ -230,8 +230,8 @@ def list_plugins(
     }[family]
     rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
-        rows.append((kind, "", (cls.__doc__ or "").strip().splitlines()[0].replace("`", "")))
-        for parameter in parameters(cls, FILLED_IN):
+        rows.append((kind, "", (cls.__doc__ or "").strip().partition("\n")[0].replace("`", "")))
+        for parameter in parameters(cls, table.filled_in):
             default = "" if parameter.default is None else f" [default: {parameter.default}]"
             rows.append((f"  {parameter.name}", parameter.must_be, parameter.meaning + default))
         rows.append(("", "", ""))
@@ -316,6 +316,8 @@ def plot(
     Example: stragglersim plot results/quickstart
 
     Example: stragglersim plot results/mine --x master.mu --y makespan_s --by scheme --where workers=12
+
+    Example: stragglersim plot results/training --x time_s --y loss --where scheme=GC --where scheme=M-SGC
     """
     from simulator.results import Results
 
@@ -398,10 +400,16 @@ def compare(
     from simulator.curves import TIMES_TO, with_time_to
     from simulator.results import Results, fairness
 
+    if metric.startswith("time_to_") and metric not in TIMES_TO:
+        raise InputError(f"--metric: must be a column of runs or one of {', '.join(TIMES_TO)}, got {metric}")
     if target is not None and metric not in TIMES_TO:
         raise InputError(f"--target: must go with --metric {' or '.join(TIMES_TO)}, got --metric {metric}")
     if target is None and metric in TIMES_TO:
         raise InputError(f"--metric {metric}: must go with --target, got none (e.g. --target 0.9)")
+    if target is not None and TIMES_TO[metric] == "accuracy" and not 0 <= target <= 1:
+        raise InputError(f"--target: must be a share between 0 and 1 for {metric}, got {target:g}")
+    if target is not None and not math.isfinite(target):
+        raise InputError(f"--target: must be a finite number, got {target:g}")
     results = Results.load(folder)
     with status("Comparing"):
         runs, said = with_time_to(results, metric, target) if target is not None else (results.runs, [])

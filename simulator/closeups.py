@@ -206,7 +206,7 @@ class RoundView:
     bars: list[Bar]
 
 
-class _SeenEnough(Exception):  # noqa: N818 - nothing is wrong
+class _SeenEnough(BaseException):
     """Ends a run of which the rest is not needed."""
 
 

@@ -20,7 +20,7 @@ from simulator.scenario import Scenario
 if TYPE_CHECKING:
     import pandas as pd
 
-HIGHER_IS_BETTER = ("jobs_per_s", "exact_share")  # of all other columns, less is better
+HIGHER_IS_BETTER = ("jobs_per_s", "exact_share", "final_accuracy")  # of all other columns, less is better
 UNFAIR_WITH_FAILURES = ("makespan_s", "seconds_per_update")  # who gives jobs up is done sooner: no merit
 N_RESAMPLES = 2000
 TAIL = 0.025  # on each side of an interval
@@ -48,7 +48,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     baseline
         Label of the scheme that the others are compared with; the first one if None.
     metric
-        A numeric column of ``runs``. More is better for jobs_per_s and exact_share, less for all others.
+        A numeric column of ``runs``. More is better for jobs_per_s, exact_share and final_accuracy, less for others.
 
     Returns
     -------

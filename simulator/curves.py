@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Measure = Literal["loss", "accuracy"]
+MOST_POINTS = 6  # of a sweep, whose curves are drawn in panels
+KEYS = ("point", "scheme", "trial")  # of a run
 TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}
 
 
@@ -26,9 +28,8 @@ class Curve(NamedTuple):
     values: FloatArray
 
     def at(self, times_s: FloatArray) -> FloatArray:
-        """Values at some times from 0 on; NaN after the last step of the run."""
-        values = self.values[np.searchsorted(self.times_s, times_s, side="right") - 1]
-        return np.where(times_s <= self.times_s[-1], values, np.nan)
+        """Values at some times from 0 on; after the last step, those of the end."""
+        return self.values[np.searchsorted(self.times_s, times_s, side="right") - 1]
 
     def reaches(self, measure: Measure, target: float) -> float:
         """When it is at the target for the first time: at least it for accuracy, at most it for loss; else NaN.
@@ -84,18 +85,30 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     measure = TIMES_TO[metric]
     if results.training[measure].isna().all():
         raise CompareError(f"metric: must be time_to_loss where nothing is classified, got {metric}")
-    times_s: dict[Any, float] = {
-        run: curve.reaches(measure, target) for run, curve in curves(results.training, measure)
-    }
-    keys = results.runs[["point", "scheme", "trial"]].itertuples(index=False, name=None)
+    times_s: dict[Any, float] = {}
+    best: dict[Any, float] = {}
+    for run, curve in curves(results.training, measure):
+        times_s[run] = curve.reaches(measure, target)
+        best[run] = float(curve.values.max() if measure == "accuracy" else curve.values.min())
+    keys = results.runs[list(KEYS)].itertuples(index=False, name=None)
     runs = results.runs.assign(**{metric: [times_s[key] for key in keys]})
     groups = runs.groupby(["point", "scheme"], sort=False)[metric]
     is_short = groups.transform("count") < groups.transform("size")
     sign = "at least" if measure == "accuracy" else "at most"
-    remarks = [f"{metric}: simulated seconds until the mean {measure} of all models is {sign} {target:g}."]
+    remarks = [
+        f"{metric}: simulated seconds until the mean {measure} of all models is {sign} {target:g} for the first time."
+    ]
     for (point, scheme), times in groups:
+        at = f" at point {point}" if runs["point"].nunique() > 1 else ""
         if times.isna().any():
-            at = f" at point {point}" if runs["point"].nunique() > 1 else ""
-            remarks.append(f"{scheme}{at}: reached in {times.count()} of {len(times)} trials, so it has no mean time.")
+            short = [
+                best[key] for key in runs.loc[times.index[times.isna()], list(KEYS)].itertuples(index=False, name=None)
+            ]
+            remarks.append(
+                f"{scheme}{at}: reached in {times.count()} of {len(times)} trials, so it has no mean time "
+                f"(the others came to {measure} {min(short, key=lambda value: abs(value - target)):.4g})."
+            )
+        elif not times.any():
+            remarks.append(f"{scheme}{at}: was there before the first step.")
     runs.loc[is_short, metric] = np.nan
     return runs, remarks

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
+from simulator.curves import MOST_POINTS, Measure
 from simulator.looks import GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
 from simulator.results import Results, fairness, summary
 from simulator.scenario import Scenario
-from simulator.sweep_plots import Chart, Draw, chart_picture, sweep_pictures
-from simulator.training_plots import draw_training
+from simulator.sweep_plots import Chart, ChartError, Draw, chart_picture, sweep_pictures
+from simulator.training_plots import training_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,10 +59,20 @@ def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
     ChartError
         If the results do not allow it.
     """
-    draw_on, remarks = chart_picture(results, chart)
+    draw_on, remarks = _curve_picture(results, chart) or chart_picture(results, chart)
     figure = _figure(results, draw_on, remarks)
     folder.mkdir(parents=True, exist_ok=True)
     return save(figure, folder, chart.name)
+
+
+def _curve_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
+    """Loss or accuracy against time, which are in a table of their own; None if the chart is of something else."""
+    if chart.x != "time_s" or chart.y not in get_args(Measure) or results.training is None:
+        return None
+    for name, draw_on, remarks in training_pictures(results, chart.where):
+        if name == chart.y:
+            return draw_on, remarks
+    raise ChartError(f"--where: must leave between 1 and {MOST_POINTS} points that have {chart.y}")
 
 
 def figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
@@ -83,6 +94,7 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
     """Name and drawing of each picture, and what its small line has to add."""
     if results.runs["point"].nunique() > 1:
         yield from sweep_pictures(results)
+        yield from training_pictures(results)
         return
     yield "makespan", lambda figure: _makespan(figure, results), []
     jobs = results.jobs
@@ -93,12 +105,7 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
             lambda figure: _latency(figure, jobs),
             ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else [],
         )
-    training = results.training
-    if training is not None:
-        band = ["band: 95 % interval"] if training["trial"].nunique() > 1 else []
-        yield "loss", lambda figure: draw_training(figure, training, "loss"), band
-        if training["accuracy"].notna().any():
-            yield "accuracy", lambda figure: draw_training(figure, training, "accuracy"), band
+    yield from training_pictures(results)
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
         _, at_point = scenario.all_points()[0]

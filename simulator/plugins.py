@@ -40,6 +40,11 @@ class Table(NamedTuple):
     shipped: Mapping[str, type]
     group: str
 
+    @property
+    def filled_in(self) -> tuple[str, ...]:
+        """Parameters that do not stand in a scenario."""
+        return FILLED_IN if self.base is Scheme else ()
+
     def find(self, kind: object) -> type:
         """The class of a kind: shipped, from an installed package's entry points, or ``package.module:Class``."""
         if isinstance(kind, str) and kind in self.shipped:
@@ -188,7 +193,8 @@ def build(
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
         return None, [*problems, at_parameter(str(error), fields, path)]
     except Exception as error:
-        if cls.__module__.split(".")[0] in SHIPPED:
+        parts = [value for value in values.values() if isinstance(value, tuple(NESTED))]
+        if cls.__module__.split(".")[0] in SHIPPED and all(map(is_shipped, parts)):
             raise  # a fault of ours: its traceback is wanted
         return None, [*problems, Problem(path, f"can't be made: {type(error).__name__}: {error}")]
     return (None if problems else plugin), problems
@@ -219,7 +225,7 @@ def as_values(plugin: object, table: Table) -> dict[str, Any]:
     for name in names:
         value = getattr(plugin, name)
         nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
-        if value is not None and not (table is SCHEME_TABLE and name in FILLED_IN):
+        if value is not None and name not in table.filled_in:
             values[name] = value if nested is None else as_values(value, nested)
     return values
 

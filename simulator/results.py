@@ -168,7 +168,7 @@ class Results:
             raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
 
 
-TRAINING_MEANS = ("final_loss", "final_accuracy", "decode_mean_s")
+TRAINING_MEANS = ("final_loss", "final_accuracy", "gradient_error_mean", "decode_mean_s")
 TRAINING_WORST = ("worst_residual", "worst_condition")
 
 
@@ -232,9 +232,11 @@ def _training(training: dict[str, Any], swept: dict[str, list[Any]]) -> str:
     said = {key: "swept" if f"training.{key}" in keys else value for key, value in training.items()}
     workload = said["workload"] if "training.workload" in keys else training["workload"]["kind"]
     rate = said["learning_rate"]
+    messages = said.get("messages", "float64")
     return (
         f"training: {workload}, batch {said.get('batch', 'all')}, {said.get('optimiser', 'sgd')} "
         f"{rate if rate == 'swept' else format(rate, 'g')}, on_failure: {said.get('on_failure', 'skip')}"
+        + ("" if messages == "float64" else f", messages: {messages}")
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from simulator.plugins import FILLED_IN, MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table, fields_of
+from simulator.plugins import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table, fields_of
 from simulator.ranges import MOST_VALUES
 from simulator.scenario import Scenario
 
@@ -103,13 +103,15 @@ def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | N
     for kind, cls in table.known().items():
         schema = copy.deepcopy(TypeAdapter(cls).json_schema(schema_generator=_Generator))
         definitions.update(schema.pop("$defs", {}))
-        properties = {name: _named(value) for name, value in schema["properties"].items() if name not in FILLED_IN}
+        properties = {
+            name: _named(value) for name, value in schema["properties"].items() if name not in table.filled_in
+        }
         name = f"{table.family.replace(' ', '_')}.{kind}"
         definitions[name] = schema | {
             "title": kind,
             "description": schema.get("description", "").split("\n\n")[0],
             "properties": {"kind": {"const": kind}} | properties | (extra or {}),
-            "required": ["kind", *(key for key in schema.get("required", []) if key not in FILLED_IN)],
+            "required": ["kind", *(key for key in schema.get("required", []) if key not in table.filled_in)],
         }
         chosen.append({"if": {"properties": {"kind": {"const": kind}}}, "then": {"$ref": f"#/$defs/{name}"}})
     return {

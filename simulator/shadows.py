@@ -60,6 +60,7 @@ def _simulated(scenario: Scenario) -> tuple[Any, ...]:
         {label: _comparable(model) for label, model in scenario.stragglers.items()},
         {label: _comparable(scheme) for label, scheme in scenario.schemes.items()},
         {label: scenario.rule_for(label) for label in scenario.schemes},
+        scenario.training and (scenario.training, _comparable(scenario.training.workload)),
     )
 
 

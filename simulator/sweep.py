@@ -7,9 +7,10 @@ import itertools
 import math
 import platform
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from schemes.codec import Valued
 from simulator import vectorised
+from simulator.curves import MOST_POINTS
 from simulator.engine import Collector, simulate
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.metrics import Detail, RunRecord
@@ -129,7 +131,8 @@ def run_into(
     Returns
     -------
     results
-        With the table of runs, and that of jobs if there is one point only; :meth:`Results.seal` completes the folder.
+        With the table of runs, that of training if points are few, that of jobs if there is one only;
+        :meth:`Results.seal` completes the folder.
     failures
         Empty unless ``keep_going``.
     """
@@ -146,7 +149,8 @@ def run_into(
         scenario = scenario.with_trials(needed)
     _write_tables(folder, sweep.tables())
     _write_errors(folder, sweep.failures)
-    wanted = ("runs",) if len(sweep.points) > 1 else ("runs", "jobs", "training")
+    n_points = len(sweep.points)
+    wanted = ["runs"] + ["training"] * (n_points <= MOST_POINTS) + ["jobs"] * (n_points == 1)
     files = {name: folder / f"{name}.parquet" for name in wanted}
     frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
     results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
@@ -388,15 +392,16 @@ def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, e
             record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
             run_one(scenario, label, trial, record)
         else:
-            record = TrainingRecord(
-                scenario.workers,
-                scenario.jobs,
-                keeps_workers=detail == "workers",
-                plan=scenario.training,
-                n_models=scenario.models or 1,
-                seed=scenario.seed,
-                trial=trial,
-            )
+            with _telling(scenario, label, trial):
+                record = TrainingRecord(
+                    scenario.workers,
+                    scenario.jobs,
+                    keeps_workers=detail == "workers",
+                    plan=scenario.training,
+                    n_models=scenario.models or 1,
+                    seed=scenario.seed,
+                    trial=trial,
+                )
             run_one(scenario, label, trial, record, record)
         records.append(record)
     return records
@@ -411,7 +416,7 @@ def run_one(
     if plane is not None:
         draws = stream(scenario.seed, trial, "codec", label)
         scheme = Valued(scheme.n_workers, scheme, plane.plan.messages, plane, draws)
-    try:
+    with _telling(scenario, label, trial):
         simulate(
             scheme,
             n_jobs=scenario.jobs,
@@ -424,15 +429,29 @@ def run_one(
             rng=stream(scenario.seed, ONCE, "scheme", label),
             collector=collector,
         )
-    except (SimulationError, ValueError) as error:
-        raise SimulationError(f"schemes.{label}, trial {trial}: {error}") from error
-    except Exception as error:
+
+
+@contextmanager
+def _telling(scenario: Scenario, label: str, trial: int) -> Iterator[None]:
+    """Say in which run something went wrong, and whether it was in something of the user's own."""
+    where = f"schemes.{label}, trial {trial}"
+    try:
+        yield
+    except SimulationError as error:
+        raise SimulationError(f"{where}: {error}") from error
+    except (Exception, SystemExit) as error:
         plugins: list[object] = [scenario.schemes[label], *scenario.stragglers.values()]
         plugins += [scenario.training.workload] if scenario.training is not None else []
-        if all(is_shipped(plugin) for plugin in plugins):
+        modules = {type(plugin).__module__ for plugin in plugins if not is_shipped(plugin)}
+        said = " ".join(str(error).split())
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        theirs = [frame for frame in frames if frame.f_globals.get("__name__") in modules]
+        if isinstance(error, ValueError) and not theirs:
+            raise SimulationError(f"{where}: {said}") from error
+        if not modules:
             raise  # a fault of ours: its traceback is wanted
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise SimulationError(f"schemes.{label}, trial {trial}: a plug-in raised {reason}") from error
+        at = f" ({Path(theirs[-1].f_code.co_filename).name}:{theirs[-1].f_lineno})" if theirs else ""
+        raise SimulationError(f"{where}: a plug-in raised {type(error).__name__}: {said}{at}") from error
 
 
 def _row(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:

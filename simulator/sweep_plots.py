@@ -74,6 +74,10 @@ def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
         keys = ["scheme", *(key for keys in entries.values() for key in keys)]
         if _is_numeric(table[first]) and _varies_with(at_points(results, "load"), "value", entries[first], keys):
             yield "load", lambda figure: draw_lines(figure, results, loads), company
+        for column in ("final_loss", "final_accuracy"):
+            if column in results.runs and results.runs[column].notna().any():
+                of_end = Chart(x=first, y=column)
+                yield column, partial(draw_lines, results=results, chart=of_end), [*company, *band]
         if (results.runs["error_norm_mean"] > 0).any() and len(_choices(table, panels)) <= 3:
             yield "error", lambda figure: _draw_errors(figure, results), ["errors of 0 are below the axis"]
     maps = _maps(results, metric, table, entries)
@@ -101,7 +105,7 @@ def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[s
         cells = map_of(kept, axes, metric, names)
         if cells is not None:
             ending = "".join(f"-{key}-{said(value)}" for key, value in zip(others, choice, strict=True))
-            title = _title([names.get(key, key) for key in others], choice, 60)
+            title = title_of([names.get(key, key) for key in others], choice, 60)
             maps[_file_name(ending)] = replace(cells, title=title)
     return maps
 
@@ -223,6 +227,12 @@ LABELS = {
     "bytes_up": "sent to the master (bytes)",
     "upload_s": "time on the way (seconds)",
     "seconds_per_update": "time for each model update (seconds)",
+    "final_loss": "loss at the end",
+    "final_accuracy": "accuracy at the end",
+    "gradient_error_mean": "relative error of the gradient",
+    "worst_residual": "worst relative error of a decoded gradient",
+    "worst_condition": "worst condition number",
+    "decode_mean_s": "measured decoding time of a job (seconds)",
     "n_workers": "workers",
     "n_jobs": "jobs",
 }
@@ -250,7 +260,9 @@ def _panels(
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
-        axes.set_title(_title([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5)
+        axes.set_title(
+            title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
+        )
         if place % n_columns == 0:
             axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean and y not in FIXED))
         if place + n_columns >= len(choices):  # nothing is below
@@ -262,7 +274,7 @@ def _panels(
         spare.remove()
 
 
-def _title(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
+def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
     """The values of a panel's keys, wrapped between them or at the dots of a key."""
     hard = "\N{NO-BREAK SPACE}"
     says = [f"{key.replace('.', '. ')}{hard}={hard}{said(value)}" for key, value in zip(keys, choice, strict=True)]
@@ -316,7 +328,7 @@ def _prepare(results: Results, chart: Chart) -> _Prepared:
     ):
         if given not in known:
             raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}")
-    kept = Results(_kept(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
+    kept = Results(kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
     table = at_points(kept, chart.y)
     if chart.x not in keys:
         table[chart.x] = at_points(kept, chart.x)["value"]
@@ -354,7 +366,14 @@ def _is_numeric(column: pd.Series[Any]) -> bool:
     return column.dtype.kind in "iuf"
 
 
-def _kept(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+def kept_of(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The runs with one of the values wanted of each key.
+
+    Raises
+    ------
+    ChartError
+        If there is no such key or value.
+    """
     for key, wanted in where.items():
         if key not in keys:
             raise ChartError(f"--where {key}: must be one of {', '.join(keys)}")
@@ -488,7 +507,7 @@ def _draw_errors(figure: Figure, results: Results) -> None:
         above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
         below.set_ylim(-5, 105)
         below.set_xlabel(label_of(first, 44 // len(choices), names).replace(" (", "\n("))
-        above.set_title(_title([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5)
+        above.set_title(title_of([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5)
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
     add_legend(figure, looks)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from simulator.results import Results
 
 
@@ -45,10 +43,11 @@ def print_summary(results: Results) -> None:
     say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
     if "final_loss" in table:
         say(
-            "final loss and accuracy: means over models and trials, on the data trained on; worst residual: largest "
-            "relative error of a gradient that counts as decoded; decode: measured time of the master for a job."
+            "final loss and accuracy: means over models and trials, on the data trained on; gradient error: mean "
+            "distance from the true gradient, relative to its length; worst residual: largest one of a gradient that "
+            "counts as decoded; decode: measured time of the master for a job."
         )
-        _say_inexact(table, results)
+        _say_inexact(results)
     say(f"{fairness(results)}\n")
 
 
@@ -69,28 +68,37 @@ SUMMARY_HEADER = (
 )
 
 
-TRAINING_HEADER = ("scheme", "final loss", "final accuracy", "worst residual", "worst condition", "decode")
+TRAINING_HEADER = (
+    *("scheme", "final loss", "final accuracy", "gradient error"),
+    *("worst residual", "worst condition", "decode"),
+)
 
 
 def _training_row(row: dict[Any, Any]) -> tuple[str, ...]:
-    accuracy, residual = row["final_accuracy"], row["worst_residual"]
     return (
         str(row["scheme"]),
         f"{row['final_loss']:.5g}",
-        "" if accuracy != accuracy else f"{100 * accuracy:.4g} %",
-        "" if residual != residual else f"{residual:.1e}",
-        f"{row['worst_condition']:.3g}",
-        f"{1e3 * row['decode_mean_s']:.2g} ms",
+        *(
+            "–" if value != value else text
+            for value, text in (
+                (row["final_accuracy"], f"{100 * row['final_accuracy']:.4g} %"),
+                (row["gradient_error_mean"], f"{row['gradient_error_mean']:.2g}"),
+                (row["worst_residual"], f"{row['worst_residual']:.1e}"),
+                (row["decode_mean_s"], f"{row['worst_condition']:.3g}"),
+                (row["decode_mean_s"], f"{1e3 * row['decode_mean_s']:.2g} ms"),
+            )
+        ),
     )
 
 
-def _say_inexact(table: pd.DataFrame, results: Results) -> None:
+def _say_inexact(results: Results) -> None:
     """Name schemes whose gradients were less exact than promised: rare patterns of answers are badly conditioned."""
     from simulator.training import EXACT
 
-    if results.scenario["training"].get("messages") == "float32":
-        return
-    for label, rows in table[table["worst_residual"] > EXACT].groupby("scheme", sort=False):
+    runs, key = results.runs, "training.messages"
+    messages = runs[key] if key in runs else results.scenario["training"].get("messages", "float64")
+    inexact = runs[(messages != "float32") & (runs["worst_residual"] > EXACT)]
+    for label, rows in inexact.groupby("scheme", sort=False):
         say(
             f"{label}: a decoded gradient was off by {rows['worst_residual'].max():.1e} of its length, more than "
             f"{EXACT:g}: its answers were badly conditioned ({rows['worst_condition'].max():.1e})."

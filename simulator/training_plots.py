@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
-from simulator.curves import Measure, curves
-from simulator.looks import add_legend, looks_of, plain_ticks
+from simulator.curves import MOST_POINTS, Curve, Measure, curves
+from simulator.looks import Look, add_legend, looks_of, plain_ticks
+from simulator.results import Results
+from simulator.sweep_plots import Draw, kept_of, swept_entries, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,40 +24,90 @@ if TYPE_CHECKING:
 N_TIMES = 300  # at which curves of different trials are averaged
 
 
-def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure) -> None:
+def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure, titles: Mapping[Any, str]) -> None:
     """Mean over models and trials against time, with a 95 % interval over trials (Student's t) as a band.
 
-    A scheme's line ends with the first of its trials; its marker is there.
+    A panel for each point in ``titles``. A scheme's line ends, with its marker, where the last of its trials ends;
+    until then, those that have ended stay as they are.
     """
-    from scipy.special import stdtrit
-
     looks = looks_of(list(training["scheme"].unique()))
-    figure.set_figheight(2.6)
-    axes = figure.subplots()
-    by_scheme: dict[str, list[FloatArray]] = {label: [] for label in looks}
-    times_s = np.linspace(0.0, float(training["time_s"].max()), N_TIMES)
-    for (_, scheme, _), curve in curves(training, measure):
-        by_scheme[scheme].append(curve.at(times_s))
+    found: dict[Any, dict[str, list[Curve]]] = defaultdict(lambda: {label: [] for label in looks})
+    for (point, scheme, _), curve in curves(training, measure):
+        found[point][scheme].append(curve)
+    n_columns = 1 if len(titles) == 1 else 2
+    n_rows = math.ceil(len(titles) / n_columns)
+    figure.set_figheight(2.6 if n_rows == 1 else 0.9 + 1.5 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    end_s = float(training["time_s"].max()) or 1.0
     means = []
-    for label, look in looks.items():
-        values = np.array(by_scheme[label])
-        values = values[:, ~np.isnan(values).any(axis=0)]
-        at_s, mean = times_s[: values.shape[1]], values.mean(axis=0)
-        means.append(mean)
-        axes.plot(at_s, mean, color=look.colour, linestyle=look.dashes)
-        axes.plot(at_s[-1], mean[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-        if len(values) > 1:
-            half = stdtrit(len(values) - 1, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
-            axes.fill_between(at_s, mean - half, mean + half, color=look.colour, alpha=0.2, linewidth=0)
-    axes.set_xlim(0, times_s[-1] or 1.0)
-    axes.set_xlabel("simulated time (seconds)")
-    axes.set_ylabel(f"{measure} (mean over models)")
+    for place, (axes, (point, title)) in enumerate(zip(grid.flat, titles.items(), strict=False)):
+        means += [_draw_curves(axes, found[point][label], look, end_s) for label, look in looks.items()]
+        axes.set_xlim(0, end_s)
+        axes.set_title(title, fontsize=6.5)
+        if place + n_columns >= len(titles):  # nothing is below
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("simulated time (seconds)")
+        if place % n_columns == 0:
+            axes.set_ylabel(f"{measure} (mean over models)" if n_rows == 1 else measure)
+    for spare in grid.flat[len(titles) :]:
+        spare.remove()
     # the lines say what is shown: a band over few trials may be wider than all that is possible
+    first: Axes = grid[0, 0]
     lowest, highest = np.nanmin(np.concatenate(means)), np.nanmax(np.concatenate(means))
     if measure == "accuracy":
-        axes.set_ylim(0, 1)
+        first.set_ylim(0, 1)
     elif lowest > 0:
-        axes.set_yscale("log")
-        plain_ticks(axes.yaxis, lowest, highest)
-        axes.set_ylim(lowest / 1.5, highest * 1.5)
+        first.set_yscale("log")
+        plain_ticks(first.yaxis, lowest, highest)
+        first.set_ylim(lowest / 1.5, highest * 1.5)
     add_legend(figure, looks)
+
+
+def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> FloatArray:
+    """One scheme; return the mean."""
+    from scipy.special import stdtrit
+
+    if not trials:
+        return np.zeros(0)
+    last_s = max(float(curve.times_s[-1]) for curve in trials)
+    times_s = np.append(np.arange(0.0, last_s, end_s / N_TIMES), last_s)
+    values = np.array([curve.at(times_s) for curve in trials])
+    mean: FloatArray = values.mean(axis=0)
+    axes.plot(times_s, mean, color=look.colour, linestyle=look.dashes)
+    axes.plot(last_s, mean[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
+    if len(values) > 1:
+        with np.errstate(over="ignore"):  # of what has diverged
+            half = stdtrit(len(values) - 1, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        axes.fill_between(times_s, mean - half, mean + half, color=look.colour, alpha=0.2, linewidth=0)
+    return mean
+
+
+def training_pictures(
+    results: Results, where: Mapping[str, Sequence[Any]] | None = None
+) -> Iterator[tuple[str, Draw, list[str]]]:
+    """Name and drawing of loss and accuracy, and what their small line has to add; nothing if points are too many.
+
+    Parameters
+    ----------
+    where
+        Values of ``scheme`` or swept keys, to which the pictures keep.
+
+    Raises
+    ------
+    ChartError
+        If there is no such key or value.
+    """
+    training, keys = results.training, [key for keys in swept_entries(results).values() for key in keys]
+    if training is None:
+        return
+    runs = kept_of(results.runs, ["scheme", *keys], where or {})
+    points = runs.drop_duplicates("point")
+    if len(points) > MOST_POINTS:
+        return
+    training = training.merge(runs[["point", "scheme", "trial"]], on=["point", "scheme", "trial"])
+    varying = [key for key in swept_entries(results) if key != "point"] if results.runs["point"].nunique() > 1 else []
+    titles = {row["point"]: title_of(varying, [row[key] for key in varying], 28) for row in points.to_dict("records")}
+    remarks = ["band: 95 % interval; a trial that has ended stays as it is"] if runs["trial"].nunique() > 1 else []
+    for measure in get_args(Measure):
+        if training[measure].notna().any():
+            yield measure, partial(draw_training, training=training, measure=measure, titles=titles), remarks

@@ -199,6 +199,8 @@ def test_list_shows_parameters_ranges_and_meaning(call):
     assert "n_workers" not in out
     out = call("list", "models")[1]
     assert re.search(r"p_recover.*a number between 0 and 1", out)
+    out = call("list", "workloads")[1]
+    assert re.search(r"least_squares .*\n(?: .*\n)* +seed +an integer of at least 0 +for the data", out)
 
 
 def test_explain_shows_load_t_bound_and_reports(call):

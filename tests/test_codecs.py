@@ -1,6 +1,7 @@
 """What answers carry: every scheme's gradients, encoded, decoded and compared with their sum."""
 
 import itertools
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from test_every_scheme import EXAMPLES, conforming_patterns
 
 from schemes import (
+    SCHEMES,
     ApproximateScheme,
     BernoulliGradientCoding,
+    BibdGradientCoding,
     Closing,
     ExpanderGradientCoding,
     FastestK,
@@ -21,12 +24,14 @@ from schemes import (
     Multiplexed,
     PartialGradientCoding,
     SelectiveRepeat,
+    Uncoded,
 )
 from schemes.assignment import Cyclic
 from schemes.codec import Encoder, TaskCodec, ValuedSession
 from schemes.gradient_coding import cyclic_repetition, cyclic_weights
 from schemes.linear import least_squares_weights
 from schemes.probing import Probing
+from schemes.sequential import code_weights
 from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
 
 
@@ -147,6 +152,12 @@ def test_the_first_k_answers_are_scaled_by_hand():
     assert ended(FastestK(4, k=2), [[1], [10], [100], [1000]], [[3]])[0] == pytest.approx([22.0])
 
 
+def test_the_order_of_arrival_says_which_are_the_first_k():
+    codec = FastestK(4, k=2).codec("float64", np.random.default_rng(0))
+    codec.close_round([(3, 0), (1, 0), (0, 0)], Closing(np.array([False, False, True, False]), forced=False))
+    assert codec.decode(0, np.array([[1.0], [10.0], [100.0], [1000.0]])).gradient == pytest.approx([2 * 1010.0])
+
+
 def test_repetition_takes_one_answer_of_each_group_by_hand():
     assert ended(FractionalRepetition(4, s=1), [[1], [10], [100], [1000]], [[0, 3]])[0] == pytest.approx([1111.0])
 
@@ -184,6 +195,70 @@ def test_the_baseline_of_partial_coding_weighs_plain_sums_by_hand():
 
 
 # --- the parts ---
+
+
+@pytest.mark.parametrize("code", ["gradient_coding", "fractional_repetition"])
+@pytest.mark.parametrize("late_answers", ["drop", "keep"])
+@pytest.mark.parametrize("is_multiplexed", [False, True])
+def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code, late_answers, is_multiplexed):
+    given = {"code": code, "late_answers": late_answers, "accepts": "recoverable"}
+    scheme = (
+        Multiplexed(8, B=2, W=3, lam=3, **given) if is_multiplexed else SelectiveRepeat(8, B=2, W=3, lam=6, **given)
+    )
+    used = []
+
+    def spy(code, n_workers, s, answered):
+        used.append(set(answered))
+        return code_weights(code, n_workers, s, answered)
+
+    for module in ("multiplexed_codec", "selective_repeat"):
+        monkeypatch.setattr(f"schemes.{module}.code_weights", spy)
+    n_used, forgotten = [], []
+
+    class Watched(TaskCodec):
+        """Lists the workers of each coded message that has come, and asks the scheme's own codec for the gradient."""
+
+        def __init__(self):
+            super().__init__(scheme)
+            self.own = scheme.codec("float64", np.random.default_rng(0))
+            self.is_closing = False
+
+        def open_round(self, index, work, session):
+            super().open_round(index, work, session)
+            self.own.open_round(index, work, session)
+
+        def receive_late(self, index, worker, report):
+            super().receive_late(index, worker, report)
+            if not self.is_closing:
+                self.own.receive_late(index, worker, report)
+
+        def close_round(self, heard, closing):
+            self.is_closing = True
+            super().close_round(heard, closing)
+            self.is_closing = False
+            self.own.close_round(heard, closing)
+
+        def decode(self, job, gradients):
+            used.clear()
+            decoded = self.own.decode(job, gradients)
+            by_group = defaultdict(set)
+            for worker, task in self._heard[job]:
+                if task.kind in ("coded", "repeat") and len(task.chunks) > 1:
+                    by_group[min(task.chunks) // 8].add(worker)
+            assert sorted(map(sorted, used)) == sorted(map(sorted, by_group.values()))
+            n_used.extend(map(len, used))
+            return decoded
+
+        def forget(self, job):
+            super().forget(job)
+            self.own.forget(job)
+            forgotten.append(job)
+
+    plane = UnitGradients(scheme.n_error_blocks)
+    session = ValuedSession(scheme.start(30, np.random.default_rng(0)), Watched(), plane, 30)
+    play_valued(scheme, session, np.random.default_rng(1))
+    assert sorted(forgotten) == list(range(30))
+    assert min(n_used) < 8
 
 
 @pytest.mark.parametrize(("n", "s"), [(5, 2), (7, 6), (12, 0), (40, 9), (64, 15)])
@@ -248,8 +323,23 @@ PAPER = [
     GradientCoding(256, s=27),
     SelectiveRepeat(256, B=2, W=3, lam=23),
     Multiplexed(256, B=1, W=2, lam=27),
+    Uncoded(256),
+    FastestK(256, k=229),
+    FractionalRepetition(256, s=15),
+    SelectiveRepeat(256, B=1, W=2, lam=30, code="fractional_repetition"),
+    Multiplexed(256, B=1, W=2, lam=31, code="fractional_repetition"),
+    PartialGradientCoding(256, assignment=Cyclic(8)),
     PartialGradientCoding(256, assignment=Cyclic(8), blocks=2),
+    PartialGradientCoding(256, assignment=Cyclic(8), credit="whole_list"),
+    BernoulliGradientCoding(256, p=8 / 256),
+    ExpanderGradientCoding(256, chunks_per_worker=8),
+    BibdGradientCoding(307),
+    Ideal(256),
 ]
+
+
+def test_the_size_of_the_paper_is_tried_with_every_scheme():
+    assert {type(scheme) for scheme in PAPER} == set(SCHEMES.values())
 
 
 @pytest.mark.parametrize("scheme", PAPER, ids=repr)

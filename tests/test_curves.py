@@ -12,8 +12,9 @@ import simulator
 from schemes import FastestK, Uncoded
 from simulator.compare import CompareError
 from simulator.curves import Curve, curves, with_time_to
-from simulator.plots import draw
+from simulator.plots import draw, draw_chart
 from simulator.results import Results
+from simulator.sweep_plots import Chart, ChartError
 from simulator.training import Training
 from straggler_models import Constant, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression
@@ -43,8 +44,7 @@ def test_curves_are_means_over_models_by_hand():
     first = dict(curves(results_of(BY_HAND).training, "accuracy"))[0, "A", 0]
     assert first.times_s.tolist() == [0.0, 1.0, 3.0]
     assert first.values == pytest.approx([0.2, 0.6, 0.9])
-    assert first.at(np.array([0.5, 1.0, 2.9, 3.0])) == pytest.approx([0.2, 0.6, 0.6, 0.9])
-    assert math.isnan(first.at(np.array([3.1]))[0])
+    assert first.at(np.array([0.5, 1.0, 2.9, 3.0, 7.0])) == pytest.approx([0.2, 0.6, 0.6, 0.9, 0.9])
 
 
 def test_steps_at_the_same_time_count_together():
@@ -65,7 +65,13 @@ def test_a_scheme_that_does_not_always_get_there_has_no_time():
     runs, said = with_time_to(results_of(BY_HAND), "time_to_accuracy", 0.9)
     assert runs["time_to_accuracy"].tolist()[0] == 3.0
     assert runs["time_to_accuracy"].isna().tolist() == [False, True, True]
-    assert said[1] == "B: reached in 1 of 2 trials, so it has no mean time."
+    assert said[1] == "B: reached in 1 of 2 trials, so it has no mean time (the others came to accuracy 0.85)."
+
+
+def test_a_target_that_is_met_before_training_is_told():
+    runs, said = with_time_to(results_of(BY_HAND), "time_to_loss", 3.0)
+    assert runs["time_to_loss"].tolist() == [0.0, 0.0, 0.0]
+    assert said[1:] == ["A: was there before the first step.", "B: was there before the first step."]
 
 
 def test_what_can_not_be_asked_is_refused():
@@ -120,6 +126,15 @@ def test_compare_ranks_by_the_time_to_a_target(folder):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (
+            ["--metric", "time_to_accuracy", "--target", "90"],
+            "--target: must be a share between 0 and 1 for time_to_accuracy, got 90",
+        ),
+        (["--metric", "time_to_loss", "--target", "nan"], "--target: must be a finite number, got nan"),
+        (
+            ["--metric", "time_to_los", "--target", "1"],
+            "--metric: must be a column of runs or one of time_to_accuracy, time_to_loss, got time_to_los",
+        ),
         (["--metric", "time_to_accuracy"], "--metric time_to_accuracy: must go with --target, got none"),
         (
             ["--target", "0.9"],
@@ -145,6 +160,34 @@ def test_training_has_pictures(folder, tmp_path):
     assert {"loss", "accuracy"} <= names
     svg = (tmp_path / "accuracy.svg").read_text()
     assert svg.count("PolyCollection") == 2  # a band for each scheme
+
+
+SWEPT = """
+workers: 4
+jobs: 12
+trials: 2
+stragglers: {usual: {kind: constant, startup_s: 1.0}}
+training: {workload: {kind: logistic_regression}, learning_rate: 1.0}
+schemes: {all: {kind: uncoded}, fastest 3: {kind: fastest_k, k: 3}}
+sweep: {training.learning_rate: [0.1, 0.5, 1.0]}
+"""
+
+
+def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
+    (tmp_path / "swept.yaml").write_text(SWEPT)
+    run = simulator.load(tmp_path / "swept.yaml")
+    results = simulator.run(run)
+    names = {path.stem for path in draw(results, tmp_path)}
+    assert {"loss", "accuracy", "final_loss", "final_accuracy"} <= names
+    said = (tmp_path / "loss.svg").read_text()
+    assert all(f"learning_rate = {rate}" in said for rate in ("0.1", "0.5", "1"))
+    chart = Chart(x="time_s", y="loss", where={"training.learning_rate": [0.5], "scheme": ["all"]})
+    said = draw_chart(results, tmp_path, chart).with_suffix(".svg").read_text()
+    assert "learning_rate = 0.5" in said
+    assert "learning_rate = 0.1" not in said
+    assert "fastest 3" not in said
+    with pytest.raises(ChartError, match=r"--where training.learning_rate: must be one of 0.1, 0.5, 1.0, got 7"):
+        draw_chart(results, tmp_path, Chart(x="time_s", y="loss", where={"training.learning_rate": [7]}))
 
 
 def test_pictures_leave_out_what_there_is_none_of(tmp_path):

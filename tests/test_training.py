@@ -1,12 +1,17 @@
 """Real gradients: what schemes do to training, against plain descent, closed forms and numbers worked out by hand."""
 
 import itertools
+import os
 import re
+import subprocess
 import sys
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic.dataclasses import dataclass
+from ruamel.yaml import YAML as YAML_
 
 import simulator
 from schemes import (
@@ -25,11 +30,13 @@ from schemes.codec import Weights
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.parts import setting_key
 from simulator.results import summary
+from simulator.schema import scenario_schema
 from simulator.terminal import print_summary
 from simulator.training import Training, TrainingRecord
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
+from workloads.testing import check_workload
 
 STRAGGLERS = {
     "usual": ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s"),
@@ -130,7 +137,8 @@ def test_the_timing_of_a_run_does_not_know_of_training():
 
 
 def test_a_step_is_taken_when_its_job_is_decoded():
-    results = simulator.run(scenario(EXACT_SCHEMES, Training(workload=LeastSquares(), learning_rate=0.1), trials=2))
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    results = simulator.run(scenario(EXACT_SCHEMES, training, trials=2, round_overhead_s=0.25))
     jobs = results.jobs.assign(model=results.jobs["job"] % 4, step=1 + results.jobs["job"] // 4)
     both = jobs.merge(results.training, on=["scheme", "trial", "model", "step"])
     assert len(both) == len(jobs) == len(results.training) - 2 * 4 * len(EXACT_SCHEMES)
@@ -363,6 +371,43 @@ def test_a_code_that_decodes_something_else_is_found_out():
         simulator.run(run)
 
 
+@pytest.mark.parametrize(("condition", "is_told"), [(1e6, True), (1e7, False)])
+def test_a_badly_conditioned_code_may_be_less_exact(condition, is_told):
+    class Rough(GradientCoding):
+        def weights(self, answered):
+            return Weights(super().weights(answered).values * (1 + 5e-8), condition)
+
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    run = scenario({"rough": Rough(8, s=2)}, training)
+    if is_told:
+        with pytest.raises(
+            simulator.SimulationError, match=r"must be .* to 1e-08, got .* 5e-08, condition number 1e\+06"
+        ):
+            simulator.run(run)
+    else:
+        assert simulator.run(run).runs["worst_residual"].item() == pytest.approx(5e-8, rel=1e-3)
+
+
+def test_at_the_optimum_the_chunks_are_the_measure():
+    training = Training(workload=LeastSquares(dimension=3, condition=1.0), learning_rate=0.9)
+    results = simulator.run(scenario({"GC": GradientCoding(8, s=2)}, training, models=None, jobs=100))
+    assert results.training["gradient_error"].iloc[-1] > 1e-8  # rounding, beside a gradient that is rounding itself
+    assert results.runs["worst_residual"].item() < 1e-12
+
+
+def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr("schemes.linear.time.perf_counter", lambda: float(next(ticks)))
+    schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "partial, l = 2")}
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    runs = simulator.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs
+    by_scheme = runs.groupby("scheme")
+    assert by_scheme.get_group("uncoded")["worst_condition"].tolist() == [1.0, 1.0]
+    assert by_scheme.get_group("GC")["decode_mean_s"].tolist() == [1.0, 1.0]
+    first, second = by_scheme.get_group("partial, l = 2")["worst_condition"]
+    assert 1 < first != second > 1  # R is drawn anew in each trial
+
+
 def test_the_summary_says_how_training_went_and_how_exact_it_was(capsys):
     training = Training(workload=LogisticRegression(), learning_rate=0.5)
     results = simulator.run(scenario({"GC": GradientCoding(8, s=2), "k": FastestK(8, k=6)}, training, trials=2))
@@ -370,10 +415,16 @@ def test_the_summary_says_how_training_went_and_how_exact_it_was(capsys):
     results.runs.loc[of_gc & (results.runs["trial"] == 1), ["worst_residual", "worst_condition"]] = 3e-8, 2e7
     table, runs = summary(results.runs), results.runs[of_gc]
     assert table.loc[0, "final_loss"] == pytest.approx(runs["final_loss"].mean())
+    last = results.training.groupby(["scheme", "trial", "model"]).last()
+    assert last["loss"].nunique() > 4
+    for column in ("loss", "accuracy"):
+        assert runs[f"final_{column}"].iloc[0] == pytest.approx(last.loc["GC", 0][column].mean())
+    applied = results.training[(results.training["scheme"] == "k") & (results.training["trial"] == 1)]
+    assert results.runs["gradient_error_mean"].iloc[-1] == pytest.approx(applied["gradient_error"].mean())
     assert (table.loc[0, "worst_residual"], table.loc[0, "worst_condition"]) == (3e-8, 2e7)
     print_summary(results)
     said = capsys.readouterr().out
-    assert re.search(r"GC +\d\.\d+ +\d+\.?\d* % +3.0e-08 +2e\+07 +[\d.]+ ms", said)
+    assert re.search(r"GC +\d\.\d+ +\d+\.?\d* % +\d\S*e-\d+ +3.0e-08 +2e\+07 +[\d.]+ ms", said)
     assert "GC: a decoded gradient was off by 3.0e-08 of its length, more than 1e-08" in said
     assert "k: a decoded" not in said
 
@@ -456,9 +507,10 @@ def test_without_models_there_is_one(loaded):
 
 
 def test_a_resolved_scenario_gives_the_same_run(loaded, tmp_path):
-    first = simulator.run(loaded("training.batch=64"))
+    first = simulator.run(loaded("training.batch=64", "training.workload.seed=3"))
     first.save(tmp_path / "out")
     assert simulator.Results.load(tmp_path / "out").training.equals(first.training)
+    jsonschema.validate(YAML_(typ="safe").load(tmp_path / "out" / "scenario.yaml"), scenario_schema())
     again = simulator.run(simulator.load(tmp_path / "out" / "scenario.yaml"))
     pd.testing.assert_frame_equal(first.training, again.training, check_exact=True)
 
@@ -479,7 +531,9 @@ def test_parts_of_another_training_are_not_gone_on_with(loaded):
 
 
 def test_keys_of_training_can_be_swept(loaded):
-    results = simulator.run(loaded(text=YAML + "sweep: {training.learning_rate: [0.1, 0.2]}\n"))
+    run = loaded(text=YAML + "sweep: {training.learning_rate: [0.1, 0.2]}\n")
+    assert run.warnings([]) == []
+    results = simulator.run(run)
     last = results.training.groupby("point")["loss"].last()
     assert last[1] < last[0]
     assert set(results.runs["training.learning_rate"]) == {0.1, 0.2}
@@ -499,19 +553,35 @@ from workloads import Workload
 @dataclass(frozen=True)
 class Cubic(Workload):
     "The mean of (a - row)^4 / 4."
-    fails: bool = False
+    fault: str = ""
     n_rows = 8
 
     def initial(self, rng):
-        return np.zeros(1)
+        if self.fault == "matrix":
+            return np.zeros((1, 1))
+        return np.random.standard_normal(1) if self.fault == "luck" else np.zeros(1)
 
     def gradient(self, parameters, rows):
-        if self.fails:
+        if self.fault == "error":
             raise KeyError("mine")
-        return ((parameters - np.arange(8.0)[rows, None]) ** 3).sum(axis=0)
+        if self.fault == "changes":
+            parameters -= 0.1
+        if self.fault == "exit":
+            raise SystemExit(0)
+        if self.fault == "long":
+            return np.zeros(2)
+        if self.fault == "nan":
+            return np.array([np.nan])
+        each = (parameters - np.arange(8.0)[rows, None]) ** 3
+        return each.mean(axis=0) if self.fault == "mean" else each.sum(axis=0)
 
     def loss(self, parameters):
+        if self.fault == "loss":
+            return parameters
         return float(np.mean((parameters - np.arange(8.0)) ** 4) / 4)
+
+    def accuracy(self, parameters):
+        return 95.0 if self.fault == "percent" else np.nan
 """
 
 
@@ -527,12 +597,56 @@ def test_a_workload_of_ones_own_is_trained(loaded, own):
     results = simulator.run(loaded(text=own))
     workload = loaded(text=own).training.workload
     assert isinstance(workload, Workload)
+    check_workload(workload)
     np.testing.assert_allclose(curve(results, "SR"), descent(workload, 4, 0.01, np.zeros(1)), rtol=1e-9)
 
 
-def test_a_fault_of_ones_own_workload_is_told_in_a_line(loaded, own):
-    with pytest.raises(simulator.SimulationError, match=r"schemes\.GC, trial 0: a plug-in raised KeyError: 'mine'"):
-        simulator.run(loaded("training.workload.fails=true", text=own))
+def test_a_workload_of_ones_own_gets_all_pictures(loaded, own, tmp_path):
+    loaded(text=own)
+    command = [sys.executable, "-m", "simulator", "run", "mine.yaml", "--out", "out"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {"loss", "timeline", "stragglers"} <= {path.stem for path in (tmp_path / "out" / "plots").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("error", r"a plug-in raised KeyError: 'mine' \(my_workload.py:\d+\)"),
+        ("changes", r"a plug-in raised ValueError: output array is read-only \(my_workload.py:\d+\)"),
+        ("matrix", r"initial of Cubic must be a vector of finite numbers, got shape \(1, 1\)"),
+        ("luck", "initial of Cubic must draw from rng only, got others with an equal one"),
+        ("mean", "gradient of Cubic must be summed over its rows, .* got a difference of"),
+        ("nan", "gradient of Cubic must be finite at the initial parameters"),
+        ("long", r"gradient of Cubic must have as many entries as its parameters, 1, got shape \(2,\)"),
+        ("exit", r"a plug-in raised SystemExit: 0 \(my_workload.py:\d+\)"),
+        ("loss", r"loss of Cubic must be a number, got an array of shape \(1,\)"),
+        ("percent", "accuracy of Cubic must be a share from 0 to 1, or NaN, got 95.0"),
+    ],
+)
+def test_a_fault_of_ones_own_workload_is_told_in_a_line(loaded, own, fault, said):
+    run = loaded(f"training.workload.fault={fault}", text=own)
+    with pytest.raises(simulator.SimulationError, match=r"schemes\.GC, trial 0: " + said):
+        simulator.run(run)
+    with pytest.raises((ValueError, KeyError, SystemExit)):
+        check_workload(run.training.workload)
+
+
+def test_a_workload_may_use_one_array_for_all_jobs():
+    buffer = np.empty((16, 3))
+
+    @dataclass(frozen=True)
+    class Thrifty(LeastSquares):
+        def chunk_gradients(self, parameters, chunks, rows):
+            found = buffer[: len(chunks)]
+            found[:] = super().chunk_gradients(parameters, chunks, rows)
+            return found
+
+    run = scenario({"M-SGC": EXACT_SCHEMES["M-SGC"]}, Training(workload=Thrifty(dimension=3), learning_rate=0.1))
+    np.testing.assert_allclose(
+        curve(simulator.run(run), "M-SGC", model=2), descent(run.training.workload, 10, 0.1, np.zeros(3)), rtol=1e-9
+    )
 
 
 def test_a_waiting_rule_and_a_network_train_as_well(loaded):

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from pydantic.dataclasses import dataclass
 
 from workloads import WORKLOADS, LeastSquares, LogisticRegression, TwoLayerNetwork
+from workloads.testing import check_workload
 
 EXAMPLES = [
     LeastSquares(rows=20, dimension=4),
@@ -18,14 +20,36 @@ def test_the_examples_cover_the_table():
 
 
 @pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
-def test_gradients_are_those_of_the_loss(workload):
-    rng = np.random.default_rng(0)
-    parameters = workload.initial(rng) + 0.1 * rng.standard_normal(len(workload.initial(rng)))
-    gradient = workload.gradient(parameters, slice(None)) / workload.n_rows
-    for _ in range(5):
-        direction = rng.standard_normal(len(parameters))
-        change = workload.loss(parameters + 1e-5 * direction) - workload.loss(parameters - 1e-5 * direction)
-        assert change / 2e-5 == pytest.approx(gradient @ direction, rel=1e-6, abs=1e-9)
+def test_every_workload_keeps_its_contract(workload):
+    check_workload(workload)
+
+
+def test_gradients_of_another_loss_break_the_contract():
+    @dataclass(frozen=True)
+    class Other(LeastSquares):
+        def loss(self, parameters):
+            return 1.001 * super().loss(parameters)
+
+    with pytest.raises(AssertionError, match=r"the loss grows by .* the gradient says"):
+        check_workload_here(Other(rows=20, dimension=3))
+
+
+def test_gradients_of_other_chunks_break_the_contract():
+    @dataclass(frozen=True)
+    class Other(LeastSquares):
+        def chunk_gradients(self, parameters, chunks, rows):
+            return super().chunk_gradients(parameters, chunks[::-1], rows)[[*range(len(chunks))]]
+
+    with pytest.raises(AssertionError, match="chunk_gradients of rows"):
+        check_workload_here(Other(rows=20, dimension=3))
+
+
+def check_workload_here(workload):
+    """As of a class that no other process could find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pickle.loads", lambda data: workload)
+        patch.setattr("pickle.dumps", lambda data: b"")
+        check_workload(workload)
 
 
 @pytest.mark.parametrize("workload", EXAMPLES, ids=repr)

@@ -50,7 +50,7 @@ class Workload(ABC):
         Parameters
         ----------
         parameters
-            Shape ``(dimension,)``.
+            Shape ``(dimension,)``; read-only.
         rows
             May be none at all.
         """
@@ -77,4 +77,13 @@ class Workload(ABC):
         rows
             Those of all chunks, one after another.
         """
-        return np.array([self.gradient(parameters, chunk) for chunk in chunks])
+        gradients = np.empty((len(chunks), len(parameters)))
+        for gradient, chunk in zip(gradients, chunks, strict=True):
+            found = np.asarray(self.gradient(parameters, chunk))
+            if found.shape != gradient.shape:
+                raise ValueError(
+                    f"gradient of {type(self).__name__} must have as many entries as its parameters, "
+                    f"{len(parameters)}, got shape {found.shape}"
+                )
+            gradient[:] = found  # at once, as a workload may use one array again and again
+        return gradients

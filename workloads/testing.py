@@ -1,0 +1,65 @@
+"""Contract checks for workloads: what every workload, of ours or of yours, must keep to.
+
+>>> from workloads import LeastSquares
+>>> check_workload(LeastSquares(rows=20, dimension=3))
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+
+from workloads.base import Rows, Workload
+from workloads.checks import accuracy_of, check_sums, gradients_of, initial_of, loss_of, n_rows_of
+
+STEP = 1e-5  # of central differences
+N_DIRECTIONS = 5
+
+
+def check_workload(workload: Workload, seed: int = 0) -> None:
+    """Raise an error if the workload breaks the contract of :mod:`workloads.base`.
+
+    Parameters
+    ----------
+    workload
+        Small: all its rows are used some dozens of times.
+    seed
+        For the parameters and rows that are tried.
+
+    Raises
+    ------
+    ValueError
+        If a part gives something of another form than it must, or gradients are no sums over rows.
+    AssertionError
+        If gradients are not those of the loss, or those of chunks not those of their rows.
+    """
+    rng = np.random.default_rng(seed)
+    assert dataclasses.is_dataclass(workload), "a workload is a dataclass"
+    assert pickle.loads(pickle.dumps(workload)) == workload, "a workload is a description that can be sent to a process"
+    n_rows = n_rows_of(workload)
+    initial = initial_of(workload, lambda: np.random.default_rng(seed))
+    parameters = initial + 0.1 * rng.standard_normal(len(initial))
+    parameters.setflags(write=False)  # they must be left as they are
+    loss_of(workload, parameters)
+    accuracy_of(workload, parameters)
+    check_sums(workload, parameters)
+    order = rng.permutation(n_rows)
+    third = n_rows // 3
+    cut: list[Rows] = [slice(0, 0), slice(0, third), slice(third, n_rows)]
+    drawn: list[Rows] = [order[:third], order[third:third], order[third:]]
+    for chunks, rows in ((cut, slice(None)), (drawn, order)):
+        gradients = gradients_of(workload, parameters, chunks, rows)
+        for gradient, chunk in zip(gradients, chunks, strict=True):
+            alone = workload.gradient(parameters, chunk)
+            close = np.allclose(gradient, alone, rtol=1e-9, atol=1e-9 * np.abs(gradients).max(initial=1.0))
+            assert close, f"chunk_gradients of rows {chunk} are not their gradient"
+    gradient = workload.gradient(parameters, slice(None)) / n_rows
+    for _ in range(N_DIRECTIONS):
+        direction = rng.standard_normal(len(parameters))
+        ahead, behind = (workload.loss(parameters + step * direction) for step in (STEP, -STEP))
+        slope, given = (ahead - behind) / (2 * STEP), float(gradient @ direction)
+        assert abs(slope - given) <= 1e-5 * max(abs(slope), abs(given)) + 1e-8, (
+            f"the loss grows by {slope:g} along a direction, the gradient says {given:g}"
+        )
