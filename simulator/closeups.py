@@ -27,7 +27,7 @@ from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine import ClosedRound
 from simulator.scenario import Scenario
-from simulator.sweep import run_one
+from simulator.units import run_one
 
 BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
 JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")

@@ -185,10 +185,8 @@ class TrainingRecord(RunRecord):
         with np.errstate(over="ignore", invalid="ignore"):
             loss = loss_of(self._workload, model.parameters)
         if not math.isfinite(loss):
-            raise SimulationError(
-                f"model {number}, step {model.step}: its loss must be finite, got {loss:g} "
-                "(training.learning_rate is too large?)"
-            )
+            hint = " (training.learning_rate is too large?)" if model.step else ""
+            raise SimulationError(f"model {number}, step {model.step}: its loss must be finite, got {loss:g}{hint}")
         accuracy = accuracy_of(self._workload, model.parameters)
         self._new.append((number, model.step, loss, accuracy, error))
 

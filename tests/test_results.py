@@ -13,7 +13,7 @@ from simulator import Results, ResultsError, Scenario
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
 from simulator.results import summary
-from simulator.sweep import run_one
+from simulator.units import run_one
 from straggler_models import (
     Bernoulli,
     CommonShock,

@@ -29,7 +29,7 @@ from schemes.ordering import RandomOrdering
 from simulator import Network, vectorised
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
-from simulator.sweep import run_one
+from simulator.units import run_one
 from straggler_models import (
     Adversarial,
     Bernoulli,
