@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 import simulator
-from simulator.cli import main
 
 SCENARIO = """\
 name: small
@@ -29,22 +28,10 @@ schemes:
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, stragglersim):
     """Call the command line in a folder with a scenario; returns exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(SCENARIO)
-
-    def _call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stragglersim", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return _call
+    return stragglersim
 
 
 def test_run_writes_tables_and_pictures_and_says_what_came_out(call, tmp_path):

@@ -1,7 +1,5 @@
 """Comparison: formulas against scipy's own, pairing, missing trials, failures, and what is written and said."""
 
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +8,6 @@ from scipy import stats
 import simulator
 from schemes import GradientCoding, Uncoded
 from simulator import Results, ResultsError, Scenario
-from simulator.cli import main
 from simulator.compare import CompareError, as_text, compare, markdown, notes, trials_needed, write
 from straggler_models import ShiftedExponential
 
@@ -319,23 +316,9 @@ def saved(folder, **changes):
     return results
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the command line; returns exit status, output, errors."""
-
-    def _call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stragglersim", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return _call
-
-
-def test_compare_prints_a_table_and_writes_csv_and_markdown(call, tmp_path):
+def test_compare_prints_a_table_and_writes_csv_and_markdown(stragglersim, tmp_path):
     results = saved(tmp_path / "out")
-    status, out, _ = call("compare", tmp_path / "out", "--baseline", "GC", "--metric", "job_latency_mean_s")
+    status, out, _ = stragglersim("compare", tmp_path / "out", "--baseline", "GC", "--metric", "job_latency_mean_s")
     assert status == 0
     for word in ("small", "job_latency_mean_s", "against GC", "best", "won", "failed", "±", "first_enough", "3 trials"):
         assert word in out
@@ -349,7 +332,7 @@ def test_compare_prints_a_table_and_writes_csv_and_markdown(call, tmp_path):
     results.save(tmp_path / "out", replace=True)  # it still is a folder of results
 
 
-def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(call, tmp_path):
+def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(stragglersim, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
         "workers: 2\njobs: 1\nstragglers: {u: {kind: constant, startup_s: 1}}\n"
@@ -357,7 +340,7 @@ def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(call, tmp_path
         f"sweep: {{jobs: {list(range(1, 26))}}}\n"
     )
     simulator.run(simulator.load(path), detail="runs").save(tmp_path / "out")
-    status, out, _ = call("compare", tmp_path / "out")
+    status, out, _ = stragglersim("compare", tmp_path / "out")
     assert (status, out.count("jobs = "), "jobs = 20\n" in out, "jobs = 21\n" in out) == (0, 20, True, False)
     assert "The first 40 of 50 rows; compare.csv has all." in out
     assert pd.read_csv(tmp_path / "out/compare.csv")["jobs"].tolist() == [n for n in range(1, 26) for _ in range(2)]
@@ -373,16 +356,16 @@ def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(call, tmp_path
         (("--metric", "latency"), "metric: must be one of n_workers, "),
     ],
 )
-def test_wrong_options_are_one_line_and_nothing_is_written(call, tmp_path, options, line):
+def test_wrong_options_are_one_line_and_nothing_is_written(stragglersim, tmp_path, options, line):
     saved(tmp_path / "out", trials=1)
     before = sorted((tmp_path / "out").iterdir())
-    status, out, err = call("compare", tmp_path / "out", *options)
+    status, out, err = stragglersim("compare", tmp_path / "out", *options)
     assert (status, out, line in err.splitlines()[-1]) == (2, "", True)
     assert sorted((tmp_path / "out").iterdir()) == before
 
 
-def test_a_folder_without_results_is_refused(call, tmp_path):
-    status, _, err = call("compare", tmp_path)
+def test_a_folder_without_results_is_refused(stragglersim, tmp_path):
+    status, _, err = stragglersim("compare", tmp_path)
     assert (status, "must be a folder that a run has written" in err) == (2, True)
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from scipy import stats
 
 import simulator
 from simulator.base_laws import BASE_LAWS
-from simulator.cli import main
 from simulator.fit_checks import burst_lengths, checks, memory, simulated_durations, threshold_s
 from simulator.fitting import FitError, as_yaml, fit
 from simulator.layered import LAYERS, Layered
@@ -220,24 +218,12 @@ schemes:
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path, stragglersim):
     """Call the command line in a folder with a recording and a scenario; returns exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
     models = {"usual": LOGNORMAL, "bursts": BURSTS}
     write(tmp_path / "times.csv", simulated_durations(models, 40, 20, seed=3))
     (tmp_path / "small.yaml").write_text(SCENARIO)
-
-    def _call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stragglersim", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return _call
+    return stragglersim
 
 
 def write(path, durations_s):

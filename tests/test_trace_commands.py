@@ -3,7 +3,6 @@
 import gzip
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import pyarrow.parquet
 import pytest
 
 import simulator
-from simulator.cli import main
 from simulator.looks import save
 from simulator.recording_files import metadata, read_times
 from simulator.recording_plots import figures
@@ -37,24 +35,6 @@ schemes:
 """
 
 
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Call `stragglersim trace ...` in an empty folder; returns exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def _call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stragglersim", *arguments])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return _call
-
-
 def recording(duration_s):
     n_rounds, n_workers = np.shape(duration_s)
     index = pd.MultiIndex.from_product([range(n_rounds), range(n_workers)], names=["round", "worker"])
@@ -68,9 +48,9 @@ def times(path):
 # ---- info
 
 
-def test_info_says_what_is_in_a_file(call):
+def test_info_says_what_is_in_a_file(stragglersim):
     recording(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
-    status, out, err = call("trace", "info", "mine.csv")
+    status, out, err = stragglersim("trace", "info", "mine.csv")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "mine.csv",
@@ -83,11 +63,14 @@ def test_info_says_what_is_in_a_file(call):
         "  * no memory to be seen: P(straggle | straggled in the round before) = 0 [0, 0.39] against 0.083 at random",
         "",
     ]
-    assert "mu = 3" in call("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
-    assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in call("trace", "info", "mine.csv", "--outlier", "2")[1]
+    assert "mu = 3" in stragglersim("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
+    assert (
+        "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %"
+        in stragglersim("trace", "info", "mine.csv", "--outlier", "2")[1]
+    )
 
 
-def test_info_writes_a_table_and_pictures_beside_what_is_there(call, tmp_path):
+def test_info_writes_a_table_and_pictures_beside_what_is_there(stragglersim, tmp_path):
     rng = np.random.default_rng(1)
     for name, load in (("a", 0.0), ("b", 0.5)):
         (tmp_path / name).mkdir()
@@ -96,7 +79,7 @@ def test_info_writes_a_table_and_pictures_beside_what_is_there(call, tmp_path):
         table.to_parquet(f"{name}/run.parquet")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    status, out, err = call("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
+    status, out, err = stragglersim("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
     assert (status, err) == (0, "Drawing ...\n")
     assert "Load slope over 2 recordings" in out
     table = pd.read_csv("out/info.csv")
@@ -114,24 +97,24 @@ def test_info_writes_a_table_and_pictures_beside_what_is_there(call, tmp_path):
     assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
 
 
-def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(call):
+def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(stragglersim):
     recording([[1.0, 1.0, 40.0]]).to_csv("zero.csv", index=False)
     recording([[2.0, 2.0, 2.0]]).to_csv("one.csv", index=False)
-    status, out, err = call("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    status, out, err = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
     assert "In a scenario: seconds_per_load: 1\n" in out
     assert err.startswith("warning: least squares is negative (-12 s per load)")
-    status, out, err = call("trace", "info", "zero.csv", "one.csv", "--base-load", "1,0")
+    status, out, err = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "1,0")
     assert "In a scenario: seconds_per_load: 0\n" in out
     assert err.startswith("warning: the slope of medians is negative (-1 s per load) and was set to 0")
-    assert "No load slope: --base-load" in call("trace", "info", "zero.csv", "one.csv")[1]
+    assert "No load slope: --base-load" in stragglersim("trace", "info", "zero.csv", "one.csv")[1]
     recording([[np.inf]]).to_csv("one.csv", index=False)
-    status, out, _ = call("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    status, out, _ = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
     assert "No load slope: there is a recording in which no worker ever answered" in out
 
 
-def test_info_takes_the_times_of_a_run_at_a_load(call):
+def test_info_takes_the_times_of_a_run_at_a_load(stragglersim):
     table = recording(TIMES_S).rename(columns={"duration_s": "startup_s"})
     table.loc[table["worker"] == 2, "startup_s"] = 0.0  # and 0 x inf is no number
     table.assign(seconds_per_load=2.0, slowdown=np.where(table["worker"] == 2, np.inf, 1.5)).to_parquet("run.parquet")
@@ -145,13 +128,13 @@ def test_info_takes_the_times_of_a_run_at_a_load(call):
 @pytest.mark.parametrize(
     ("steps", "has_gaps"), [([4, 5, 6], False), ([0, 1, 3], True), ([2, 1, 0], True), (["a", "b", "c"], True)]
 )
-def test_a_step_column_with_gaps_is_noticed(call, steps, has_gaps):
+def test_a_step_column_with_gaps_is_noticed(stragglersim, steps, has_gaps):
     table = recording(np.ones((3, 2))).assign(step=np.repeat(steps, 2))
     table.to_csv("mine.csv", index=False)
     table.to_parquet("mine.parquet")
     for name in ("mine.csv", "mine.parquet"):
         assert read_times(Path(name)).has_gaps == has_gaps
-        assert ("rounds are a sample" in call("trace", "info", name)[1]) == has_gaps
+        assert ("rounds are a sample" in stragglersim("trace", "info", name)[1]) == has_gaps
 
 
 # ---- convert: tables
@@ -170,9 +153,9 @@ def test_a_step_column_with_gaps_is_noticed(call, steps, has_gaps):
         ("rank0,1.5,1.25\nrank1,2.25,8\nrank2,1,1\n", "worker", False),
     ],
 )
-def test_wide_tables_are_read_either_way(call, tmp_path, text, rows, has_step):
+def test_wide_tables_are_read_either_way(stragglersim, tmp_path, text, rows, has_step):
     (tmp_path / "times.csv").write_text(text)
-    status, out, err = call("trace", "convert", "times.csv", "--rows", rows, "--out", "times.parquet")
+    status, out, err = stragglersim("trace", "convert", "times.csv", "--rows", rows, "--out", "times.parquet")
     assert (status, err) == (0, "")
     assert out.startswith("Wrote times.parquet: 3 workers, 2 rounds")
     assert times("times.parquet") == TIMES_S.tolist()
@@ -184,7 +167,7 @@ def test_wide_tables_are_read_either_way(call, tmp_path, text, rows, has_step):
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
-def test_long_tables_have_columns_and_units_of_their_own(call, unit, factor):
+def test_long_tables_have_columns_and_units_of_their_own(stragglersim, unit, factor):
     table = recording(TIMES_S * factor).sample(frac=1, random_state=0)
     table = table.rename(columns={"round": "step", "worker": "rank", "duration_s": "time"}).assign(note="x")
     table["step"] += 100
@@ -192,7 +175,7 @@ def test_long_tables_have_columns_and_units_of_their_own(call, unit, factor):
     table.to_csv("log.csv", index=False)
     table.to_parquet("log.parquet")
     for name in ("log.csv", "log.parquet"):
-        assert call("trace", "convert", name, *options, "--out", "mine.parquet", "--force")[0] == 0
+        assert stragglersim("trace", "convert", name, *options, "--out", "mine.parquet", "--force")[0] == 0
         assert times("mine.parquet") == TIMES_S.tolist()
         found = pd.read_parquet("mine.parquet")
         assert found.columns.tolist() == ["round", "worker", "step", "duration_s"]
@@ -200,21 +183,21 @@ def test_long_tables_have_columns_and_units_of_their_own(call, unit, factor):
         assert not read_times(Path("mine.parquet")).has_gaps
 
 
-def test_names_of_workers_are_kept_and_sorted_as_people_do(call):
+def test_names_of_workers_are_kept_and_sorted_as_people_do(stragglersim):
     table = recording([[1.0, 2.0, 3.0]])
     table["worker"] = ["b10.x", "b9.x", "a.x"]
     table.assign(step=5).to_csv("log.csv", index=False)
-    assert call("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
+    assert stragglersim("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
     found = pd.read_parquet("mine.parquet")
     assert found["worker_name"].tolist() == ["a.x", "b9.x", "b10.x"]
     assert found["duration_s"].tolist() == [3.0, 2.0, 1.0]
     assert found["step"].tolist() == [5, 5, 5]
 
 
-def test_metadata_say_where_a_recording_comes_from_and_at_which_load(call, tmp_path):
+def test_metadata_say_where_a_recording_comes_from_and_at_which_load(stragglersim, tmp_path):
     (tmp_path / "times.csv").write_text("1500,2250\n")
     options = ("--rows", "round", "--unit", "ms", "--base-load", "0.5", "--out", "times.parquet")
-    assert call("trace", "convert", "times.csv", *options)[0] == 0
+    assert stragglersim("trace", "convert", "times.csv", *options)[0] == 0
     about = pd.read_parquet("times.parquet").attrs
     assert about == {
         "source": "times.csv",
@@ -228,14 +211,14 @@ def test_metadata_say_where_a_recording_comes_from_and_at_which_load(call, tmp_p
     stored = pyarrow.parquet.read_schema("times.parquet").metadata
     assert stored[b"base_load"] == b"0.5"
     assert metadata(Path("times.parquet"))["source"] == "times.csv"
-    assert "at load 0.5" in call("trace", "info", "times.parquet")[1]
-    assert "at load 0.25" in call("trace", "info", "times.parquet", "--base-load", "0.25")[1]
+    assert "at load 0.5" in stragglersim("trace", "info", "times.parquet")[1]
+    assert "at load 0.25" in stragglersim("trace", "info", "times.parquet", "--base-load", "0.25")[1]
     Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
 
 
-def test_missing_times_are_told_dropped_or_infinite(call, tmp_path):
+def test_missing_times_are_told_dropped_or_infinite(stragglersim, tmp_path):
     (tmp_path / "times.csv").write_text("step,a0,a1\n3,1,2\n4,,3\n5,4,\n6,5,nan\n8,,1\n9,1,1\n")
-    status, _, err = call("trace", "convert", "times.csv", "--rows", "round", "--out", "mine.parquet")
+    status, _, err = stragglersim("trace", "convert", "times.csv", "--rows", "round", "--out", "mine.parquet")
     assert status == 2
     assert err == (
         "times.csv: must have a time for each of 6 rounds and 2 workers, got none for round 4, worker a0; round 5, "
@@ -243,9 +226,9 @@ def test_missing_times_are_told_dropped_or_infinite(call, tmp_path):
         "never answered)\n"
     )
     options = ("--rows", "round", "--out", "mine.parquet", "--force", "--missing")
-    assert call("trace", "convert", "times.csv", *options, "inf")[0] == 0
+    assert stragglersim("trace", "convert", "times.csv", *options, "inf")[0] == 0
     assert times("mine.parquet") == [[1, 2], [np.inf, 3], [4, np.inf], [5, np.inf], [np.inf, 1], [1, 1]]
-    assert call("trace", "convert", "times.csv", *options, "drop")[0] == 0
+    assert stragglersim("trace", "convert", "times.csv", *options, "drop")[0] == 0
     assert times("mine.parquet") == [[1, 2], [1, 1]]
     assert pd.read_parquet("mine.parquet")["step"].tolist() == [3, 3, 9, 9]
 
@@ -265,7 +248,7 @@ def kineto(path, events, rank=None):
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
-def test_profiler_traces_become_a_recording_one_file_for_each_rank(call, tmp_path):
+def test_profiler_traces_become_a_recording_one_file_for_each_rank(stragglersim, tmp_path):
     other = [
         {"ph": "M", "name": "process_name", "pid": 7},
         {"ph": "X", "name": "aten::mm", "ts": 1, "dur": 9},
@@ -273,14 +256,14 @@ def test_profiler_traces_become_a_recording_one_file_for_each_rank(call, tmp_pat
     on_gpu = step(1, 77.0, cat="gpu_user_annotation", pid=0)
     kineto(tmp_path / "b.json", [*other, step(1, 1_500_000.0), step(2, 1_250_000), on_gpu], rank=0)
     kineto(tmp_path / "a.json.gz", [step(2, 8_000_000), step(1, 1e6), step(1, 1.25e6)], rank=1)
-    status, out, err = call("trace", "convert", "a.json.gz", "b.json", "--out", "steps.parquet")
+    status, out, err = stragglersim("trace", "convert", "a.json.gz", "b.json", "--out", "steps.parquet")
     assert (status, err) == (0, "")
     assert out == "Wrote steps.parquet: 2 workers, 2 rounds (their own names: step)\n"
     assert times("steps.parquet") == [[1.5, 2.25], [1.25, 8.0]]
     assert pd.read_parquet("steps.parquet").attrs["source_unit"] == "us"
 
 
-def test_one_trace_with_several_processes_and_events_inside_of_steps(call, tmp_path):
+def test_one_trace_with_several_processes_and_events_inside_of_steps(stragglersim, tmp_path):
     def events(pid, forward, backward):
         return [
             step(3, 100, ts=1000, pid=pid),
@@ -295,19 +278,19 @@ def test_one_trace_with_several_processes_and_events_inside_of_steps(call, tmp_p
 
     (tmp_path / "all.json").write_text(json.dumps(events(20, 30, 10) + events(5, 50, 20)))
     out = ("--out", "mine.parquet", "--force")
-    assert call("trace", "convert", "all.json", *out)[0] == 0
+    assert stragglersim("trace", "convert", "all.json", *out)[0] == 0
     assert times("mine.parquet") == [[1e-4, 1e-4], [1e-4, 1e-4]]
     assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["5", "20"] * 2
-    assert call("trace", "convert", "all.json", "--event", "forward|backward", *out)[0] == 0
+    assert stragglersim("trace", "convert", "all.json", "--event", "forward|backward", *out)[0] == 0
     assert times("mine.parquet") == [[70e-6, 40e-6], [100e-6, 60e-6]]
-    assert call("trace", "convert", "all.json", "--event", r"iteration (\d+)", *out)[0] == 0
+    assert stragglersim("trace", "convert", "all.json", "--event", r"iteration (\d+)", *out)[0] == 0
     assert times("mine.parquet") == [[50e-6, 200e-6]]
 
 
-def test_files_without_ranks_are_workers_of_their_own(call, tmp_path):
+def test_files_without_ranks_are_workers_of_their_own(stragglersim, tmp_path):
     kineto(tmp_path / "host1.json", [step(0, 1e6)])
     kineto(tmp_path / "host2.json", [step(0, 2e6)])
-    assert call("trace", "convert", "host1.json", "host2.json", "--out", "mine.parquet")[0] == 0
+    assert stragglersim("trace", "convert", "host1.json", "host2.json", "--out", "mine.parquet")[0] == 0
     assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["host1.json pid 7", "host2.json pid 7"]
     assert times("mine.parquet") == [[1.0, 2.0]]
 
@@ -316,17 +299,17 @@ def test_files_without_ranks_are_workers_of_their_own(call, tmp_path):
 
 
 @pytest.fixture
-def ran(call, tmp_path):
+def ran(stragglersim, tmp_path):
     (tmp_path / "small.yaml").write_text(SCENARIO)
     simulator.run(simulator.load(tmp_path / "small.yaml"), detail="workers").save(tmp_path / "ran")
     return tmp_path / "ran"
 
 
-def test_a_run_becomes_a_recording_that_gives_the_same_run(call, ran, tmp_path):
+def test_a_run_becomes_a_recording_that_gives_the_same_run(stragglersim, ran, tmp_path):
     convert = ("trace", "convert", "ran", "--out", "times.parquet")
-    assert call(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
-    assert call(*convert, "--scheme", "M-SGC")[0] == 0
-    assert call("trace", "info", "times.parquet", "--base-load", "0.25")[0] == 0
+    assert stragglersim(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
+    assert stragglersim(*convert, "--scheme", "M-SGC")[0] == 0
+    assert stragglersim("trace", "info", "times.parquet", "--base-load", "0.25")[0] == 0
     replay = (tmp_path / "small.yaml").read_text()
     before, _, rest = replay.partition("stragglers:\n")
     replay = before + "stragglers: {again: {kind: trace, path: times.parquet}}\n" + rest[rest.index("schemes:") :]
@@ -337,8 +320,8 @@ def test_a_run_becomes_a_recording_that_gives_the_same_run(call, ran, tmp_path):
     pd.testing.assert_frame_equal(again.rounds, first.rounds)
 
 
-def test_a_run_becomes_a_chrome_trace(call, ran, tmp_path):
-    status, out, err = call("trace", "convert", "ran", "--to", "chrome", "--out", "run.json")
+def test_a_run_becomes_a_chrome_trace(stragglersim, ran, tmp_path):
+    status, out, err = stragglersim("trace", "convert", "ran", "--to", "chrome", "--out", "run.json")
     assert (status, err) == (0, "")
     events = json.loads((tmp_path / "run.json").read_text())["traceEvents"]
     assert out.startswith(f"Wrote run.json: 2 run(s), {len(events)} events")
@@ -365,11 +348,11 @@ def test_a_run_becomes_a_chrome_trace(call, ran, tmp_path):
     assert all(event["cname"] == "terrible" and event["args"]["cut_off"] for event in late)
 
 
-def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(call, tmp_path):
+def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(stragglersim, tmp_path):
     (tmp_path / "late.yaml").write_text(SCENARIO + "leftover: finish\n")
     results = simulator.run(simulator.load(tmp_path / "late.yaml"), detail="workers")
     results.save(tmp_path / "late")
-    assert call("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz")[0] == 0
+    assert stragglersim("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz")[0] == 0
     with gzip.open(tmp_path / "late.json.gz", "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X" and event["tid"] > 0]
     for worker in range(1, 5):
@@ -379,7 +362,7 @@ def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(call, tmp
     assert np.isfinite(went_on["finished_s"]).any()
     first = (tmp_path / "late.json.gz").read_bytes()
     assert first[4:8] == bytes(4)  # no time of day
-    assert call("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz", "--force")[0] == 0
+    assert stragglersim("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz", "--force")[0] == 0
     assert (tmp_path / "late.json.gz").read_bytes() == first
 
 
@@ -471,22 +454,22 @@ OUT = ("--out", "new.parquet")
         (("convert", ".", "--out", "run.json"), ".: must be a folder that a run has written"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_written(call, tmp_path, arguments, line):
+def test_what_is_wrong_is_one_line_and_nothing_is_written(stragglersim, tmp_path, arguments, line):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    status, _, err = call("trace", *arguments)
+    status, _, err = stragglersim("trace", *arguments)
     assert status == 2
     assert line in err
     assert err.count("\n") == 1
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == FILES
 
 
-def test_a_run_without_workers_or_what_is_asked_for_is_told(call, ran, tmp_path):
+def test_a_run_without_workers_or_what_is_asked_for_is_told(stragglersim, ran, tmp_path):
     convert = ("trace", "convert", "ran", "--out", "run.json")
-    assert call(*convert, "--scheme", "SGC")[2] == "ran: --scheme must be one of GC, M-SGC, got SGC\n"
-    assert call(*convert, "--trial", "3")[2] == "ran: --trial must be one of 0, got 3\n"
+    assert stragglersim(*convert, "--scheme", "SGC")[2] == "ran: --scheme must be one of GC, M-SGC, got SGC\n"
+    assert stragglersim(*convert, "--trial", "3")[2] == "ran: --trial must be one of 0, got 3\n"
     (ran / "workers.parquet").unlink()
-    assert call(*convert) == (
+    assert stragglersim(*convert) == (
         2,
         "",
         "ran: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)\n",
@@ -494,34 +477,34 @@ def test_a_run_without_workers_or_what_is_asked_for_is_told(call, ran, tmp_path)
     assert not (tmp_path / "run.json").exists()
 
 
-def test_two_files_of_one_rank_are_refused(call, tmp_path):
+def test_two_files_of_one_rank_are_refused(stragglersim, tmp_path):
     kineto(tmp_path / "a.json", [step(1, 5)], rank=3)
     kineto(tmp_path / "b.json", [step(1, 6)], rank=3)
-    status, _, err = call("trace", "convert", "a.json", "b.json", *OUT)
+    status, _, err = stragglersim("trace", "convert", "a.json", "b.json", *OUT)
     assert (status, err) == (
         2,
         "b.json: must hold steps or a rank of its own, got step 1 of rank 3 again, which a.json has\n",
     )
 
 
-def test_metadata_that_mean_nothing_are_told(call):
+def test_metadata_that_mean_nothing_are_told(stragglersim):
     table = recording(TIMES_S)
     table.attrs["base_load"] = "much"
     table.to_parquet("mine.parquet")
-    status, _, err = call("trace", "info", "mine.parquet")
+    status, _, err = stragglersim("trace", "info", "mine.parquet")
     assert status == 2
     assert err.startswith("mine.parquet: base_load in its metadata must be a number of at least 0, got 'much'")
-    assert call("trace", "info", "mine.parquet", "--base-load", "1")[0] == 0
+    assert stragglersim("trace", "info", "mine.parquet", "--base-load", "1")[0] == 0
 
 
 @pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])
-def test_attrs_of_another_program_are_left_alone(call, attrs):
+def test_attrs_of_another_program_are_left_alone(stragglersim, attrs):
     table = pyarrow.Table.from_pandas(recording(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
     pyarrow.parquet.write_table(table, "mine.parquet")
     assert read_times(Path("mine.parquet")).base_load is None
 
 
-def test_help_has_examples(call):
-    assert "trace" in call("--help")[1]
-    assert "Example: stragglersim trace info" in " ".join(call("trace", "info", "--help")[1].split())
-    assert "Example: stragglersim trace convert" in " ".join(call("trace", "convert", "--help")[1].split())
+def test_help_has_examples(stragglersim):
+    assert "trace" in stragglersim("--help")[1]
+    assert "Example: stragglersim trace info" in " ".join(stragglersim("trace", "info", "--help")[1].split())
+    assert "Example: stragglersim trace convert" in " ".join(stragglersim("trace", "convert", "--help")[1].split())
