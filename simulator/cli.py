@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.advise_command import advise
-from simulator.errors import UserError
+from simulator.errors import OUTSIDE, UserError, place_in, told
 from simulator.terminal import InputError, complain, print_summary, print_table, progress, say, status
 from simulator.trace_commands import trace
 from simulator.tune_command import tune
@@ -154,7 +154,7 @@ def run(
         with status("Drawing"), whole(place / "plots") as partial:
             from simulator.plots import draw
 
-            pictures = draw(results, partial, scenario)
+            pictures = draw(results, partial, None if failures else scenario)  # for which trials are run again
         results.seal(place)
     print_summary(results)
     say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
@@ -338,6 +338,7 @@ def plot(
 def _draw_again(results: Results, folder: Path) -> list[Path]:
     from simulator.document import ScenarioError
     from simulator.plots import draw
+    from simulator.waiting import SimulationError
 
     try:
         scenario = _load(folder / "scenario.yaml")
@@ -345,7 +346,11 @@ def _draw_again(results: Results, folder: Path) -> list[Path]:
         complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
         scenario = None
     with status("Drawing"):
-        return draw(results, folder / "plots", scenario)
+        try:
+            return draw(results, folder / "plots", scenario)
+        except SimulationError as error:
+            complain(f"{error}\nno pictures of single rounds: these need a trial that runs")
+            return draw(results, folder / "plots")
 
 
 def _wanted(where: list[str]) -> dict[str, list[Any]]:
@@ -511,8 +516,9 @@ def main() -> None:
         if isinstance(error, MemoryError):
             error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
         said = str(error) if isinstance(error, UserError) else _usage(error)
-        if said is None:
-            raise
+        if said is None and not OUTSIDE:
+            raise  # a fault of ours: its traceback is wanted
+        said = said or f"stragglersim: {told(error, place_in(error, OUTSIDE))}"
         if _is_stop(error):
             stopped = said
         else:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray, Session, Work
+from schemes.base import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
 from simulator.engine import ClosedRound
+from simulator.waiting import SimulationError
 
 Detail = Literal["runs", "rounds", "workers"]
 Value = float | int | str | bool | None
 
 QUANTILES = (50, 95, 99)
+STATUSES = get_args(Status)
 
 
 @dataclass
@@ -33,6 +35,7 @@ class RunRecord:
     workers: list[dict[str, FloatArray | IntArray | BoolArray]] = field(default_factory=list)
     makespan_s: float = 0.0
     load_done: float = 0.0
+    _ended: set[int] = field(default_factory=set, init=False, repr=False)
     n_given: int = 0  # lists of work given out, over all rounds and workers
 
     def round_opened(self, index: int, work: Work, session: Session) -> None:
@@ -57,6 +60,7 @@ class RunRecord:
         self.makespan_s = closed.end_s
         self.load_done += float(closed.load_done.sum())
         for outcome in closed.outcomes:
+            self._check_outcome(outcome, closed.index)
             start_s = self.rounds[outcome.job][1]
             assert isinstance(start_s, float)  # of ClosedRound, for the type checker
             ended: tuple[Value, ...] = (closed.index, start_s, closed.end_s, closed.end_s - start_s)
@@ -65,6 +69,15 @@ class RunRecord:
             self.jobs.append((outcome.job, outcome.job, *ended, outcome.status, outcome.squared_error))
         if self.keeps_workers:
             self._keep_workers(closed)
+
+    def _check_outcome(self, outcome: Outcome, index: int) -> None:
+        """A scheme of one's own may count wrongly."""
+        if not 0 <= outcome.job < min(self.n_jobs, len(self.rounds)) or outcome.job in self._ended:
+            raise SimulationError(f"round {index}: a job that is in flight must end, once, got job {outcome.job}")
+        if outcome.status not in STATUSES or outcome.squared_error < 0:
+            got, known = f"{outcome.status!r}, {outcome.squared_error:g}", ", ".join(STATUSES)
+            raise SimulationError(f"job {outcome.job}: must end as one of {known}, with an error from 0 on, got {got}")
+        self._ended.add(outcome.job)
 
     def _keep_workers(self, closed: ClosedRound) -> None:
         work = closed.work
@@ -102,6 +115,8 @@ class RunRecord:
         n_error_blocks
             Chunk blocks that squared errors add up over; needed only if a job was approximate.
         """
+        if len(self.jobs) < self.n_jobs:
+            raise SimulationError(f"all {self.n_jobs} jobs must end, got {len(self.jobs)} that did")
         decoded = [job for job in self.jobs if job[6] != "failed"]
         latencies = np.array([job[5] for job in decoded], dtype=np.float64)
         errors = np.array([job[7] for job in decoded], dtype=np.float64)

@@ -394,8 +394,10 @@ def _arrange(
 def _unfolded(lists: pa.ListArray, keys: Mapping[str, pa.Array]) -> pa.Table:
     """A row for each item of each run's list, after the columns that tell the runs apart."""
     import pyarrow as pa
+    from pyarrow import compute
 
-    runs = np.repeat(np.arange(len(lists)), lists.value_lengths().to_numpy())
+    n_rows = compute.fill_null(lists.value_lengths(), 0).to_numpy()  # nothing, where some points have no such table
+    runs = np.repeat(np.arange(len(lists)), n_rows)
     rows = pa.Table.from_struct_array(lists.flatten())
     columns = {name: values.take(runs) for name, values in keys.items()}
     return pa.table(columns | {name: rows[name] for name in rows.column_names})

@@ -69,6 +69,8 @@ def _curve_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]] | N
     """Loss or accuracy against time, which are in a table of their own; None if the chart is of something else."""
     if chart.x != "time_s" or chart.y not in get_args(Measure) or results.training is None:
         return None
+    if chart.by != "scheme":
+        raise ChartError(f"--by {chart.by}: must be scheme with --x time_s, of which each has a line")
     for name, draw_on, remarks in training_pictures(results, chart.where):
         if name == chart.y:
             return draw_on, remarks

@@ -22,6 +22,7 @@ from schemes import SCHEMES, Scheme
 from schemes.assignment import ASSIGNMENTS, Assignment
 from schemes.ordering import ORDERINGS, Ordering
 from simulator.document import Path_, Problem, show
+from simulator.errors import OUTSIDE, place_in, told
 from simulator.master import MASTER_RULES, MasterRule
 from straggler_models import STRAGGLER_MODELS, StragglerModel
 from workloads import WORKLOADS, Workload
@@ -67,12 +68,17 @@ class Table(NamedTuple):
         try:
             found = load()
         except (Exception, SystemExit) as error:  # whatever an outside package raises while it is imported
+            place = place_in(error, {kind.partition(":")[0].partition(".")[0]})
             reason = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, ModuleNotFoundError):
+            if place:
+                reason = f"{type(error).__name__}: {reason}, {place}"
+            elif isinstance(error, ModuleNotFoundError):
                 reason += "; is its folder on PYTHONPATH?"
             raise ValueError(f"must name a {self.family} that can be imported, got {kind} ({reason})") from None
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise ValueError(f"must name a subclass of {self.base.__name__}, got {kind}")
+        if found.__module__.partition(".")[0] not in SHIPPED:
+            OUTSIDE.add(found.__module__.partition(".")[0])
         return found
 
     def known(self) -> dict[str, type]:
@@ -144,8 +150,8 @@ def _meaning(cls: type, name: str) -> str:
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
-    """The parameters of a pydantic dataclass."""
-    return dict(getattr(cls, "__pydantic_fields__", {}))
+    """The parameters of a pydantic dataclass: the fields that its constructor takes."""
+    return {name: field for name, field in getattr(cls, "__pydantic_fields__", {}).items() if field.init is not False}
 
 
 def did_you_mean(word: object, known: list[str]) -> str:
@@ -196,7 +202,7 @@ def build(
         parts = [value for value in values.values() if isinstance(value, tuple(NESTED))]
         if cls.__module__.split(".")[0] in SHIPPED and all(map(is_shipped, parts)):
             raise  # a fault of ours: its traceback is wanted
-        return None, [*problems, Problem(path, f"can't be made: {type(error).__name__}: {error}")]
+        return None, [*problems, Problem(path, f"can't be made: {told(error, place_in(error, OUTSIDE))}")]
     return (None if problems else plugin), problems
 
 

@@ -217,7 +217,7 @@ def fairness(results: Results) -> str:
     said = [
         *rules,
         *([f"network: {sent}"] if sent else []),
-        *([_training(scenario["training"], swept)] if scenario.get("training") else []),
+        *([_training(scenario.get("training"), swept)] if scenario.get("training") or "training" in swept else []),
         *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
         f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
@@ -227,16 +227,20 @@ def fairness(results: Results) -> str:
     return "; ".join(said)
 
 
-def _training(training: dict[str, Any], swept: dict[str, list[Any]]) -> str:
+def _training(training: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
     keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
-    said = {key: "swept" if f"training.{key}" in keys else value for key, value in training.items()}
-    workload = said["workload"] if "training.workload" in keys else training["workload"]["kind"]
-    rate = said["learning_rate"]
-    messages = said.get("messages", "float64")
+    if training is None or "training" in keys:
+        return "training swept"
+    usual = {"batch": "all", "optimiser": "sgd", "on_failure": "skip", "messages": "float64"}
+    given = {"workload": training["workload"]["kind"], "rate": f"{training['learning_rate']:g}"}
+    said = {key: "swept" if f"training.{key}" in keys else value for key, value in (usual | training | given).items()}
+    if "training.learning_rate" in keys:
+        said["rate"] = "swept"
+    inside = [key.removeprefix("training.workload.") for key in keys if key.startswith("training.workload.")]
     return (
-        f"training: {workload}, batch {said.get('batch', 'all')}, {said.get('optimiser', 'sgd')} "
-        f"{rate if rate == 'swept' else format(rate, 'g')}, on_failure: {said.get('on_failure', 'skip')}"
-        + ("" if messages == "float64" else f", messages: {messages}")
+        f"training: {said['workload']}{''.join(f', {key} swept' for key in sorted(inside))}, batch {said['batch']}, "
+        f"{said['optimiser']}, rate {said['rate']}, on_failure: {said['on_failure']}"
+        + ("" if said["messages"] == "float64" else f", messages: {said['messages']}")
     )
 
 

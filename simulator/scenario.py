@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
 from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, replaced, show, swept_together
+from simulator.errors import OUTSIDE, place_in, told
 from simulator.master import FirstEnough, MasterRule
 from simulator.network import Network
 from simulator.plugins import (
@@ -210,12 +211,26 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
     points: list[tuple[dict[str, Any], Scenario]] = []
     if not problems and not sweep_problems:
         points, sweep_problems = _points(data, entries, folder)
+    if scenario is not None and not problems:
+        problems = [*problems, *_unwritable(scenario.as_dict(), ())]
     if problems or sweep_problems or scenario is None:
         raise ScenarioError(document.describe_all([*problems, *sweep_problems]))
     if not entries:
         return scenario
     values = {entry: swept.values for entry, swept in entries.items()}
     return dataclasses.replace(scenario, sweep=values, points=tuple(points))
+
+
+def _unwritable(value: object, path: Path_) -> Iterator[Problem]:
+    """Parameters of plug-ins that can't stand in the `scenario.yaml` beside the results."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _unwritable(inner, (*path, key))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from _unwritable(inner, (*path, place))
+    elif type(value) not in (bool, int, float, str, type(None)):
+        yield Problem(path, f"must be a value as YAML has it, got a {type(value).__name__} (keep it out of the fields)")
 
 
 class _Swept(NamedTuple):
@@ -323,6 +338,9 @@ def _scenario(data: dict[str, Any], folder: Path, built: Built | None = None) ->
     try:
         scenario = Scenario(**values)
     except ValidationError as error:
+        if not all(found["loc"] for found in error.errors()):  # of what a plug-in said while the whole was checked
+            said = "; ".join(found["msg"].replace("Value error, ", "") for found in error.errors())
+            return None, [*problems, Problem((), f"a plug-in raised ValueError: {' '.join(said.split())}")]
         problems += explain(error, fields, ())
         wrong = {str(found["loc"][0]) for found in error.errors()}
         return None, problems + _despite(values, wrong, problems)
@@ -331,7 +349,7 @@ def _scenario(data: dict[str, Any], folder: Path, built: Built | None = None) ->
     except Exception as error:
         if all(map(is_shipped, (*values["schemes"].values(), *values["stragglers"].values()))):
             raise  # a fault of ours: its traceback is wanted
-        return None, [*problems, Problem((), f"a plug-in raised {type(error).__name__}: {error}")]
+        return None, [*problems, Problem((), told(error, place_in(error, OUTSIDE)))]
     return (None if problems else scenario), problems
 
 

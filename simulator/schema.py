@@ -101,7 +101,12 @@ def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | N
         kinds.append({"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:Class"})
     chosen = []
     for kind, cls in table.known().items():
-        schema = copy.deepcopy(TypeAdapter(cls).json_schema(schema_generator=_Generator))
+        try:
+            schema = copy.deepcopy(TypeAdapter(cls).json_schema(schema_generator=_Generator))
+        except Exception:  # of an outside class: whatever parameters it has that JSON does not know
+            if kind in table.shipped:
+                raise
+            schema = {"type": "object", "properties": {}, "description": (cls.__doc__ or "").strip()}
         definitions.update(schema.pop("$defs", {}))
         properties = {
             name: _named(value) for name, value in schema["properties"].items() if name not in table.filled_in

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.document import Path_, find, find_all, show, swept_together
-from simulator.plugins import identity, is_shipped
+from simulator.plugins import fields_of, identity, is_shipped
+from simulator.training import Training
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
@@ -60,7 +61,9 @@ def _simulated(scenario: Scenario) -> tuple[Any, ...]:
         {label: _comparable(model) for label, model in scenario.stragglers.items()},
         {label: _comparable(scheme) for label, scheme in scenario.schemes.items()},
         {label: scenario.rule_for(label) for label in scenario.schemes},
-        scenario.training and (scenario.training, _comparable(scenario.training.workload)),
+        scenario.training
+        and [getattr(scenario.training, key) for key in fields_of(Training) if key != "workload"]
+        + [_comparable(scenario.training.workload)],
     )
 
 

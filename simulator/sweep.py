@@ -341,6 +341,8 @@ def run_task(task: Task) -> Done:
             at_point, began_s = task.scenarios[unit.point], time.perf_counter()
             try:
                 block = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
+                used = engine_for(at_point, unit.label, detail=detail, engine=engine)
+                told = [row_of(at_point, unit.label, *one, used) for one in zip(unit.trials, block, strict=True)]
             except SimulationError as error:
                 failures.append(Failure(unit, str(error)))
                 if not keep_going:
@@ -349,8 +351,7 @@ def run_task(task: Task) -> Done:
             speeds[unit.label] = (time.perf_counter() - began_s) / (_cost(at_point) * len(unit.trials))
             units.append(unit)
             records += block
-            used = engine_for(at_point, unit.label, detail=detail, engine=engine)
-            rows += [row_of(at_point, unit.label, *one, used) for one in zip(unit.trials, block, strict=True)]
+            rows += told
     content = encode(units, rows, records, detail) if units else b""
     return Done(units, content, failures, speeds)
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
 from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
-from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, said, wrapped
+from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, plain_ticks, said, wrapped
 from simulator.results import Results, ResultsError
 from simulator.sweep_maps import Map, draw_best, draw_gain, draw_gains, map_of
 
@@ -327,7 +327,8 @@ def _prepare(results: Results, chart: Chart) -> _Prepared:
         ("by", chart.by, ["scheme", *keys]),
     ):
         if given not in known:
-            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}")
+            more = " (loss or accuracy against time: --x time_s --y loss)" if results.training is not None else ""
+            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
     kept = Results(kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
     table = at_points(kept, chart.y)
     if chart.x not in keys:
@@ -343,7 +344,7 @@ def _prepare(results: Results, chart: Chart) -> _Prepared:
         raise ChartError(
             f"--where: must leave at most {MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
         )
-    is_line = len(taken) < 2 and _is_numeric(table[chart.x])
+    is_line = len(taken) < 2 and _is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
     groups = []
     if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
         table["bound"] = at_points(kept, "load_bound")["value"]
@@ -379,8 +380,10 @@ def kept_of(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequenc
             raise ChartError(f"--where {key}: must be one of {', '.join(keys)}")
         # what is neither number nor truth value is text in the tables
         is_kept = runs[key].isin(list(wanted)) | runs[key].astype(str).isin([str(value) for value in wanted])
+        if None in wanted:
+            is_kept |= runs[key].isna()
         if not is_kept.any():
-            known = ", ".join(map(str, dict.fromkeys(runs[key])))
+            known = ", ".join("null" if value != value else str(value) for value in runs[key].drop_duplicates())
             raise ChartError(f"--where {key}: must be one of {known}, got {', '.join(map(str, wanted))}")
         runs = runs[is_kept]
     return runs
@@ -457,17 +460,30 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
         points.set_rasterized(len(at) > MOST_VECTORS)
 
 
+LETTER = 0.02  # width of a letter of a tick, as a share of an axis
+
+
+def _is_geometric(values: Sequence[float]) -> bool:
+    steps = np.diff(np.log(np.sort(np.array(values, dtype=np.float64))))
+    return bool(np.allclose(steps, steps[0], rtol=0.05))
+
+
 def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
     """Prepare the horizontal axis for numbers; for other values, between which there is nothing, give them places."""
-    distinct = list(dict.fromkeys(values))
-    if not _is_numeric(values):
+    distinct = values.drop_duplicates().tolist()
+    if not _is_numeric(values) or values.isna().any():  # NaN: null in the scenario
         axes.set_xticks(range(len(distinct)), [wrapped(said(value), 12) for value in distinct])
         return {value: place for place, value in enumerate(distinct)}
     least, most = min(distinct), max(distinct)
+    gaps = np.diff(np.sort(np.array(distinct, dtype=np.float64)))
+    n_letters = max(len(f"{value:g}") for value in distinct)
     if least > 0 and most > 50 * least:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    elif is_swept and len(distinct) <= n_shown:
+    elif least > 0 and most > 8 * least and len(distinct) > 4 and _is_geometric(distinct):
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis, least, most)
+    elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= LETTER * n_letters * (most - least):
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
     elif all(float(value).is_integer() for value in distinct):
         axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))

@@ -34,7 +34,7 @@ def print_summary(results: Results) -> None:
         has_errors = bool((rows["error_norm_mean"] > 0).any())
         header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
         print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
-        if "final_loss" in rows:
+        if "final_loss" in rows and rows["final_loss"].notna().any():
             print_table(TRAINING_HEADER, [_training_row(row) for row in rows.to_dict("records")])
         if rows["decode_failures"].nunique() > 1:
             say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
@@ -93,11 +93,16 @@ def _training_row(row: dict[Any, Any]) -> tuple[str, ...]:
 
 def _say_inexact(results: Results) -> None:
     """Name schemes whose gradients were less exact than promised: rare patterns of answers are badly conditioned."""
+    import numpy as np
+
     from simulator.training import EXACT
 
     runs, key = results.runs, "training.messages"
-    messages = runs[key] if key in runs else results.scenario["training"].get("messages", "float64")
-    inexact = runs[(messages != "float32") & (runs["worst_residual"] > EXACT)]
+    if "training" in runs:
+        is_rounded = runs["training"].astype(str).str.contains("float32")
+    else:
+        is_rounded = (runs[key] if key in runs else results.scenario["training"].get("messages")) == "float32"
+    inexact = runs[~np.asarray(is_rounded, dtype=np.bool_) & (runs["worst_residual"] > EXACT)]
     for label, rows in inexact.groupby("scheme", sort=False):
         say(
             f"{label}: a decoded gradient was off by {rows['worst_residual'].max():.1e} of its length, more than "

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 N_TIMES = 300  # at which curves of different trials are averaged
 
 
-def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure, titles: Mapping[Any, str]) -> None:
+def draw_training(
+    figure: Figure, training: pd.DataFrame, measure: Measure, titles: Mapping[Any, str], looks: Mapping[str, Look]
+) -> None:
     """Mean over models and trials against time, with a 95 % interval over trials (Student's t) as a band.
 
-    A panel for each point in ``titles``. A scheme's line ends, with its marker, where the last of its trials ends;
-    until then, those that have ended stay as they are.
+    A panel for each point in ``titles``. A scheme's line ends, with its marker, where the last of its trials takes its
+    last step; until then, those that have taken theirs stay as they are.
     """
-    looks = looks_of(list(training["scheme"].unique()))
     found: dict[Any, dict[str, list[Curve]]] = defaultdict(lambda: {label: [] for label in looks})
     for (point, scheme, _), curve in curves(training, measure):
         found[point][scheme].append(curve)
@@ -60,7 +61,7 @@ def draw_training(figure: Figure, training: pd.DataFrame, measure: Measure, titl
         first.set_yscale("log")
         plain_ticks(first.yaxis, lowest, highest)
         first.set_ylim(lowest / 1.5, highest * 1.5)
-    add_legend(figure, looks)
+    add_legend(figure, dict(looks))
 
 
 def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> FloatArray:
@@ -97,7 +98,8 @@ def training_pictures(
     ChartError
         If there is no such key or value.
     """
-    training, keys = results.training, [key for keys in swept_entries(results).values() for key in keys]
+    training, every = results.training, looks_of(list(results.runs["scheme"].unique()))
+    keys = [key for keys in swept_entries(results).values() for key in keys]
     if training is None:
         return
     runs = kept_of(results.runs, ["scheme", *keys], where or {})
@@ -109,5 +111,9 @@ def training_pictures(
     titles = {row["point"]: title_of(varying, [row[key] for key in varying], 28) for row in points.to_dict("records")}
     remarks = ["band: 95 % interval; a trial that has ended stays as it is"] if runs["trial"].nunique() > 1 else []
     for measure in get_args(Measure):
-        if training[measure].notna().any():
-            yield measure, partial(draw_training, training=training, measure=measure, titles=titles), remarks
+        having = set(training.loc[training[measure].notna(), "point"])
+        if having:
+            looks = {label: look for label, look in every.items() if label in set(runs["scheme"])}  # as in all pictures
+            shown = {point: title for point, title in titles.items() if point in having}
+            draw_on = partial(draw_training, training=training, measure=measure, titles=shown, looks=looks)
+            yield measure, draw_on, remarks

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Literal
 
 from schemes.codec import Valued
 from simulator import vectorised
 from simulator.engine import Collector, simulate
+from simulator.errors import OUTSIDE, place_in, told
 from simulator.metrics import Detail, RunRecord
 from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.scenario import Scenario
@@ -44,7 +43,8 @@ def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, e
     The numbers of a trial must not depend on which others are in its block.
     """
     if engine_for(scenario, label, detail=detail, engine=engine) == "vectorised":
-        with suppress(SimulationError, ValueError):  # events fail too, and say in which trial, round and worker
+        wrong = (SimulationError, ValueError) if is_shipped(scenario.schemes[label]) else (Exception,)
+        with suppress(*wrong):  # events fail too, and say in which trial, round and worker
             return vectorised.run_block(scenario, label, trials)
     records = []
     for trial in trials:
@@ -102,20 +102,22 @@ def _telling(scenario: Scenario, label: str, trial: int) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         plugins: list[object] = [scenario.schemes[label], *scenario.stragglers.values()]
         plugins += [scenario.training.workload] if scenario.training is not None else []
-        modules = {type(plugin).__module__ for plugin in plugins if not is_shipped(plugin)}
-        said = " ".join(str(error).split())
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        theirs = [frame for frame in frames if frame.f_globals.get("__name__") in modules]
-        if isinstance(error, ValueError) and not theirs:
-            raise SimulationError(f"{where}: {said}") from error
-        if not modules:
+        outside = {type(plugin).__module__.partition(".")[0] for plugin in plugins if not is_shipped(plugin)}
+        place = place_in(error, OUTSIDE | outside)
+        if isinstance(error, ValueError) and not place:
+            raise SimulationError(f"{where}: {' '.join(str(error).split())}") from error
+        if not OUTSIDE | outside:
             raise  # a fault of ours: its traceback is wanted
-        at = f" ({Path(theirs[-1].f_code.co_filename).name}:{theirs[-1].f_lineno})" if theirs else ""
-        raise SimulationError(f"{where}: a plug-in raised {type(error).__name__}: {said}{at}") from error
+        raise SimulationError(f"{where}: {told(error, place)}") from error
 
 
 def row_of(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:
     """What a row of the runs table says, besides where in the scenario the run stands."""
+    with _telling(scenario, label, trial):
+        return _columns(scenario, label, trial, record, engine)
+
+
+def _columns(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:
     scheme, models = scenario.schemes[label], scenario.models
     is_approximate = any(job[6] == "approximate" for job in record.jobs)
     return {

@@ -16,8 +16,10 @@ import numpy as np
 from schemes.base import BoolArray, FloatArray, IntArray, Status
 from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
 from simulator.engine import load_done
+from simulator.errors import place_in, told
 from simulator.master import MasterRule
 from simulator.metrics import Detail, RunRecord
+from simulator.plugins import is_shipped
 from simulator.waiting import SimulationError
 from simulator.worker_times import RoundTimes, composed
 from straggler_models.base import SecondsModel
@@ -59,9 +61,14 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
         return "workers finish what is left over"
     if not scenario.network.is_free:
         return "messages share a network"
-    if scheme.batch(1, 1) is None:
-        return f"{type(scheme).__name__} has no array form"
-    return None
+    try:
+        has_none = scheme.batch(1, 1) is None
+    except Exception as error:
+        if is_shipped(scheme):
+            raise  # a fault of ours: its traceback is wanted
+        place = place_in(error, {type(scheme).__module__.partition(".")[0]})
+        return f"its array form can't be had: {told(error, place)}"
+    return f"{type(scheme).__name__} has no array form" if has_none else None
 
 
 def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:

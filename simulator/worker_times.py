@@ -223,12 +223,16 @@ class SpeedChanges:
                 ]
 
 
+MOST_STILL = 10_000  # blocks in which somebody does not get on
+
+
 class _Path:
     """Each worker's pieces of one model, from some time on."""
 
     def __init__(self, blocks: Iterator[Speeds], n_workers: int) -> None:
         self._blocks = blocks
         self._last_end_s = np.zeros(n_workers)
+        self._n_still = 0  # blocks in a row in which somebody did not get on
         self._ends_s = np.zeros((0, n_workers))
         self._slowdowns = np.zeros((0, n_workers))
 
@@ -236,6 +240,12 @@ class _Path:
         speeds = next(self._blocks)
         if not ((speeds.duration_s >= 0).all() and (speeds.slowdown > 0).all() and speeds.duration_s.any()):
             raise ValueError("stragglers: a model in seconds must give durations >= 0, not all 0, and slowdowns > 0")
+        if np.shape(speeds.duration_s) != np.shape(speeds.slowdown):
+            shapes = f"{np.shape(speeds.duration_s)} and {np.shape(speeds.slowdown)}"
+            raise ValueError(f"stragglers: durations and slowdowns of a model in seconds must be as many, got {shapes}")
+        self._n_still = 0 if speeds.duration_s.any(axis=0).all() else self._n_still + 1
+        if self._n_still > MOST_STILL:
+            raise ValueError(f"stragglers: a model in seconds must get on for all, got {MOST_STILL} blocks of 0 s")
         ends_s = self._last_end_s + np.cumsum(speeds.duration_s, axis=0)
         self._last_end_s = ends_s[-1]
         self._ends_s = np.vstack([self._ends_s, ends_s])

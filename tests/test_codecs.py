@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from test_every_scheme import EXAMPLES, conforming_patterns
 
 from schemes import (
-    SCHEMES,
     ApproximateScheme,
     BernoulliGradientCoding,
     BibdGradientCoding,
@@ -336,10 +335,6 @@ PAPER = [
     BibdGradientCoding(307),
     Ideal(256),
 ]
-
-
-def test_the_size_of_the_paper_is_tried_with_every_scheme():
-    assert {type(scheme) for scheme in PAPER} == set(SCHEMES.values())
 
 
 @pytest.mark.parametrize("scheme", PAPER, ids=repr)

@@ -205,7 +205,7 @@ def test_odd_values_are_refused_too(write, change, line):
         ("import sys; sys.exit(0)", "must name a scheme that can be imported"),
         (
             "from schemes import Uncoded\nclass X(Uncoded):\n  def __init__(self, n_workers): 1 / 0",
-            "can't be made: ZeroDiv",
+            "can't be made: a plug-in raised ZeroDiv",
         ),
         (
             "from schemes import Uncoded\nclass X(Uncoded):\n  @property\n  def delay_rounds(self): 1 / 0",
@@ -353,7 +353,7 @@ def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
     del sys.modules["mypackage"]
     (tmp_path / "broken.py").write_text("1 / 0")
     lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'broken:Mine'")))
-    assert "got broken:Mine (division by zero)" in lines[0]
+    assert "got broken:Mine (ZeroDivisionError: division by zero, broken.py:1)" in lines[0]
 
 
 def test_python_builds_the_same_scenarios_and_refuses_the_same_contradictions():

@@ -37,7 +37,7 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
     """
     rng = np.random.default_rng(seed)
     assert dataclasses.is_dataclass(workload), "a workload is a dataclass"
-    assert pickle.loads(pickle.dumps(workload)) == workload, "a workload is a description that can be sent to a process"
+    assert repr(pickle.loads(pickle.dumps(workload))) == repr(workload), "a workload can be sent to a process"
     n_rows = n_rows_of(workload)
     initial = initial_of(workload, lambda: np.random.default_rng(seed))
     parameters = initial + 0.1 * rng.standard_normal(len(initial))
