@@ -264,6 +264,11 @@ class _SpanSession(MemorylessSession):
     def __init__(self, scheme: LinearScheme, n_jobs: int) -> None:
         super().__init__(scheme, n_jobs, None)
         self._matrix = scheme.encoding_matrix()
+        if self._matrix.ndim != 2 or len(self._matrix) != scheme.n_workers or not np.isfinite(self._matrix).all():
+            raise ValueError(
+                f"encoding_matrix of {type(scheme).__name__} must be finite and have a row for each of "
+                f"{scheme.n_workers} workers, got shape {self._matrix.shape}"
+            )
 
     def open_round(self, index: int) -> Work:
         work = super().open_round(index)

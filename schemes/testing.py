@@ -10,10 +10,11 @@ import dataclasses
 import pickle
 from collections import deque
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Status, Work
 from schemes.codec import Codec, Decoded, Precision, ValuedSession
 from schemes.linear import ApproximateScheme, LinearScheme
 
@@ -277,5 +278,6 @@ def _check_work(scheme: Scheme, n_jobs: int) -> None:
 def _check_outcomes(scheme: Scheme, n_jobs: int, outcomes: list[Outcome]) -> None:
     assert sorted(outcome.job for outcome in outcomes) == list(range(n_jobs)), "every job must end, once"
     for outcome in outcomes:
+        assert outcome.status in get_args(Status), f"job {outcome.job}: no such status as {outcome.status!r}"
         assert outcome.status != "failed", f"job {outcome.job} failed although every round was enough"
         assert (outcome.squared_error > 0) == (outcome.status == "approximate"), "approximate means an error above 0"

@@ -26,6 +26,8 @@ class Ring(LinearScheme):
         if fault() == "made":
             raise KeyError("x")
     def encoding_matrix(self):
+        if fault() == "nan":
+            return np.full((self.n_workers, 3), np.nan)
         if fault() == "shapes":
             return np.eye(self.n_workers) + np.ones((3, 2))
         return np.eye(self.n_workers)
@@ -126,6 +128,7 @@ def test_plug_ins_of_ones_own_go_through_every_command(call, command, tmp_path):
         ("validate mine.yaml", "shapes", "a plug-in raised ValueError: operands could not be broadcast"),
         ("explain mine.yaml", "tolerates", "a plug-in raised IndexError: list index out of range (own_plugins.py:"),
         ("run mine.yaml", "bound", "schemes.ring, trial 0: a plug-in raised IndexError"),
+        ("run mine.yaml", "nan", "encoding_matrix of Ring must be finite and have a row for each of 6 workers"),
         ("run mine.yaml", "twice", "a job that is in flight must end, once, got job 0"),
         ("run mine.yaml", "status", "job 0: must end as one of decoded, approximate, failed, with an error from 0 on"),
         ("run mine.yaml", "never", "schemes.ring, trial 0: all 5 jobs must end, got 0 that did"),
