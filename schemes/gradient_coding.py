@@ -102,7 +102,9 @@ def _solutions(n_workers: int, s: int) -> _Solutions:
     left, singular, right = np.linalg.svd(cyclic_repetition(n_workers, s))
     rank = n_workers - s  # of the code, by construction
     inverse = (left[:, :rank] / singular[:rank]) @ right[:rank]
-    return _Solutions(inverse, inverse.sum(axis=1), np.ascontiguousarray(left[:, rank:].T))
+    smallest = inverse.sum(axis=1)
+    smallest.setflags(write=False)  # it is handed out
+    return _Solutions(inverse, smallest, np.ascontiguousarray(left[:, rank:].T))
 
 
 def cyclic_weights(n_workers: int, s: int, answered: Sequence[int]) -> Weights:

@@ -47,7 +47,7 @@ def draw_training(
         axes.set_title(title, fontsize=6.5)
         if place + n_columns >= len(titles):  # nothing is below
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel("simulated time (seconds)")
+            axes.set_xlabel("simulated time (seconds)" if n_columns == 1 else "time (seconds)")
         if place % n_columns == 0:
             axes.set_ylabel(f"{measure} (mean over models)" if n_rows == 1 else measure)
     for spare in grid.flat[len(titles) :]:
