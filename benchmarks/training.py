@@ -2,10 +2,10 @@
 
     python benchmarks/training.py
 
-Of each scheme: seconds of a run without training, of a run with training, and of the chunk gradients alone (each job's
-once): by a call of `gradient` for each chunk, as any workload has it, and by the one pass for all chunks that the
-shipped classifiers have. Then what training adds to the run, in percent of either. All with one thread for linear
-algebra.
+Of each scheme: seconds of a run without training, of a run with training, and of the chunk gradients alone, each job's
+once: one job after another, in one pass over the data for all chunks of a job, and a turn of 4 jobs at a time, as a run
+computes them. Then what training adds to the run, in percent of either: medians of several repeats, each with
+everything once, and the range of the middle half. All with one thread for linear algebra.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 import simulator
@@ -21,9 +22,9 @@ from schemes import FastestK, GradientCoding, Multiplexed, PartialGradientCoding
 from schemes.assignment import Cyclic
 from simulator.training import Training
 from straggler_models import GilbertElliott, ShiftedExponential
-from workloads import LogisticRegression, Workload
+from workloads import LogisticRegression
 
-N, N_JOBS, REPEATS = 64, 400, 5
+N, N_JOBS, REPEATS = 64, 400, 15
 SCHEMES: dict[str, Scheme] = {
     "uncoded": Uncoded(N),
     "fastest_k, k = 56": FastestK(N, k=56),
@@ -34,15 +35,15 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
-def least_s(*jobs: Callable[[], object]) -> list[float]:
-    """The shortest of several runs of each, by turns, so that what else the machine does meets all of them."""
+def measured_s(*jobs: Callable[[], object]) -> NDArray[np.float64]:
+    """Seconds of each, shape ``(repeats, n_jobs)``, by turns, so that what else the machine does meets all of them."""
     times_s = np.empty((REPEATS, len(jobs)))
     for repeat in range(REPEATS):
         for place, job in enumerate(jobs):
             began_s = time.perf_counter()
             job()
             times_s[repeat, place] = time.perf_counter() - began_s
-    return times_s.min(axis=0).tolist()
+    return times_s
 
 
 def scenario(scheme: Scheme, training: Training | None) -> simulator.Scenario:
@@ -59,31 +60,36 @@ def scenario(scheme: Scheme, training: Training | None) -> simulator.Scenario:
     )
 
 
-def gradients(workload: LogisticRegression, scheme: Scheme, *, by_chunk: bool) -> None:
+def gradients(workload: LogisticRegression, scheme: Scheme, at_once: int) -> None:
     """The chunk gradients of all jobs, at other parameters each."""
     ends = np.rint(np.cumsum(scheme.chunk_loads()) * workload.n_rows).astype(int).tolist()
     chunks = [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
     parameters = workload.initial(np.random.default_rng(0))
-    compute = Workload.chunk_gradients if by_chunk else LogisticRegression.chunk_gradients
-    for job in range(N_JOBS):
-        compute(workload, parameters + 1e-3 * (1 + job), chunks, slice(None)).sum(axis=0)
+    out = np.empty((len(chunks), at_once, len(parameters)))
+    for turn in range(0, N_JOBS, at_once):
+        models = parameters + 1e-3 * np.arange(1 + turn, 1 + turn + at_once)[:, np.newaxis]
+        workload.chunk_gradients(models, chunks, slice(None), out)
+        out.sum(axis=0)
 
 
 def main() -> None:
     workload = LogisticRegression()
     training = Training(workload=workload, learning_rate=0.5)
-    print(f"{'':20}{'timing':>10}{'training':>10}{'by chunk':>10}{'one pass':>10}{'of chunks':>12}{'of one pass':>12}")
+    columns = ("timing", "training", "by job", "by turn")
+    print(" " * 20 + "".join(f"{column:>10}" for column in columns) + f"{'of jobs':>24}{'of turns':>24}")
     for name, scheme in SCHEMES.items():
         alone, plain = scenario(scheme, training), scenario(scheme, None)
-        timing_s, both_s, by_chunk_s, one_pass_s = least_s(
+        times_s = measured_s(
             lambda plain=plain: simulator.run(plain),
             lambda alone=alone: simulator.run(alone),
-            lambda scheme=scheme: gradients(workload, scheme, by_chunk=True),
-            lambda scheme=scheme: gradients(workload, scheme, by_chunk=False),
+            lambda scheme=scheme: gradients(workload, scheme, 1),
+            lambda scheme=scheme: gradients(workload, scheme, 4),
         )
-        shares = [100 * (both_s - timing_s) / alone_s for alone_s in (by_chunk_s, one_pass_s)]
-        print(f"{name:20}{timing_s:8.3f} s{both_s:8.3f} s{by_chunk_s:8.3f} s{one_pass_s:8.3f} s", end="")
-        print(f"{shares[0]:10.0f} %{shares[1]:10.0f} %")
+        print(f"{name:20}" + "".join(f"{each:8.3f} s" for each in np.median(times_s, axis=0)), end="")
+        for place in (2, 3):
+            low, median, high = np.percentile(100 * (times_s[:, 1] - times_s[:, 0]) / times_s[:, place], [25, 50, 75])
+            print(f"{median:8.0f} % ({low:.0f} to {high:.0f})".rjust(24), end="")
+        print()
 
 
 if __name__ == "__main__":

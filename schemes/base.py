@@ -105,6 +105,24 @@ class Work:
         return np.where(self.busy, self.loads[np.arange(len(self.loads)), self.last_report], 0.0)
 
 
+class Heard(NamedTuple):
+    """What has arrived of a round during that round, in that order."""
+
+    workers: IntArray  # shape (n,)
+    reports: IntArray  # which one of its worker's: 0, 1, ...; shape (n,)
+
+    @classmethod
+    def of(cls, reports: Sequence[tuple[int, int]]) -> Heard:
+        """Some reports, each a worker and which of its reports it is.
+
+        Examples
+        --------
+        >>> Heard.of([(2, 0), (0, 0)]).workers
+        array([2, 0])
+        """
+        return cls(*np.array(reports, dtype=np.int64).reshape(-1, 2).T)
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
     """Why a round ended and who was missing then."""
@@ -112,6 +130,7 @@ class Closing:
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
     forced: bool  # the master stopped although the answers were not enough
     takes_estimate: bool = False  # the rule waits for nobody: it asked for what there is, exact or not
+    heard: Heard | None = None  # for codecs
 
 
 @dataclass(frozen=True, slots=True)

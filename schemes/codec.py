@@ -12,17 +12,16 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from schemes.around import Around
-from schemes.base import Closing, FloatArray, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.base import Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
 
+Answers = TypeVar("Answers")
 Precision = Literal["float64", "float32"]
-Report = tuple[int, int]
-"""A worker, and which of its reports in that round: 0, 1, ..."""
 NEIGHBOURS = 8  # workers encoded at a time: their chunks overlap
 
 
@@ -32,6 +31,13 @@ class Decoded(NamedTuple):
     gradient: FloatArray  # shape (dimension,)
     condition: float  # the worst condition number of a linear system that was solved for the weights; 1: none was
     decode_s: float  # seconds that the master took for the weights and for combining messages, as measured
+
+
+Decode = Callable[[Sequence[Any], FloatArray], Sequence[Decoded]]
+"""Encodes what has come for each of some jobs, and decodes their gradients.
+
+Given the answers of each job, and the gradients of their chunks, shape ``(n_chunks, n_jobs, dimension)``.
+"""
 
 
 class Weights(NamedTuple):
@@ -53,12 +59,8 @@ class Codec(ABC):
     """
 
     def __init__(self, scheme: Scheme, precision: Precision = "float64") -> None:
-        self._sizes = scheme.chunk_loads()
+        self.chunk_loads = scheme.chunk_loads()
         self.precision = precision
-
-    def chunk_loads(self, job: int) -> FloatArray:
-        """Size of each chunk of a job's data."""
-        return self._sizes
 
     def open_round(self, index: int, work: Work, session: Session) -> None:  # noqa: B027 - some need no note
         """Note who computes what in the round that the session has just opened."""
@@ -67,47 +69,37 @@ class Codec(ABC):
         """Note that a report of round ``index`` has arrived in a later one."""
 
     @abstractmethod
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        """The master has ended the open round.
-
-        Parameters
-        ----------
-        heard
-            What has arrived of this round, in that order.
-        closing
-            How it ended.
-        """
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        """The master has ended the open round, after it has heard some reports."""
 
     @abstractmethod
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        """Encode what has been received for a job, and decode the gradient.
-
-        Called after a round with which the job has ended, unless it failed.
-
-        Parameters
-        ----------
-        job
-            Which one.
-        gradients
-            Gradient of each of its chunks, shape ``(n_chunks, dimension)``.
-        """
-
-    def forget(self, job: int) -> None:  # noqa: B027 - not all remember anything
-        """The job has ended."""
+    def end(self, outcome: Outcome) -> Ended:
+        """A job has ended, perhaps failed, with the round that was closed last."""
 
     def sent(self, messages: FloatArray) -> FloatArray:
         """Messages as they arrive: rounded to the precision in which they are sent."""
         return messages if self.precision == "float64" else messages.astype(np.float32).astype(np.float64)
 
 
+class Ended(NamedTuple):
+    """A job that has ended, and all that it takes to decode its gradient at any time: what comes later is not in it."""
+
+    outcome: Outcome
+    chunk_loads: FloatArray  # size of each chunk of the job's data
+    answers: Any  # that have come
+    decode: Decode
+
+    def decoded(self, gradients: FloatArray) -> Decoded:
+        """Decode this job alone, from the gradients of its chunks, shape ``(n_chunks, dimension)``."""
+        (decoded,) = self.decode([self.answers], gradients[:, np.newaxis])
+        return decoded
+
+
 class ValuePlane(Protocol):
     """Whoever computes gradients for a run and uses what is decoded."""
 
-    def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
-        """A job begins: the gradient of each of its chunks, shape ``(n_chunks, dimension)``."""
-
-    def end(self, outcome: Outcome, decoded: Decoded | None, gradients: FloatArray) -> None:
-        """A job has ended; ``decoded`` is None if it failed."""
+    def end(self, ended: Ended) -> None:
+        """A job has ended, perhaps failed; its gradient can be decoded now or later."""
 
 
 class ValuedSession(Session):
@@ -121,47 +113,40 @@ class ValuedSession(Session):
         Of the same scheme.
     plane
         Where the gradients come from, and go to.
-    n_jobs
-        Jobs of the run; job t begins in round t.
     """
 
-    def __init__(self, session: Session, codec: Codec, plane: ValuePlane, n_jobs: int) -> None:
+    def __init__(self, session: Session, codec: Codec, plane: ValuePlane) -> None:
         self.n_rounds = session.n_rounds
-        self._session, self._codec, self._plane, self._n_jobs = session, codec, plane, n_jobs
-        self._gradients: dict[int, FloatArray] = {}  # of the jobs in flight
-        self._heard: list[Report] = []  # in the open round
+        self._session, self._codec, self._plane = session, codec, plane
 
     def open_round(self, index: int) -> Work:
         work = self._session.open_round(index)
         self.asks_for_uploads = self._session.asks_for_uploads
-        if index < self._n_jobs:
-            self._gradients[index] = self._plane.begin(index, self._codec.chunk_loads(index))
         self._codec.open_round(index, work, self._session)
         return work
 
-    def receive(self, worker: int, report: int) -> None:
-        self._session.receive(worker, report)
-        self._heard.append((worker, report))
+    # these two are called at each arrival, and the codec hears of a round when it closes: no call in between
+    @property
+    def receive(self) -> Callable[[int, int], None]:
+        return self._session.receive
+
+    @property
+    def enough(self) -> Callable[[], bool]:
+        return self._session.enough
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
         self._session.receive_late(index, worker, report)
         self._codec.receive_late(index, worker, report)
-
-    def enough(self) -> bool:
-        return self._session.enough()
 
     def uploads(self, n_received: IntArray) -> FloatArray | None:
         return self._session.uploads(n_received)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = self._session.close_round(closing)
-        heard, self._heard = self._heard, []
-        self._codec.close_round(heard, closing)
+        assert closing.heard is not None, "a codec is told what has arrived"
+        self._codec.close_round(closing.heard, closing)
         for outcome in outcomes:
-            gradients = self._gradients.pop(outcome.job)
-            decoded = None if outcome.status == "failed" else self._codec.decode(outcome.job, gradients)
-            self._codec.forget(outcome.job)
-            self._plane.end(outcome, decoded, gradients)
+            self._plane.end(self._codec.end(outcome))
         return outcomes
 
     def tasks(self, worker: int) -> Sequence[Task]:
@@ -192,7 +177,7 @@ class Valued(Around):
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         codec = self.scheme.codec(self.precision, self.rng)
-        return ValuedSession(self.scheme.start(n_jobs, rng), codec, self.plane, n_jobs)
+        return ValuedSession(self.scheme.start(n_jobs, rng), codec, self.plane)
 
 
 class Encoder:
@@ -202,14 +187,16 @@ class Encoder:
 
     Examples
     --------
-    >>> Encoder(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]])).messages(np.array([[1.0], [10.0], [100.0]]))
-    array([[ 11.],
-           [120.]])
+    >>> Encoder(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]])).messages(np.array([[[1.0]], [[10.0]], [[100.0]]]))
+    array([[[ 11.]],
+    <BLANKLINE>
+           [[120.]]])
     """
 
     def __init__(self, matrix: FloatArray) -> None:
         self._n_workers, n_chunks = matrix.shape
         self._is_identity = self._n_workers == n_chunks and np.array_equal(matrix, np.eye(n_chunks))
+        self._messages = np.empty((self._n_workers, 0))
         self._blocks: list[tuple[slice, slice | IntArray, FloatArray]] = []
         for first in range(0, self._n_workers, NEIGHBOURS):
             rows = matrix[first : first + NEIGHBOURS]
@@ -222,23 +209,51 @@ class Encoder:
         """The same with other coefficients, which are 0 where this one's are."""
         other = copy.copy(self)
         other._is_identity = False
-        other._blocks = [
-            (workers, chunks, np.ascontiguousarray(matrix[workers, chunks])) for workers, chunks, _ in self._blocks
-        ]
+        other._blocks = [(workers, chunks, matrix[workers, chunks]) for workers, chunks, _ in self._blocks]
         return other
 
     def messages(self, gradients: FloatArray) -> FloatArray:
-        """Each worker's, shape ``(n_workers, dimension)``; of gradients of shape ``(n_chunks, dimension)``."""
+        """Each worker's, shape ``(n_workers, n_jobs, dimension)``; of gradients ``(n_chunks, n_jobs, dimension)``.
+
+        They are gone with the next call.
+        """
         if self._is_identity:
             return gradients
-        messages = np.empty((self._n_workers, gradients.shape[1]))
+        n_chunks, n_jobs, dimension = gradients.shape
+        gradients = gradients.reshape(n_chunks, n_jobs * dimension)
+        if self._messages.shape[1] != n_jobs * dimension:
+            self._messages = np.empty((self._n_workers, n_jobs * dimension))
+        messages = self._messages  # a new array of this size costs more than what is written into it
         for workers, chunks, coefficients in self._blocks:
             np.matmul(coefficients, gradients[chunks], out=messages[workers])
-        return messages
+        return messages.reshape(self._n_workers, n_jobs, dimension)
 
 
-class Heard(NamedTuple):
-    """An answer, as a task that has been done by a worker."""
+def combined(
+    answers: Sequence[Answers], solve: Callable[[Answers], Weights], messages: FloatArray
+) -> Sequence[Decoded]:
+    """The gradients of some jobs.
+
+    Parameters
+    ----------
+    answers
+        What has come, for each job.
+    solve
+        Gives the weights for them.
+    messages
+        Of all workers, shape ``(n_workers, n_jobs, dimension)``.
+    """
+    decoded = []
+    for job, answered in enumerate(answers):
+        began_s = time.perf_counter()
+        weights = solve(answered)
+        gradient = weights.values @ messages[:, job]
+        decoded.append(Decoded(gradient, weights.condition, time.perf_counter() - began_s))
+    return decoded
+
+
+class Answer(NamedTuple):
+    """A task that has been done by a worker."""
 
     worker: int
     task: Task
@@ -256,8 +271,8 @@ class TaskCodec(Codec):
     >>> code = GradientCoding(n_workers=3, s=1)
     >>> session, codec = code.start(1, np.random.default_rng(0)), TaskCodec(code)
     >>> codec.open_round(0, session.open_round(0), session)
-    >>> codec.close_round([(2, 0), (0, 0)], Closing(np.array([False, True, False]), forced=False))
-    >>> codec.decode(0, np.array([[1.0], [10.0], [100.0]])).gradient.round(6)
+    >>> codec.close_round(Heard.of([(2, 0), (0, 0)]), Closing(np.array([False, True, False]), forced=False))
+    >>> codec.end(Outcome(0, "decoded")).decoded(np.array([[1.0], [10.0], [100.0]])).gradient.round(6)
     array([111.])
     """
 
@@ -265,15 +280,16 @@ class TaskCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._lists: dict[int, list[list[Sequence[Task]]]] = {}  # of a round: what each report of each worker is about
-        self._heard: dict[int, list[Heard]] = defaultdict(list)
+        self._heard: dict[int, list[Answer]] = defaultdict(list)
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         self._round = index
         self._lists[index] = [
             self._by_report(session.tasks(worker), int(last)) for worker, last in enumerate(work.last_report)
         ]
-        # no job of an older list is still open
+        # no older job is still open, nor one of an older list
         self._lists.pop(index - self._scheme.delay_rounds - 1, None)
+        self._heard.pop(index - self._scheme.delay_rounds - 1, None)
 
     @staticmethod
     def _by_report(tasks: Sequence[Task], last_report: int) -> list[Sequence[Task]]:
@@ -283,14 +299,19 @@ class TaskCodec(Codec):
     def receive_late(self, index: int, worker: int, report: int) -> None:
         if index in self._lists:
             for task in self._lists[index][worker][report]:
-                self._heard[task.job].append(Heard(worker, task))
+                self._heard[task.job].append(Answer(worker, task))
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        for worker, report in heard:
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        for worker, report in zip(heard.workers.tolist(), heard.reports.tolist(), strict=True):
             self.receive_late(self._round, worker, report)
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        heard = self._heard[job]
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, self._heard.pop(outcome.job, []), self._decode)
+
+    def _decode(self, answers: Sequence[Sequence[Answer]], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(answers)]
+
+    def _decode_job(self, heard: Sequence[Answer], gradients: FloatArray) -> Decoded:
         rows = np.zeros((len(heard), len(gradients)))
         for row, (worker, task) in zip(rows, heard, strict=True):
             row[list(task.chunks)] = self._scheme.coefficients(worker, task)
@@ -300,6 +321,3 @@ class TaskCodec(Codec):
         gradient = weights @ messages
         condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
         return Decoded(gradient, condition, time.perf_counter() - began_s)
-
-    def forget(self, job: int) -> None:
-        self._heard.pop(job, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import RandomRegular, drawn
-from schemes.base import Allowance, BoolArray, Count, FloatArray, PositiveCount, at_most
+from schemes.base import Allowance, BoolArray, Count, FloatArray, IntArray, PositiveCount, at_most
 from schemes.codec import Weights
 from schemes.linear import ApproximateScheme
 
@@ -65,11 +64,11 @@ class ExpanderGradientCoding(ApproximateScheme):
         errors = ((estimates - 1) ** 2).sum(axis=1)
         return np.asarray(np.where(errors > 1e-12 * self.n_workers, errors, 0.0))
 
-    def weights(self, answered: Sequence[int]) -> Weights:
+    def weights(self, answered: IntArray) -> Weights:
         if self.decoding == "optimal":
             return super().weights(answered)
         values = np.zeros(self.n_workers)
-        values[list(answered)] = self.n_workers / (self.chunks_per_worker * max(1, len(answered)))
+        values[answered] = self.n_workers / (self.chunks_per_worker * max(1, len(answered)))
         return Weights(values)
 
     def error_bound(self, n_missing: int) -> float:

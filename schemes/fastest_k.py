@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, BoolArray, FloatArray, PositiveCount, at_most
+from schemes.base import Allowance, BoolArray, FloatArray, IntArray, PositiveCount, at_most
 from schemes.codec import Weights
 from schemes.linear import LinearScheme
 
@@ -50,8 +48,8 @@ class FastestK(LinearScheme):
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         return (worker,)
 
-    def weights(self, answered: Sequence[int]) -> Weights:
-        used = list(answered[: self.k])
+    def weights(self, answered: IntArray) -> Weights:
+        used = answered[: self.k]
         values = np.zeros(self.n_workers)
         values[used] = self.n_workers / max(1, len(used))
         return Weights(values)

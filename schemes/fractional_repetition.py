@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, Count, FloatArray, PositiveCount
+from schemes.base import Allowance, Count, FloatArray, IntArray, PositiveCount
 from schemes.codec import Weights
 from schemes.linear import LinearScheme
 from schemes.patterns import load_bound
@@ -51,7 +49,7 @@ class FractionalRepetition(LinearScheme):
         first = worker - worker % (self.s + 1)
         return tuple(range(first, first + self.s + 1))
 
-    def weights(self, answered: Sequence[int]) -> Weights:
+    def weights(self, answered: IntArray) -> Weights:
         return repetition_weights(self.n_workers, self.s + 1, answered)
 
     def allowance(self) -> Allowance:
@@ -68,15 +66,15 @@ class FractionalRepetition(LinearScheme):
         return load_bound(self.n_workers, B=1, W=1, lam=self.s)
 
 
-def repetition_weights(n_workers: int, replicas: int, answered: Sequence[int]) -> Weights:
+def repetition_weights(n_workers: int, replicas: int, answered: IntArray) -> Weights:
     """The first answer of each group of neighbours counts, the others say the same.
 
     Examples
     --------
-    >>> repetition_weights(4, 2, [3, 0, 2]).values
+    >>> repetition_weights(4, 2, np.array([3, 0, 2])).values
     array([1., 0., 0., 1.])
     """
     values = np.zeros(n_workers)
-    _, first = np.unique(np.asarray(answered, dtype=np.int64) // replicas, return_index=True)
-    values[np.asarray(answered, dtype=np.int64)[first]] = 1.0
+    _, first = np.unique(answered // replicas, return_index=True)
+    values[answered[first]] = 1.0
     return Weights(values)

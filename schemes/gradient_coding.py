@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, Count, FloatArray, PositiveCount, at_most
+from schemes.base import Allowance, Count, FloatArray, IntArray, PositiveCount, at_most
 from schemes.codec import Weights
 from schemes.linear import LinearScheme, least_squares_weights
 from schemes.patterns import load_bound
-
-SOLVED = 1e-12  # largest error of a chunk's coefficient that needs no second solution
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class GradientCoding(LinearScheme):
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         return tuple(sorted((worker + offset) % self.n_workers for offset in range(self.s + 1)))
 
-    def weights(self, answered: Sequence[int]) -> Weights:
+    def weights(self, answered: IntArray) -> Weights:
         return cyclic_weights(self.n_workers, self.s, answered)
 
     def allowance(self) -> Allowance:
@@ -107,36 +104,34 @@ def _solutions(n_workers: int, s: int) -> _Solutions:
     return _Solutions(inverse, smallest, np.ascontiguousarray(left[:, rank:].T))
 
 
-def cyclic_weights(n_workers: int, s: int, answered: Sequence[int]) -> Weights:
+def cyclic_weights(n_workers: int, s: int, answered: IntArray) -> Weights:
     """Weights of smallest norm that make the sum of all chunks out of the answers of at least n - s workers.
 
     They are what least squares over the answers gives, for the price of a system with a row for each *missing* worker:
     the code has a weight vector for everybody, and an s-dimensional space of vectors that add nothing; of these,
     one is added that makes the weights of the missing workers 0. The condition number is that of this system. What
-    rounding leaves is solved for once more, where it is much: that wins one or two digits. What is left then is the
-    rounding of the answers themselves, times their weights.
+    rounding leaves is solved for once more: that wins one or two digits. What is left then is the rounding of the
+    answers themselves, times their weights.
 
     Examples
     --------
-    >>> weights = cyclic_weights(5, 2, [4, 0, 2]).values
+    >>> weights = cyclic_weights(5, 2, np.array([4, 0, 2])).values
     >>> bool(np.allclose(weights @ cyclic_repetition(5, 2), 1)), np.flatnonzero(weights).tolist()
     (True, [0, 2, 4])
     """
     inverse, smallest, free = _solutions(n_workers, s)
-    missing = sorted(set(range(n_workers)).difference(answered))
-    if not missing:
+    is_missing = np.ones(n_workers, dtype=np.bool_)
+    is_missing[answered] = False
+    missing = np.flatnonzero(is_missing)
+    if not len(missing):
         return Weights(smallest)
     if len(missing) > s:  # not the sum, but what comes nearest to it
         return least_squares_weights(cyclic_repetition(n_workers, s), answered)
-    left, singular, right = np.linalg.svd(free[:, missing], full_matrices=False)
-
-    def without_missing(values: FloatArray) -> FloatArray:
-        values = values - ((values[missing] @ right.T) / singular @ left.T) @ free
-        values[missing] = 0.0
-        return values
-
-    values = without_missing(smallest)
-    left_over = 1 - values @ cyclic_repetition(n_workers, s)
-    if np.abs(left_over).max() >= SOLVED:
-        values += without_missing(inverse @ left_over)
+    left, singular, right = np.linalg.svd(free.take(missing, axis=1), full_matrices=False)
+    of_missing = (right.T / singular) @ left.T  # what of the vectors to add, for each unit of a missing worker's weight
+    values = smallest - smallest[missing] @ of_missing @ free
+    values[missing] = 0.0
+    values += inverse @ (1.0 - values @ cyclic_repetition(n_workers, s))
+    values -= values[missing] @ of_missing @ free
+    values[missing] = 0.0
     return Weights(values, float(singular[0] / singular[-1]))

@@ -12,6 +12,7 @@ from schemes.base import (
     Closing,
     CountingSession,
     FloatArray,
+    Heard,
     IntArray,
     Outcome,
     PositiveCount,
@@ -22,7 +23,7 @@ from schemes.base import (
     at_most,
 )
 from schemes.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Decoded, Precision, Report
+from schemes.codec import Codec, Decoded, Ended, Precision
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,14 @@ class _IdealSession(CountingSession):
 class _IdealCodec(Codec):
     """Whoever did how much, their shares add up to the gradient: the reference is free of error."""
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+    def close_round(self, heard: Heard, closing: Closing) -> None:
         """All that has arrived is the whole job."""
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        return Decoded(self.sent(gradients).sum(axis=0), 1.0, 0.0)
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, None, self._decode)
+
+    def _decode(self, answers: Sequence[None], gradients: FloatArray) -> Sequence[Decoded]:
+        return [Decoded(gradient, 1.0, 0.0) for gradient in self.sent(gradients).sum(axis=0)]
 
 
 class _IdealBatch(Batch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from schemes.base import (
     Closing,
     CountingSession,
     FloatArray,
+    Heard,
     IntArray,
     Outcome,
     Scheme,
@@ -32,7 +32,7 @@ from schemes.batch import (
 from schemes.batch import (
     DECODED as JOB_DECODED,
 )
-from schemes.codec import Codec, Decoded, Encoder, Precision, Report, Weights
+from schemes.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -100,7 +100,7 @@ class LinearScheme(Scheme):
         weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0].astype(np.float64)
         return weights if np.abs(weights @ answers - 1).max() <= DECODED else None
 
-    def weights(self, answered: Sequence[int]) -> Weights:
+    def weights(self, answered: IntArray) -> Weights:
         """The weights by which the master combines the answers that it has when a job ends.
 
         By default those of least squares and smallest norm: exact where the answers span the sum of all chunks.
@@ -108,12 +108,12 @@ class LinearScheme(Scheme):
         Parameters
         ----------
         answered
-            Workers, in the order in which their answers came.
+            Workers, shape ``(n,)``, in the order in which their answers came.
 
         Examples
         --------
         >>> from schemes import FastestK
-        >>> FastestK(n_workers=4, k=2).weights([3, 0, 1]).values
+        >>> FastestK(n_workers=4, k=2).weights(np.array([3, 0, 1])).values
         array([2., 0., 0., 2.])
         """
         return least_squares_weights(self.encoding_matrix(), answered)
@@ -158,21 +158,22 @@ class LinearScheme(Scheme):
         return MemorylessSession(self, n_jobs, allowance)
 
 
-def least_squares_weights(matrix: FloatArray, answered: Sequence[int]) -> Weights:
+def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
     """Weights of smallest norm that bring a combination of some rows of a matrix nearest to all ones.
 
     The condition number is that of the rows, without what is 0 to rounding.
 
     Examples
     --------
-    >>> least_squares_weights(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]), [0, 2, 1]).values.round(6)
+    >>> matrix = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> least_squares_weights(matrix, np.array([0, 2, 1])).values.round(6)
     array([0.5, 1. , 0.5])
     """
     values, condition = np.zeros(len(matrix)), 1.0
     if len(answered):
-        rows = matrix[list(answered)]
+        rows = matrix[answered]
         found, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(matrix.shape[1]), rcond=None)
-        values[list(answered)] = found
+        values[answered] = found
         condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
     return Weights(values, condition)
 
@@ -244,14 +245,14 @@ class LinearCodec(Codec):
         self._scheme = scheme
         self._encoder = Encoder(scheme.encoding_matrix())
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        self._answered = [worker for worker, _ in heard]
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        self._answered = heard.workers
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        messages = self.sent(self._encoder.messages(gradients))
-        began_s = time.perf_counter()
-        weights = self._scheme.weights(self._answered)
-        return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, self._answered, self._decode)
+
+    def _decode(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+        return combined(answers, self._scheme.weights, self.sent(self._encoder.messages(gradients)))
 
 
 class _SpanSession(MemorylessSession):

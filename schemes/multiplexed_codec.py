@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Session, Work
-from schemes.codec import Codec, Decoded, Encoder, Precision, Report
+from schemes.base import BoolArray, Closing, FloatArray, Heard, Outcome, Session, Work
+from schemes.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
 from schemes.multiplexed_session import Lists, MultiplexedSession
 from schemes.sequential import code_matrix, code_weights
 
@@ -45,32 +45,42 @@ class MultiplexedCodec(Codec):
                 result = int(lists.results[place][worker])
                 self._received[job][result if result >= 0 else index - job, worker] = True
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        lists = self._lists[self._round]
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        lists, workers = self._lists[self._round], heard.workers
         if lists.by_task:
-            for worker, report in heard:
+            for worker, report in zip(workers.tolist(), heard.reports.tolist(), strict=True):
                 self.receive_late(self._round, worker, report)
             return
-        workers = np.array([worker for worker, _ in heard], dtype=np.int64)
         for job, results in zip(lists.jobs, lists.results, strict=True):
             results = results[workers]
             self._received[job][np.where(results >= 0, results, self._round - job), workers] = True
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, self._received.pop(outcome.job), self._decode)
+
+    def _decode(self, answers: Sequence[BoolArray], gradients: FloatArray) -> Sequence[Decoded]:
         scheme, n, width = self._scheme, self._scheme.n_workers, self._scheme.W - 1
-        received = self._received[job]
         own = self.sent(gradients[: n * width])
         coded = [gradients[first : first + n] for first in range(n * width, len(gradients), n)]
-        messages = [self.sent(self._encoder.messages(group)) for group in coded] if self._encoder else []
-        began_s = time.perf_counter()
-        gradient = received[:width].T.reshape(-1).astype(np.float64) @ own
-        condition = 1.0
-        for group, of_group in enumerate(messages):
-            answered = np.flatnonzero(received[width + group]).tolist()
-            weights = code_weights(scheme.code, n, scheme.lam, answered)
-            gradient += weights.values @ of_group
-            condition = max(condition, weights.condition)
-        return Decoded(gradient, condition, time.perf_counter() - began_s)
+        solve = functools.partial(code_weights, scheme.code, n, scheme.lam)
+        decoded = combined([received[:width].T.reshape(-1) for received in answers], _as_they_are, own)
+        for group, of_group in enumerate(coded):
+            assert self._encoder is not None, "there are chunks to be coded"
+            answered = [np.flatnonzero(received[width + group]) for received in answers]
+            more = combined(answered, solve, self.sent(self._encoder.messages(of_group)))
+            decoded = [_added(*both) for both in zip(decoded, more, strict=True)]
+        return decoded
 
-    def forget(self, job: int) -> None:
-        self._received.pop(job, None)
+
+def _as_they_are(received: BoolArray) -> Weights:
+    """Of gradients that are not coded."""
+    return Weights(received.astype(np.float64))
+
+
+def _added(first: Decoded, second: Decoded) -> Decoded:
+    """The sum of two parts of a gradient."""
+    return Decoded(
+        first.gradient + second.gradient,
+        max(first.condition, second.condition),
+        first.decode_s + second.decode_s,
+    )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray
-from schemes.codec import Codec, Decoded, Encoder, Precision, Report
+from schemes.base import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome
+from schemes.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined
 from schemes.linear import least_squares_weights
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def decoder(finished: BoolArray, blocks: int, rng: np.random.Generator) -> Decod
     n_chunks, n_workers = finished.shape
     random = rng.standard_normal((n_workers, blocks))
     if blocks == 1:  # the pseudo-inverse of a column
-        columns = np.where(finished, random[:, 0], 0.0)
-        squares = np.einsum("cw,cw->c", columns, columns)[:, np.newaxis]
-        shares = np.divide(columns, squares, out=columns, where=squares > 0)
-        return Decoder(random, shares[:, np.newaxis], 1.0)
+        columns = finished * random[:, 0]
+        squares = np.einsum("cw,cw->c", columns, columns)
+        columns *= np.divide(1.0, squares, out=np.zeros(n_chunks), where=squares > 0)[:, np.newaxis]
+        return Decoder(random, columns[:, np.newaxis], 1.0)
     n_copies = np.count_nonzero(finished, axis=1)
     coefficients = np.zeros((n_chunks, blocks, n_workers))
     chunks, holders = np.nonzero(finished)
@@ -101,34 +101,38 @@ class PartialCodec(Codec):
         self._held = scheme.held
         self._encoder = Encoder(np.repeat(self._held.T, scheme.blocks, axis=1).astype(np.float64))
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        self._n_done = np.zeros(self._scheme.n_workers, dtype=np.int64)  # chunks that each worker has reported
-        last = dict(heard)
-        self._n_done[list(last)] = [report + 1 for report in last.values()]
-        self._takes_estimate = closing.takes_estimate
-
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        n_done = self._n_done
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        self._n_done = np.bincount(heard.workers, minlength=self._scheme.n_workers)  # chunks that they have reported
+        self._decode: Decode = self._decode_coded
         if self._scheme.credit == "whole_list":
-            if self._takes_estimate:
-                return self._best_weights(np.flatnonzero(n_done), gradients)
-            n_done = np.where(n_done > 0, len(self._held), 0)  # one report is the whole list
+            self._n_done = np.where(self._n_done > 0, len(self._held), 0)  # one report is the whole list
+            self._decode = self._decode_sums if closing.takes_estimate else self._decode_coded
+
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
+
+    def _decode_coded(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._decode_job(n_done, gradients[:, place]) for place, n_done in enumerate(answers)]
+
+    def _decode_job(self, n_done: IntArray, gradients: FloatArray) -> Decoded:
         began_s = time.perf_counter()
         code = decoder(self._held & (self._positions <= n_done), self._scheme.blocks, self._rng)
         ready_s = time.perf_counter()
-        dimension = gradients.shape[1]
-        parts = _in_blocks(gradients, self._scheme.blocks).reshape(len(self._held) * self._scheme.blocks, -1)
-        uploads = self.sent(self._encoder.reweighted(code.encoding_matrix).messages(parts))
+        n_chunks, dimension = gradients.shape
+        parts = _in_blocks(gradients, self._scheme.blocks).reshape(n_chunks * self._scheme.blocks, 1, -1)
+        uploads = self.sent(self._encoder.reweighted(code.encoding_matrix).messages(parts))[:, 0]
         received_s = time.perf_counter()
         gradient = code.gradient(uploads)[:dimension]
         return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
 
-    def _best_weights(self, finished: np.ndarray, gradients: FloatArray) -> Decoded:
-        """Of the plain sums that workers send who have finished everything."""
-        messages = self.sent(self._encoder.messages(gradients))
-        began_s = time.perf_counter()
-        weights = least_squares_weights(self._held.T.astype(np.float64), finished.tolist())
-        return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
+    def _decode_sums(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+        """From the plain sums that workers send who have finished everything."""
+        matrix = self._held.T.astype(np.float64)
+        return combined(
+            answers,
+            lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),
+            self.sent(self._encoder.messages(gradients)),
+        )
 
 
 def _in_blocks(gradients: FloatArray, blocks: int) -> FloatArray:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemes.around import Around
-from schemes.base import BoolArray, Closing, FloatArray, IntArray, Outcome, Session, Task, Work
+from schemes.base import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
 from schemes.batch import Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Decoded, Precision, Report
+from schemes.codec import Codec, Ended, Precision
 from schemes.uncoded import Uncoded
 
 
@@ -114,10 +114,6 @@ class _ProbingCodec(Codec):
         """Whose a job or a round is, and its number there."""
         return (self._first, index) if index < self._probe else (self._later, index - self._probe)
 
-    def chunk_loads(self, job: int) -> FloatArray:
-        codec, own = self._of(job)
-        return codec.chunk_loads(own)
-
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, _ProbingSession)
         self._now, own = self._of(index)
@@ -127,16 +123,12 @@ class _ProbingCodec(Codec):
         if index >= self._probe:
             self._later.receive_late(index - self._probe, worker, report)
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
+    def close_round(self, heard: Heard, closing: Closing) -> None:
         self._now.close_round(heard, closing)
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        codec, own = self._of(job)
-        return codec.decode(own, gradients)
-
-    def forget(self, job: int) -> None:
-        codec, own = self._of(job)
-        codec.forget(own)
+    def end(self, outcome: Outcome) -> Ended:
+        codec, own = self._of(outcome.job)
+        return codec.end(dataclasses.replace(outcome, job=own))._replace(outcome=outcome)
 
 
 class _ProbingBatch(Batch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from schemes.base import (
     Count,
     CountingSession,
     FloatArray,
+    Heard,
     IntArray,
     Outcome,
     PositiveCount,
@@ -25,7 +26,7 @@ from schemes.base import (
     Work,
 )
 from schemes.batch import Batch
-from schemes.codec import Codec, Decoded, Encoder, Precision, Report
+from schemes.codec import Codec, Decoded, Encoder, Ended, Precision, combined
 from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
 from schemes.sequential import (
     Accepts,
@@ -278,8 +279,8 @@ class _SelectiveRepeatCodec(Codec):
         self._jobs[index] = index - self._scheme.B * session.repeating
         self._jobs.pop(index - self._scheme.B - 1, None)
 
-    def close_round(self, heard: Sequence[Report], closing: Closing) -> None:
-        workers = np.array([worker for worker, _ in heard], dtype=np.int64)
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        workers = heard.workers
         jobs = self._jobs[self._round][workers]
         for job in (self._round - self._scheme.B, self._round):
             if job in self._answered:
@@ -290,12 +291,9 @@ class _SelectiveRepeatCodec(Codec):
         if job in self._answered:
             self._answered[job][worker] = True
 
-    def decode(self, job: int, gradients: FloatArray) -> Decoded:
-        messages = self.sent(self._encoder.messages(gradients))
-        began_s = time.perf_counter()
-        scheme, answered = self._scheme, np.flatnonzero(self._answered[job]).tolist()
-        weights = code_weights(scheme.code, scheme.n_workers, scheme.s, answered)
-        return Decoded(weights.values @ messages, weights.condition, time.perf_counter() - began_s)
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, np.flatnonzero(self._answered.pop(outcome.job)), self._decode)
 
-    def forget(self, job: int) -> None:
-        self._answered.pop(job, None)
+    def _decode(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+        solve = functools.partial(code_weights, self._scheme.code, self._scheme.n_workers, self._scheme.s)
+        return combined(answers, solve, self.sent(self._encoder.messages(gradients)))

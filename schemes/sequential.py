@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from schemes.base import Allowance, BoolArray, FloatArray
+from schemes.base import Allowance, BoolArray, FloatArray, IntArray
 from schemes.codec import Weights
 from schemes.fractional_repetition import FractionalRepetition, repetition_weights
 from schemes.gradient_coding import cyclic_repetition, cyclic_weights
@@ -40,7 +39,7 @@ def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
     return FractionalRepetition(n_workers, s).encoding_matrix()
 
 
-def code_weights(code: Code, n_workers: int, s: int, answered: Sequence[int]) -> Weights:
+def code_weights(code: Code, n_workers: int, s: int, answered: IntArray) -> Weights:
     """Weights of the answers to it."""
     if code == "gradient_coding":
         return cyclic_weights(n_workers, s, answered)

@@ -14,8 +14,8 @@ from typing import get_args
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Status, Work
-from schemes.codec import Codec, Decoded, Precision, ValuedSession
+from schemes.base import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Work
+from schemes.codec import Codec, Ended, Precision, ValuedSession, ValuePlane
 from schemes.linear import ApproximateScheme, LinearScheme
 
 Chooser = Callable[[int, BoolArray], BoolArray]
@@ -43,10 +43,11 @@ def play(
     for index in range(session.n_rounds):
         work = session.open_round(index)
         missing = stragglers(index, work.busy) & work.busy
-        for worker in np.flatnonzero(work.busy & ~missing):
-            _deliver(session, work, int(worker))
+        heard: list[tuple[int, int]] = []
+        for worker in np.flatnonzero(work.busy & ~missing).tolist():
+            heard += _deliver(session, work, worker)
         accepted.append(session.enough())
-        outcomes += session.close_round(Closing(missing, forced=not accepted[-1]))
+        outcomes += session.close_round(Closing(missing, forced=not accepted[-1], heard=Heard.of(heard)))
     return outcomes, accepted
 
 
@@ -142,7 +143,7 @@ class UnitGradients:
     --------
     >>> from schemes import GradientCoding
     >>> code, plane = GradientCoding(n_workers=3, s=1), UnitGradients(3)
-    >>> session = ValuedSession(code.start(1, plane.rng), code.codec("float64", plane.rng), plane, n_jobs=1)
+    >>> session = ValuedSession(code.start(1, plane.rng), code.codec("float64", plane.rng), plane)
     >>> outcomes, _ = play(code, 1, lambda index, busy: np.array([False, True, False]), session)
     >>> plane.worst < 1e-12
     True
@@ -156,20 +157,23 @@ class UnitGradients:
         self.decode_s: list[float] = []
         self.ended: dict[int, FloatArray | None] = {}
 
-    def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
-        """Gradients of shape ``(n_chunks, blocks * (n_error_blocks + 4))``."""
+    def _gradients(self, chunk_loads: FloatArray) -> FloatArray:
+        """Shape ``(n_chunks, blocks * (n_error_blocks + 4))``."""
         n_chunks = len(chunk_loads)
         blocks = max(1, self.n_error_blocks // n_chunks)
         units = np.eye(n_chunks * blocks).reshape(n_chunks, blocks, -1)
         noise = self.rng.standard_normal((n_chunks, blocks, 4))
         return np.concatenate([units, noise], axis=2).reshape(n_chunks, -1)
 
-    def end(self, outcome: Outcome, decoded: Decoded | None, gradients: FloatArray) -> None:
+    def end(self, ended: Ended) -> None:
         """Compare with the full gradient, and what is reported with what is there."""
-        self.ended[outcome.job] = None if decoded is None else decoded.gradient
-        assert (decoded is None) == (outcome.status == "failed"), f"job {outcome.job}: {outcome.status}"
-        if decoded is None:
+        outcome = ended.outcome
+        self.ended[outcome.job] = None
+        if outcome.status == "failed":
             return
+        gradients = self._gradients(ended.chunk_loads)
+        decoded = ended.decoded(gradients)
+        self.ended[outcome.job] = decoded.gradient
         exact = gradients.sum(axis=0)
         n_chunks = len(gradients)
         blocks = max(1, self.n_error_blocks // n_chunks)
@@ -200,17 +204,29 @@ def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Prec
     """
     rng = np.random.default_rng(seed)
     n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
-    plane = UnitGradients(scheme.n_error_blocks, seed)
-    session = valued(scheme, scheme.codec(precision, rng), plane, n_jobs)
+    plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
+    session = valued(scheme, scheme.codec(precision, rng), later, n_jobs)
     play_valued(scheme, session, rng)
+    for ended in later.ended:
+        plane.end(ended)
     assert sorted(plane.ended) == list(range(n_jobs)), "every job must end, once"
     assert precision == "float32" or plane.worst < EXACT, f"a decoded gradient is wrong by {plane.worst}"
     return plane
 
 
-def valued(scheme: Scheme, codec: Codec, plane: UnitGradients, n_jobs: int) -> ValuedSession:
+class _Later:
+    """Lets all jobs wait for their values until the run is over: what a job is decoded from must be there still."""
+
+    def __init__(self) -> None:
+        self.ended: list[Ended] = []
+
+    def end(self, ended: Ended) -> None:
+        self.ended.append(ended)
+
+
+def valued(scheme: Scheme, codec: Codec, plane: ValuePlane, n_jobs: int) -> ValuedSession:
     """A run of a scheme with numbers."""
-    return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane, n_jobs)
+    return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane)
 
 
 def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_forced: float = 0.1) -> list[Outcome]:
@@ -225,6 +241,7 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
         for worker, last in enumerate(work.last_report.tolist()):
             due[worker] += [(index, report) for report in range(last + 1)]
         missing = work.busy.copy()
+        heard: list[tuple[int, int]] = []
         is_forced, patience = rng.random() < p_forced, int(rng.integers(0, 4))
         arrivals = [worker for worker in range(scheme.n_workers) for _ in due[worker]]
         for worker in rng.permutation(np.array(arrivals, dtype=np.int64)).tolist():
@@ -236,16 +253,20 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
                 session.receive_late(origin, worker, report)
             else:
                 session.receive(worker, report)
+                heard.append((worker, report))
                 missing[worker] = report < work.last_report[worker]
-        outcomes += session.close_round(Closing(missing, forced=not session.enough()))
+        outcomes += session.close_round(Closing(missing, forced=not session.enough(), heard=Heard.of(heard)))
         if not scheme.hears_late:
             due = [deque() for _ in due]
     return outcomes
 
 
-def _deliver(session: Session, work: Work, worker: int) -> None:
-    for report in range(int(work.last_report[worker]) + 1):
-        session.receive(worker, report)
+def _deliver(session: Session, work: Work, worker: int) -> list[tuple[int, int]]:
+    """All that a worker reports."""
+    reports = [(worker, report) for report in range(int(work.last_report[worker]) + 1)]
+    for report in reports:
+        session.receive(*report)
+    return reports
 
 
 def _check_work(scheme: Scheme, n_jobs: int) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, FloatArray, PositiveCount, at_most
+from schemes.base import Allowance, FloatArray, IntArray, PositiveCount, at_most
 from schemes.codec import Weights
 from schemes.linear import LinearScheme
 
@@ -33,9 +31,9 @@ class Uncoded(LinearScheme):
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         return (worker,)
 
-    def weights(self, answered: Sequence[int]) -> Weights:
+    def weights(self, answered: IntArray) -> Weights:
         values = np.zeros(self.n_workers)
-        values[list(answered)] = 1.0
+        values[answered] = 1.0
         return Weights(values)
 
     def allowance(self) -> Allowance:

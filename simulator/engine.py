@@ -24,7 +24,7 @@ from simulator.worker_times import RoundTimes, SpeedChanges
 
 Leftover = Literal["cancel", "finish"]
 
-NUMERICS = 3
+NUMERICS = 4
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
 
 Runs do not go on with parts that have another one."""
@@ -128,7 +128,10 @@ def simulate(
                 yield watch.closed
                 stop_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), round_overhead_s
             closing = Closing(
-                arrivals.missing(), forced=not session.enough(), takes_estimate=rule.waits_for == "nobody"
+                arrivals.missing(),
+                forced=not session.enough(),
+                takes_estimate=rule.waits_for == "nobody",
+                heard=arrivals.heard(),
             )
             duration_s = stop_s
             if session.asks_for_uploads and (not closing.forced or closing.takes_estimate):
@@ -137,7 +140,7 @@ def simulate(
                     duration_s = rule.acts_s(uplink.ask(stop_s, asked))
                     if duration_s > limit_s:
                         duration_s = limit_s
-                        closing = Closing(closing.missing, forced=True)
+                        closing = Closing(closing.missing, forced=True, heard=closing.heard)
             outcomes = tuple(session.close_round(closing))
             end_s = start_s + duration_s + overhead_s
             collector.round_closed(

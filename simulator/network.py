@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base import BoolArray, FloatArray, IntArray, Work
+from schemes.base import BoolArray, FloatArray, Heard, IntArray, Work
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0)]
@@ -133,6 +133,13 @@ class Arrivals:
         finished = self._completing[: np.searchsorted(self._completing, self.n_arrived)]
         missing[self.workers[finished]] = False
         return missing
+
+    def heard(self) -> Heard:
+        """What has arrived of this round."""
+        workers, reports = self.workers[: self.n_arrived], self.reports[: self.n_arrived]
+        if self.late is NO_MESSAGES:
+            return Heard(workers, reports)
+        return Heard(workers[workers >= 0], reports[workers >= 0])
 
     def n_received(self) -> IntArray:
         """How many of its reports have arrived from each worker, shape ``(n_workers,)``."""

@@ -1,37 +1,43 @@
 """Real gradients: what a run does to the models that it trains, beside how long it takes.
 
-A record of a run that is also its value plane: it computes the chunk gradients of each job when the job begins, is
-handed the gradient that the master has decoded, applies it, and writes down loss and accuracy at the time of that
-round's end.
+A record of a run that is also its value plane. Values follow times: some time after all jobs of a turn, one of each
+model, have ended, it computes their chunk gradients, has them decoded from the answers that the master had, applies
+them, and writes down loss and accuracy at the times at which the jobs ended. A model's job ends before its next one
+begins: so the jobs of a turn do not depend on each other, and begin with the parameters that the turn before has left.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass as checked
 
-from schemes.base import FloatArray, Outcome
-from schemes.codec import Decoded, Precision
+from schemes.base import FloatArray
+from schemes.codec import Decode, Decoded, Ended, Precision
 from simulator.engine import ClosedRound
 from simulator.metrics import RunRecord, Value
 from simulator.plugins import is_shipped
 from simulator.waiting import SimulationError
 from simulator.worker_times import stream
 from workloads import Rows, Workload
-from workloads.checks import accuracy_of, check_sums, gradients_of, initial_of, loss_of, n_rows_of
+from workloads.base import Measured
+from workloads.checks import check_sums, initial_of, measured_of, n_rows_of
 
+Item = TypeVar("Item")
 PositiveCount = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 EXACT = 1e-8  # largest residual of a gradient that was called decoded ...
 ROUNDING = 1e-14  # ... or this times the condition number, which is what float64 can do: beyond both, the code is wrong
 MOMENTUM = 0.9
+BURST = 64  # jobs that have ended before values are computed: going to and fro costs a processor its caches
+ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have no more, unless those of one job have
 
 
 @checked(frozen=True, kw_only=True)
@@ -83,7 +89,8 @@ class _Model:
 class TrainingRecord(RunRecord):
     """A run with what it did to the models: the collector and the value plane of one scheme in one trial.
 
-    ``training`` holds a row for each step of each model, with the columns of the table of that name.
+    ``training`` holds a row for each step of each model, in the order of their jobs, with the columns of the table of
+    that name.
     """
 
     plan: Training
@@ -96,16 +103,17 @@ class TrainingRecord(RunRecord):
         self._workload = self.plan.workload
         self._models = [self._model(number) for number in range(self.n_models)]
         self._chunks: dict[int, tuple[FloatArray, list[slice]]] = {}
-        self._new: list[tuple[int, int, float, float, float]] = []  # steps of the round that is closing
+        self._ended_jobs: dict[int, Ended] = {}
+        self._ended_s: dict[int, float] = {}
+        self._turn = range(0, min(self.n_models, self.n_jobs))  # the jobs whose gradients are used next
+        self._buffer = np.empty(0)
         self._decode_s: list[float] = []
         self._errors: list[float] = []  # relative, of all gradients that were applied
         self._worst_residual, self._worst_condition = math.nan, 1.0  # nothing was called exact yet
         self._is_shipped = is_shipped(self._workload)  # and tested
         if not self._is_shipped:
             check_sums(self._workload, self._models[0].parameters)
-        for number in range(self.n_models):
-            self._note(number, math.nan)
-        self._write(0.0)
+        self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
         """Beginnings and batches belong to a model of a trial: they are the same under every scheme."""
@@ -114,20 +122,6 @@ class TrainingRecord(RunRecord):
             self._workload.n_rows, self.plan.batch, stream(self.seed, self.trial, "batches", str(number))
         )
         return _Model(parameters, np.zeros_like(parameters), batches, next(batches))
-
-    def begin(self, job: int, chunk_loads: FloatArray) -> FloatArray:
-        """Gradients summed over the rows of each chunk of a job."""
-        model = self._models[job % self.n_models]
-        rows = model.rows
-        chunks = self._cut(chunk_loads, self._n_rows(rows))
-        held = chunks if isinstance(rows, slice) else [rows[chunk] for chunk in chunks]
-        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
-            gradients = gradients_of(self._workload, model.parameters, held, rows)
-        if self._is_shipped:
-            return gradients
-        if not np.isfinite(gradients).all():
-            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got others")
-        return gradients.copy()  # it may use the array again while the job is in flight
 
     def _n_rows(self, rows: Rows) -> int:
         return self._workload.n_rows if isinstance(rows, slice) else len(rows)
@@ -141,62 +135,133 @@ class TrainingRecord(RunRecord):
             self._chunks[n_rows] = known
         return known[1]
 
-    def end(self, outcome: Outcome, decoded: Decoded | None, gradients: FloatArray) -> None:
-        """Apply what was decoded."""
-        number = outcome.job % self.n_models
-        model = self._models[number]
-        if decoded is None:
-            if self.plan.on_failure == "repeat":
-                return
-        else:
-            error = self._check(outcome, decoded, gradients)
-            with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
-                model.velocity *= MOMENTUM if self.plan.optimiser == "momentum" else 0.0
-                model.velocity += decoded.gradient / self._n_rows(model.rows)
-                model.parameters = model.parameters - self.plan.learning_rate * model.velocity
-            model.parameters.setflags(write=False)  # a workload must leave them as they are
-        model.step += 1
-        model.rows = next(model.batches)
-        self._note(number, math.nan if decoded is None else error)
-
-    def _check(self, outcome: Outcome, decoded: Decoded, gradients: FloatArray) -> float:
-        """Relative error of a decoded gradient; remember the worst of those that are called exact."""
-        exact = np.ones(len(gradients)) @ gradients
-        difference, length = decoded.gradient - exact, math.sqrt(exact @ exact)
-        error = math.sqrt(difference @ difference)
-        self._decode_s.append(decoded.decode_s)
-        self._worst_condition = max(self._worst_condition, decoded.condition)
-        if outcome.status == "decoded":
-            # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
-            scale = length if error <= self._worst_residual * length else _size(gradients, length)
-            residual = error / scale if scale else 0.0
-            self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
-            allowed = max(EXACT, ROUNDING * decoded.condition)
-            if self.plan.messages == "float64" and not residual <= allowed:
-                raise SimulationError(
-                    f"job {outcome.job}: its decoded gradient must be that of all its rows to {allowed:.2g}, got a "
-                    f"relative error of {residual:.2g}, condition number {decoded.condition:.2g}"
-                )
-        self._errors.append(error / length if length else (math.inf if error else 0.0))
-        return self._errors[-1]
-
-    def _note(self, number: int, error: float) -> None:
-        model = self._models[number]
-        with np.errstate(over="ignore", invalid="ignore"):
-            loss = loss_of(self._workload, model.parameters)
-        if not math.isfinite(loss):
-            hint = " (training.learning_rate is too large?)" if model.step else ""
-            raise SimulationError(f"model {number}, step {model.step}: its loss must be finite, got {loss:g}{hint}")
-        accuracy = accuracy_of(self._workload, model.parameters)
-        self._new.append((number, model.step, loss, accuracy, error))
-
-    def _write(self, time_s: float) -> None:
-        self.training += [(model, step, time_s, *measured) for model, step, *measured in self._new]
-        self._new = []
+    def end(self, ended: Ended) -> None:
+        """Remember it for its turn."""
+        self._ended_jobs[ended.outcome.job] = ended
 
     def round_closed(self, closed: ClosedRound) -> None:
         super().round_closed(closed)
-        self._write(closed.end_s)
+        for outcome in closed.outcomes:
+            self._ended_s[outcome.job] = closed.end_s
+            if closed.index >= outcome.job + self.n_models:
+                raise SimulationError(
+                    f"job {outcome.job}: must have ended when the next one of its model began, in round "
+                    f"{outcome.job + self.n_models}, got round {closed.index} (is delay_rounds of the scheme right?)"
+                )
+        if len(self._ended_s) >= BURST or len(self._ended) == self.n_jobs:
+            with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+                self._take_turns()
+
+    def _take_turns(self) -> None:
+        """Compute the values of all turns whose jobs have ended."""
+        while self._turn and all(job in self._ended_s for job in self._turn):
+            self._take_turn([self._ended_jobs.pop(job) for job in self._turn])
+            self._turn = range(self._turn.stop, min(self._turn.stop + self.n_models, self.n_jobs))
+
+    def _take_turn(self, turn: Sequence[Ended]) -> None:
+        """Apply what was decoded: a job of each model."""
+        errors = dict.fromkeys(self._turn, math.nan)
+        for jobs in self._together([ended for ended in turn if ended.outcome.status != "failed"]):
+            errors |= self._apply(jobs)
+        times_s = {job: self._ended_s.pop(job) for job in self._turn}
+        steps = []
+        for ended in turn:
+            if ended.outcome.status != "failed" or self.plan.on_failure == "skip":
+                model, job = self._model_of(ended), ended.outcome.job
+                model.step += 1
+                model.rows = next(model.batches)
+                steps.append((job % self.n_models, times_s[job], errors[job]))
+        self._note(steps)
+
+    def _model_of(self, ended: Ended) -> _Model:
+        return self._models[ended.outcome.job % self.n_models]
+
+    def _together(self, turn: Sequence[Ended]) -> Iterator[Sequence[Ended]]:
+        """Jobs of one code on the same rows: all that can be computed at once."""
+
+        def data(ended: Ended) -> tuple[Decode, int | None]:
+            rows = self._model_of(ended).rows
+            return ended.decode, None if isinstance(rows, slice) else id(rows)
+
+        for _, group in itertools.groupby(turn, data):
+            jobs = list(group)
+            n_numbers = len(jobs[0].chunk_loads) * len(self._models[0].parameters)
+            yield from _blocks(jobs, max(1, min(self._workload.models_at_once, ROOM // n_numbers)))
+
+    def _apply(self, jobs: Sequence[Ended]) -> dict[int, float]:
+        """Compute the gradients of some jobs, decode and use them; returns their relative errors."""
+        rows = self._model_of(jobs[0]).rows
+        n_rows = self._n_rows(rows)
+        chunks = self._cut(jobs[0].chunk_loads, n_rows)
+        held = chunks if isinstance(rows, slice) else [rows[chunk] for chunk in chunks]
+        parameters = self._stack([self._model_of(ended) for ended in jobs])
+        gradients = self._room(len(chunks), *parameters.shape)
+        if not self._is_shipped:
+            gradients.fill(np.nan)  # what it leaves out shows
+        self._workload.chunk_gradients(parameters, held, rows, gradients)
+        if not self._is_shipped and not np.isfinite(gradients).all():
+            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got others")
+        decoded = jobs[0].decode([ended.answers for ended in jobs], gradients)
+        errors = self._check(jobs, decoded, gradients)
+        for ended, (gradient, *_) in zip(jobs, decoded, strict=True):
+            model = self._model_of(ended)
+            model.velocity *= MOMENTUM if self.plan.optimiser == "momentum" else 0.0
+            model.velocity += gradient / n_rows
+            model.parameters = model.parameters - self.plan.learning_rate * model.velocity
+        return errors
+
+    def _room(self, *shape: int) -> FloatArray:
+        """An array that is used again and again: a new one of this size costs more than what is written into it."""
+        if self._buffer.shape != shape:
+            self._buffer = np.empty(shape)
+        return self._buffer
+
+    @staticmethod
+    def _stack(models: Sequence[_Model]) -> FloatArray:
+        """Parameters, shape ``(n_models, dimension)``; a workload must leave them as they are."""
+        parameters = np.array([model.parameters for model in models])
+        parameters.setflags(write=False)
+        return parameters
+
+    def _check(self, jobs: Sequence[Ended], decoded: Sequence[Decoded], gradients: FloatArray) -> dict[int, float]:
+        """Relative errors of decoded gradients; remember the worst of those that are called exact."""
+        n_chunks, n_jobs, dimension = gradients.shape
+        exact = (np.ones(n_chunks) @ gradients.reshape(n_chunks, -1)).reshape(n_jobs, dimension)
+        lengths = np.linalg.norm(exact, axis=1).tolist()
+        errors = np.linalg.norm(np.stack([found.gradient for found in decoded]) - exact, axis=1).tolist()
+        relative = {}
+        for place, (ended, found, error, length) in enumerate(zip(jobs, decoded, errors, lengths, strict=True)):
+            self._decode_s.append(found.decode_s)
+            self._worst_condition = max(self._worst_condition, found.condition)
+            if ended.outcome.status == "decoded":
+                self._check_exact(ended, found, error, length, gradients[:, place])
+            relative[ended.outcome.job] = error / length if length else (math.inf if error else 0.0)
+        self._errors += relative.values()
+        return relative
+
+    def _check_exact(self, ended: Ended, decoded: Decoded, error: float, length: float, gradients: FloatArray) -> None:
+        # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
+        scale = length if error <= self._worst_residual * length else _size(gradients, length)
+        residual = error / scale if scale else 0.0
+        self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
+        allowed = max(EXACT, ROUNDING * decoded.condition)
+        if self.plan.messages == "float64" and not residual <= allowed:
+            raise SimulationError(
+                f"job {ended.outcome.job}: its decoded gradient must be that of all its rows to {allowed:.2g}, got a "
+                f"relative error of {residual:.2g}, condition number {decoded.condition:.2g}"
+            )
+
+    def _note(self, steps: Sequence[tuple[int, float, float]]) -> None:
+        """Measure some models, given their numbers, and when and with which error they made their last step."""
+        measured: list[Measured] = []
+        for block in _blocks(steps, self._workload.models_at_once):
+            measured += measured_of(self._workload, self._stack([self._models[number] for number, *_ in block]))
+        for (number, time_s, error), (loss, accuracy) in zip(steps, measured, strict=True):
+            step = self._models[number].step
+            if not math.isfinite(loss):
+                hint = " (training.learning_rate is too large?)" if step else ""
+                raise SimulationError(f"model {number}, step {step}: its loss must be finite, got {loss:g}{hint}")
+            self.training.append((number, step, time_s, loss, accuracy, error))
 
     def figures(self, n_error_blocks: int | None) -> dict[str, float]:
         """Those of the run, with loss and accuracy at the end (means over models) and how exact gradients were."""
@@ -213,7 +278,19 @@ class TrainingRecord(RunRecord):
 
 def _size(gradients: FloatArray, length: float) -> float:
     """Root of the chunks' squared norms, at least the length of their sum."""
-    return max(length, math.sqrt(np.vdot(gradients, gradients)))
+    return max(length, float(np.linalg.norm(gradients)))
+
+
+def _blocks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Neighbours, so many at a time.
+
+    Examples
+    --------
+    >>> list(_blocks("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
 
 
 def _batches(n_rows: int, batch: int | None, rng: np.random.Generator) -> Iterator[Rows]:

@@ -13,7 +13,6 @@ from schemes import (
     ApproximateScheme,
     BernoulliGradientCoding,
     BibdGradientCoding,
-    Closing,
     ExpanderGradientCoding,
     FastestK,
     FractionalRepetition,
@@ -26,6 +25,7 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import Cyclic
+from schemes.base import Closing, Heard, Outcome
 from schemes.codec import Encoder, TaskCodec, ValuedSession
 from schemes.gradient_coding import cyclic_repetition, cyclic_weights
 from schemes.linear import least_squares_weights
@@ -54,10 +54,12 @@ def test_messages_in_float32_lose_what_rounding_loses(scheme):
         codec = scheme.codec(precision, rng)
         session = scheme.start(1, rng)
         codec.open_round(0, session.open_round(0), session)
-        codec.close_round([(worker, 0) for worker in answered], Closing(np.zeros(scheme.n_workers, dtype=bool), False))
-        results.append(codec.decode(0, gradients).gradient)
+        codec.close_round(
+            Heard.of([(worker, 0) for worker in answered]), Closing(np.zeros(scheme.n_workers, dtype=bool), False)
+        )
+        results.append(codec.end(Outcome(0, "decoded")).decoded(gradients).gradient)
     # each message is wrong by at most 2^-24 of itself, and the weights add that up
-    bound = 2**-24 * np.abs(scheme.weights(answered).values) @ np.abs(matrix @ gradients)
+    bound = 2**-24 * np.abs(scheme.weights(np.array(answered)).values) @ np.abs(matrix @ gradients)
     loss = np.abs(results[1] - results[0])
     assert (loss <= bound * (1 + 1e-6)).all()
     assert loss.any()
@@ -80,7 +82,7 @@ def test_codecs_agree_with_the_tasks_that_a_session_names(scheme):
     for seed in range(2):
         planes = UnitGradients(scheme.n_error_blocks), UnitGradients(scheme.n_error_blocks)
         session = valued(scheme, scheme.codec("float64", np.random.default_rng(0)), planes[0], n_jobs)
-        session = ValuedSession(session, TaskCodec(scheme), planes[1], n_jobs)
+        session = ValuedSession(session, TaskCodec(scheme), planes[1])
         play_valued(scheme, session, np.random.default_rng(seed))
         assert planes[0].ended.keys() == planes[1].ended.keys() == set(range(n_jobs))
         assert max(plane.worst for plane in planes) < EXACT
@@ -123,26 +125,26 @@ class Given:
     def __init__(self, gradients):
         self.gradients, self.ended = np.array(gradients, dtype=float), {}
 
-    def begin(self, job, chunk_loads):
-        assert len(chunk_loads) == len(self.gradients)
-        return self.gradients * (job + 1)
-
-    def end(self, outcome, decoded, gradients):
-        self.ended[outcome.job] = None if decoded is None else decoded.gradient
+    def end(self, ended):
+        assert len(ended.chunk_loads) == len(self.gradients)
+        job = ended.outcome.job
+        is_failed = ended.outcome.status == "failed"
+        self.ended[job] = None if is_failed else ended.decoded(self.gradients * (job + 1)).gradient
 
 
 def ended(scheme, gradients, missing_by_round, takes_estimate=False):
     plane, n_jobs = Given(gradients), len(missing_by_round) - scheme.delay_rounds
     session = ValuedSession(
-        scheme.start(n_jobs, np.random.default_rng(0)), scheme.codec("float64", np.random.default_rng(0)), plane, n_jobs
+        scheme.start(n_jobs, np.random.default_rng(0)), scheme.codec("float64", np.random.default_rng(0)), plane
     )
     for index, gone in enumerate(missing_by_round):
         work = session.open_round(index)
         missing = np.isin(np.arange(scheme.n_workers), gone) & work.busy
-        for worker in np.flatnonzero(work.busy & ~missing).tolist():
-            for report in range(int(work.last_report[worker]) + 1):
-                session.receive(worker, report)
-        session.close_round(Closing(missing, forced=not session.enough(), takes_estimate=takes_estimate))
+        workers = np.flatnonzero(work.busy & ~missing).tolist()
+        heard = [(worker, report) for worker in workers for report in range(int(work.last_report[worker]) + 1)]
+        for report in heard:
+            session.receive(*report)
+        session.close_round(Closing(missing, not session.enough(), takes_estimate, Heard.of(heard)))
     return plane.ended
 
 
@@ -153,8 +155,10 @@ def test_the_first_k_answers_are_scaled_by_hand():
 
 def test_the_order_of_arrival_says_which_are_the_first_k():
     codec = FastestK(4, k=2).codec("float64", np.random.default_rng(0))
-    codec.close_round([(3, 0), (1, 0), (0, 0)], Closing(np.array([False, False, True, False]), forced=False))
-    assert codec.decode(0, np.array([[1.0], [10.0], [100.0], [1000.0]])).gradient == pytest.approx([2 * 1010.0])
+    codec.close_round(Heard.of([(3, 0), (1, 0), (0, 0)]), Closing(np.array([False, False, True, False]), forced=False))
+    assert codec.end(Outcome(0, "decoded")).decoded(
+        np.array([[1.0], [10.0], [100.0], [1000.0]])
+    ).gradient == pytest.approx([2 * 1010.0])
 
 
 def test_repetition_takes_one_answer_of_each_group_by_hand():
@@ -207,7 +211,7 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
     used = []
 
     def spy(code, n_workers, s, answered):
-        used.append(set(answered))
+        used.append(set(answered.tolist()))
         return code_weights(code, n_workers, s, answered)
 
     for module in ("multiplexed_codec", "selective_repeat"):
@@ -237,24 +241,25 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
             self.is_closing = False
             self.own.close_round(heard, closing)
 
-        def decode(self, job, gradients):
-            used.clear()
-            decoded = self.own.decode(job, gradients)
-            by_group = defaultdict(set)
-            for worker, task in self._heard[job]:
-                if task.kind in ("coded", "repeat") and len(task.chunks) > 1:
-                    by_group[min(task.chunks) // 8].add(worker)
-            assert sorted(map(sorted, used)) == sorted(map(sorted, by_group.values()))
-            n_used.extend(map(len, used))
-            return decoded
+        def end(self, outcome):
+            heard, ended = self._heard[outcome.job], self.own.end(outcome)
+            forgotten.append(outcome.job)
 
-        def forget(self, job):
-            super().forget(job)
-            self.own.forget(job)
-            forgotten.append(job)
+            def decode(answers, gradients):
+                used.clear()
+                result = ended.decode(answers, gradients)
+                by_group = defaultdict(set)
+                for worker, task in heard:
+                    if task.kind in ("coded", "repeat") and len(task.chunks) > 1:
+                        by_group[min(task.chunks) // 8].add(worker)
+                assert sorted(map(sorted, used)) == sorted(map(sorted, by_group.values()))
+                n_used.extend(map(len, used))
+                return result
+
+            return ended._replace(decode=decode)
 
     plane = UnitGradients(scheme.n_error_blocks)
-    session = ValuedSession(scheme.start(30, np.random.default_rng(0)), Watched(), plane, 30)
+    session = ValuedSession(scheme.start(30, np.random.default_rng(0)), Watched(), plane)
     play_valued(scheme, session, np.random.default_rng(1))
     assert sorted(forgotten) == list(range(30))
     assert min(n_used) < 8
@@ -264,7 +269,7 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
 def test_cyclic_weights_are_those_of_least_squares(n, s):
     rng = np.random.default_rng(n)
     for n_missing in range(s + 1):
-        answered = rng.permutation(n)[: n - n_missing].tolist()
+        answered = rng.permutation(n)[: n - n_missing]
         ours = cyclic_weights(n, s, answered)
         np.testing.assert_allclose(
             ours.values, least_squares_weights(cyclic_repetition(n, s), answered).values, atol=1e-8
@@ -278,17 +283,19 @@ def test_cyclic_weights_are_those_of_least_squares(n, s):
 def test_an_encoder_is_a_matrix_product(shape, density):
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal(shape) * (rng.random(shape) < density)
-    gradients = rng.standard_normal((shape[1], 7))
-    np.testing.assert_allclose(Encoder(matrix).messages(gradients), matrix @ gradients, atol=1e-12)
+    gradients = rng.standard_normal((shape[1], 3, 7))
+    product = np.einsum("wc,cjd->wjd", matrix, gradients)
+    np.testing.assert_allclose(Encoder(matrix).messages(gradients), product, atol=1e-12)
     other = matrix * rng.standard_normal(shape)
-    np.testing.assert_allclose(Encoder(matrix).reweighted(other).messages(gradients), other @ gradients, atol=1e-12)
+    product = np.einsum("wc,cjd->wjd", other, gradients)
+    np.testing.assert_allclose(Encoder(matrix).reweighted(other).messages(gradients), product, atol=1e-12)
 
 
 @pytest.mark.parametrize("scheme", LINEAR, ids=repr)
 def test_whoever_has_not_answered_has_weight_zero(scheme):
     rng = np.random.default_rng(1)
     for n_answers in range(scheme.n_workers + 1):
-        answered = rng.permutation(scheme.n_workers)[:n_answers].tolist()
+        answered = rng.permutation(scheme.n_workers)[:n_answers]
         values = scheme.weights(answered).values
         assert not values[np.setdiff1d(np.arange(scheme.n_workers), answered)].any()
 
@@ -297,7 +304,7 @@ def test_an_estimate_is_the_nearest_combination():
     for scheme in (BernoulliGradientCoding(9, p=0.3), ExpanderGradientCoding(8, chunks_per_worker=3)):
         assert isinstance(scheme, ApproximateScheme)
         matrix = scheme.encoding_matrix()
-        answered = [0, 2, 5]
+        answered = np.array([0, 2, 5])
         error = scheme.weights(answered).values @ matrix - 1
         assert np.abs(matrix[answered] @ error).max() < 1e-12  # orthogonal to all that could be added
 
@@ -363,5 +370,5 @@ def test_an_ill_conditioned_pattern_is_solved_once_more():
     rng = np.random.default_rng(0)  # number 229 misses 1e-8 tenfold without that
     matrix = cyclic_repetition(256, 27)
     for _ in range(250):
-        weights = cyclic_weights(256, 27, rng.permutation(256)[:229].tolist())
+        weights = cyclic_weights(256, 27, rng.permutation(256)[:229])
         assert np.linalg.norm(weights.values @ matrix - 1) < EXACT * np.sqrt(256)

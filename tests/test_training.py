@@ -32,7 +32,7 @@ from simulator.parts import setting_key
 from simulator.results import summary
 from simulator.schema import scenario_schema
 from simulator.terminal import print_summary
-from simulator.training import Training, TrainingRecord
+from simulator.training import Training
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
@@ -181,11 +181,64 @@ def test_chunk_gradients_are_computed_once_for_each_job(monkeypatch):
         assert calls == [len(EXACT_SCHEMES[label].chunk_loads())] * 40
 
 
+def test_models_on_the_same_rows_have_their_gradients_computed_together(monkeypatch):
+    calls = []
+    compute = LogisticRegression.chunk_gradients
+    monkeypatch.setattr(
+        LogisticRegression, "chunk_gradients", lambda self, *given: calls.append(len(given[0])) or compute(self, *given)
+    )
+    schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "SR-SGC", "M-SGC")}
+    together = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
+    assert calls == [4, 4, 3] * 3  # turns of 4 models
+    calls.clear()
+    monkeypatch.setattr("simulator.training.ROOM", 2 * 8 * 650)  # M-SGC has 16 chunks
+    apart = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
+    assert calls == [2, 2, 2, 2, 2, 1] * 2 + [1] * 11
+    pd.testing.assert_frame_equal(apart.training, together.training, rtol=1e-9, atol=1e-9)
+    calls.clear()
+    training = Training(workload=LogisticRegression(), learning_rate=0.5, batch=200)
+    simulator.run(scenario({"GC": schemes["GC"]}, training, jobs=11))
+    assert calls == [1] * 11  # each model has its own rows
+
+
+def test_rows_stand_in_the_order_of_jobs_also_where_a_later_one_ends_first():
+    schemes = {"SR-SGC": EXACT_SCHEMES["SR-SGC"]}
+    results = simulator.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1)))
+    ended_s = results.jobs.sort_values("job")["decoded_s"]
+    assert not ended_s.is_monotonic_increasing
+    assert results.training["model"].tolist() == [0, 1, 2, 3] * 11
+    assert results.training["time_s"].tolist() == [0.0] * 4 + ended_s.tolist()
+
+
+def test_a_job_that_outlasts_its_delay_is_found_out():
+    class Late(SelectiveRepeat):
+        @property
+        def delay_rounds(self):
+            return 1  # and not 2
+
+    training = Training(workload=LeastSquares(), learning_rate=0.1)
+    run = scenario({"late": Late(8, B=2, W=3, lam=3)}, training, models=2)
+    with pytest.raises(simulator.SimulationError, match=r"must have ended when the next one of its model began, in"):
+        simulator.run(run)
+
+
+def test_a_workload_that_leaves_out_a_chunk_is_found_out():
+    @dataclass(frozen=True)
+    class Forgetful(LeastSquares):
+        def chunk_gradients(self, parameters, chunks, rows, out):
+            n_done = len(chunks) - (len(chunks) > 2)  # what is checked at the beginning has two
+            super().chunk_gradients(parameters, chunks[:n_done], rows, out[:n_done])
+
+    run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Forgetful(), learning_rate=0.1))
+    with pytest.raises(simulator.SimulationError, match="gradients of Forgetful must be finite, got others"):
+        simulator.run(run)
+
+
 def test_uncoded_rounds_before_a_scheme_train_too(monkeypatch):
     problem, cut = LeastSquares(), []
-    begin = TrainingRecord.begin
+    compute = LeastSquares.chunk_gradients
     monkeypatch.setattr(
-        TrainingRecord, "begin", lambda self, *given: cut.append(len(begin(self, *given))) or begin(self, *given)
+        LeastSquares, "chunk_gradients", lambda self, *given: cut.append(len(given[1])) or compute(self, *given)
     )
     schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "M-SGC")}
     results = simulator.run(scenario(schemes, Training(workload=problem, learning_rate=0.1), probe=6))
@@ -397,7 +450,7 @@ def test_at_the_optimum_the_chunks_are_the_measure():
 
 def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
     ticks = itertools.count()
-    monkeypatch.setattr("schemes.linear.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("schemes.codec.time.perf_counter", lambda: float(next(ticks)))
     schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "partial, l = 2")}
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     runs = simulator.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs
@@ -631,22 +684,6 @@ def test_a_fault_of_ones_own_workload_is_told_in_a_line(loaded, own, fault, said
         simulator.run(run)
     with pytest.raises((ValueError, KeyError, SystemExit)):
         check_workload(run.training.workload)
-
-
-def test_a_workload_may_use_one_array_for_all_jobs():
-    buffer = np.empty((16, 3))
-
-    @dataclass(frozen=True)
-    class Thrifty(LeastSquares):
-        def chunk_gradients(self, parameters, chunks, rows):
-            found = buffer[: len(chunks)]
-            found[:] = super().chunk_gradients(parameters, chunks, rows)
-            return found
-
-    run = scenario({"M-SGC": EXACT_SCHEMES["M-SGC"]}, Training(workload=Thrifty(dimension=3), learning_rate=0.1))
-    np.testing.assert_allclose(
-        curve(simulator.run(run), "M-SGC", model=2), descent(run.training.workload, 10, 0.1, np.zeros(3)), rtol=1e-9
-    )
 
 
 def test_a_waiting_rule_and_a_network_train_as_well(loaded):

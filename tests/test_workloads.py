@@ -37,8 +37,8 @@ def test_gradients_of_another_loss_break_the_contract():
 def test_gradients_of_other_chunks_break_the_contract():
     @dataclass(frozen=True)
     class Other(LeastSquares):
-        def chunk_gradients(self, parameters, chunks, rows):
-            return super().chunk_gradients(parameters, chunks[::-1], rows)[[*range(len(chunks))]]
+        def chunk_gradients(self, parameters, chunks, rows, out):
+            super().chunk_gradients(parameters, chunks[::-1], rows, out)
 
     with pytest.raises(AssertionError, match="chunk_gradients of rows"):
         check_workload_here(Other(rows=20, dimension=3))
@@ -55,7 +55,7 @@ def check_workload_here(workload):
 @pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
 def test_gradients_of_chunks_are_those_of_their_rows(workload):
     rng = np.random.default_rng(1)
-    parameters = workload.initial(rng)
+    models = np.stack([workload.initial(rng), 0.1 * rng.standard_normal(len(workload.initial(rng)))] * 5)
     n = workload.n_rows
     order = rng.permutation(n)[: n // 2]
     cases = [
@@ -63,8 +63,12 @@ def test_gradients_of_chunks_are_those_of_their_rows(workload):
         ([order[:2], order[2:2], order[2:]], order),
     ]
     for chunks, rows in cases:
-        gradients = workload.chunk_gradients(parameters, chunks, rows)
-        for gradient, chunk in zip(gradients, chunks, strict=True):
-            alone = [workload.gradient(parameters, np.array([row])) for row in np.arange(n)[chunk]]
-            np.testing.assert_allclose(gradient, np.sum(alone, axis=0) if alone else 0 * gradient, atol=1e-10)
-        np.testing.assert_allclose(gradients.sum(axis=0), workload.gradient(parameters, rows), atol=1e-10)
+        together = np.full((len(chunks), *models.shape), np.nan)
+        workload.chunk_gradients(models, chunks, rows, together)
+        for number, gradients in enumerate(together.transpose(1, 0, 2)):
+            whole = gradients.sum(axis=0)
+            np.testing.assert_allclose(whole, workload.gradient(models[number], rows), atol=1e-10)
+            for gradient, chunk in zip(gradients, chunks, strict=True) if number < 2 else ():
+                alone = [workload.gradient(models[number], np.array([row])) for row in np.arange(n)[chunk]]
+                np.testing.assert_allclose(gradient, np.sum(alone, axis=0) if alone else 0 * gradient, atol=1e-10)
+        assert number == len(models) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ Rows = IntArray | slice
 """Which rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
 
 
+class Measured(NamedTuple):
+    """How good a model is."""
+
+    loss: float  # mean over all rows
+    accuracy: float  # share of all rows; NaN where nothing is classified
+
+
 class Workload(ABC):
     """A description of what is trained: frozen, comparable, the same in every run.
 
@@ -33,6 +40,9 @@ class Workload(ABC):
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
         strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    models_at_once: ClassVar[int] = 1
+    """of how many models that are trained in turn the gradients are computed together, if they are on the same rows"""
 
     @property
     @abstractmethod
@@ -63,27 +73,40 @@ class Workload(ABC):
         """Share of all rows that are classified correctly; NaN (default) where nothing is classified."""
         return math.nan
 
-    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows) -> FloatArray:
-        """Gradients of some chunks of rows, shape ``(n_chunks, dimension)``.
+    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows, out: FloatArray) -> None:
+        """Write down the gradients of some chunks of rows for each of some models.
 
-        Override it where one pass over all of them is faster than a pass for each.
+        Override it where one pass over all of them is faster than a call of :meth:`gradient` for each.
 
         Parameters
         ----------
         parameters
-            Shape ``(dimension,)``.
+            Of the models, shape ``(n_models, dimension)``; there are at most :attr:`models_at_once`.
         chunks
             Rows of each chunk.
         rows
             Those of all chunks, one after another.
+        out
+            To be filled, shape ``(n_chunks, n_models, dimension)``.
         """
-        gradients = np.empty((len(chunks), len(parameters)))
-        for gradient, chunk in zip(gradients, chunks, strict=True):
-            found = np.asarray(self.gradient(parameters, chunk))
-            if found.shape != gradient.shape:
-                raise ValueError(
-                    f"gradient of {type(self).__name__} must have as many entries as its parameters, "
-                    f"{len(parameters)}, got shape {found.shape}"
-                )
-            gradient[:] = found  # at once, as a workload may use one array again and again
-        return gradients
+        for model, of_model in enumerate(parameters):
+            for place, chunk in zip(out[:, model], chunks, strict=True):
+                found = np.asarray(self.gradient(of_model, chunk))
+                if found.shape != place.shape:
+                    raise ValueError(
+                        f"gradient of {type(self).__name__} must have as many entries as its parameters, "
+                        f"{len(place)}, got shape {found.shape}"
+                    )
+                place[:] = found
+
+    def measured(self, parameters: FloatArray) -> Sequence[Measured]:
+        """Loss and accuracy of some models.
+
+        Override it where one pass over the data is faster than calls of :meth:`loss` and :meth:`accuracy` for each.
+
+        Parameters
+        ----------
+        parameters
+            Shape ``(n_models, dimension)``.
+        """
+        return [Measured(self.loss(of_model), self.accuracy(of_model)) for of_model in parameters]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workloads.base import FloatArray, Rows, Workload
+from workloads.base import FloatArray, Measured, Rows, Workload
 
 ALIKE = 1e-4  # relative; sums in another order differ by much less, also in float32
 
@@ -54,52 +54,32 @@ def initial_of(workload: Workload, rng: Callable[[], np.random.Generator]) -> Fl
     return initial
 
 
-def loss_of(workload: Workload, parameters: FloatArray) -> float:
-    """Loss; inf or NaN where training has diverged.
+def measured_of(workload: Workload, parameters: FloatArray) -> Sequence[Measured]:
+    """Loss and accuracy of some models; the loss is inf or NaN where training has diverged.
+
+    Parameters
+    ----------
+    parameters
+        Shape ``(n_models, dimension)``.
 
     Raises
     ------
     ValueError
-        If it is no number.
+        If a loss is no number, or an accuracy neither a share nor NaN.
     """
-    loss: Any = workload.loss(parameters)
-    if not isinstance(loss, float | int | np.floating | np.integer):
-        raise ValueError(f"loss of {_name(workload)} must be a number, got {_shown(loss)}")
-    return float(loss)
-
-
-def accuracy_of(workload: Workload, parameters: FloatArray) -> float:
-    """Accuracy, or NaN.
-
-    Raises
-    ------
-    ValueError
-        If it is neither a share nor NaN.
-    """
-    accuracy: Any = workload.accuracy(parameters)
-    if not isinstance(accuracy, float | int | np.floating | np.integer) or accuracy < 0 or accuracy > 1:
-        raise ValueError(f"accuracy of {_name(workload)} must be a share from 0 to 1, or NaN, got {_shown(accuracy)}")
-    return float(accuracy)
+    measured: Any = list(workload.measured(parameters))
+    for loss, accuracy in measured:
+        if not isinstance(loss, float | int | np.floating | np.integer):
+            raise ValueError(f"loss of {_name(workload)} must be a number, got {_shown(loss)}")
+        if not isinstance(accuracy, float | int | np.floating | np.integer) or accuracy < 0 or accuracy > 1:
+            raise ValueError(
+                f"accuracy of {_name(workload)} must be a share from 0 to 1, or NaN, got {_shown(accuracy)}"
+            )
+    return [Measured(float(loss), float(accuracy)) for loss, accuracy in measured]
 
 
 def _shown(value: object) -> str:
     return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
-
-
-def gradients_of(workload: Workload, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows) -> FloatArray:
-    """Gradient of each chunk, shape ``(n_chunks, dimension)``.
-
-    Raises
-    ------
-    ValueError
-        If they do not have this shape.
-    """
-    gradients: Any = workload.chunk_gradients(parameters, chunks, rows)
-    shape = (len(chunks), len(parameters))
-    if not (isinstance(gradients, np.ndarray) and gradients.shape == shape and gradients.dtype == np.float64):
-        got = f"{gradients.dtype} of shape {gradients.shape}" if isinstance(gradients, np.ndarray) else repr(gradients)
-        raise ValueError(f"chunk_gradients of {_name(workload)} must be float64 of shape {shape}, got {got}")
-    return gradients
 
 
 def check_sums(workload: Workload, parameters: FloatArray) -> None:
@@ -112,8 +92,11 @@ def check_sums(workload: Workload, parameters: FloatArray) -> None:
     """
     n_rows = n_rows_of(workload)
     halves: list[Rows] = [slice(0, n_rows // 2), slice(n_rows // 2, n_rows)]
-    first, second = gradients_of(workload, parameters, halves, slice(None)).copy()  # the array may be used again
-    (whole,) = gradients_of(workload, parameters, [slice(0, n_rows)], slice(None))
+    model = parameters[np.newaxis]
+    of_halves, of_all = np.full((2, *model.shape), np.nan), np.full((1, *model.shape), np.nan)
+    workload.chunk_gradients(model, halves, slice(None), of_halves)
+    workload.chunk_gradients(model, [slice(0, n_rows)], slice(None), of_all)
+    first, second, whole = of_halves[0, 0], of_halves[1, 0], of_all[0, 0]
     if not np.isfinite(whole).all():
         raise ValueError(f"gradient of {_name(workload)} must be finite at the initial parameters, got others")
     size = max(math.sqrt(first @ first), math.sqrt(second @ second))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from workloads.base import FloatArray, IntArray, NonNegative, PositiveCount, Rows, Workload
+from workloads.base import FloatArray, IntArray, Measured, NonNegative, PositiveCount, Rows, Workload
 
 N_CLASSES = 10
 
@@ -23,19 +24,19 @@ class Digits(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What the layers of a classifier make of some images."""
+    """What the layers of some classifiers make of some images."""
 
-    hidden: FloatArray  # what the last layer sees, shape (n, width)
-    of_class: FloatArray  # shape (10, n): classes come first, sums over them are then sums of long rows
+    hidden: FloatArray  # what the last layer sees, shape (n_models, n, width); 1 model if all see the same
+    of_class: FloatArray  # shape (n_models, 10, n): classes before images, sums over them are then sums of long rows
 
 
 class Forward(NamedTuple):
     """Scores, compared with the truth."""
 
-    hidden: FloatArray  # shape (n, width)
-    errors: FloatArray  # likelihoods minus truth, shape (10, n)
-    behind: FloatArray  # score of the true class minus the best one, shape (n,)
-    total: FloatArray  # of the exponentials of all scores minus the best one, shape (n,)
+    hidden: FloatArray  # as of `Scores`
+    errors: FloatArray  # likelihoods minus truth, shape (n_models, 10, n)
+    behind: FloatArray  # score of the true class minus the best one, shape (n_models, n)
+    total: FloatArray  # of the exponentials of all scores minus the best one, shape (n_models, n)
 
 
 @functools.lru_cache(maxsize=1)
@@ -66,76 +67,93 @@ class DigitClassifier(Workload):
 
     @abstractmethod
     def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
-        """Unnormalised logarithms of likelihoods."""
+        """Unnormalised logarithms of likelihoods; of parameters of shape ``(n_models, dimension)``."""
 
     @abstractmethod
     def backward(
-        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
-    ) -> FloatArray:
-        """Gradient summed over the images; ``errors`` are likelihoods minus truth, shape ``(10, n)``."""
+        self, parameters: FloatArray, images: FloatArray, forward: Forward, ends: Sequence[int], out: FloatArray
+    ) -> None:
+        """Gradients summed over the images of each chunk.
+
+        Parameters
+        ----------
+        parameters
+            Shape ``(n_models, dimension)``.
+        images
+            Shape ``(n, 65)``.
+        forward
+            Of these models and images.
+        ends
+            Where each chunk's images end, and those of the next one begin.
+        out
+            Shape ``(n_chunks, n_models, dimension)``.
+        """
 
     @property
     def n_rows(self) -> int:
         return int(digits().labels.size)
 
     def gradient(self, parameters: FloatArray, rows: Rows) -> FloatArray:
-        gradient: FloatArray = self.chunk_gradients(parameters, [slice(None)], rows)[0]
-        return gradient
+        gradient = np.empty((1, 1, len(parameters)))
+        self.chunk_gradients(parameters[np.newaxis], [slice(None)], rows, gradient)
+        return np.asarray(gradient[0, 0])
 
-    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows) -> FloatArray:
+    def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows, out: FloatArray) -> None:
         images = digits().images[rows]
-        forward = self._forward(parameters, rows)
-        gradients = np.empty((len(chunks), len(parameters)))
-        at = 0
-        for gradient, chunk in zip(gradients, chunks, strict=True):
-            n_rows = _size(chunk, len(images))
-            here = slice(at, at + n_rows)
-            gradient[:] = self.backward(parameters, images[here], forward.hidden[here], forward.errors[:, here])
-            if self.l2:
-                gradient += self.l2 * n_rows * parameters
-            at += n_rows
-        return gradients
+        sizes = [_size(chunk, len(images)) for chunk in chunks]
+        self.backward(parameters, images, self._forward(parameters, rows), list(itertools.accumulate(sizes)), out)
+        if self.l2:
+            out += self.l2 * np.multiply.outer(sizes, parameters)
 
     def _forward(self, parameters: FloatArray, rows: Rows = slice(None)) -> Forward:
         if isinstance(rows, slice) and rows == slice(None):
-            known: Forward = _forward_all(self, parameters.tobytes())
+            known: Forward = _forward_all(self, parameters.tobytes(), len(parameters))
             return known
         return compare(self.scores(parameters, digits().images[rows]), digits().labels[rows])
 
-    def loss(self, parameters: FloatArray) -> float:
+    def measured(self, parameters: FloatArray) -> Sequence[Measured]:
         forward = self._forward(parameters)
-        return float((np.log(forward.total) - forward.behind).mean() + self.l2 * (parameters @ parameters) / 2)
+        losses = (np.log(forward.total) - forward.behind).mean(axis=1)
+        losses += self.l2 / 2 * np.einsum("md,md->m", parameters, parameters)
+        accuracies = np.count_nonzero(forward.behind == 0, axis=1) / self.n_rows
+        return list(map(Measured, losses.tolist(), accuracies.tolist()))
+
+    def loss(self, parameters: FloatArray) -> float:
+        return self.measured(parameters[np.newaxis])[0].loss
 
     def accuracy(self, parameters: FloatArray) -> float:
-        return float(np.count_nonzero(self._forward(parameters).behind == 0) / self.n_rows)
+        return self.measured(parameters[np.newaxis])[0].accuracy
 
 
 def _size(rows: Rows, of: int) -> int:
     return len(range(*rows.indices(of))) if isinstance(rows, slice) else len(rows)
 
 
-@functools.lru_cache(maxsize=32)
-def _forward_all(classifier: DigitClassifier, parameters: bytes) -> Forward:
+@functools.lru_cache(maxsize=8)
+def _forward_all(classifier: DigitClassifier, parameters: bytes, n_models: int) -> Forward:
     """A pass over all images, kept because loss, accuracy and the next gradient are those of the same parameters."""
-    return compare(classifier.scores(np.frombuffer(parameters), digits().images), digits().labels)
+    return compare(classifier.scores(np.frombuffer(parameters).reshape(n_models, -1), digits().images), digits().labels)
 
 
 def compare(scores: Scores, labels: IntArray) -> Forward:
-    """Softmax, and how far it is from the truth.
+    """Softmax, and how far it is from the truth; the scores are not kept.
 
     Examples
     --------
-    >>> compare(Scores(np.zeros((1, 0)), np.log([[3.0], [1.0]])), np.array([1])).errors.round(6)
-    array([[ 0.75],
-           [-0.75]])
+    >>> compare(Scores(np.zeros((1, 1, 0)), np.log([[[3.0], [1.0]]])), np.array([1])).errors.round(6)
+    array([[[ 0.75],
+            [-0.75]]])
     """
-    errors = scores.of_class - scores.of_class.max(axis=0)
-    true = labels * len(labels) + np.arange(len(labels))  # places of the true classes
+    errors = scores.of_class
+    errors -= errors.max(axis=1, keepdims=True)  # in place: arrays of this size cost more than what is done to them
+    n_models, n_classes, n = errors.shape
+    first = (n_classes * n * np.arange(n_models)).reshape(n_models, 1)
+    true = first + labels * n + np.arange(n)  # places of the true classes
     behind = errors.take(true)
     np.exp(errors, out=errors)
-    total = errors.sum(axis=0)
-    errors /= total
-    errors.ravel()[true] -= 1.0
+    total = errors.sum(axis=1)
+    errors /= total[:, np.newaxis]
+    errors.reshape(-1)[true] -= 1.0
     return Forward(scores.hidden, errors, behind, total)
 
 
@@ -150,6 +168,8 @@ class LogisticRegression(DigitClassifier):
     2.3026
     """
 
+    models_at_once: ClassVar[int] = 8  # one product for all is faster than one for each
+
     l2: NonNegative = 0.0
     """weight of half the squared norm of the parameters"""
 
@@ -157,13 +177,15 @@ class LogisticRegression(DigitClassifier):
         return 0.01 * rng.standard_normal(65 * N_CLASSES)
 
     def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
-        return Scores(images, parameters.reshape(N_CLASSES, 65) @ images.T)
+        of_class = parameters.reshape(-1, 65) @ images.T
+        return Scores(images[np.newaxis], of_class.reshape(len(parameters), N_CLASSES, len(images)))
 
     def backward(
-        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
-    ) -> FloatArray:
-        gradient: FloatArray = (errors @ images).ravel()
-        return gradient
+        self, parameters: FloatArray, images: FloatArray, forward: Forward, ends: Sequence[int], out: FloatArray
+    ) -> None:
+        errors = forward.errors.reshape(len(parameters) * N_CLASSES, len(images))  # one product for all models
+        for gradient, begin, end in zip(out.reshape(len(out), len(errors), 65), [0, *ends], ends, strict=False):
+            np.matmul(errors[:, begin:end], images[begin:end], out=gradient)
 
 
 @dataclass(frozen=True)
@@ -184,7 +206,10 @@ class TwoLayerNetwork(DigitClassifier):
 
     def _layers(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         first = 65 * self.hidden
-        return parameters[:first].reshape(65, self.hidden), parameters[first:].reshape(N_CLASSES, self.hidden + 1)
+        return (
+            parameters[:, :first].reshape(-1, 65, self.hidden),
+            parameters[:, first:].reshape(-1, N_CLASSES, self.hidden + 1),
+        )
 
     def initial(self, rng: np.random.Generator) -> FloatArray:
         first = rng.standard_normal((65, self.hidden)) / np.sqrt(65)
@@ -193,12 +218,16 @@ class TwoLayerNetwork(DigitClassifier):
 
     def scores(self, parameters: FloatArray, images: FloatArray) -> Scores:
         first, last = self._layers(parameters)
-        hidden = np.column_stack([np.tanh(images @ first), np.ones(len(images))])
-        return Scores(hidden, last @ hidden.T)
+        hidden = np.ones((len(parameters), len(images), self.hidden + 1))
+        np.tanh(images @ first, out=hidden[:, :, :-1])
+        return Scores(hidden, last @ hidden.transpose(0, 2, 1))
 
     def backward(
-        self, parameters: FloatArray, images: FloatArray, hidden: FloatArray, errors: FloatArray
-    ) -> FloatArray:
+        self, parameters: FloatArray, images: FloatArray, forward: Forward, ends: Sequence[int], out: FloatArray
+    ) -> None:
         _, last = self._layers(parameters)
-        below = (errors.T @ last[:, :-1]) * (1.0 - hidden[:, :-1] ** 2)
-        return np.concatenate([(images.T @ below).ravel(), (errors @ hidden).ravel()])
+        below = (forward.errors.transpose(0, 2, 1) @ last[:, :, :-1]) * (1.0 - forward.hidden[:, :, :-1] ** 2)
+        for gradient, begin, end in zip(out, [0, *ends], ends, strict=False):
+            of_first, of_last = self._layers(gradient)
+            of_first[:] = images[begin:end].T @ below[:, begin:end]
+            of_last[:] = forward.errors[:, :, begin:end] @ forward.hidden[:, begin:end]

@@ -12,7 +12,7 @@ import pickle
 import numpy as np
 
 from workloads.base import Rows, Workload
-from workloads.checks import accuracy_of, check_sums, gradients_of, initial_of, loss_of, n_rows_of
+from workloads.checks import check_sums, initial_of, measured_of, n_rows_of
 
 STEP = 1e-5  # of central differences
 N_DIRECTIONS = 5
@@ -42,19 +42,26 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
     initial = initial_of(workload, lambda: np.random.default_rng(seed))
     parameters = initial + 0.1 * rng.standard_normal(len(initial))
     parameters.setflags(write=False)  # they must be left as they are
-    loss_of(workload, parameters)
-    accuracy_of(workload, parameters)
+    models = np.stack([parameters, initial])
+    models.setflags(write=False)
+    for of_model, (loss, accuracy) in zip(models, measured_of(workload, models), strict=True):
+        alone = np.array([workload.loss(of_model), workload.accuracy(of_model)])
+        close = np.allclose([loss, accuracy], alone, rtol=1e-9, atol=1e-12, equal_nan=True)
+        assert close, f"measured are {loss:g} and {accuracy:g}, alone they are {alone[0]:g} and {alone[1]:g}"
     check_sums(workload, parameters)
     order = rng.permutation(n_rows)
     third = n_rows // 3
     cut: list[Rows] = [slice(0, 0), slice(0, third), slice(third, n_rows)]
     drawn: list[Rows] = [order[:third], order[third:third], order[third:]]
     for chunks, rows in ((cut, slice(None)), (drawn, order)):
-        gradients = gradients_of(workload, parameters, chunks, rows)
-        for gradient, chunk in zip(gradients, chunks, strict=True):
-            alone = workload.gradient(parameters, chunk)
-            close = np.allclose(gradient, alone, rtol=1e-9, atol=1e-9 * np.abs(gradients).max(initial=1.0))
-            assert close, f"chunk_gradients of rows {chunk} are not their gradient"
+        some = models[: workload.models_at_once]
+        together = np.full((len(chunks), *some.shape), np.nan)
+        workload.chunk_gradients(some, chunks, rows, together)
+        for of_model, gradients in zip(some, together.transpose(1, 0, 2), strict=True):
+            for gradient, chunk in zip(gradients, chunks, strict=True):
+                alone = workload.gradient(of_model, chunk)
+                close = np.allclose(gradient, alone, rtol=1e-9, atol=1e-9 * np.abs(gradients).max(initial=1.0))
+                assert close, f"chunk_gradients of rows {chunk} are not their gradient"
     gradient = workload.gradient(parameters, slice(None)) / n_rows
     for _ in range(N_DIRECTIONS):
         direction = rng.standard_normal(len(parameters))
