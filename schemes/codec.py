@@ -299,7 +299,8 @@ class TaskCodec(Codec):
     def receive_late(self, index: int, worker: int, report: int) -> None:
         if index in self._lists:
             for task in self._lists[index][worker][report]:
-                self._heard[task.job].append(Answer(worker, task))
+                if task.job >= self._round - self._scheme.delay_rounds:  # older ones have ended
+                    self._heard[task.job].append(Answer(worker, task))
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
         for worker, report in zip(heard.workers.tolist(), heard.reports.tolist(), strict=True):

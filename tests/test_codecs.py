@@ -1,6 +1,7 @@
 """What answers carry: every scheme's gradients, encoded, decoded and compared with their sum."""
 
 import itertools
+import pickle
 from collections import defaultdict
 
 import numpy as np
@@ -71,7 +72,28 @@ def test_every_codec_rounds_messages_to_float32(scheme):
     assert 1e-10 < plane.worst < 1e-3 or isinstance(scheme, ApproximateScheme | FastestK)
 
 
+class Nobody:
+    """A value plane that wants no values."""
+
+    def end(self, ended):
+        pass
+
+
+@pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("codec_of", [lambda scheme: scheme.codec("float64", np.random.default_rng(0)), TaskCodec])
+def test_no_codec_grows_with_the_run(scheme, codec_of):
+    sizes = []
+    for n_jobs in (30, 90):
+        codec = codec_of(scheme)
+        session = valued(scheme, codec, Nobody(), n_jobs)
+        play_valued(scheme, session, np.random.default_rng(0))
+        sizes.append(len(pickle.dumps(vars(codec))))
+    assert sizes[1] < 1.1 * sizes[0] + 500
+
+
 SLOW_PATH = [scheme for scheme in EXAMPLES if not isinstance(scheme, PartialGradientCoding | FastestK | Ideal)]
+
+
 SLOW_PATH = [scheme for scheme in SLOW_PATH if getattr(scheme, "decoding", "optimal") == "optimal"]
 
 
@@ -347,6 +369,8 @@ PAPER = [
 @pytest.mark.parametrize("scheme", PAPER, ids=repr)
 def test_the_papers_codes_decode_at_256_workers(scheme):
     plane = check_codec(scheme, n_jobs=8)
+    is_random = isinstance(scheme, GradientCoding) or getattr(scheme, "code", None) == "gradient_coding"
+    assert plane.condition > 100 or not is_random
     assert [gradient for gradient in plane.ended.values() if gradient is not None]
 
 

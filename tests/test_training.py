@@ -201,6 +201,23 @@ def test_models_on_the_same_rows_have_their_gradients_computed_together(monkeypa
     assert calls == [1] * 11  # each model has its own rows
 
 
+def test_a_job_whose_uploads_come_too_late_changes_nothing():
+    schemes = {"partial": EXACT_SCHEMES["partial, l = 2"]}
+    results = simulator.run(
+        scenario(
+            schemes,
+            Training(workload=LeastSquares(), learning_rate=0.1),
+            stragglers={"usual": Constant(1.0)},
+            master=FirstEnough(timeout_s=5.0),
+            network=simulator.Network(ingress_bytes_per_s=1.0, gradient_bytes=10.0),
+            jobs=8,
+        )
+    )
+    assert set(results.jobs["status"]) == {"failed"}
+    assert results.training.groupby("model")["loss"].nunique().tolist() == [1] * 4
+    assert results.training["step"].max() == 2
+
+
 def test_rows_stand_in_the_order_of_jobs_also_where_a_later_one_ends_first():
     schemes = {"SR-SGC": EXACT_SCHEMES["SR-SGC"]}
     results = simulator.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1)))
@@ -451,12 +468,13 @@ def test_at_the_optimum_the_chunks_are_the_measure():
 def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr("schemes.codec.time.perf_counter", lambda: float(next(ticks)))
-    schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "partial, l = 2")}
+    schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "M-SGC", "partial, l = 2")}
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     runs = simulator.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs
     by_scheme = runs.groupby("scheme")
     assert by_scheme.get_group("uncoded")["worst_condition"].tolist() == [1.0, 1.0]
     assert by_scheme.get_group("GC")["decode_mean_s"].tolist() == [1.0, 1.0]
+    assert by_scheme.get_group("M-SGC")["decode_mean_s"].tolist() == [2.0, 2.0]  # what is coded, and what is not
     first, second = by_scheme.get_group("partial, l = 2")["worst_condition"]
     assert 1 < first != second > 1  # R is drawn anew in each trial
 
