@@ -46,11 +46,11 @@ def measured_s(*jobs: Callable[[], object]) -> NDArray[np.float64]:
     return times_s
 
 
-def scenario(scheme: Scheme, training: Training | None) -> simulator.Scenario:
+def scenario(scheme: Scheme, training: Training | None, models: int = 4) -> simulator.Scenario:
     return simulator.Scenario(
         workers=N,
         jobs=N_JOBS,
-        models=4,
+        models=models,
         stragglers={
             "usual": ShiftedExponential(shift=1.0, mean=0.3, adds_to="startup_s"),
             "bursts": GilbertElliott(p_slow=0.05, p_recover=0.5, slowdown=4.0),
@@ -69,7 +69,6 @@ def gradients(workload: LogisticRegression, scheme: Scheme, at_once: int) -> Non
     for turn in range(0, N_JOBS, at_once):
         models = parameters + 1e-3 * np.arange(1 + turn, 1 + turn + at_once)[:, np.newaxis]
         workload.chunk_gradients(models, chunks, slice(None), out)
-        out.sum(axis=0)
 
 
 def main() -> None:
@@ -90,6 +89,16 @@ def main() -> None:
             low, median, high = np.percentile(100 * (times_s[:, 1] - times_s[:, 0]) / times_s[:, place], [25, 50, 75])
             print(f"{median:8.0f} % ({low:.0f} to {high:.0f})".rjust(24), end="")
         print()
+    print("\nWith one model: of jobs")
+    for name in ("uncoded", "fastest_k, k = 56", "GC s = 6", "partial, delta = 8"):
+        scheme = SCHEMES[name]
+        alone, plain = scenario(scheme, training, models=1), scenario(scheme, None, models=1)
+        times_s = measured_s(
+            lambda plain=plain: simulator.run(plain),
+            lambda alone=alone: simulator.run(alone),
+            lambda scheme=scheme: gradients(workload, scheme, 1),
+        )
+        print(f"{name:20}{np.median(100 * (times_s[:, 1] - times_s[:, 0]) / times_s[:, 2]):8.0f} %")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class Closing:
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
     forced: bool  # the master stopped although the answers were not enough
     takes_estimate: bool = False  # the rule waits for nobody: it asked for what there is, exact or not
-    heard: Heard | None = None  # for codecs
+    heard: Heard | None = None  # in the round; codecs must be told, and are by the engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ class Encoder:
     def __init__(self, matrix: FloatArray) -> None:
         self._n_workers, n_chunks = matrix.shape
         self._is_identity = self._n_workers == n_chunks and np.array_equal(matrix, np.eye(n_chunks))
-        self._messages = np.empty((self._n_workers, 0))
+        self._room: dict[int, FloatArray] = {}  # for messages of one length, also of the same with other coefficients
         self._blocks: list[tuple[slice, slice | IntArray, FloatArray]] = []
         for first in range(0, self._n_workers, NEIGHBOURS):
             rows = matrix[first : first + NEIGHBOURS]
@@ -221,9 +221,10 @@ class Encoder:
             return gradients
         n_chunks, n_jobs, dimension = gradients.shape
         gradients = gradients.reshape(n_chunks, n_jobs * dimension)
-        if self._messages.shape[1] != n_jobs * dimension:
-            self._messages = np.empty((self._n_workers, n_jobs * dimension))
-        messages = self._messages  # a new array of this size costs more than what is written into it
+        if n_jobs * dimension not in self._room:  # a new array of this size costs more than what is written into it
+            self._room.clear()
+            self._room[n_jobs * dimension] = np.empty((self._n_workers, n_jobs * dimension))
+        messages = self._room[n_jobs * dimension]
         for workers, chunks, coefficients in self._blocks:
             np.matmul(coefficients, gradients[chunks], out=messages[workers])
         return messages.reshape(self._n_workers, n_jobs, dimension)
@@ -247,6 +248,11 @@ def combined(
     for job, answered in enumerate(answers):
         began_s = time.perf_counter()
         weights = solve(answered)
+        if weights.values.shape != messages.shape[:1]:
+            raise ValueError(
+                f"weights must be one for each of {len(messages)} messages, 0 for those that have not come, "
+                f"got shape {weights.values.shape}"
+            )
         gradient = weights.values @ messages[:, job]
         decoded.append(Decoded(gradient, weights.condition, time.perf_counter() - began_s))
     return decoded

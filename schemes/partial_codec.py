@@ -47,28 +47,25 @@ class Decoder(NamedTuple):
         return float(np.sum((products - np.eye(n_blocks)) ** 2))
 
 
-def decoder(finished: BoolArray, blocks: int, rng: np.random.Generator) -> Decoder:
+def decoder(finished: BoolArray, random: FloatArray) -> Decoder:
     """Compute the coefficients for what has been finished, by least squares of minimum norm.
 
     Parameters
     ----------
     finished
         Who has finished which chunk, shape ``(n_chunks, n_workers)``.
-    blocks
-        Parts of a gradient.
-    rng
-        For R, whose entries are standard normal.
+    random
+        R, whose entries are standard normal, shape ``(n_workers, blocks)``; a gradient has so many blocks.
 
     Examples
     --------
     >>> finished = np.array([[True, True, False], [False, True, True]])
-    >>> code = decoder(finished, 2, np.random.default_rng(0))
+    >>> code = decoder(finished, np.random.default_rng(0).standard_normal((3, 2)))
     >>> gradients = np.array([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
     >>> code.gradient(code.upload(gradients)).round(6)
     array([11., 22., 33., 44.])
     """
-    n_chunks, n_workers = finished.shape
-    random = rng.standard_normal((n_workers, blocks))
+    (n_chunks, n_workers), blocks = finished.shape, random.shape[1]
     if blocks == 1:  # the pseudo-inverse of a column
         columns = finished * random[:, 0]
         squares = np.einsum("cw,cw->c", columns, columns)
@@ -109,14 +106,17 @@ class PartialCodec(Codec):
             self._decode = self._decode_sums if closing.takes_estimate else self._decode_coded
 
     def end(self, outcome: Outcome) -> Ended:
-        return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
+        if outcome.status == "failed" or self._decode == self._decode_sums:
+            return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
+        random = self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
+        return Ended(outcome, self.chunk_loads, (self._n_done, random), self._decode)
 
-    def _decode_coded(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        return [self._decode_job(n_done, gradients[:, place]) for place, n_done in enumerate(answers)]
+    def _decode_coded(self, answers: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._decode_job(*of_job, gradients[:, place]) for place, of_job in enumerate(answers)]
 
-    def _decode_job(self, n_done: IntArray, gradients: FloatArray) -> Decoded:
+    def _decode_job(self, n_done: IntArray, random: FloatArray, gradients: FloatArray) -> Decoded:
         began_s = time.perf_counter()
-        code = decoder(self._held & (self._positions <= n_done), self._scheme.blocks, self._rng)
+        code = decoder(self._held & (self._positions <= n_done), random)
         ready_s = time.perf_counter()
         n_chunks, dimension = gradients.shape
         parts = _in_blocks(gradients, self._scheme.blocks).reshape(n_chunks * self._scheme.blocks, 1, -1)

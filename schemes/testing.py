@@ -7,15 +7,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pickle
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import numpy as np
 
 from schemes.base import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Work
-from schemes.codec import Codec, Ended, Precision, ValuedSession, ValuePlane
+from schemes.codec import Codec, Decoded, Ended, Precision, ValuedSession, ValuePlane
 from schemes.linear import ApproximateScheme, LinearScheme
 
 Chooser = Callable[[int, BoolArray], BoolArray]
@@ -166,13 +167,23 @@ class UnitGradients:
         return np.concatenate([units, noise], axis=2).reshape(n_chunks, -1)
 
     def end(self, ended: Ended) -> None:
-        """Compare with the full gradient, and what is reported with what is there."""
-        outcome = ended.outcome
-        self.ended[outcome.job] = None
-        if outcome.status == "failed":
+        """Compare what is decoded with the full gradient, and what is reported with what is there."""
+        self.end_together([ended])
+
+    def end_together(self, jobs: Sequence[Ended]) -> None:
+        """The same for some jobs that are decoded in one call, with gradients of their own."""
+        self.ended |= {ended.outcome.job: None for ended in jobs}
+        jobs = [ended for ended in jobs if ended.outcome.status != "failed"]
+        if not jobs:
             return
-        gradients = self._gradients(ended.chunk_loads)
-        decoded = ended.decoded(gradients)
+        gradients = np.stack([self._gradients(ended.chunk_loads) for ended in jobs], axis=1)
+        gradients.setflags(write=False)
+        decoded = jobs[0].decode([ended.answers for ended in jobs], gradients)
+        assert len(decoded) == len(jobs), "there must be a gradient for each job"
+        for place, (ended, found) in enumerate(zip(jobs, decoded, strict=True)):
+            self._compare(ended.outcome, gradients[:, place], found)
+
+    def _compare(self, outcome: Outcome, gradients: FloatArray, decoded: Decoded) -> None:
         self.ended[outcome.job] = decoded.gradient
         exact = gradients.sum(axis=0)
         n_chunks = len(gradients)
@@ -207,8 +218,8 @@ def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Prec
     plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
     session = valued(scheme, scheme.codec(precision, rng), later, n_jobs)
     play_valued(scheme, session, rng)
-    for ended in later.ended:
-        plane.end(ended)
+    for _, jobs in itertools.groupby(later.ended, lambda ended: (ended.decode, ended.outcome.job // 3)):
+        plane.end_together(list(jobs))
     assert sorted(plane.ended) == list(range(n_jobs)), "every job must end, once"
     assert precision == "float32" or plane.worst < EXACT, f"a decoded gradient is wrong by {plane.worst}"
     return plane

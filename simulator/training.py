@@ -27,7 +27,7 @@ from simulator.waiting import SimulationError
 from simulator.worker_times import stream
 from workloads import Rows, Workload
 from workloads.base import Measured
-from workloads.checks import check_sums, initial_of, measured_of, n_rows_of
+from workloads.checks import check_parts, initial_of, measured_of, n_rows_of
 
 Item = TypeVar("Item")
 PositiveCount = Annotated[int, Field(ge=1)]
@@ -112,7 +112,7 @@ class TrainingRecord(RunRecord):
         self._worst_residual, self._worst_condition = math.nan, 1.0  # nothing was called exact yet
         self._is_shipped = is_shipped(self._workload)  # and tested
         if not self._is_shipped:
-            check_sums(self._workload, self._models[0].parameters)
+            check_parts(self._workload, self._models[0].parameters)
         self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
@@ -157,6 +157,8 @@ class TrainingRecord(RunRecord):
         while self._turn and all(job in self._ended_s for job in self._turn):
             self._take_turn([self._ended_jobs.pop(job) for job in self._turn])
             self._turn = range(self._turn.stop, min(self._turn.stop + self.n_models, self.n_jobs))
+        if not self._turn:
+            self._buffer = np.empty(0)  # records of runs that are over wait for others
 
     def _take_turn(self, turn: Sequence[Ended]) -> None:
         """Apply what was decoded: a job of each model."""
@@ -179,9 +181,9 @@ class TrainingRecord(RunRecord):
     def _together(self, turn: Sequence[Ended]) -> Iterator[Sequence[Ended]]:
         """Jobs of one code on the same rows: all that can be computed at once."""
 
-        def data(ended: Ended) -> tuple[Decode, int | None]:
+        def data(ended: Ended) -> tuple[Decode, int, int | None]:
             rows = self._model_of(ended).rows
-            return ended.decode, None if isinstance(rows, slice) else id(rows)
+            return ended.decode, id(ended.chunk_loads), None if isinstance(rows, slice) else id(rows)
 
         for _, group in itertools.groupby(turn, data):
             jobs = list(group)
@@ -201,7 +203,7 @@ class TrainingRecord(RunRecord):
         self._workload.chunk_gradients(parameters, held, rows, gradients)
         if not self._is_shipped and not np.isfinite(gradients).all():
             raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got others")
-        decoded = jobs[0].decode([ended.answers for ended in jobs], gradients)
+        decoded = self._decoded(jobs, gradients)
         errors = self._check(jobs, decoded, gradients)
         for ended, (gradient, *_) in zip(jobs, decoded, strict=True):
             model = self._model_of(ended)
@@ -209,6 +211,17 @@ class TrainingRecord(RunRecord):
             model.velocity += gradient / n_rows
             model.parameters = model.parameters - self.plan.learning_rate * model.velocity
         return errors
+
+    @staticmethod
+    def _decoded(jobs: Sequence[Ended], gradients: FloatArray) -> Sequence[Decoded]:
+        """What the master makes of the answers; it must leave the chunk gradients as they are."""
+        given = gradients.view()
+        given.setflags(write=False)
+        decoded = jobs[0].decode([ended.answers for ended in jobs], given)
+        got, shape = [np.shape(found.gradient) for found in decoded], gradients.shape[2:]
+        if got != [shape] * len(jobs):
+            raise ValueError(f"decode must give a gradient of shape {shape} for each of {len(jobs)} jobs, got {got}")
+        return decoded
 
     def _room(self, *shape: int) -> FloatArray:
         """An array that is used again and again: a new one of this size costs more than what is written into it."""
@@ -241,7 +254,8 @@ class TrainingRecord(RunRecord):
 
     def _check_exact(self, ended: Ended, decoded: Decoded, error: float, length: float, gradients: FloatArray) -> None:
         # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
-        scale = length if error <= self._worst_residual * length else _size(gradients, length)
+        # (which takes time, and is not needed where it changes nothing: no new worst, and nothing to complain of)
+        scale = length if error <= min(self._worst_residual, EXACT) * length else _size(gradients, length)
         residual = error / scale if scale else 0.0
         self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
         allowed = max(EXACT, ROUNDING * decoded.condition)

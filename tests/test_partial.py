@@ -281,7 +281,9 @@ def test_the_squared_error_is_the_copies_that_lack_and_the_residual_of_the_coeff
         lacking = np.maximum(0, blocks - finished.sum(axis=1)).sum()
         assert job.squared_error == pytest.approx(lacking, abs=1e-9)
         assert job.status == ("approximate" if lacking else "decoded")
-        assert decoder(finished, blocks, rng).squared_error == pytest.approx(lacking, abs=1e-9)
+        assert decoder(finished, rng.standard_normal((finished.shape[1], blocks))).squared_error == pytest.approx(
+            lacking, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
@@ -292,7 +294,7 @@ def test_real_gradients_are_recovered_at_the_size_of_the_paper(blocks):
     finished &= scheme.held
     for chunk in np.flatnonzero(finished.sum(axis=1) < blocks):  # a few more, so that it is recoverable
         finished[chunk, np.flatnonzero(scheme.held[chunk])[:blocks]] = True
-    code = decoder(finished, blocks, rng)
+    code = decoder(finished, rng.standard_normal((finished.shape[1], blocks)))
     gradients = rng.standard_normal((200, 6 * blocks))
     recovered = code.gradient(code.upload(gradients))
     exact = gradients.sum(axis=0)

@@ -27,6 +27,7 @@ from schemes import (
 )
 from schemes.assignment import Cyclic
 from schemes.codec import Weights
+from schemes.linear import LinearCodec
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.parts import setting_key
 from simulator.results import summary
@@ -36,6 +37,7 @@ from simulator.training import Training
 from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
+from workloads.base import Measured
 from workloads.testing import check_workload
 
 STRAGGLERS = {
@@ -187,13 +189,14 @@ def test_models_on_the_same_rows_have_their_gradients_computed_together(monkeypa
     monkeypatch.setattr(
         LogisticRegression, "chunk_gradients", lambda self, *given: calls.append(len(given[0])) or compute(self, *given)
     )
-    schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "SR-SGC", "M-SGC")}
+    schemes = EXACT_SCHEMES | {"fastest_k": FastestK(8, k=6)}
     together = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
-    assert calls == [4, 4, 3] * 3  # turns of 4 models
+    assert calls == [4, 4, 3] * len(schemes)  # turns of 4 models
     calls.clear()
-    monkeypatch.setattr("simulator.training.ROOM", 2 * 8 * 650)  # M-SGC has 16 chunks
+    monkeypatch.setattr("simulator.training.ROOM", 2 * 8 * 650)  # M-SGC has more than 8 chunks
     apart = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
-    assert calls == [2, 2, 2, 2, 2, 1] * 2 + [1] * 11
+    sizes = [len(scheme.chunk_loads()) for scheme in schemes.values()]
+    assert calls == [n for size in sizes for n in ([2] * 5 + [1] if size == 8 else [1] * 11)]
     pd.testing.assert_frame_equal(apart.training, together.training, rtol=1e-9, atol=1e-9)
     calls.clear()
     training = Training(workload=LogisticRegression(), learning_rate=0.5, batch=200)
@@ -249,6 +252,126 @@ def test_a_workload_that_leaves_out_a_chunk_is_found_out():
     run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Forgetful(), learning_rate=0.1))
     with pytest.raises(simulator.SimulationError, match="gradients of Forgetful must be finite, got others"):
         simulator.run(run)
+
+
+class Models(LeastSquares):
+    """Computes all models at once."""
+
+    models_at_once = 4
+
+    def chunk_gradients(self, parameters, chunks, rows, out):
+        for model in range(len(parameters)):
+            LeastSquares.chunk_gradients(self, parameters[[model]], chunks, rows, out[:, model : model + 1])
+
+    def measured(self, parameters):
+        return [Measured(self.loss(model), np.nan) for model in parameters]
+
+
+class FirstModel(Models):
+    def chunk_gradients(self, parameters, chunks, rows, out):
+        super().chunk_gradients(np.repeat(parameters[:1], len(parameters), axis=0), chunks, rows, out)
+
+
+class FirstLoss(Models):
+    def measured(self, parameters):
+        return super().measured(np.repeat(parameters[:1], len(parameters), axis=0))
+
+
+class OneLoss(Models):
+    def measured(self, parameters):
+        return super().measured(parameters[:1])
+
+
+class Returns(Models):
+    def chunk_gradients(self, parameters, chunks, rows, out):
+        return np.zeros_like(out)
+
+
+class NoModels(Models):
+    models_at_once = 0
+
+
+class OwnLoss(LogisticRegression):
+    def loss(self, parameters):
+        return 100 + super().loss(parameters)
+
+
+class Empty(LeastSquares):
+    def initial(self, rng):
+        return np.zeros(0)
+
+
+class Complex(LeastSquares):
+    def gradient(self, parameters, rows):
+        return 1j * super().gradient(parameters, rows)
+
+
+@pytest.mark.parametrize(
+    ("workload", "said"),
+    [
+        (FirstModel(), "gradient of FirstModel must be summed over its rows, .* of another model"),
+        (FirstLoss(), "measured of FirstLoss must be loss and accuracy of each model"),
+        (OneLoss(), "measured of OneLoss must be loss and accuracy of each of 3 models"),
+        (Returns(), "chunk_gradients of Returns must fill out with finite numbers"),
+        (NoModels(), "models_at_once of NoModels must be a whole number of at least 1, got 0"),
+        (OwnLoss(), "measured of OwnLoss must be loss and accuracy of each model, 102.* got 2.3"),
+        (Empty(), r"initial of Empty must be a vector of finite numbers, got shape \(0,\)"),
+        pytest.param(
+            Complex(), "must be a vector of 16 real", marks=pytest.mark.filterwarnings("ignore:Casting complex values")
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_workload_that_computes_models_together_must_keep_them_apart(workload, said):
+    run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=workload, learning_rate=0.1))
+    with pytest.raises(simulator.SimulationError, match=said):
+        simulator.run(run)
+
+
+def test_a_workload_of_ones_own_may_compute_models_together():
+    run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Models(), learning_rate=0.1))
+    np.testing.assert_allclose(
+        curve(simulator.run(run), "GC", model=3), descent(Models(), 10, 0.1, np.zeros(16)), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("fault", ["writes", "first", "short"])
+def test_a_code_of_ones_own_that_decodes_wrongly_is_told(fault):
+    class OwnCodec(LinearCodec):
+        def end(self, outcome):
+            return super().end(outcome)._replace(decode=self.wrong)
+
+        def wrong(self, answers, gradients):
+            if fault == "writes":
+                gradients[0] *= 5
+            decoded = super()._decode(answers, gradients)
+            return (
+                decoded[:1] if fault == "first" else [found._replace(gradient=found.gradient[:3]) for found in decoded]
+            )
+
+    class Own(GradientCoding):
+        def codec(self, precision, rng):
+            return OwnCodec(self, precision)
+
+    said = {"writes": "read-only", "first": "for each of 4 jobs", "short": r"must give a gradient of shape \(650,\)"}
+    run = scenario({"own": Own(8, s=2)}, Training(workload=LogisticRegression(), learning_rate=0.1))
+    with pytest.raises(simulator.SimulationError, match=said[fault]):
+        simulator.run(run)
+
+
+def test_a_job_is_exact_also_after_a_worse_one_that_was_legal():
+    # the first job is wrong by as much as its condition allows; near the optimum chunks cancel
+    class Rough(GradientCoding):
+        def weights(self, answered):
+            calls.append(answered)
+            values, condition = super().weights(answered)
+            return Weights(values * (1 + 5e-8), 1e8) if len(calls) == 1 else Weights(values, condition)
+
+    calls = []
+    training = Training(workload=LeastSquares(dimension=3, condition=1.0), learning_rate=0.5)
+    results = simulator.run(scenario({"rough": Rough(8, s=2)}, training, models=None, jobs=100))
+    assert results.training["gradient_error"].iloc[-1] > 1e-8
+    assert results.runs["worst_residual"].item() == pytest.approx(5e-8, rel=1e-3)
 
 
 def test_uncoded_rounds_before_a_scheme_train_too(monkeypatch):

@@ -42,7 +42,8 @@ class Workload(ABC):
     )
 
     models_at_once: ClassVar[int] = 1
-    """of how many models that are trained in turn the gradients are computed together, if they are on the same rows"""
+    """most models that :meth:`chunk_gradients` and :meth:`measured` are given at a time; more than 1 where computing
+    several together is faster than one after another"""
 
     @property
     @abstractmethod
@@ -81,7 +82,7 @@ class Workload(ABC):
         Parameters
         ----------
         parameters
-            Of the models, shape ``(n_models, dimension)``; there are at most :attr:`models_at_once`.
+            Of the models, shape ``(n_models, dimension)``; there are at most :attr:`models_at_once`; read-only.
         chunks
             Rows of each chunk.
         rows
@@ -107,6 +108,6 @@ class Workload(ABC):
         Parameters
         ----------
         parameters
-            Shape ``(n_models, dimension)``.
+            Shape ``(n_models, dimension)``; read-only.
         """
         return [Measured(self.loss(of_model), self.accuracy(of_model)) for of_model in parameters]

@@ -11,6 +11,8 @@ import numpy as np
 from workloads.base import FloatArray, Measured, Rows, Workload
 
 ALIKE = 1e-4  # relative; sums in another order differ by much less, also in float32
+SHIFT = 0.01  # between the parameters of models that are tried together
+N_TRIED = 3
 
 
 def _name(workload: Workload) -> str:
@@ -31,6 +33,20 @@ def n_rows_of(workload: Workload) -> int:
     return int(n_rows)
 
 
+def models_at_once_of(workload: Workload) -> int:
+    """Of how many models it computes gradients together.
+
+    Raises
+    ------
+    ValueError
+        If that is no number of models.
+    """
+    at_once: Any = workload.models_at_once
+    if not isinstance(at_once, int) or at_once < 1:
+        raise ValueError(f"models_at_once of {_name(workload)} must be a whole number of at least 1, got {at_once!r}")
+    return at_once
+
+
 def initial_of(workload: Workload, rng: Callable[[], np.random.Generator]) -> FloatArray:
     """Parameters with which training begins, read-only.
 
@@ -45,8 +61,8 @@ def initial_of(workload: Workload, rng: Callable[[], np.random.Generator]) -> Fl
         If they are no vector of finite numbers, or others with an equal generator.
     """
     initial = np.array(workload.initial(rng()), dtype=np.float64)
-    if initial.ndim != 1 or not np.isfinite(initial).all():
-        got = f"shape {initial.shape}" if initial.ndim != 1 else "others"
+    if initial.ndim != 1 or not initial.size or not np.isfinite(initial).all():
+        got = f"shape {initial.shape}" if initial.ndim != 1 or not initial.size else "others"
         raise ValueError(f"initial of {_name(workload)} must be a vector of finite numbers, got {got}")
     if not np.array_equal(initial, workload.initial(rng())):
         raise ValueError(f"initial of {_name(workload)} must draw from rng only, got others with an equal one")
@@ -67,7 +83,13 @@ def measured_of(workload: Workload, parameters: FloatArray) -> Sequence[Measured
     ValueError
         If a loss is no number, or an accuracy neither a share nor NaN.
     """
-    measured: Any = list(workload.measured(parameters))
+    measured: Any = workload.measured(parameters)
+    is_list = isinstance(measured, Sequence) and len(measured) == len(parameters)
+    if not is_list or not all(isinstance(each, tuple) and len(each) == 2 for each in measured):
+        raise ValueError(
+            f"measured of {_name(workload)} must be loss and accuracy of each of {len(parameters)} models, "
+            f"got {_shown(measured)}"
+        )
     for loss, accuracy in measured:
         if not isinstance(loss, float | int | np.floating | np.integer):
             raise ValueError(f"loss of {_name(workload)} must be a number, got {_shown(loss)}")
@@ -82,27 +104,49 @@ def _shown(value: object) -> str:
     return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
-def check_sums(workload: Workload, parameters: FloatArray) -> None:
-    """Refuse gradients that are no sums over their rows, or others each time.
+def check_parts(workload: Workload, parameters: FloatArray) -> None:
+    """Refuse what goes wrong in silence: gradients that are no sums over their rows, models that are mixed up.
+
+    Parameters
+    ----------
+    parameters
+        Of one model.
 
     Raises
     ------
     ValueError
-        If those of two halves of the rows do not add up to that of all.
+        If gradients of two halves of the rows do not add up to that of all, if they or what is measured are others for
+        several models at once than for each alone, or if there is no such number of models.
     """
-    n_rows = n_rows_of(workload)
+    n_rows, at_once = n_rows_of(workload), models_at_once_of(workload)
+    models = parameters + SHIFT * np.arange(min(at_once, N_TRIED))[:, np.newaxis]
+    models.setflags(write=False)
     halves: list[Rows] = [slice(0, n_rows // 2), slice(n_rows // 2, n_rows)]
-    model = parameters[np.newaxis]
-    of_halves, of_all = np.full((2, *model.shape), np.nan), np.full((1, *model.shape), np.nan)
-    workload.chunk_gradients(model, halves, slice(None), of_halves)
-    workload.chunk_gradients(model, [slice(0, n_rows)], slice(None), of_all)
-    first, second, whole = of_halves[0, 0], of_halves[1, 0], of_all[0, 0]
-    if not np.isfinite(whole).all():
-        raise ValueError(f"gradient of {_name(workload)} must be finite at the initial parameters, got others")
-    size = max(math.sqrt(first @ first), math.sqrt(second @ second))
-    off = math.sqrt((whole - first - second) @ (whole - first - second))
-    if not off <= ALIKE * size:
-        raise ValueError(
-            f"gradient of {_name(workload)} must be summed over its rows, so that those of two halves add up to that "
-            f"of all, got a difference of {off / size if size else math.inf:.2g} of their length (a mean? random?)"
-        )
+    out = np.full((2, *models.shape), np.nan)
+    workload.chunk_gradients(models, halves, slice(None), out)
+    for model, (first, second) in zip(models, out.transpose(1, 0, 2), strict=True):
+        whole: Any = np.asarray(workload.gradient(model, slice(0, n_rows)))
+        if whole.shape != model.shape or whole.dtype.kind not in "fiu":
+            raise ValueError(
+                f"gradient of {_name(workload)} must be a vector of {len(model)} real numbers, as its parameters are, "
+                f"got {whole.dtype} of shape {whole.shape}"
+            )
+        if not np.isfinite(whole).all():
+            raise ValueError(f"gradient of {_name(workload)} must be finite at the initial parameters, got others")
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            raise ValueError(f"chunk_gradients of {_name(workload)} must fill out with finite numbers, got others")
+        size = max(math.sqrt(first @ first), math.sqrt(second @ second))
+        off = math.sqrt((whole - first - second) @ (whole - first - second))
+        if not off <= ALIKE * size:
+            hint = "(a mean? random?)" if at_once == 1 else "(a mean? random? of another model?)"
+            raise ValueError(
+                f"gradient of {_name(workload)} must be summed over its rows, so that those of two halves add up to "
+                f"that of all, got a difference of {off / size if size else math.inf:.2g} of their length {hint}"
+            )
+    for model, together in zip(models, measured_of(workload, models), strict=True):
+        alone = workload.loss(model), workload.accuracy(model)
+        if not np.allclose(together, alone, rtol=ALIKE, atol=ALIKE, equal_nan=True):
+            raise ValueError(
+                f"measured of {_name(workload)} must be loss and accuracy of each model, "
+                f"{alone[0]:g} and {alone[1]:g}, got {together.loss:g} and {together.accuracy:g}"
+            )

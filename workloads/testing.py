@@ -12,7 +12,7 @@ import pickle
 import numpy as np
 
 from workloads.base import Rows, Workload
-from workloads.checks import check_sums, initial_of, measured_of, n_rows_of
+from workloads.checks import check_parts, initial_of, measured_of, n_rows_of
 
 STEP = 1e-5  # of central differences
 N_DIRECTIONS = 5
@@ -48,7 +48,7 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
         alone = np.array([workload.loss(of_model), workload.accuracy(of_model)])
         close = np.allclose([loss, accuracy], alone, rtol=1e-9, atol=1e-12, equal_nan=True)
         assert close, f"measured are {loss:g} and {accuracy:g}, alone they are {alone[0]:g} and {alone[1]:g}"
-    check_sums(workload, parameters)
+    check_parts(workload, parameters)
     order = rng.permutation(n_rows)
     third = n_rows // 3
     cut: list[Rows] = [slice(0, 0), slice(0, third), slice(third, n_rows)]
