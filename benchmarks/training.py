@@ -2,10 +2,10 @@
 
     python benchmarks/training.py
 
-Of each scheme: seconds of a run without training, of a run with training, and of the chunk gradients alone, each job's
-once: one job after another, in one pass over the data for all chunks of a job, and a turn of 4 jobs at a time, as a run
-computes them. Then what training adds to the run, in percent of either: medians of several repeats, each with
-everything once, and the range of the middle half. All with one thread for linear algebra.
+Of each scheme: seconds of a run without training, of a run with training, and of the chunk gradients and their sums
+alone, each job's once: one job after another, in one pass over the data for all chunks of a job, and a turn of 4 jobs
+at a time, as a run computes them. Then what training adds to the run, in percent of either: medians of several
+repeats, each with everything once, and the range of the middle half. All with one thread for linear algebra.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def scenario(scheme: Scheme, training: Training | None, models: int = 4) -> simu
 
 
 def gradients(workload: LogisticRegression, scheme: Scheme, at_once: int) -> None:
-    """The chunk gradients of all jobs, at other parameters each."""
+    """The chunk gradients of all jobs, at other parameters each, and their sums."""
     ends = np.rint(np.cumsum(scheme.chunk_loads()) * workload.n_rows).astype(int).tolist()
     chunks = [slice(first, end) for first, end in zip([0, *ends], ends, strict=False)]
     parameters = workload.initial(np.random.default_rng(0))
@@ -69,6 +69,7 @@ def gradients(workload: LogisticRegression, scheme: Scheme, at_once: int) -> Non
     for turn in range(0, N_JOBS, at_once):
         models = parameters + 1e-3 * np.arange(1 + turn, 1 + turn + at_once)[:, np.newaxis]
         workload.chunk_gradients(models, chunks, slice(None), out)
+        out.sum(axis=0)
 
 
 def main() -> None:
