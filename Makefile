@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# not compiled: most modules of the libraries are never imported
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 run: $(VENV)/.installed
 	$(BIN)/stragglersim run scenarios/quickstart.yaml --out results/quickstart --force
@@ -25,11 +27,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(INSTALL) --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	touch $@
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable '.[test]'
+	touch $(VENV)/.installed $@
 
 .PHONY: run test benchmark clean

@@ -27,7 +27,7 @@ from simulator.waiting import SimulationError
 from simulator.worker_times import stream
 from workloads import Rows, Workload
 from workloads.base import Measured
-from workloads.checks import check_parts, initial_of, measured_of, n_rows_of
+from workloads.checks import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")
 PositiveCount = Annotated[int, Field(ge=1)]
@@ -69,7 +69,7 @@ class Training:
     """in which workers send; the master computes in float64"""
 
     def __post_init__(self) -> None:
-        n_rows = n_rows_of(self.workload)
+        n_rows = count_of(self.workload, "n_rows")
         if self.batch is not None and self.batch > n_rows:
             raise ValueError(f"batch must be between 1 and {n_rows}, the rows of data, got {self.batch}")
 

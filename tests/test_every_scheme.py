@@ -124,9 +124,11 @@ def test_multiplexed_survives_all_patterns_that_it_claims(n, B, W, accepts):
         n_rounds = n_jobs + schemes[0].delay_rounds
         if n_rounds > {2: 6, 3: 4}[n]:
             continue
-        bursty = all_patterns(n, n_rounds, lambda S, lam=lam: is_bursty(S, B, W, lam))
-        arbitrary = all_patterns(n, n_rounds, lambda S, lam=lam: is_arbitrary(S, B, W + B - 1, lam))
-        for scheme, pattern in itertools.product(schemes, bursty + arbitrary):
+
+        def is_claimed(S, lam=lam):
+            return is_bursty(S, B, W, lam) or is_arbitrary(S, B, W + B - 1, lam)
+
+        for scheme, pattern in itertools.product(schemes, all_patterns(n, n_rounds, is_claimed)):
             assert survives(scheme, pattern, n_jobs), (scheme, pattern.astype(int))
 
 

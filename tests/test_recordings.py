@@ -66,10 +66,10 @@ def test_every_round_of_a_recording_is_that_of_the_naive_simulator(scheme, twin,
         "mu enough": (MuRule(mu=0.5, wait_for="enough"), ("mu", 0.5, "first", "enough")),
     }
     mine, told = rules[rule]
-    rounds = simulator.run(scenario(scheme, mine, name, jobs=8)).rounds
+    rounds = simulator.run(scenario(scheme, mine, name, jobs=5)).rounds
     measured = read_recording(str(FOLDER / name)).duration_s
-    rows = [[(second, SLOPE, 1.0) for second in measured[t % len(measured)].tolist()] for t in range(8 + twin.T)]
-    expected, outcomes = reference.simulate(twin, 8, rows, told)
+    rows = [[(second, SLOPE, 1.0) for second in measured[t % len(measured)].tolist()] for t in range(5 + twin.T)]
+    expected, outcomes = reference.simulate(twin, 5, rows, told)
     assert rounds["duration_s"].tolist() == pytest.approx([closes for closes, *_ in expected], rel=1e-12)
     assert rounds["waited_s"].tolist() == pytest.approx([waited for _, waited, *_ in expected], abs=1e-12)
     assert rounds["stragglers"].tolist() == [len(left) for _, _, left, _ in expected]

@@ -28,7 +28,7 @@ name: sweep
 seed: 3
 trials: 30
 workers: 8
-jobs: 20
+jobs: 5
 stragglers:
   usual: {kind: shifted_exponential, shift: 1, mean: 0.5, adds_to: startup_s}
 schemes:
@@ -132,10 +132,9 @@ def test_options_that_contradict_each_other_are_refused():
 
 def test_the_numbers_are_the_same_wherever_they_are_computed(sweep):
     serial = simulator.run(sweep(), detail="workers")
-    for processes in (1, 2):
-        elsewhere = simulator.run(sweep(), detail="workers", executor="processes", processes=processes)
-        for name in set(TABLES) - {"training"}:
-            pd.testing.assert_frame_equal(getattr(serial, name), getattr(elsewhere, name), check_exact=True)
+    elsewhere = simulator.run(sweep(), detail="workers", executor="processes", processes=2)
+    for name in set(TABLES) - {"training"}:
+        pd.testing.assert_frame_equal(getattr(serial, name), getattr(elsewhere, name), check_exact=True)
 
 
 def test_the_numbers_are_the_same_on_a_dask_cluster(sweep):
@@ -287,7 +286,7 @@ def call(folder, *options):
 
 
 def test_killed_at_any_moment_and_resumed_it_is_the_same_run(tmp_path):
-    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("jobs: 20", "jobs: 60"))
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("jobs: 5", "jobs: 20"))
     finish(tmp_path / "at once", simulator.load(tmp_path / "sweep.yaml"))
     moments = random.Random(4)
     for n_parts in (1, 3):
@@ -300,10 +299,8 @@ def test_killed_at_any_moment_and_resumed_it_is_the_same_run(tmp_path):
         assert not (tmp_path / "out/manifest.json").exists()
         with pytest.raises(ResultsError, match="has not finished"):
             Results.load(tmp_path / "out")
-    process = call(tmp_path)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert "of 540 runs were there already" in err
+    seen, _ = finish(tmp_path / "out", simulator.load(tmp_path / "sweep.yaml"))
+    assert 0 < seen[0][0] < seen[0][1] == 540
     assert_same(tmp_path / "at once", tmp_path / "out")
 
 
@@ -313,7 +310,7 @@ def test_ctrl_c_stops_with_one_line_and_what_is_finished_stays(sweep, tmp_path):
     while process.poll() is None and not list(tmp_path.glob("out/parts/*.arrow")):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert [line for line in err.splitlines() if not line.startswith("Running")] == [
         f"stopped; what is finished stays in {tmp_path}/out, and the same command goes on"

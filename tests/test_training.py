@@ -426,7 +426,7 @@ def check_neighbourhood(scheme, moments, rate, master=None):
         Training(workload=problem, learning_rate=rate),
         models=None,
         jobs=1600,
-        trials=4,
+        trials=2,
         leftover="cancel",
         stragglers={  # all alike, and anew in each round: chunk p of a worker's list is done at p * 0.25 s + noise
             "usual": Constant(startup_s=0.0, seconds_per_load=2.0),
@@ -435,7 +435,7 @@ def check_neighbourhood(scheme, moments, rate, master=None):
         **({"master": master} if master else {}),
     )
     results, least = simulator.run(run), problem.loss(problem.optimum)
-    above = [curve(results, "it", trial=trial)[100:1600] - least for trial in range(4)]
+    above = [curve(results, "it", trial=trial)[100:1600] - least for trial in range(2)]
     blocks = np.concatenate(above).reshape(-1, 100).mean(axis=1)  # long enough to be independent
     expected, error = stationary_loss(problem, *moments, rate), blocks.std(ddof=1) / np.sqrt(len(blocks))
     assert error < 0.05 * expected

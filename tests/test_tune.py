@@ -73,7 +73,7 @@ def on_arrays(scheme, times, n_jobs, rule):
     return columns[2], columns[5], columns[6]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rule=st.sampled_from(RULES))
 def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
     rng = np.random.default_rng(seed)

@@ -191,7 +191,7 @@ def assert_equal(expected, found):
     assert found.n_given == expected.n_given
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(given_=scenarios())
 def test_both_engines_give_the_same_numbers(given_):
     try:

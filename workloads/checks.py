@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,32 +19,18 @@ def _name(workload: Workload) -> str:
     return type(workload).__name__
 
 
-def n_rows_of(workload: Workload) -> int:
-    """Its number of rows.
+def count_of(workload: Workload, name: Literal["n_rows", "models_at_once"]) -> int:
+    """How many rows it has, or of how many models it computes gradients together.
 
     Raises
     ------
     ValueError
-        If that is no number of rows.
+        If that is no whole number of at least 1.
     """
-    n_rows: Any = workload.n_rows
-    if not isinstance(n_rows, int | np.integer) or n_rows < 1:
-        raise ValueError(f"n_rows of {_name(workload)} must be a whole number of at least 1, got {n_rows!r}")
-    return int(n_rows)
-
-
-def models_at_once_of(workload: Workload) -> int:
-    """Of how many models it computes gradients together.
-
-    Raises
-    ------
-    ValueError
-        If that is no number of models.
-    """
-    at_once: Any = workload.models_at_once
-    if not isinstance(at_once, int) or at_once < 1:
-        raise ValueError(f"models_at_once of {_name(workload)} must be a whole number of at least 1, got {at_once!r}")
-    return at_once
+    count: Any = getattr(workload, name)
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise ValueError(f"{name} of {_name(workload)} must be a whole number of at least 1, got {count!r}")
+    return int(count)
 
 
 def initial_of(workload: Workload, rng: Callable[[], np.random.Generator]) -> FloatArray:
@@ -118,7 +104,7 @@ def check_parts(workload: Workload, parameters: FloatArray) -> None:
         If gradients of two halves of the rows do not add up to that of all, if they or what is measured are others for
         several models at once than for each alone, or if there is no such number of models.
     """
-    n_rows, at_once = n_rows_of(workload), models_at_once_of(workload)
+    n_rows, at_once = count_of(workload, "n_rows"), count_of(workload, "models_at_once")
     models = parameters + SHIFT * np.arange(min(at_once, N_TRIED))[:, np.newaxis]
     models.setflags(write=False)
     halves: list[Rows] = [slice(0, n_rows // 2), slice(n_rows // 2, n_rows)]

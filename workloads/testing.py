@@ -12,7 +12,7 @@ import pickle
 import numpy as np
 
 from workloads.base import Rows, Workload
-from workloads.checks import check_parts, initial_of, measured_of, n_rows_of
+from workloads.checks import check_parts, count_of, initial_of, measured_of
 
 STEP = 1e-5  # of central differences
 N_DIRECTIONS = 5
@@ -38,11 +38,11 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     assert dataclasses.is_dataclass(workload), "a workload is a dataclass"
     assert repr(pickle.loads(pickle.dumps(workload))) == repr(workload), "a workload can be sent to a process"
-    n_rows = n_rows_of(workload)
+    n_rows = count_of(workload, "n_rows")
     initial = initial_of(workload, lambda: np.random.default_rng(seed))
     parameters = initial + 0.1 * rng.standard_normal(len(initial))
     parameters.setflags(write=False)  # they must be left as they are
-    models = np.stack([parameters, initial])
+    models = np.stack([parameters, initial])[: count_of(workload, "models_at_once")]
     models.setflags(write=False)
     for of_model, (loss, accuracy) in zip(models, measured_of(workload, models), strict=True):
         alone = np.array([workload.loss(of_model), workload.accuracy(of_model)])
@@ -54,10 +54,9 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
     cut: list[Rows] = [slice(0, 0), slice(0, third), slice(third, n_rows)]
     drawn: list[Rows] = [order[:third], order[third:third], order[third:]]
     for chunks, rows in ((cut, slice(None)), (drawn, order)):
-        some = models[: workload.models_at_once]
-        together = np.full((len(chunks), *some.shape), np.nan)
-        workload.chunk_gradients(some, chunks, rows, together)
-        for of_model, gradients in zip(some, together.transpose(1, 0, 2), strict=True):
+        together = np.full((len(chunks), *models.shape), np.nan)
+        workload.chunk_gradients(models, chunks, rows, together)
+        for of_model, gradients in zip(models, together.transpose(1, 0, 2), strict=True):
             for gradient, chunk in zip(gradients, chunks, strict=True):
                 alone = workload.gradient(of_model, chunk)
                 close = np.allclose(gradient, alone, rtol=1e-9, atol=1e-9 * np.abs(gradients).max(initial=1.0))
