@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# not compiled: most modules of the libraries are never imported
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 run: $(VENV)/.installed
 	$(BIN)/stragglersim run scenarios/quickstart.yaml --out results/quickstart --force
