@@ -96,6 +96,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
             hint = did_you_mean(given, known)
             raise CompareError(f"{what}: must be one of {', '.join(known)}, got {given!r}{hint}")
 
+    runs = _without_infinite(runs, metric)
     layout = _Layout.of(runs)
     values = layout.spread(runs[metric])
     mean, half_width, n_trials = _mean(values)
@@ -221,6 +222,15 @@ def _metrics(runs: pd.DataFrame) -> list[str]:
 
 def _sign(metric: str) -> int:
     return -1 if metric in HIGHER_IS_BETTER else 1
+
+
+def _without_infinite(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Runs in which a scheme that has an infinite value has none: the mean of its other trials would flatter it."""
+    is_infinite = np.isinf(runs[metric])
+    if not is_infinite.any():
+        return runs
+    has_one = is_infinite.groupby([runs["point"], runs["scheme"]]).transform("any")
+    return runs.assign(**{metric: runs[metric].mask(has_one)})
 
 
 def _mean(values: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -402,6 +412,9 @@ def notes(table: pd.DataFrame) -> list[str]:
     if n_unfair:
         where = f" at {n_unfair} of {n_points} points" if n_points > 1 else ""
         said.append(f"Schemes failed to decode different numbers of jobs{where}: ranked by jobs_per_s, not {metric}.")
+    if table["mean"].isna().any():
+        said.append(f"-: no mean, as not every trial has a finite {metric}.")
+    table = table[table["n_trials"] > 0]
     n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
     if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():
         said.append(f"Trials are missing: pairs are compared over those that both have, {_span(n_paired)}.")

@@ -81,34 +81,41 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
         If nothing was trained, or nothing is classified.
     """
     if results.training is None:
-        raise CompareError(f"metric: must be a column of runs, got {metric}, which needs a scenario with training")
+        raise CompareError(f"--metric: must be a column of runs, got {metric}, which needs a scenario with training")
     measure = TIMES_TO[metric]
     if results.training[measure].isna().all():
-        raise CompareError(f"metric: must be time_to_loss where nothing is classified, got {metric}")
+        raise CompareError(f"--metric: must be time_to_loss where nothing is classified, got {metric}")
     times_s: dict[Any, float] = {}
     best: dict[Any, float] = {}
     for run, curve in curves(results.training, measure):
         times_s[run] = curve.reaches(measure, target)
         best[run] = float(curve.values.max() if measure == "accuracy" else curve.values.min())
-    keys = results.runs[list(KEYS)].itertuples(index=False, name=None)
-    runs = results.runs.assign(**{metric: [times_s[key] for key in keys]})
-    groups = runs.groupby(["point", "scheme"], sort=False)[metric]
-    is_short = groups.transform("count") < groups.transform("size")
+    keys = list(results.runs[list(KEYS)].itertuples(index=False, name=None))
+    runs = results.runs.assign(
+        **{metric: [times_s.get(key, math.nan) for key in keys], "best": [best.get(key, math.nan) for key in keys]}
+    )
+    # where runs have failed, a scheme has fewer than others
+    n_trials: dict[Any, int] = runs.groupby("point")["trial"].nunique().to_dict()
+    groups = runs.groupby(["point", "scheme"], sort=False)
+    is_short = groups[metric].transform("count") < runs["point"].map(n_trials)
     sign = "at least" if measure == "accuracy" else "at most"
     remarks = [
         f"{metric}: simulated seconds until the mean {measure} of all models is {sign} {target:g} for the first time."
     ]
-    for (point, scheme), times in groups:
+    for (point, scheme), rows in groups:
         at = f" at point {point}" if runs["point"].nunique() > 1 else ""
-        if times.isna().any():
-            short = [
-                best[key] for key in runs.loc[times.index[times.isna()], list(KEYS)].itertuples(index=False, name=None)
-            ]
+        times, short = rows[metric], rows.loc[rows[metric].isna(), "best"]
+        if rows["best"].isna().all():
+            remarks.append(f"{scheme}{at}: has no {measure}.")
+        elif times.count() < n_trials[point]:
+            came = "failed"
+            if len(short):
+                came = f"came to {measure} {short.iloc[(short - target).abs().argmin()]:.4g}"
             remarks.append(
-                f"{scheme}{at}: reached in {times.count()} of {len(times)} trials, so it has no mean time "
-                f"(the others came to {measure} {min(short, key=lambda value: abs(value - target)):.4g})."
+                f"{scheme}{at}: reached in {times.count()} of {n_trials[point]} trials, so it has no mean time "
+                f"(the others {came})."
             )
         elif not times.any():
             remarks.append(f"{scheme}{at}: was there before the first step.")
     runs.loc[is_short, metric] = np.nan
-    return runs, remarks
+    return runs.drop(columns="best"), remarks

@@ -74,6 +74,8 @@ def _curve_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]] | N
     for name, draw_on, remarks in training_pictures(results, chart.where):
         if name == chart.y:
             return draw_on, remarks
+    if results.training[chart.y].isna().all():
+        raise ChartError(f"--y {chart.y}: must be loss where nothing is classified")
     raise ChartError(f"--where: must leave between 1 and {MOST_POINTS} points that have {chart.y}")
 
 

@@ -191,6 +191,10 @@ def build(
                 values[name] = value
     if any(values[name] is None and given[name] is not None for name in values):
         return None, problems
+    if inspect.isabstract(cls):
+        unfinished: Any = cls
+        missing = ", ".join(sorted(unfinished.__abstractmethods__))
+        return None, [*problems, Problem(path, f"the class {cls.__name__} must define {missing}")]
     unknown = {name for name, value in filled_in.items() if value is None}
     try:
         plugin = cls(**values, **filled_in)

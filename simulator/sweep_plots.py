@@ -381,7 +381,7 @@ def kept_of(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequenc
         # what is neither number nor truth value is text in the tables
         is_kept = runs[key].isin(list(wanted)) | runs[key].astype(str).isin([str(value) for value in wanted])
         if None in wanted:
-            is_kept |= runs[key].isna()
+            is_kept |= runs[key].isna() | (runs[key].astype(str) == "none")  # as it is written beside text
         if not is_kept.any():
             known = ", ".join("null" if value != value else str(value) for value in runs[key].drop_duplicates())
             raise ChartError(f"--where {key}: must be one of {known}, got {', '.join(map(str, wanted))}")

@@ -48,6 +48,10 @@ def print_summary(results: Results) -> None:
             "counts as decoded; decode: measured time of the master for a job."
         )
         _say_inexact(results)
+        for label, losses in results.runs.groupby("scheme", sort=False)["final_loss"]:
+            if n_diverged := int((losses == float("inf")).sum()):
+                rate = "training.learning_rate is too large?"
+                say(f"{label}: models diverged in {n_diverged} of {len(losses)} runs ({rate}).")
     say(f"{fairness(results)}\n")
 
 

@@ -58,7 +58,7 @@ class Training:
     workload: InstanceOf[Workload]
     """what is trained"""
     batch: PositiveCount | None = None
-    """rows of data of one job, drawn without repetition until all have been used; all of them if not given"""
+    """rows of data of one job, one batch after another of a shuffled order; all of them if not given"""
     optimiser: Literal["sgd", "momentum"] = "sgd"
     """what is done with a gradient; momentum keeps 0.9 of the last step"""
     learning_rate: Positive
@@ -83,6 +83,7 @@ class _Model:
     batches: Iterator[Rows]
     rows: Rows
     step: int = 0
+    has_diverged: bool = False
 
 
 @dataclass(kw_only=True)
@@ -111,9 +112,10 @@ class TrainingRecord(RunRecord):
         self._errors: list[float] = []  # relative, of all gradients that were applied
         self._worst_residual, self._worst_condition = math.nan, 1.0  # nothing was called exact yet
         self._is_shipped = is_shipped(self._workload)  # and tested
-        if not self._is_shipped:
-            check_parts(self._workload, self._models[0].parameters)
-        self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+            if not self._is_shipped:
+                check_parts(self._workload, self._models[0].parameters)
+            self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
         """Beginnings and batches belong to a model of a trial: they are the same under every scheme."""
@@ -163,11 +165,12 @@ class TrainingRecord(RunRecord):
     def _take_turn(self, turn: Sequence[Ended]) -> None:
         """Apply what was decoded: a job of each model."""
         errors = dict.fromkeys(self._turn, math.nan)
-        for jobs in self._together([ended for ended in turn if ended.outcome.status != "failed"]):
+        of_use = [ended for ended in turn if not self._model_of(ended).has_diverged]
+        for jobs in self._together([ended for ended in of_use if ended.outcome.status != "failed"]):
             errors |= self._apply(jobs)
         times_s = {job: self._ended_s.pop(job) for job in self._turn}
         steps = []
-        for ended in turn:
+        for ended in of_use:
             if ended.outcome.status != "failed" or self.plan.on_failure == "skip":
                 model, job = self._model_of(ended), ended.outcome.job
                 model.step += 1
@@ -246,13 +249,19 @@ class TrainingRecord(RunRecord):
         for place, (ended, found, error, length) in enumerate(zip(jobs, decoded, errors, lengths, strict=True)):
             self._decode_s.append(found.decode_s)
             self._worst_condition = max(self._worst_condition, found.condition)
-            if ended.outcome.status == "decoded":
-                self._check_exact(ended, found, error, length, gradients[:, place])
-            relative[ended.outcome.job] = error / length if length else (math.inf if error else 0.0)
-        self._errors += relative.values()
+            job = ended.outcome.job
+            relative[job] = error / length if length else (math.inf if error else 0.0)
+            if not math.isfinite(length):  # diverging
+                relative[job] = math.nan
+            elif ended.outcome.status == "decoded":
+                residual = self._check_exact(ended, found, error, length, gradients[:, place])
+                if error > EXACT * length:
+                    relative[job] = residual
+        self._errors += [error for error in relative.values() if not math.isnan(error)]
         return relative
 
-    def _check_exact(self, ended: Ended, decoded: Decoded, error: float, length: float, gradients: FloatArray) -> None:
+    def _check_exact(self, ended: Ended, decoded: Decoded, error: float, length: float, gradients: FloatArray) -> float:
+        """Residual of a gradient that is called exact."""
         # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
         # (which takes time, and is not needed where it changes nothing: no new worst, and nothing to complain of)
         scale = length if error <= min(self._worst_residual, EXACT) * length else _size(gradients, length)
@@ -264,6 +273,7 @@ class TrainingRecord(RunRecord):
                 f"job {ended.outcome.job}: its decoded gradient must be that of all its rows to {allowed:.2g}, got a "
                 f"relative error of {residual:.2g}, condition number {decoded.condition:.2g}"
             )
+        return residual
 
     def _note(self, steps: Sequence[tuple[int, float, float]]) -> None:
         """Measure some models, given their numbers, and when and with which error they made their last step."""
@@ -271,11 +281,12 @@ class TrainingRecord(RunRecord):
         for block in _blocks(steps, self._workload.models_at_once):
             measured += measured_of(self._workload, self._stack([self._models[number] for number, *_ in block]))
         for (number, time_s, error), (loss, accuracy) in zip(steps, measured, strict=True):
-            step = self._models[number].step
+            model = self._models[number]
+            if not model.step and not math.isfinite(loss):
+                raise SimulationError(f"model {number}: its loss must be finite at the beginning, got {loss:g}")
             if not math.isfinite(loss):
-                hint = " (training.learning_rate is too large?)" if step else ""
-                raise SimulationError(f"model {number}, step {step}: its loss must be finite, got {loss:g}{hint}")
-            self.training.append((number, step, time_s, loss, accuracy, error))
+                model.has_diverged, loss = True, math.inf
+            self.training.append((number, model.step, time_s, loss, accuracy, error))
 
     def figures(self, n_error_blocks: int | None) -> dict[str, float]:
         """Those of the run, with loss and accuracy at the end (means over models) and how exact gradients were."""
@@ -308,7 +319,7 @@ def _blocks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def _batches(n_rows: int, batch: int | None, rng: np.random.Generator) -> Iterator[Rows]:
-    """Rows of one step after another: all of them, or batches that use all rows before any comes again.
+    """Rows of one step after another: all of them, or batches of a shuffled order, one after another.
 
     What is left at the end of a shuffled order is less than a batch, and is left out.
     """

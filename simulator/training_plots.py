@@ -54,7 +54,8 @@ def draw_training(
         spare.remove()
     # the lines say what is shown: a band over few trials may be wider than all that is possible
     first: Axes = grid[0, 0]
-    lowest, highest = np.nanmin(np.concatenate(means)), np.nanmax(np.concatenate(means))
+    finite = [mean[np.isfinite(mean)] for mean in means]  # where none has diverged
+    lowest, highest = np.concatenate(finite).min(), np.concatenate(finite).max()
     if measure == "accuracy":
         first.set_ylim(0, 1)
     elif lowest > 0:
@@ -77,7 +78,7 @@ def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> F
     axes.plot(times_s, mean, color=look.colour, linestyle=look.dashes)
     axes.plot(last_s, mean[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
     if len(values) > 1:
-        with np.errstate(over="ignore"):  # of what has diverged
+        with np.errstate(over="ignore", invalid="ignore"):  # of what has diverged
             half = stdtrit(len(values) - 1, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
         axes.fill_between(times_s, mean - half, mean + half, color=look.colour, alpha=0.2, linewidth=0)
     return mean
@@ -110,6 +111,8 @@ def training_pictures(
     varying = [key for key in swept_entries(results) if key != "point"] if results.runs["point"].nunique() > 1 else []
     titles = {row["point"]: title_of(varying, [row[key] for key in varying], 28) for row in points.to_dict("records")}
     remarks = ["band: 95 % interval; a trial that has ended stays as it is"] if runs["trial"].nunique() > 1 else []
+    if np.isinf(training["loss"]).any():
+        remarks.append("no line of what has diverged")
     for measure in get_args(Measure):
         having = set(training.loc[training[measure].notna(), "point"])
         if having:

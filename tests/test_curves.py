@@ -27,12 +27,18 @@ def results_of(training, runs=None, **given):
     return Results(runs=runs, training=frame, **given)
 
 
-# models 0 and 1 of scheme A, then one model of B in two trials, of which the second does not get there
+# models 0 and 1 of scheme A in two trials alike, then one model of B, which does not get there in the second trial
 BY_HAND = [
-    ("A", 0, 0, 0, 0.0, 4.0, 0.1),
-    ("A", 0, 1, 0, 0.0, 2.0, 0.3),
-    ("A", 0, 0, 1, 1.0, 2.0, 0.9),
-    ("A", 0, 1, 1, 3.0, 1.0, 0.9),
+    *(
+        ("A", trial, *step)
+        for trial in (0, 1)
+        for step in (
+            (0, 0, 0.0, 4.0, 0.1),
+            (1, 0, 0.0, 2.0, 0.3),
+            (0, 1, 1.0, 2.0, 0.9),
+            (1, 1, 3.0, 1.0, 0.9),
+        )
+    ),
     ("B", 0, 0, 0, 0.0, 3.0, 0.2),
     ("B", 0, 0, 1, 5.0, 1.0, 0.95),
     ("B", 1, 0, 0, 0.0, 3.0, 0.2),
@@ -55,22 +61,35 @@ def test_steps_at_the_same_time_count_together():
 
 def test_time_to_a_target_by_hand():
     runs, said = with_time_to(results_of(BY_HAND), "time_to_accuracy", 0.8)
-    assert runs["time_to_accuracy"].tolist() == [3.0, 5.0, 5.0]
+    assert runs["time_to_accuracy"].tolist() == [3.0, 3.0, 5.0, 5.0]
     assert len(said) == 1
     runs, _ = with_time_to(results_of(BY_HAND), "time_to_loss", 2.0)
-    assert runs["time_to_loss"].tolist() == [1.0, 5.0, 5.0]
+    assert runs["time_to_loss"].tolist() == [1.0, 1.0, 5.0, 5.0]
 
 
 def test_a_scheme_that_does_not_always_get_there_has_no_time():
     runs, said = with_time_to(results_of(BY_HAND), "time_to_accuracy", 0.9)
-    assert runs["time_to_accuracy"].tolist()[0] == 3.0
-    assert runs["time_to_accuracy"].isna().tolist() == [False, True, True]
+    assert runs["time_to_accuracy"].tolist()[:2] == [3.0, 3.0]
+    assert runs["time_to_accuracy"].isna().tolist() == [False, False, True, True]
     assert said[1] == "B: reached in 1 of 2 trials, so it has no mean time (the others came to accuracy 0.85)."
+
+
+def test_a_scheme_that_lacks_a_trial_has_no_time():
+    runs, said = with_time_to(results_of([row for row in BY_HAND if row[:2] != ("A", 1)]), "time_to_loss", 2.0)
+    assert runs["time_to_loss"].isna().tolist() == [True, False, False]
+    assert said[1] == "A: reached in 1 of 2 trials, so it has no mean time (the others failed)."
+
+
+def test_a_scheme_that_is_not_trained_has_no_time():
+    runs = results_of([*BY_HAND, ("C", 0, 0, 0, 0.0, 3.0, 0.2), ("C", 1, 0, 0, 0.0, 3.0, 0.2)]).runs
+    runs, said = with_time_to(results_of(BY_HAND, runs), "time_to_loss", 2.0)
+    assert runs["time_to_loss"].isna().tolist() == [False, False, False, False, True, True]
+    assert said[1:] == ["C: has no loss."]
 
 
 def test_a_target_that_is_met_before_training_is_told():
     runs, said = with_time_to(results_of(BY_HAND), "time_to_loss", 3.0)
-    assert runs["time_to_loss"].tolist() == [0.0, 0.0, 0.0]
+    assert runs["time_to_loss"].tolist() == [0.0, 0.0, 0.0, 0.0]
     assert said[1:] == ["A: was there before the first step.", "B: was there before the first step."]
 
 
@@ -198,6 +217,19 @@ def test_pictures_leave_out_what_there_is_none_of(tmp_path):
         training=Training(workload=LeastSquares(), learning_rate=0.1),
         schemes={"all": Uncoded(2)},
     )
-    names = {path.stem for path in draw(simulator.run(run), tmp_path)}
+    results = simulator.run(run)
+    names = {path.stem for path in draw(results, tmp_path)}
     assert "loss" in names
     assert "accuracy" not in names
+    with pytest.raises(ChartError, match="--y accuracy: must be loss where nothing is classified"):
+        draw_chart(results, tmp_path, Chart(x="time_s", y="accuracy"))
+
+
+def test_what_has_diverged_has_no_line(tmp_path):
+    steep = SWEPT.replace("logistic_regression", "least_squares").replace("[0.1, 0.5, 1.0]", "[0.1, 1.0e+100]")
+    (tmp_path / "swept.yaml").write_text(steep)
+    results = simulator.run(simulator.load(tmp_path / "swept.yaml"))
+    assert np.isinf(results.runs.groupby("point")["final_loss"].mean()).tolist() == [False, True]
+    said = {path.stem: path.with_suffix(".svg").read_text() for path in draw(results, tmp_path / "plots")}
+    assert "diverged" in said["loss"]
+    assert "final_loss" in said
