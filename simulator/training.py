@@ -251,7 +251,7 @@ class TrainingRecord(RunRecord):
             self._worst_condition = max(self._worst_condition, found.condition)
             job = ended.outcome.job
             relative[job] = error / length if length else (math.inf if error else 0.0)
-            if not math.isfinite(length):  # diverging
+            if not math.isfinite(length):  # beyond all numbers
                 relative[job] = math.nan
             elif ended.outcome.status == "decoded":
                 residual = self._check_exact(ended, found, error, length, gradients[:, place])

@@ -679,6 +679,23 @@ def test_a_model_that_diverges_leaves_the_others_alone():
     pd.testing.assert_frame_equal(results.jobs, untrained.jobs)
 
 
+def test_gradients_too_long_for_a_number_have_no_error():
+    @dataclass(frozen=True)
+    class Slope(Steep):
+        def gradient(self, parameters, rows):
+            return np.full(1, 1e160) * len(np.arange(2)[rows])  # its square is beyond all numbers
+
+        def loss(self, parameters):
+            return float(1e160 * parameters[0])
+
+    results = simulator.run(
+        scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Slope(far=1.0), learning_rate=1e-160))
+    )
+    assert curve(results, "GC")[-1] == pytest.approx(-9e160)
+    assert results.training["gradient_error"].isna().all()
+    assert results.runs[["gradient_error_mean", "worst_residual"]].isna().all(axis=None)
+
+
 def test_a_loss_that_is_no_number_from_the_beginning_is_told():
     training = Training(workload=Steep(far=1e90), learning_rate=0.1)
     with pytest.raises(simulator.SimulationError, match=r"model \d: its loss must be finite at the beginning, got inf"):
