@@ -24,7 +24,7 @@ from simulator.worker_times import RoundTimes, SpeedChanges
 
 Leftover = Literal["cancel", "finish"]
 
-NUMERICS = 5
+NUMERICS = 6
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
 
 Runs do not go on with parts that have another one."""

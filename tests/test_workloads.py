@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from pydantic.dataclasses import dataclass
+from scipy import special
 
 from workloads import WORKLOADS, LeastSquares, LogisticRegression, TwoLayerNetwork
+from workloads.digits import digits
 from workloads.testing import check_workload
 
 EXAMPLES = [
@@ -72,3 +74,27 @@ def test_gradients_of_chunks_are_those_of_their_rows(workload):
                 alone = [workload.gradient(models[number], np.array([row])) for row in np.arange(n)[chunk]]
                 np.testing.assert_allclose(gradient, np.sum(alone, axis=0) if alone else 0 * gradient, atol=1e-10)
         assert number == len(models) - 1
+
+
+@pytest.mark.parametrize("case", ["drawn", "all alike", "classes alike", "of no number", "beyond all numbers"])
+def test_accuracy_is_the_share_whose_best_score_is_the_first_of_the_true_class(case):
+    parameters = np.random.default_rng(3).standard_normal((10, 65))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if case == "all alike":
+            parameters[:] = 1.0
+        elif case == "classes alike":
+            parameters[[3, 8, 9]] = parameters[[1, 1, 2]]
+        elif case == "of no number":
+            parameters[4] = np.nan
+        elif case == "beyond all numbers":
+            parameters *= 1e308
+        scores = digits().images @ parameters.T
+        is_right = (scores.argmax(axis=1) == digits().labels) & np.isfinite(scores).all(axis=1)
+        found = LogisticRegression().measured(np.stack([parameters.ravel(), np.zeros(650)]))
+    assert found[0].accuracy == np.mean(is_right)
+    assert found[1].accuracy == np.mean(digits().labels == 0)  # not one: all classes have the same score
+    assert found[1].loss == pytest.approx(np.log(10))
+    if case in ("drawn", "classes alike"):
+        log_likelihood = scores - special.logsumexp(scores, axis=1, keepdims=True)
+        assert 0.02 < found[0].accuracy < 0.5
+        assert found[0].loss == pytest.approx(-log_likelihood[np.arange(len(scores)), digits().labels].mean())

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from workloads.base import FloatArray, IntArray, Measured, NonNegative, PositiveCount, Rows, Workload
+from workloads.base import BoolArray, FloatArray, IntArray, Measured, NonNegative, PositiveCount, Rows, Workload
 
 N_CLASSES = 10
 
@@ -36,6 +36,7 @@ class Forward(NamedTuple):
     hidden: FloatArray  # as of `Scores`
     errors: FloatArray  # likelihoods minus truth, shape (n_models, 10, n)
     behind: FloatArray  # score of the true class minus the best one, shape (n_models, n)
+    is_right: BoolArray  # whether the first class with the best score is the true one, shape (n_models, n)
     total: FloatArray  # of the exponentials of all scores minus the best one, shape (n_models, n)
 
 
@@ -115,7 +116,7 @@ class DigitClassifier(Workload):
         forward = self._forward(parameters)
         losses = (np.log(forward.total) - forward.behind).mean(axis=1)
         losses += self.l2 / 2 * np.einsum("md,md->m", parameters, parameters)
-        accuracies = np.count_nonzero(forward.behind == 0, axis=1) / self.n_rows
+        accuracies = np.count_nonzero(forward.is_right, axis=1) / self.n_rows
         return list(map(Measured, losses.tolist(), accuracies.tolist()))
 
     def loss(self, parameters: FloatArray) -> float:
@@ -150,11 +151,14 @@ def compare(scores: Scores, labels: IntArray) -> Forward:
     first = (n_classes * n * np.arange(n_models)).reshape(n_models, 1)
     true = first + labels * n + np.arange(n)  # places of the true classes
     behind = errors.take(true)
+    is_right = behind == 0
+    if np.count_nonzero(errors == 0) != is_right.size or not np.isfinite(behind).all():  # ties, or nothing to go by
+        is_right &= errors.argmax(axis=1) == labels
     np.exp(errors, out=errors)
     total = errors.sum(axis=1)
     errors /= total[:, np.newaxis]
     errors.reshape(-1)[true] -= 1.0
-    return Forward(scores.hidden, errors, behind, total)
+    return Forward(scores.hidden, errors, behind, is_right, total)
 
 
 @dataclass(frozen=True)
