@@ -275,9 +275,12 @@ def _panels(
 
 
 def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
-    """The values of a panel's keys, wrapped between them or at the dots of a key."""
+    """The values of a panel's keys, wrapped between them, at the dots of a key, or before a long value."""
     hard = "\N{NO-BREAK SPACE}"
-    says = [f"{key.replace('.', '. ')}{hard}={hard}{said(value)}" for key, value in zip(keys, choice, strict=True)]
+    says = []
+    for key, value in zip(keys, choice, strict=True):
+        is_long = len(f"{key.rsplit('.', 1)[-1]} = {said(value)},") > width
+        says.append(f"{key.replace('.', '. ')}{hard}={' ' if is_long else hard}{said(value)}")
     return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
 
 

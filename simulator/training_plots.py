@@ -111,12 +111,11 @@ def training_pictures(
     varying = [key for key in swept_entries(results) if key != "point"] if results.runs["point"].nunique() > 1 else []
     titles = {row["point"]: title_of(varying, [row[key] for key in varying], 28) for row in points.to_dict("records")}
     remarks = ["band: 95 % interval; a trial that has ended stays as it is"] if runs["trial"].nunique() > 1 else []
-    if np.isinf(training["loss"]).any():
-        remarks.append("no line of what has diverged")
     for measure in get_args(Measure):
         having = set(training.loc[training[measure].notna(), "point"])
         if having:
             looks = {label: look for label, look in every.items() if label in set(runs["scheme"])}  # as in all pictures
             shown = {point: title for point, title in titles.items() if point in having}
             draw_on = partial(draw_training, training=training, measure=measure, titles=shown, looks=looks)
-            yield measure, draw_on, remarks
+            missing = ["no line of what has diverged"] if np.isinf(training[measure]).any() else []
+            yield measure, draw_on, [*remarks, *missing]

@@ -14,7 +14,7 @@ from simulator.compare import CompareError
 from simulator.curves import Curve, curves, with_time_to
 from simulator.plots import draw, draw_chart
 from simulator.results import Results
-from simulator.sweep_plots import Chart, ChartError
+from simulator.sweep_plots import Chart, ChartError, title_of
 from simulator.training import Training
 from straggler_models import Constant, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression
@@ -233,3 +233,8 @@ def test_what_has_diverged_has_no_line(tmp_path):
     said = {path.stem: path.with_suffix(".svg").read_text() for path in draw(results, tmp_path / "plots")}
     assert "diverged" in said["loss"]
     assert "final_loss" in said
+
+
+def test_titles_break_before_a_long_value_and_not_in_it():
+    assert title_of(["training.workload"], ["logistic_regression"], 28) == "training.workload =\nlogistic_regression"
+    assert title_of(["training.workload"], ["least_squares"], 28) == "training.\nworkload = least_squares"
