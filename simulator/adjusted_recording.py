@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.errors import UserError
-from simulator.recording_files import RecordingError, metadata
-from straggler_models.base import WorkerTimes
-from straggler_models.trace import Trace, read_recording
+from simulator.recording_files import RecordedTimes, read_times
+from straggler_models.base import FloatArray, WorkerTimes
+from straggler_models.trace import Trace
 
 PROPORTIONAL = "adjusted-recording.parquet"
 
@@ -50,33 +50,34 @@ class AdjustedRecording:
 
         Raises
         ------
+        RecordingError
+            If the file can't be read.
         SearchError
-            If the file can't be read, or the adjustment is missing or makes no sense.
+            If the adjustment is missing or makes no sense.
         """
+        trace = read_times(self.path, self.base_load)
+        if trace.components is None and self.seconds_per_load is None:
+            raise SearchError(
+                f"{self.path}: --seconds-per-load must be given for a recording of durations (proportional if all "
+                "of a duration grows with the load; `stragglersim trace info` estimates it from several loads)"
+            )
+        if trace.components is not None and (self.seconds_per_load, self.base_load) != (None, None):
+            raise SearchError(
+                f"{self.path}: --seconds-per-load and --base-load must be left out for a recording that has its "
+                "own start-up times and seconds per load"
+            )
+        measured = (trace.duration_s,) if trace.components is None else trace.components[:2]
+        if not any(column is not None and column.any() for column in measured):
+            raise SearchError(f"{self.path}: must have times above 0 s, got none")
+        n_rounds, n_workers = trace.duration_s.shape
+        if self.seconds_per_load == "proportional":
+            return WorkerTimes(0.0, _per_load_s(trace, n_workers)), n_workers
+        fields = self.model_in(Path.cwd()) | {"path": str(self.path)}
+        del fields["kind"]
         try:
-            recording = read_recording(str(self.path))
-            if recording.duration_s is not None and self.seconds_per_load is None:
-                raise SearchError(
-                    f"{self.path}: --seconds-per-load must be given for a recording of durations (proportional if all "
-                    "of a duration grows with the load; `stragglersim trace info` estimates it from several loads)"
-                )
-            if recording.duration_s is None and (self.seconds_per_load, self.base_load) != (None, None):
-                raise SearchError(
-                    f"{self.path}: --seconds-per-load and --base-load must be left out for a recording that has its "
-                    "own start-up times and seconds per load"
-                )
-            n_rounds, n_workers = recording.shape
-            if not any(column is not None and column.any() for column in recording[:3]):
-                raise SearchError(f"{self.path}: must have times above 0 s, got none")
-            if self.seconds_per_load == "proportional":
-                return WorkerTimes(0.0, self._per_load_s(recording.duration_s, n_workers)), n_workers
-            fields = self.model_in(Path.cwd()) | {"path": str(self.path)}
-            del fields["kind"]
-            trace = Trace(**fields)
-            trace.check(n_workers, n_rounds)
-            times = next(trace.rounds(n_workers, np.random.default_rng(0)))
-        except (SearchError, RecordingError):
-            raise
+            model = Trace(**fields)
+            model.check(n_workers, n_rounds)
+            times = next(model.rounds(n_workers, np.random.default_rng(0)))
         except ValueError as error:
             raise SearchError(f"{self.path}: {_first_line(error)}") from None
         least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
@@ -87,20 +88,6 @@ class AdjustedRecording:
             )
         return times, n_workers
 
-    def _per_load_s(self, duration_s: Any, n_workers: int) -> Any:
-        base_load = self._base_load()
-        if base_load is None:
-            base_load = 1 / n_workers
-        if not 0 < base_load < np.inf:
-            raise SearchError(f"--base-load: must be above 0 for times that are proportional to it, got {base_load:g}")
-        return duration_s / base_load
-
-    def _base_load(self) -> float | None:
-        if self.base_load is not None:
-            return self.base_load
-        said = metadata(self.path).get("base_load")
-        return None if said is None else float(said)
-
     def model_in(self, folder: Path) -> dict[str, Any]:
         """The straggler model that replays it, as a scenario in a folder says it, see :meth:`write_into`."""
         if self.seconds_per_load == "proportional":
@@ -108,7 +95,8 @@ class AdjustedRecording:
         model = {"kind": "trace", "path": os.path.relpath(self.path, folder), "wrap": "cycle"}
         if self.seconds_per_load is None:
             return model
-        return model | {"base_load": self._base_load() or 0.0, "seconds_per_load": self.seconds_per_load}
+        base_load = read_times(self.path, self.base_load).base_load or 0.0
+        return model | {"base_load": base_load, "seconds_per_load": self.seconds_per_load}
 
     def write_into(self, folder: Path) -> None:
         """Write the file that :meth:`model_in` names, if it is not the recording itself."""
@@ -127,6 +115,13 @@ class AdjustedRecording:
         if self.seconds_per_load == "proportional":
             return f"{self.path.name}, times proportional to load"
         return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1"
+
+
+def _per_load_s(trace: RecordedTimes, n_workers: int) -> FloatArray:
+    base_load = 1 / n_workers if trace.base_load is None else trace.base_load
+    if not 0 < base_load < np.inf:
+        raise SearchError(f"--base-load: must be above 0 for times that are proportional to it, got {base_load:g}")
+    return trace.duration_s / base_load
 
 
 def _first_line(error: ValueError) -> str:

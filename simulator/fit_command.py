@@ -47,14 +47,18 @@ def fit(
     run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
     from simulator.fit_checks import N_SIMULATED, checks, simulated_durations
-    from simulator.fitting import FitError, as_yaml, recorded_durations
+    from simulator.fitting import FitError, as_yaml
     from simulator.fitting import fit as fit_models
-    from simulator.recording_files import metadata
+    from simulator.recording_files import read_times
 
     page = _may_write(out, force=force)
-    durations_s = recorded_durations(file)
-    if base_load is None:
-        base_load = float(metadata(file).get("base_load", 0.0))
+    trace = read_times(file, base_load)
+    if trace.components is not None:
+        raise FitError(
+            f"{file}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
+            "* load) as duration_s)"
+        )
+    durations_s, base_load = trace.duration_s, trace.base_load or 0.0
     n_rounds, n_workers = durations_s.shape
     with status("Fitting"):
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,14 +19,13 @@ from simulator.plugins import MODEL_TABLE, as_values
 from simulator.standard_errors import Settled, settled
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
-from straggler_models.trace import read_recording
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
 USUAL = "usual"  # label of the base law
 
 
 class FitError(UserError):
-    """A recording that can't be read or fitted, in one sentence."""
+    """A recording that can't be fitted, in one sentence."""
 
 
 class Estimate(NamedTuple):
@@ -51,26 +49,6 @@ class Fit:
     bic: float
     slow_workers: tuple[int, ...]  # which are so more likely than not
     hit_rounds: tuple[int, ...]  # which are so more likely than not
-
-
-def recorded_durations(path: Path) -> FloatArray:
-    """The durations in a recording, shape ``(n_rounds, n_workers)``, seconds.
-
-    Raises
-    ------
-    FitError
-        If the file can't be read or has none.
-    """
-    try:
-        durations_s = read_recording(str(path)).duration_s
-    except ValueError as error:
-        raise FitError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
-    if durations_s is None:
-        raise FitError(
-            f"{path}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
-            "* load) as duration_s)"
-        )
-    return durations_s
 
 
 def fit(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: float = 0.0) -> Fit:

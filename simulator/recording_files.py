@@ -16,7 +16,7 @@ import numpy as np
 from schemes.base import FloatArray
 from simulator.errors import UserError
 from simulator.results import PARTIAL, whole
-from straggler_models.trace import Recording, read_recording
+from straggler_models.trace_file import Recording, read_recording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +35,11 @@ class RecordedTimes(NamedTuple):
     duration_s: FloatArray  # shape (n_rounds, n_workers), read-only; inf: never answered
     base_load: float | None  # load at which the times hold; None: nobody said
     has_gaps: bool  # whether rounds are a sample: what comes next to each other did not in the training
+    components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
 
 
 def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
-    """Read a recording, as ``kind: trace`` does.
+    """Read a recording, as ``kind: trace`` does; every command that takes one reads it here.
 
     Parameters
     ----------
@@ -51,37 +52,38 @@ def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
     Raises
     ------
     RecordingError
-        If the file can't be read, or is no recording.
+        If the file can't be read, or is no recording, or its metadata say a load that is none.
     """
     try:
         recording = read_recording(str(path))
     except ValueError as error:
-        raise RecordingError(f"{path}: {str(error).removeprefix('path ')}") from None
+        raise RecordingError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
     if base_load is None:
-        base_load = _base_load(path)
+        base_load = _base_load(path, metadata(recording))
     if recording.duration_s is not None:
-        return RecordedTimes(path, recording.duration_s, base_load, _has_gaps(path))
-    return RecordedTimes(path, _at_load(recording, base_load or 0.0), base_load or 0.0, _has_gaps(path))
+        return RecordedTimes(path, recording.duration_s, base_load, recording.has_gaps)
+    base_load = base_load or 0.0
+    return RecordedTimes(path, _at_load(recording, base_load), base_load, recording.has_gaps, recording.components)
 
 
 def _at_load(recording: Recording, load: float) -> FloatArray:
     """Seconds until a task of that load is done."""
     startup_s, rate, slowdown = (
         np.full(recording.shape, default) if part is None else part
-        for part, default in zip(recording[1:], (0.0, 0.0, 1.0), strict=True)
+        for part, default in zip(recording.components, (0.0, 0.0, 1.0), strict=True)
     )
     never = np.isinf(startup_s) | np.isinf(rate) | np.isinf(slowdown)
     with np.errstate(invalid="ignore"):  # inf * 0 is NaN; never wins
         return np.where(never, np.inf, slowdown * (startup_s + rate * load))
 
 
-def _base_load(path: Path) -> float | None:
-    said = metadata(path).get("base_load")
-    if said is None:
+def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
+    if "base_load" not in about:
         return None
+    said = about["base_load"]
     try:
-        base_load = float(said)
-    except (TypeError, ValueError):
+        base_load = np.nan if isinstance(said, bool) else float(said)
+    except (TypeError, ValueError, OverflowError):
         base_load = np.nan
     if not 0 <= base_load < np.inf:
         raise RecordingError(
@@ -90,13 +92,9 @@ def _base_load(path: Path) -> float | None:
     return base_load
 
 
-def metadata(path: Path) -> dict[str, Any]:
+def metadata(recording: Recording) -> dict[str, Any]:
     """What a Parquet file says about itself: its own keys, and the ``attrs`` of a pandas frame; nothing of a CSV."""
-    if path.suffix.lower() == ".csv":
-        return {}
-    import pyarrow.parquet
-
-    stored: Mapping[bytes, bytes] = pyarrow.parquet.read_schema(path).metadata or {}
+    stored = recording.metadata
     try:
         attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
     except ValueError:  # of another program
@@ -104,24 +102,6 @@ def metadata(path: Path) -> dict[str, Any]:
     known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
     ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}
     return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
-
-
-def _has_gaps(path: Path) -> bool:
-    """Whether there is a column ``step``, and successive rounds are not successive steps."""
-    import pandas as pd
-
-    if path.suffix.lower() == ".csv":
-        if "step" not in pd.read_csv(path, nrows=0).columns:
-            return False
-        table = pd.read_csv(path, usecols=["round", "step"])
-    else:
-        import pyarrow.parquet
-
-        if "step" not in pyarrow.parquet.read_schema(path).names:
-            return False
-        table = pd.read_parquet(path, columns=["round", "step"])
-    steps = table.groupby("round")["step"].first()
-    return steps.dtype.kind not in "iuf" or bool((steps.diff().iloc[1:] != 1).any())
 
 
 def write_recording(path: Path, table: pd.DataFrame, about: Mapping[str, str | float]) -> None:

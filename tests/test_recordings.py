@@ -11,7 +11,7 @@ from schemes import FractionalRepetition, GradientCoding, Multiplexed, Selective
 from simulator import Scenario
 from simulator.master import FirstEnough, MuRule
 from straggler_models import Trace
-from straggler_models.trace import read_recording
+from straggler_models.trace_file import read_recording
 
 FOLDER = Path(__file__).parents[2] / "shared" / "traces" / "aws-lambda"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the recordings are not part of the project: no {FOLDER}")

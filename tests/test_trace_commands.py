@@ -16,7 +16,7 @@ from simulator.recording_files import metadata, read_times
 from simulator.recording_plots import figures
 from simulator.recording_report import describe
 from straggler_models import Trace
-from straggler_models.trace import read_recording
+from straggler_models.trace_file import read_recording
 
 TIMES_S = np.array([[1.5, 2.25, 1.0], [1.25, 8.0, 1.0]])  # 2 rounds of 3 workers
 
@@ -210,7 +210,7 @@ def test_metadata_say_where_a_recording_comes_from_and_at_which_load(stragglersi
     assert about["created_by"].startswith("stragglersim ")
     stored = pyarrow.parquet.read_schema("times.parquet").metadata
     assert stored[b"base_load"] == b"0.5"
-    assert metadata(Path("times.parquet"))["source"] == "times.csv"
+    assert metadata(read_recording("times.parquet"))["source"] == "times.csv"
     assert "at load 0.5" in stragglersim("trace", "info", "times.parquet")[1]
     assert "at load 0.25" in stragglersim("trace", "info", "times.parquet", "--base-load", "0.25")[1]
     Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
@@ -390,9 +390,9 @@ OUT = ("--out", "new.parquet")
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("info", "nothing.csv"), "nothing.csv: must name a readable file"),
-        (("info", "other.csv"), "other.csv: must name a file with the columns round, worker"),
-        (("info", "pickle.parquet"), "pickle.parquet: must name a Parquet file"),
+        (("info", "nothing.csv"), "nothing.csv: must be a readable file"),
+        (("info", "other.csv"), "other.csv: must be a file with the columns round, worker"),
+        (("info", "pickle.parquet"), "pickle.parquet: must be a Parquet file"),
         (
             ("info", "long.csv", "--base-load", "0,1"),
             "--base-load: must be a number of at least 0 for each of 1 file(s)",
@@ -487,14 +487,55 @@ def test_two_files_of_one_rank_are_refused(stragglersim, tmp_path):
     )
 
 
-def test_metadata_that_mean_nothing_are_told(stragglersim):
-    table = recording(TIMES_S)
-    table.attrs["base_load"] = "much"
-    table.to_parquet("mine.parquet")
-    status, _, err = stragglersim("trace", "info", "mine.parquet")
-    assert status == 2
-    assert err.startswith("mine.parquet: base_load in its metadata must be a number of at least 0, got 'much'")
-    assert stragglersim("trace", "info", "mine.parquet", "--base-load", "1")[0] == 0
+READERS = {  # every command that looks at the load of a trace
+    "info": ("trace", "info", "mine.parquet"),
+    "fit": ("trace", "fit", "mine.parquet", "--out", "model.yaml"),
+    "tune": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--out", "tuned"),
+    "tune-slope": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--seconds-per-load", "0.1"),
+    "tune-proportional": ("tune", "mine.parquet", "--schemes", "uncoded", "--seconds-per-load", "proportional"),
+    "advise": ("advise", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--seconds-per-load", "0.1"),
+}
+
+
+def trace_with_base_load(said):
+    """A trace whose metadata have that base_load: bytes as a key of the Parquet schema, others as pandas attrs."""
+    attrs = {} if isinstance(said, bytes) else {b"PANDAS_ATTRS": json.dumps({"base_load": said}).encode()}
+    own = {b"base_load": said} if isinstance(said, bytes) else {}
+    table = pyarrow.Table.from_pandas(recording(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4))))
+    pyarrow.parquet.write_table(table.replace_schema_metadata(attrs | own), "mine.parquet")
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize(
+    "said",
+    [b"abc", b"nan", b"-1", b"inf", b"", "abc", -1, None, [1], True, float("nan"), 10**400],
+    ids=lambda v: repr(v)[:9],
+)
+def test_every_command_refuses_a_base_load_in_the_metadata_that_is_no_load(stragglersim, tmp_path, command, said):
+    trace_with_base_load(said)
+    shown = said.decode() if isinstance(said, bytes) else said
+    assert stragglersim(*READERS[command]) == (
+        2,
+        "",
+        f"mine.parquet: base_load in its metadata must be a number of at least 0, got {shown!r} "
+        "(give --base-load instead)\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.parquet"]
+
+
+@pytest.mark.parametrize("command", ["info", "fit", "tune-slope", "tune-proportional", "advise"])
+def test_a_base_load_that_is_given_is_taken_for_that_in_the_metadata(stragglersim, command):
+    trace_with_base_load(b"abc")
+    assert stragglersim(*READERS[command], "--base-load", "0.5")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("trace", "fit", "--out", "model.yaml"), ("tune", "--seconds-per-load", "0.1"), ("trace", "info")]
+)
+def test_every_command_reads_a_folder_of_parquet_files(stragglersim, arguments):
+    table = recording(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4)))
+    table.to_parquet("folder", partition_cols=["worker"])
+    assert stragglersim(*arguments, "folder")[0] == 0
 
 
 @pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])

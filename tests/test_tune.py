@@ -347,7 +347,7 @@ def test_rules_and_ties_are_told_apart_by_more_than_their_looks():
 
 def test_a_file_that_is_not_there(tmp_path, monkeypatch, capsys):
     assert cli(monkeypatch, "tune", tmp_path / "none.csv", "--seconds-per-load", 1) == 2
-    assert "must name a readable file" in capsys.readouterr().err
+    assert "must be a readable file" in capsys.readouterr().err
 
 
 def test_a_search_says_what_it_is_made_of():
