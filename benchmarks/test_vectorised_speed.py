@@ -20,6 +20,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from simulator import Scenario, vectorised
 from simulator.master import FirstEnough, MuRule
+from simulator.units import drawn, run_block
 from straggler_models import FailedWorkers, GilbertElliott, ShiftedExponential
 
 N_WORKERS, N_JOBS, N_TRIALS = 256, 480, 100
@@ -49,7 +50,7 @@ SCENARIO = Scenario(
 def times():
     """For so many rounds as each number of jobs needs: contiguous, as drawn."""
     needed = sorted({N_JOBS + scheme.delay_rounds for scheme in SCHEMES})
-    return {n_rounds: joined(vectorised.drawn(SCENARIO, range(N_TRIALS), n_rounds)) for n_rounds in needed}
+    return {n_rounds: joined(drawn(SCENARIO, range(N_TRIALS), n_rounds)) for n_rounds in needed}
 
 
 def joined(blocks):
@@ -92,7 +93,7 @@ def test_engine(benchmark, times, scheme):
 
 @pytest.mark.benchmark(group="drawing the times of 480 rounds of 256 workers")
 def test_drawing(benchmark):
-    blocks = benchmark.pedantic(lambda: list(vectorised.drawn(SCENARIO, range(1), N_JOBS)), rounds=20, warmup_rounds=1)
+    blocks = benchmark.pedantic(lambda: list(drawn(SCENARIO, range(1), N_JOBS)), rounds=20, warmup_rounds=1)
     assert sum(block.startup_s.shape[1] for block in blocks) == N_JOBS
 
 
@@ -110,7 +111,7 @@ def test_partial(benchmark):
         master=FirstEnough(timeout_s=10_000.0),
         schemes={"partial": scheme},
     )
-    times = joined(vectorised.drawn(scenario, range(1000), 1))
+    times = joined(drawn(scenario, range(1000), 1))
 
     def run():
         return vectorised.simulate(
@@ -138,5 +139,5 @@ def test_large(benchmark):
         master=MuRule(mu=1.0),
         schemes={"M-SGC": scheme},
     )
-    [record] = benchmark.pedantic(lambda: vectorised.run_block(scenario, "M-SGC", range(1)), rounds=1)
+    [record] = benchmark.pedantic(lambda: run_block(scenario, "M-SGC", range(1)), rounds=1)
     assert len(record.rounds) == 1000

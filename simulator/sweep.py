@@ -21,7 +21,7 @@ from simulator.metrics import Detail, RunRecord
 from simulator.parts import Identities, Parts, Place, Unit, arranged, encode, setting_key
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results, whole
 from simulator.scenario import Scenario
-from simulator.units import Engine, engine_for, row_of, run_unit
+from simulator.units import Engine, row_of, run_unit
 from simulator.waiting import SimulationError
 
 if TYPE_CHECKING:
@@ -340,9 +340,8 @@ def run_task(task: Task) -> Done:
         for unit in task.units:
             at_point, began_s = task.scenarios[unit.point], time.perf_counter()
             try:
-                block = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
-                used = engine_for(at_point, unit.label, detail=detail, engine=engine)
-                told = [row_of(at_point, unit.label, *one, used) for one in zip(unit.trials, block, strict=True)]
+                block, ran = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
+                told = [row_of(at_point, unit.label, *one, ran) for one in zip(unit.trials, block, strict=True)]
             except SimulationError as error:
                 failures.append(Failure(unit, str(error)))
                 if not keep_going:

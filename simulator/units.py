@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+import numpy as np
+
 from schemes.codec import Valued
 from simulator import vectorised
 from simulator.engine import Collector, simulate
@@ -15,56 +17,112 @@ from simulator.metrics import Detail, RunRecord
 from simulator.plugins import SCHEME_TABLE, is_shipped
 from simulator.scenario import Scenario
 from simulator.training import TrainingRecord
+from simulator.vectorised import BatchTimes
 from simulator.waiting import SimulationError
-from simulator.worker_times import ONCE, SpeedChanges, round_times, stream
+from simulator.worker_times import ONCE, SpeedChanges, composed, round_times, stream
+from straggler_models.base import SecondsModel
 
 Engine = Literal["auto", "vectorised", "events"]
 
 
-def engine_for(scenario: Scenario, label: str, *, detail: Detail, engine: Engine) -> str:
-    """The engine that computes a scheme's numbers if this one is asked for.
+def run_unit(
+    scenario: Scenario, label: str, trials: range, *, detail: Detail, engine: Engine
+) -> tuple[list[RunRecord], str]:
+    """Run a block of trials of one scheme in a scenario without its sweep; a record for each, and the engine that ran.
+
+    The numbers of a trial must not depend on which others are in its block.
 
     Raises
     ------
     SimulationError
-        If the vectorised one is asked for and can't.
+        If a run can't go on, or the vectorised engine is asked for and can't.
     """
-    if engine == "events":
-        return "events"
-    reason = vectorised.why_not(scenario, label, detail)
-    if reason is not None and engine == "vectorised":
-        raise SimulationError(f"schemes.{label}: needs --engine events (or auto): {reason}")
-    return "vectorised" if reason is None else "events"
+    if engine != "events":
+        reason = why_not(scenario, label, detail)
+        if reason is None:
+            wrong = (SimulationError, ValueError) if is_shipped(scenario.schemes[label]) else (Exception,)
+            with suppress(*wrong):  # events fail too, and say in which trial, round and worker
+                return run_block(scenario, label, trials), "vectorised"
+        elif engine == "vectorised":
+            raise SimulationError(f"schemes.{label}: needs --engine events (or auto): {reason}")
+    return [_run_trial(scenario, label, trial, detail) for trial in trials], "events"
 
 
-def run_unit(scenario: Scenario, label: str, trials: range, *, detail: Detail, engine: Engine) -> list[RunRecord]:
-    """Run a block of trials of one scheme in a scenario without its sweep; a record for each.
+def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | None:
+    """Say why a scheme of a scenario needs events; None if it does not."""
+    scheme = scenario.schemes[label]
+    if scenario.training is not None:
+        return "real gradients go with answers one by one"
+    if detail == "workers":
+        return "the table of workers is theirs"
+    if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
+        return "a straggler model lives in seconds"
+    if scenario.leftover == "finish":
+        return "workers finish what is left over"
+    if not scenario.network.is_free:
+        return "messages share a network"
+    try:
+        has_none = scheme.batch(1, 1) is None
+    except Exception as error:
+        if is_shipped(scheme):
+            raise  # a fault of ours: its traceback is wanted
+        place = place_in(error, {type(scheme).__module__.partition(".")[0]})
+        return f"its array form can't be had: {told(error, place)}"
+    return f"{type(scheme).__name__} has no array form" if has_none else None
 
-    The numbers of a trial must not depend on which others are in its block.
+
+def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:
+    """Run a scheme in some trials of a scenario (without its sweep) on arrays.
+
+    Raises
+    ------
+    SimulationError
+        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
-    if engine_for(scenario, label, detail=detail, engine=engine) == "vectorised":
-        wrong = (SimulationError, ValueError) if is_shipped(scenario.schemes[label]) else (Exception,)
-        with suppress(*wrong):  # events fail too, and say in which trial, round and worker
-            return vectorised.run_block(scenario, label, trials)
-    records = []
-    for trial in trials:
-        if scenario.training is None:
-            record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=detail == "workers")
-            run_one(scenario, label, trial, record)
-        else:
-            with _telling(scenario, label, trial):
-                record = TrainingRecord(
-                    scenario.workers,
-                    scenario.jobs,
-                    keeps_workers=detail == "workers",
-                    plan=scenario.training,
-                    n_models=scenario.models or 1,
-                    seed=scenario.seed,
-                    trial=trial,
-                )
-            run_one(scenario, label, trial, record, record)
-        records.append(record)
-    return records
+    scheme = scenario.scheme_to_run(label)
+    return vectorised.simulate(
+        scheme.batch(scenario.jobs, len(trials)),
+        n_workers=scenario.workers,
+        n_jobs=scenario.jobs,
+        n_rounds=scenario.jobs + scheme.delay_rounds,
+        times=drawn(scenario, trials, scenario.jobs + scheme.delay_rounds),
+        rule=scenario.rule_for(label),
+        round_overhead_s=scenario.round_overhead_s,
+        gradient_bytes=scenario.network.gradient_bytes,
+    )
+
+
+def drawn(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[BatchTimes]:
+    """Worker times of the rounds of some trials, in blocks of rounds."""
+    where = scenario.stragglers, scenario.workers, scenario.seed
+    sources = [composed(*where, trial) for trial in trials]
+    left = n_rounds
+    while left:
+        blocks = [next(source) for source in sources]  # equal models give blocks of equal lengths
+        size = min(left, len(blocks[0][0]))
+        yield BatchTimes(*(np.stack([block[field][:size] for block in blocks]) for field in range(3)))
+        left -= size
+
+
+def _run_trial(scenario: Scenario, label: str, trial: int, detail: Detail) -> RunRecord:
+    """Run a scheme in one trial on events, with numbers if the scenario trains a model."""
+    keeps_workers = detail == "workers"
+    if scenario.training is None:
+        record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=keeps_workers)
+        run_one(scenario, label, trial, record)
+        return record
+    with _telling(scenario, label, trial):
+        trained = TrainingRecord(
+            scenario.workers,
+            scenario.jobs,
+            keeps_workers=keeps_workers,
+            plan=scenario.training,
+            n_models=scenario.models or 1,
+            seed=scenario.seed,
+            trial=trial,
+        )
+    run_one(scenario, label, trial, trained, trained)
+    return trained
 
 
 def run_one(

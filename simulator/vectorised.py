@@ -9,23 +9,17 @@ all runs together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray, Status
 from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
 from simulator.engine import load_done
-from simulator.errors import place_in, told
 from simulator.master import MasterRule
-from simulator.metrics import Detail, RunRecord
-from simulator.plugins import is_shipped
+from simulator.metrics import RunRecord
 from simulator.waiting import SimulationError
-from simulator.worker_times import RoundTimes, composed
-from straggler_models.base import SecondsModel
-
-if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+from simulator.worker_times import RoundTimes
 
 STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
 EVERY = slice(None)  # run
@@ -46,62 +40,6 @@ class BatchTimes(NamedTuple):
     def rows(self) -> BatchTimes:
         """Each round a row, shape ``(n_runs * n_rounds, n_workers)`` each."""
         return BatchTimes(*(field.reshape(-1, field.shape[2]) for field in self))
-
-
-def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | None:
-    """Why a scheme of a scenario needs events; None if it does not."""
-    scheme = scenario.schemes[label]
-    if scenario.training is not None:
-        return "real gradients go with answers one by one"
-    if detail == "workers":
-        return "the table of workers is theirs"
-    if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
-        return "a straggler model lives in seconds"
-    if scenario.leftover == "finish":
-        return "workers finish what is left over"
-    if not scenario.network.is_free:
-        return "messages share a network"
-    try:
-        has_none = scheme.batch(1, 1) is None
-    except Exception as error:
-        if is_shipped(scheme):
-            raise  # a fault of ours: its traceback is wanted
-        place = place_in(error, {type(scheme).__module__.partition(".")[0]})
-        return f"its array form can't be had: {told(error, place)}"
-    return f"{type(scheme).__name__} has no array form" if has_none else None
-
-
-def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:
-    """Run a scheme in some trials of a scenario (without its sweep).
-
-    Raises
-    ------
-    SimulationError
-        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
-    """
-    scheme = scenario.scheme_to_run(label)
-    return simulate(
-        scheme.batch(scenario.jobs, len(trials)),
-        n_workers=scenario.workers,
-        n_jobs=scenario.jobs,
-        n_rounds=scenario.jobs + scheme.delay_rounds,
-        times=drawn(scenario, trials, scenario.jobs + scheme.delay_rounds),
-        rule=scenario.rule_for(label),
-        round_overhead_s=scenario.round_overhead_s,
-        gradient_bytes=scenario.network.gradient_bytes,
-    )
-
-
-def drawn(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[BatchTimes]:
-    """Worker times of the rounds of some trials, in blocks of rounds."""
-    where = scenario.stragglers, scenario.workers, scenario.seed
-    sources = [composed(*where, trial) for trial in trials]
-    left = n_rounds
-    while left:
-        blocks = [next(source) for source in sources]  # equal models give blocks of equal lengths
-        size = min(left, len(blocks[0][0]))
-        yield BatchTimes(*(np.stack([block[field][:size] for block in blocks]) for field in range(3)))
-        left -= size
 
 
 def simulate(
@@ -126,7 +64,7 @@ def simulate(
     rule, round_overhead_s, gradient_bytes
         As for events.
     """
-    assert batch is not None, "`why_not` says so"
+    assert batch is not None, "whoever asks for arrays has seen that there are some"
     log = _Log(batch.n_runs, n_rounds, n_jobs)
     if batch.is_memoryless:
         _all_at_once(batch, times, rule, log)

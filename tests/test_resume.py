@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_vectorised import OneRunOnly
 
 import simulator
 from schemes import FastestK, PartialGradientCoding, Uncoded
@@ -233,6 +234,14 @@ def test_a_finished_run_is_only_put_together_again(sweep, tmp_path, monkeypatch)
     monkeypatch.setattr("simulator.sweep.run_unit", None)
     assert finish(tmp_path / "out", sweep())[0] == [(540, 540)]
     pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, before)
+
+
+def test_each_trial_keeps_the_engine_that_ran_it(tmp_path):
+    for trials in (1, 3):
+        scenario = Scenario(**BASE | {"schemes": {"own": OneRunOnly(4)}, "trials": trials})
+        seen, _ = finish(tmp_path / "out", scenario, engine="auto")
+    assert seen[0] == (1, 3)
+    assert Results.load(tmp_path / "out").runs["engine"].tolist() == ["vectorised", "events", "events"]
 
 
 def test_more_trials_points_and_schemes_use_what_is_there(sweep, tmp_path):

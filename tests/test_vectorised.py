@@ -26,10 +26,10 @@ from schemes import (
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.ordering import RandomOrdering
-from simulator import Network, vectorised
+from simulator import Network
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
-from simulator.units import run_one
+from simulator.units import run_block, run_one, why_not
 from straggler_models import (
     Adversarial,
     Bernoulli,
@@ -50,6 +50,15 @@ from straggler_models import (
 )
 
 MARKOV = MarkovSpeed(states=[{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}])
+
+
+class OneRunOnly(Uncoded):
+    """An array form that is there, and fails on more than one run."""
+
+    def batch(self, n_jobs, n_runs):
+        if n_runs > 1:
+            raise ZeroDivisionError("too many runs")
+        return super().batch(n_jobs, n_runs)
 
 
 class Backwards(StragglerModel):
@@ -173,8 +182,8 @@ def both(scenario):
         record = RunRecord(scenario.workers, scenario.jobs)
         run_one(scenario, "it", trial, record)
         records.append(record)
-    assert vectorised.why_not(scenario, "it") is None
-    return records, vectorised.run_block(scenario, "it", range(scenario.trials))
+    assert why_not(scenario, "it") is None
+    return records, run_block(scenario, "it", range(scenario.trials))
 
 
 def assert_equal(expected, found):
@@ -241,6 +250,18 @@ def test_the_runs_table_says_which_engine_ran():
     pd.testing.assert_frame_equal(
         runs["auto"].drop(columns="engine"), runs["events"].drop(columns="engine"), rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("engine", ["auto", "vectorised"])
+@pytest.mark.parametrize(("trials", "ran"), [(1, "vectorised"), (3, "events")])
+def test_where_the_array_form_fails_the_runs_table_says_events(engine, trials, ran):
+    usual = {"usual": ShiftedExponential(shift=1.0, mean=0.2, adds_to="startup_s")}
+    scenario = simulator.Scenario(
+        workers=4, jobs=5, trials=trials, stragglers=usual, schemes={"own": OneRunOnly(4), "shipped": Uncoded(4)}
+    )
+    runs = simulator.run(scenario, engine=engine).runs.groupby("scheme")["engine"].unique()
+    assert runs["own"].tolist() == [ran]
+    assert runs["shipped"].tolist() == ["vectorised"]
 
 
 @pytest.mark.parametrize(
