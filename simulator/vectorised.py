@@ -214,50 +214,66 @@ class _Stop:
         *,
         all_busy: bool,
     ) -> None:
+        self._batch, self._rule, self._due_s = batch, rule, due_s
         present = last_s if all_busy else np.where(last_s == -np.inf, np.inf, last_s)
         self.first_finish_s: FloatArray = present.min(axis=1)
-        first_s: FloatArray = self.first_finish_s
+        self._first_s: FloatArray = self.first_finish_s  # the first report
         if due_s.shape[2] > 1:
-            first_s = np.where(due_s[:, :, 0] == -np.inf, np.inf, due_s[:, :, 0]).min(axis=1)
-        if first_s.min() < 0:
+            self._first_s = np.where(due_s[:, :, 0] == -np.inf, np.inf, due_s[:, :, 0]).min(axis=1)
+        if self._first_s.min() < 0:
             raise SimulationError("completion times must be at least 0 s")
-        everybody_s = rule.acts_at(last_s.max(axis=1))
-        limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
-        rank = rule.reference_rank(n_busy)
-        wanted: FloatArray | float | None
-        if isinstance(rank, int) and rank == 0:
-            wanted = rule.wants_s(0.0)
-        elif isinstance(rank, int) and rank == 1:
-            wanted = rule.wants_s(self.first_finish_s)
-        else:
-            wanted = rule.wants_s(at_most_missing_s(present, None, present.shape[1] - np.asarray(rank)))
-        if wanted is None:
+        wanted_s = self._wanted_s(present, n_busy)
+        if wanted_s is None:
             self.wanted_s: FloatArray | float = np.inf
-            instant_s = rule.acts_at(np.maximum(batch.enough_s(due_s, EVERY), first_s))
-            forced = np.zeros(len(due_s), dtype=np.bool_)
+            looked_s, forced = self._at_arrivals()
         else:
-            self.wanted_s = rule.acts_at(np.broadcast_to(wanted, len(due_s)))
-            too_early = (self.wanted_s < first_s) & (first_s < np.inf)
-            look_s = np.where(too_early, rule.acts_at(first_s), self.wanted_s)
-            enough = batch.enough(due_s, look_s, EVERY)
-            instant_s = look_s
-            forced = ~enough
-            if rule.waits_for != "nobody" and not enough.all():
-                instant_s = np.where(enough, look_s, np.inf)
-                forced = np.zeros(len(due_s), dtype=np.bool_)
-                if rule.waits_for == "enough":
-                    which = np.flatnonzero(~enough)
-                    instant_s[which] = rule.acts_at(batch.enough_s(due_s[which], which))
+            self.wanted_s = rule.acts_at(np.broadcast_to(wanted_s, len(due_s)))
+            looked_s, forced = self._looked(self.wanted_s)
+        self.instant_s, self.forced = self._ended(looked_s, forced, last_s, n_busy)
+
+    def _wanted_s(self, present: FloatArray, n_busy: IntArray) -> FloatArray | float | None:
+        """Instant that the rule names; None: the master looks at every arrival."""
+        rank = self._rule.reference_rank(n_busy)
+        if isinstance(rank, int) and rank == 0:
+            return self._rule.wants_s(0.0)
+        if isinstance(rank, int) and rank == 1:
+            return self._rule.wants_s(self.first_finish_s)
+        return self._rule.wants_s(at_most_missing_s(present, None, present.shape[1] - np.asarray(rank)))
+
+    def _at_arrivals(self) -> tuple[FloatArray, BoolArray]:
+        """Stop at the first arrival with which the answers are enough; in no row without that."""
+        enough_s = self._batch.enough_s(self._due_s, EVERY)
+        return self._rule.acts_at(np.maximum(enough_s, self._first_s)), np.zeros(len(self._due_s), dtype=np.bool_)
+
+    def _looked(self, wanted_s: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Stop at the instant (inf: with the last report) or later; and where the answers fall short then."""
+        too_early = (wanted_s < self._first_s) & (self._first_s < np.inf)
+        look_s = np.where(too_early, self._rule.acts_at(self._first_s), wanted_s)
+        enough = self._batch.enough(self._due_s, look_s, EVERY)
+        if self._rule.waits_for == "nobody" or enough.all():
+            return look_s, ~enough
+        instant_s = np.where(enough, look_s, np.inf)
+        if self._rule.waits_for == "enough":
+            which = np.flatnonzero(~enough)
+            instant_s[which] = self._rule.acts_at(self._batch.enough_s(self._due_s[which], which))
+        return instant_s, np.zeros(len(look_s), dtype=np.bool_)
+
+    def _ended(
+        self, looked_s: FloatArray, forced: BoolArray, last_s: FloatArray, n_busy: IntArray
+    ) -> tuple[FloatArray, BoolArray]:
+        """Stop by the last report and the timeout at the latest; and where the answers fall short then."""
+        everybody_s = self._rule.acts_at(last_s.max(axis=1))
+        limit_s = np.inf if self._rule.timeout_s is None else self._rule.acts_s(self._rule.timeout_s)
         ends_s = np.minimum(everybody_s, limit_s)
-        cut = ends_s < instant_s
+        cut = ends_s < looked_s
         forced = forced & ~cut
         late = np.flatnonzero(cut & (ends_s < everybody_s) & (n_busy > 0))
         if len(late):
-            forced[late] = ~batch.enough(due_s[late], ends_s[late], late)
-        self.forced: BoolArray = forced
-        self.instant_s = np.minimum(instant_s, ends_s)
-        if np.isinf(self.instant_s[n_busy > 0]).any():
+            forced[late] = ~self._batch.enough(self._due_s[late], ends_s[late], late)
+        instant_s = np.minimum(looked_s, ends_s)
+        if np.isinf(instant_s[n_busy > 0]).any():
             raise SimulationError("nobody can answer any more, and the master waits for more answers")
+        return instant_s, forced
 
 
 def _uploads(
