@@ -14,7 +14,7 @@ import pytest
 import simpy
 
 from schemes import GradientCoding, Multiplexed, Scheme, SelectiveRepeat
-from simulator.engine import simulate
+from simulator.engine import RunPlan, simulate
 from simulator.master import FirstEnough, MasterRule, MuRule
 from simulator.metrics import RunRecord
 from simulator.network import Network
@@ -63,8 +63,8 @@ def bare_loop(rounds: list[list[float]]) -> int:
 
 def engine(scheme: Scheme, rule: MasterRule) -> RunRecord:
     record = RunRecord(N_WORKERS, N_JOBS)
-    simulate(
-        scheme,
+    plan = RunPlan(
+        scheme=scheme,
         n_jobs=N_JOBS,
         times=iter(drawn_times()),
         speeds=None,
@@ -73,8 +73,8 @@ def engine(scheme: Scheme, rule: MasterRule) -> RunRecord:
         round_overhead_s=0.0,
         network=Network(),
         rng=np.random.default_rng(0),
-        collector=record,
     )
+    simulate(plan, record)
     return record
 
 

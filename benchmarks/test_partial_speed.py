@@ -12,7 +12,7 @@ import simpy
 from schemes import PartialGradientCoding
 from schemes.assignment import Cyclic, RandomRegular
 from schemes.ordering import Matching
-from simulator.engine import simulate
+from simulator.engine import RunPlan, simulate
 from simulator.master import FirstEnough
 from simulator.metrics import RunRecord
 from simulator.network import Network
@@ -26,8 +26,8 @@ PER_CHUNK_S = np.random.default_rng(0).exponential(1.0, (N_ROUNDS, 200))
 def engine():
     zeros, ones = np.zeros(200), np.ones(200)
     record = RunRecord(200, N_ROUNDS)
-    simulate(
-        SCHEME,
+    plan = RunPlan(
+        scheme=SCHEME,
         n_jobs=N_ROUNDS,
         times=iter([RoundTimes(zeros, per_chunk * 200, ones, None) for per_chunk in PER_CHUNK_S]),
         speeds=None,
@@ -36,8 +36,8 @@ def engine():
         round_overhead_s=0.0,
         network=Network(),
         rng=np.random.default_rng(0),
-        collector=record,
     )
+    simulate(plan, record)
     return record
 
 

@@ -64,43 +64,23 @@ class Collector(Protocol):
         """Take back load of a round that was left over and was not finished when the run ended."""
 
 
-def simulate(
-    scheme: Scheme,
-    *,
-    n_jobs: int,
-    times: Iterator[RoundTimes],
-    speeds: SpeedChanges | None,
-    rule: MasterRule,
-    leftover: Leftover,
-    round_overhead_s: float,
-    network: Network,
-    rng: np.random.Generator,
-    collector: Collector,
-) -> None:
-    """Run ``n_jobs`` jobs of a scheme and tell the collector about every round.
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """All that a run depends on."""
 
-    Parameters
-    ----------
-    scheme
-        Who computes what.
-    n_jobs
-        Jobs; there are ``n_jobs + scheme.delay_rounds`` rounds.
-    times
-        Worker times of successive rounds.
-    speeds
-        Changes of speed over wall-clock time, if any model lives in seconds.
-    rule
-        When the master stops waiting.
-    leftover
-        What a worker does with a list that was not finished when the round closed.
-    round_overhead_s
-        Seconds that every round with work costs after it has closed.
-    network
-        What it takes to send answers.
-    rng
-        For what the scheme draws for itself.
-    collector
-        Whoever records.
+    scheme: Scheme  # who computes what
+    n_jobs: int  # there are `n_jobs + scheme.delay_rounds` rounds
+    times: Iterator[RoundTimes]  # of successive rounds
+    speeds: SpeedChanges | None  # over wall-clock time, if any model lives in seconds
+    rule: MasterRule  # when the master stops waiting
+    leftover: Leftover  # what a worker does with a list that was not finished when the round closed
+    round_overhead_s: float  # that every round with work costs after it has closed
+    network: Network  # what it takes to send answers
+    rng: np.random.Generator  # for what the scheme draws for itself
+
+
+def simulate(plan: RunPlan, collector: Collector) -> None:
+    """Run all jobs of a plan and tell the collector about every round.
 
     Raises
     ------
@@ -108,68 +88,78 @@ def simulate(
         If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
     env = simpy.Environment()
-    session = scheme.start(n_jobs, rng)
-    workers = _Workers(scheme.n_workers, times, speeds, leftover)
-    uplink = Uplink(network, scheme.n_workers, hears_late=scheme.hears_late)
-    limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
-
-    def master() -> Generator[simpy.Event, None, None]:
-        start_s = 0.0
-        for index in range(session.n_rounds):
-            for known in uplink.known():
-                session.receive_late(*known)
-            work = session.open_round(index)
-            collector.round_opened(index, work, session)
-            work, finish_s = workers.dispatch(index, start_s, work)
-            arrivals = uplink.open(index, work, finish_s)
-            stop_s = waited_s = overhead_s = 0.0
-            if work.n_busy:
-                watch = Watch(env, start_s, rule, session, work, arrivals)
-                yield watch.closed
-                stop_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), round_overhead_s
-            closing = Closing(
-                arrivals.missing(),
-                forced=not session.enough(),
-                takes_estimate=rule.waits_for == "nobody",
-                heard=arrivals.heard(),
-            )
-            duration_s = stop_s
-            if session.asks_for_uploads and (not closing.forced or closing.takes_estimate):
-                asked = session.uploads(arrivals.n_received())
-                if asked is not None:
-                    duration_s = rule.acts_s(uplink.ask(stop_s, asked))
-                    if duration_s > limit_s:
-                        duration_s = limit_s
-                        closing = Closing(closing.missing, forced=True, heard=closing.heard)
-            outcomes = tuple(session.close_round(closing))
-            end_s = start_s + duration_s + overhead_s
-            collector.round_closed(
-                ClosedRound(
-                    index=index,
-                    start_s=start_s,
-                    stop_s=stop_s,
-                    duration_s=duration_s,
-                    end_s=end_s,
-                    arrivals=arrivals,
-                    waited_s=waited_s,
-                    closing=closing,
-                    work=work,
-                    times=workers.times,
-                    finish_s=finish_s,
-                    load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
-                    is_cut_off=leftover == "cancel",
-                    traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
-                    outcomes=outcomes,
-                )
-            )
-            if end_s > env.now:
-                yield env.timeout(end_s - env.now)
-            start_s = end_s
-        for index, late, load in workers.cut_off(start_s):
-            collector.cut_off(index, late, load)
-
+    session = plan.scheme.start(plan.n_jobs, plan.rng)
     # always until the process: a run in which everybody waits for ever would otherwise end silently
-    env.run(until=env.process(master()))
+    env.run(until=env.process(_master(env, plan, session, collector)))
+
+
+def _master(
+    env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector
+) -> Generator[simpy.Event, None, None]:
+    workers = _Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover)
+    uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
+    start_s = 0.0
+    for index in range(session.n_rounds):
+        for known in uplink.known():
+            session.receive_late(*known)
+        work = session.open_round(index)
+        collector.round_opened(index, work, session)
+        work, finish_s = workers.dispatch(index, start_s, work)
+        arrivals = uplink.open(index, work, finish_s)
+        stop_s = waited_s = overhead_s = 0.0
+        if work.n_busy:
+            watch = Watch(env, start_s, plan.rule, session, work, arrivals)
+            yield watch.closed
+            stop_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), plan.round_overhead_s
+        duration_s, closing = _uploaded(plan.rule, session, uplink, arrivals, stop_s)
+        outcomes = tuple(session.close_round(closing))
+        end_s = start_s + duration_s + overhead_s
+        collector.round_closed(
+            ClosedRound(
+                index=index,
+                start_s=start_s,
+                stop_s=stop_s,
+                duration_s=duration_s,
+                end_s=end_s,
+                arrivals=arrivals,
+                waited_s=waited_s,
+                closing=closing,
+                work=work,
+                times=workers.times,
+                finish_s=finish_s,
+                load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
+                is_cut_off=plan.leftover == "cancel",
+                traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
+                outcomes=outcomes,
+            )
+        )
+        if end_s > env.now:
+            yield env.timeout(end_s - env.now)
+        start_s = end_s
+    for index, late, load in workers.cut_off(start_s):
+        collector.cut_off(index, late, load)
+
+
+def _uploaded(
+    rule: MasterRule, session: Session, uplink: Uplink, arrivals: Arrivals, stop_s: float
+) -> tuple[float, Closing]:
+    """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any."""
+    closing = Closing(
+        arrivals.missing(),
+        forced=not session.enough(),
+        takes_estimate=rule.waits_for == "nobody",
+        heard=arrivals.heard(),
+    )
+    if not session.asks_for_uploads or (closing.forced and not closing.takes_estimate):
+        return stop_s, closing
+    asked = session.uploads(arrivals.n_received())
+    if asked is None:
+        return stop_s, closing
+    duration_s = rule.acts_s(uplink.ask(stop_s, asked))
+    limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+    if duration_s > limit_s:
+        return limit_s, Closing(closing.missing, forced=True, heard=closing.heard)
+    return duration_s, closing
 
 
 class _Workers:

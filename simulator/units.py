@@ -11,7 +11,7 @@ import numpy as np
 
 from schemes.codec import Valued
 from simulator import vectorised
-from simulator.engine import Collector, simulate
+from simulator.engine import Collector, RunPlan, simulate
 from simulator.errors import OUTSIDE, place_in, told
 from simulator.metrics import Detail, RunRecord
 from simulator.plugins import SCHEME_TABLE, is_shipped
@@ -135,8 +135,8 @@ def run_one(
         draws = stream(scenario.seed, trial, "codec", label)
         scheme = Valued(scheme.n_workers, scheme, plane.plan.messages, plane, draws)
     with _telling(scenario, label, trial):
-        simulate(
-            scheme,
+        plan = RunPlan(
+            scheme=scheme,
             n_jobs=scenario.jobs,
             times=round_times(*where),
             speeds=SpeedChanges(*where),
@@ -145,8 +145,8 @@ def run_one(
             round_overhead_s=scenario.round_overhead_s,
             network=scenario.network,
             rng=stream(scenario.seed, ONCE, "scheme", label),
-            collector=collector,
         )
+        simulate(plan, collector)
 
 
 @contextmanager

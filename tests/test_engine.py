@@ -23,7 +23,7 @@ from schemes import (
     Work,
 )
 from simulator import Scenario, SimulationError
-from simulator.engine import simulate
+from simulator.engine import RunPlan, simulate
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
 from simulator.network import Network
@@ -43,8 +43,8 @@ def times_of(rows):
 
 def run(scheme, n_jobs, rows, rule, leftover="cancel", overhead_s=0.0, keeps_workers=True, network=FREE):
     record = RunRecord(scheme.n_workers, n_jobs, keeps_workers=keeps_workers)
-    simulate(
-        scheme,
+    plan = RunPlan(
+        scheme=scheme,
         n_jobs=n_jobs,
         times=times_of(rows),
         speeds=None,
@@ -53,8 +53,8 @@ def run(scheme, n_jobs, rows, rule, leftover="cancel", overhead_s=0.0, keeps_wor
         round_overhead_s=overhead_s,
         network=network,
         rng=np.random.default_rng(0),
-        collector=record,
     )
+    simulate(plan, record)
     return record
 
 

@@ -20,7 +20,7 @@ from schemes import (
 )
 from schemes.assignment import Cyclic
 from schemes.ordering import RandomOrdering
-from simulator.engine import simulate
+from simulator.engine import RunPlan, simulate
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
 from simulator.network import Network
@@ -212,8 +212,8 @@ def run(case):
         gradient_bytes=gradient_bytes,
     )
     record = RunRecord(case.scheme.n_workers, case.n_jobs)
-    simulate(
-        case.scheme,
+    plan = RunPlan(
+        scheme=case.scheme,
         n_jobs=case.n_jobs,
         times=times_of(case.rows),
         speeds=None,
@@ -222,8 +222,8 @@ def run(case):
         round_overhead_s=case.overhead_s,
         network=network,
         rng=np.random.default_rng(0),
-        collector=record,
     )
+    simulate(plan, record)
     return record
 
 
