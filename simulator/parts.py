@@ -12,9 +12,8 @@ import functools
 import hashlib
 import itertools
 import json
-import pickle
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,16 +21,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from schemes.base import IntArray
-from simulator.engine import NUMERICS
 from simulator.metrics import Detail, RunRecord
-from simulator.plugins import FILLED_IN, identity
 from simulator.results import COLUMNS, LISTED, PART_SUFFIX, unwritable, whole
 from simulator.training import TrainingRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from simulator.scenario import Scenario
 
 UNITS = b"units"  # key of a part's metadata
 MOST_ROWS = 200_000  # rows arranged, and written, at a time
@@ -63,63 +58,6 @@ class _Rows(NamedTuple):
     part: str
     batch: int
     rows: range
-
-
-def setting_key(
-    scenario: Scenario, label: str, *, detail: Detail, engine: str, identify: Callable[[object], Any] = identity
-) -> str:
-    """A hash of all that decides the numbers of a scheme in a scenario without its sweep, trial by trial.
-
-    It does not depend on how many trials there are, on other schemes and points, nor on names of scenarios and folders.
-
-    Examples
-    --------
-    >>> from schemes import FastestK, Uncoded
-    >>> from straggler_models import Constant
-    >>> given = {"workers": 2, "jobs": 1, "stragglers": {"usual": Constant(1.0)}}
-    >>> from simulator.scenario import Scenario
-    >>> alone = Scenario(**given, schemes={"all": Uncoded(2)})
-    >>> both = Scenario(**given, schemes={"one": FastestK(2, k=1), "all": Uncoded(2)}, trials=1, name="other")
-    >>> wanted = {"detail": "runs", "engine": "events"}
-    >>> setting_key(alone, "all", **wanted) == setting_key(both, "all", **wanted) != setting_key(both, "one", **wanted)
-    True
-    """
-    scheme = scenario.schemes[label]
-    decisive = {
-        "numerics": NUMERICS,
-        "label": label,
-        "scheme": identify(scheme) | {name: getattr(scheme, name, None) for name in FILLED_IN},
-        "rule": identify(scenario.rule_for(label)),
-        "stragglers": {name: identify(model) for name, model in scenario.stragglers.items()},
-        "network": vars(scenario.network),
-        "detail": detail,
-        "engine": engine,
-        **{name: getattr(scenario, name) for name in DECISIVE},
-    }
-    if scenario.training is not None:
-        decisive["training"] = identity(scenario.training)
-    text = json.dumps(decisive, sort_keys=True, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Identities:
-    """Identities of plug-ins, each found out once: the points of a sweep share most of them."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[object, Any]] = {}  # with the plug-in, whose number is its own while it is there
-
-    def __call__(self, plugin: object) -> Any:
-        if id(plugin) not in self._known:
-            self._known[id(plugin)] = plugin, identity(plugin)
-        return self._known[id(plugin)][1]
-
-
-DECISIVE = ("seed", "workers", "jobs", "models", "probe", "leftover", "round_overhead_s")
-
-
-def _plain(value: object) -> object:
-    """What JSON does not know, in attributes of plug-ins from outside."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else pickle.dumps(value).hex()
 
 
 def encode(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -317,15 +317,15 @@ def _scenario(data: dict[str, Any], folder: Path, built: Built | None = None) ->
     values["stragglers"], found = _plugins(data, "stragglers", MODEL_TABLE, folder, built)
     problems += found
     if "master" in data:
-        rule, found = from_values(data["master"], ("master",), RULE_TABLE, folder)
+        rule, found = _once(built, from_values, data["master"], ("master",), RULE_TABLE, folder)
         problems += found
         values["master"] = rule or FirstEnough(timeout_s=1.0)  # a wrong one hides no other error
     if "network" in data:
-        network, found = _section(data["network"], "network", Network, folder)
+        network, found = _once(built, _section, data["network"], ("network",), Network, folder)
         problems += found
         values["network"] = network or Network()
     if data.get("training") is not None:
-        values["training"], found = _section(data["training"], "training", Training, folder)
+        values["training"], found = _once(built, _section, data["training"], ("training",), Training, folder)
         problems += found
     values["masters"], found = _own_rules(data, folder)
     problems += found
@@ -389,22 +389,35 @@ def _plugins(
     for label, parameters in given.items():
         if section == "schemes" and isinstance(parameters, dict):
             parameters = {key: value for key, value in parameters.items() if key != "master"}
-        key = (section, label, repr(parameters), repr(filled_in))
-        if key not in built:
-            built[key] = from_values(parameters, (section, label), table, folder, filled_in)
-        plugin, found = built[key]
+        plugin, found = _once(built, from_values, parameters, (section, label), table, folder, filled_in)
         problems += found
         if plugin is not None:
             plugins[label] = plugin
     return plugins, problems
 
 
-def _section(given: object, name: str, cls: type[S], folder: Path) -> tuple[S | None, list[Problem]]:
+def _once(
+    built: Built,
+    make: Callable[..., tuple[Any, list[Problem]]],
+    given: object,
+    path: Path_,
+    family: object,
+    folder: Path,
+    *filled_in: object,
+) -> tuple[Any, list[Problem]]:
+    """What stands at a place, made only if nothing has been made of the same values there."""
+    key = (path, repr(given), repr(filled_in))
+    if key not in built:
+        built[key] = make(given, path, family, folder, *filled_in)
+    return built[key]
+
+
+def _section(given: object, path: Path_, cls: type[S], folder: Path) -> tuple[S | None, list[Problem]]:
     """Build a section that is one thing, not several with labels."""
     if not isinstance(given, dict):
         keys = ", ".join(fields_of(cls))
-        return None, [Problem((name,), f"must be a mapping (keys: {keys}), got {show(given)}")]
-    return build(cls, given, (name,), folder)
+        return None, [Problem(path, f"must be a mapping (keys: {keys}), got {show(given)}")]
+    return build(cls, given, path, folder)
 
 
 def _own_rules(data: dict[str, Any], folder: Path) -> tuple[dict[str, MasterRule], list[Problem]]:

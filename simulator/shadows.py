@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulator.document import Path_, find, find_all, show, swept_together
-from simulator.plugins import fields_of, identity, is_shipped
-from simulator.training import Training
+from simulator.identity import Identities, decisive
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario
@@ -33,6 +32,7 @@ def idle_entries(scenario: Scenario) -> Iterator[str]:
     """Warn of entries of the sweep all of whose values give the same runs, whatever the other entries are."""
     lengths = [len(values) for values in scenario.sweep.values()]
     points = [point for _, point in scenario.points]
+    identify = Identities()
     is_told = set(scenario.schemes) <= set(scenario.masters)  # of the master, by `ruled_out`
     if math.prod(lengths) != len(points):  # points of another making
         return
@@ -44,32 +44,21 @@ def idle_entries(scenario: Scenario) -> Iterator[str]:
             continue
         # points are in the order of itertools.product: the last entry varies fastest
         stride = math.prod(lengths[place + 1 :])
-        firsts = (index - index // stride % lengths[place] * stride for index in range(len(points)))
-        if all(_runs_as(point, points[first]) for point, first in zip(points, firsts, strict=True)):
+        firsts = (index for index in range(len(points)) if index // stride % len(values) == 0)
+        groups = (points[first : first + len(values) * stride : stride] for first in firsts)
+        if all(_give_the_same_runs(group, identify) for group in groups):
             yield f"sweep.{entry}: varies nothing: all its values give the same runs"
 
 
-def _runs_as(one: Scenario, other: Scenario) -> bool:
-    return one is other or _simulated(one) == _simulated(other)
+def _give_the_same_runs(group: Sequence[Scenario], identify: Identities) -> bool:
+    """Compare points that differ in one entry of the sweep."""
+    first = _runs_of(group[0], identify)
+    return all(_runs_of(point, identify) == first for point in group[1:])
 
 
-def _simulated(scenario: Scenario) -> tuple[Any, ...]:
-    """All that decides the numbers of a run."""
-    return (
-        *(scenario.seed, scenario.trials, scenario.workers, scenario.jobs, scenario.models),
-        *(scenario.leftover, scenario.round_overhead_s, scenario.network),
-        {label: _comparable(model) for label, model in scenario.stragglers.items()},
-        {label: _comparable(scheme) for label, scheme in scenario.schemes.items()},
-        {label: scenario.rule_for(label) for label in scenario.schemes},
-        scenario.training
-        and [getattr(scenario.training, key) for key in fields_of(Training) if key != "workload"]
-        + [_comparable(scenario.training.workload)],
-    )
-
-
-def _comparable(plugin: object) -> object:
-    """The plug-in; of one from outside, which need not know when it equals another, all that decides what it does."""
-    return plugin if is_shipped(plugin) else identity(plugin)
+def _runs_of(scenario: Scenario, identify: Identities) -> tuple[Any, ...]:
+    """All that decides which runs there are, and their numbers."""
+    return scenario.trials, {label: decisive(scenario, label, identify) for label in scenario.schemes}
 
 
 def shadowed_options(scenario: Scenario, overrides: Sequence[str]) -> Iterator[str]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.curves import MOST_POINTS
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
+from simulator.identity import Identities, setting_key
 from simulator.metrics import Detail, RunRecord
-from simulator.parts import Identities, Parts, Place, Unit, arranged, encode, setting_key
+from simulator.parts import Parts, Place, Unit, arranged, encode
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results, whole
 from simulator.scenario import Scenario
 from simulator.units import Engine, row_of, run_unit

@@ -19,7 +19,8 @@ from schemes.assignment import FileAssignment
 from simulator import Results, ResultsError, Scenario, SimulationError
 from simulator.compare import trials_needed
 from simulator.executors import Lost, Processes, executor_of
-from simulator.parts import Parts, setting_key
+from simulator.identity import setting_key
+from simulator.parts import Parts
 from simulator.results import TABLES, building
 from simulator.sweep import run_into
 from straggler_models import Constant, ShiftedExponential, Trace

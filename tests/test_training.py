@@ -30,8 +30,8 @@ from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from schemes.linear import LinearCodec
 from simulator.compare import compare, notes
+from simulator.identity import setting_key
 from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.parts import setting_key
 from simulator.results import summary
 from simulator.schema import scenario_schema
 from simulator.terminal import print_summary
