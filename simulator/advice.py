@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -14,6 +13,7 @@ from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings, said_setting
 from simulator.search import Search, as_scheme
 from simulator.settings import REPETITION
+from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tune import Progress, evaluate, rule_name, run_on_arrays, scheme_of
 from simulator.waiting import SimulationError
 from straggler_models.base import WorkerTimes
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
-N_RESAMPLES = 500
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
@@ -53,7 +52,7 @@ class Advice:
         The best setting of each scheme on the first part, under its own best rule, the fastest first; its columns
         are those of `simulator.tune.evaluate`, and ``rest_s``, the makespan on the rest.
     resampled_s
-        Makespans of these settings on resampled rests, shape ``(n_schemes, N_RESAMPLES)``.
+        Makespans of these settings on resampled rests, shape ``(n_schemes, N_BLOCK_RESAMPLES)``.
     learned
         For each number of probing rounds: what would have been chosen after them, and its makespan on the rest.
     settings
@@ -75,21 +74,19 @@ class Advice:
     def saved(self, scheme: str, other: str) -> Saved | None:
         """What a scheme saves against another on resampled rests; None if one was not tried.
 
-        The interval is the expanded percentile interval (Hesterberg, The American Statistician, 2015): Student's t with
-        as many degrees of freedom as blocks, less one, in place of the normal law.
+        The interval is the expanded percentile interval, see :func:`simulator.statistics.expanded_tail`.
         """
         labels = self.chosen["scheme"].tolist()
         if scheme not in labels or other not in labels:
             return None
         own_s, other_s = (self.resampled_s[labels.index(label)] for label in (scheme, other))
-        tail = _tail(self.n_tested_on)
-        low, high = np.quantile(100 * (1 - own_s / other_s), [tail, 1 - tail])
+        low, high = percentile_interval(100 * (1 - own_s / other_s), expanded_tail(self.n_tested_on))
         return Saved(float(100 * (1 - own_s.mean() / other_s.mean())), float(low), float(high))
 
     @property
     def share_won(self) -> FloatArray:
         """In which share of resampled rests each scheme is the fastest; ties are shared."""
-        is_best = self.resampled_s <= self.resampled_s.min(axis=0) * (1 + 1e-12)
+        is_best = is_tie(self.resampled_s, self.resampled_s.min(axis=0))
         share: FloatArray = (is_best / is_best.sum(axis=0)).mean(axis=1)
         return share
 
@@ -144,7 +141,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     """Choose on the first half of a recording, and test on the rest.
 
     The rest is met in order, and in resamples of its own length: blocks of successive rounds that start anywhere in it,
-    as of the circular block bootstrap of Politis and Romano, 1992. All settings meet the same resamples. Uncoded work
+    see :func:`simulator.statistics.block_resamples`. All settings meet the same resamples. Uncoded work
     is always among the schemes.
 
     Raises
@@ -165,7 +162,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     rest = _part(times, n_first, times.n_rounds)
     probes = [n_rounds for n_rounds in PROBES if n_rounds < n_first] + [n_first]
     n_rounds = search.n_jobs + search.delay
-    in_order, drawn = np.arange(n_rounds)[np.newaxis], resampled(rest.n_rounds, n_rounds)
+    in_order, drawn = np.arange(n_rounds)[np.newaxis], block_resamples(rest.n_rounds, n_rounds)
     learned, settings = [], pd.DataFrame()
     try:
         for place, n_used in enumerate(probes):
@@ -214,29 +211,3 @@ def _part(times: WorkerTimes, first: int, end: int) -> WorkerTimes:
     return WorkerTimes(
         *(part[first:end] if isinstance(part, np.ndarray) and part.ndim == 2 else part for part in parts)
     )
-
-
-def _block_rounds(n_recorded: int) -> int:
-    """Rounds that stay together in a resample, so that bursts survive, and resamples still differ."""
-    return int(np.ceil(np.cbrt(n_recorded)))
-
-
-def _tail(n_recorded: int) -> float:
-    """The share of resamples beyond either end of a 95 % interval: 2.5 % of many rounds, less of few."""
-    from scipy.special import ndtr, stdtrit
-
-    n_blocks = -(-n_recorded // _block_rounds(n_recorded))
-    return float(ndtr(-stdtrit(n_blocks - 1, 0.975) * math.sqrt(n_blocks / (n_blocks - 1))))
-
-
-def resampled(n_recorded: int, n_rounds: int) -> Any:
-    """Which recorded round is met in each round of a run, shape ``(N_RESAMPLES, n_rounds)``.
-
-    Each resample is a recording as long as the one it is drawn from, met over and over like that one: how sure a figure
-    is depends on how much was recorded, not on how many jobs are run.
-    """
-    rng = np.random.default_rng(0)  # the same for all settings, and in every call
-    length = _block_rounds(n_recorded)
-    starts = rng.integers(n_recorded, size=(N_RESAMPLES, -(-n_recorded // length), 1))
-    drawn = ((starts + np.arange(length)) % n_recorded).reshape(N_RESAMPLES, -1)[:, :n_recorded]
-    return drawn[:, np.arange(n_rounds) % n_recorded]

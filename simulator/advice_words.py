@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from schemes.base import FloatArray
-from simulator.advice import ALIKE, N_RESAMPLES, WORTH_PERCENT, Advice
+from simulator.advice import ALIKE, WORTH_PERCENT, Advice
 from simulator.choice import said_setting
 from simulator.search import Search
 from simulator.settings import REPETITION
+from simulator.statistics import N_BLOCK_RESAMPLES
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:
@@ -22,8 +23,8 @@ def sentences(advice: Advice, search: Search) -> list[str]:
     coding = _of_coding(advice)
     said += [coding] if coding else []
     said.append(
-        f"{scheme}, as chosen on the first half, was the fastest in {100 * share[0]:.0f} % of {N_RESAMPLES} resamples "
-        f"of the rest{_runner_up(advice, share)}."
+        f"{scheme}, as chosen on the first half, was the fastest in {100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} "
+        f"resamples of the rest{_runner_up(advice, share)}."
     )
     if advice.verdict == "pays":
         said.append(_probing(advice))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,21 @@ from simulator.errors import UserError
 from simulator.plugins import did_you_mean, fields_of
 from simulator.results import ResultsError
 from simulator.scenario import Scenario
+from simulator.statistics import (
+    TIE,
+    is_tie,
+    is_undecided,
+    mean_and_half_width,
+    percentile_interval,
+    resampled_means,
+    wilson,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HIGHER_IS_BETTER = ("jobs_per_s", "exact_share", "final_accuracy")  # of all other columns, less is better
 UNFAIR_WITH_FAILURES = ("makespan_s", "seconds_per_update")  # who gives jobs up is done sooner: no merit
-N_RESAMPLES = 2000
-TAIL = 0.025  # on each side of an interval
-TIE = 1e-9  # relative; engines agree to this, so that a difference within it is rounding
-ROWS_AT_ONCE = 256  # of resampled means, which stay in the processor's cache
-
 LEAST_TRIALS, MOST_TRIALS = 10, 10_000
 
 
@@ -59,7 +63,8 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
         ``change_low_percent``, ``change_high_percent``, and ``won_share`` of the paired trials;
         ``failed_jobs`` of ``all_jobs``, ``failure_rate`` with its 95 % interval ``failure_low``, ``failure_high``;
         ``ranked_by`` (a column of ``runs``), ``ranked_mean`` of that column, ``rank`` at this point (1 is the best,
-        ties share a rank) and ``near_best``: another is the best, but not distinguishable from it.
+        equal means share a rank) and ``near_best``: another is the best, but not distinguishable from it. Those of
+        rank 1 that are not ``near_best`` are equal in every trial: a tie.
         NaN where there is nothing to say. docs/model.md has the formulas.
 
     Raises
@@ -99,7 +104,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     runs = _without_infinite(runs, metric)
     layout = _Layout.of(runs)
     values = layout.spread(runs[metric])
-    mean, half_width, n_trials = _mean(values)
+    mean, half_width, n_trials = mean_and_half_width(values)
     paired = _against(values, layout.beside(values, labels.index(baseline)), metric)
     failures = _failures(layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"]))
     ranking = _ranking(runs, layout, metric, failures["failure_rate"])
@@ -153,7 +158,7 @@ def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, i
     failed, jobs = layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"])
     values = layout.spread(runs["makespan_s"])
     values = np.where(_is_unfair(layout, failed / jobs)[:, None], layout.spread(runs["jobs_per_s"]), values)
-    mean, half_width, n_trials = _mean(values)
+    mean, half_width, n_trials = mean_and_half_width(values)
     is_wide = half_width > relative_half_width * np.abs(mean)
     with np.errstate(divide="ignore", invalid="ignore"):  # of schemes that are not wide
         estimate = np.ceil(n_trials * (half_width / (relative_half_width * mean)) ** 2)
@@ -233,32 +238,21 @@ def _without_infinite(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     return runs.assign(**{metric: runs[metric].mask(has_one)})
 
 
-def _mean(values: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Mean over trials, half width of its 95 % interval (Student's t; NaN for one trial), number of trials."""
-    from scipy.special import stdtrit
-
-    n_trials = np.count_nonzero(~np.isnan(values), axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):  # NaN is the answer where trials are too few
-        mean = np.nansum(values, axis=1) / n_trials
-        variance = np.nansum((values - mean[:, None]) ** 2, axis=1) / (n_trials - 1)
-        return mean, stdtrit(n_trials - 1, 1 - TAIL) * np.sqrt(variance / n_trials), n_trials
-
-
 def _against(values: FloatArray, reference: FloatArray, metric: str) -> dict[str, Any]:
     """Change and trials won against a reference, paired by trial; both have shape (rows, trials)."""
     both = ~(np.isnan(values) | np.isnan(reference))
     n_paired = np.count_nonzero(both, axis=1)
     gain = np.where(both, _sign(metric) * (reference - values), np.nan)
-    is_tie = np.abs(gain) <= TIE * np.abs(reference)
-    n_won = np.count_nonzero((gain > 0) & ~is_tie, axis=1) + 0.5 * np.count_nonzero(is_tie, axis=1)
+    tied = both & is_tie(values, reference)
+    n_won = np.count_nonzero((gain > 0) & ~tied, axis=1) + 0.5 * np.count_nonzero(tied, axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):  # no trial in common
         mean, reference_mean = (np.where(both, table, 0.0).sum(axis=1) / n_paired for table in (values, reference))
         won_share = n_won / n_paired
     # what equals its reference, as the baseline itself does, need not be resampled to find no change
     is_same = np.all((values == reference) | ~both, axis=1) & (n_paired > 1)
     low, high = np.where(is_same & (reference_mean > 0), 0.0, np.full((2, len(values)), np.nan))
-    for rows, means, reference_means in _resampled(values, reference, skip=is_same):
-        low[rows], high[rows] = np.quantile(_change(means, reference_means), (TAIL, 1 - TAIL), axis=1)
+    for rows, means, reference_means in resampled_means(values, reference, skip=is_same):
+        low[rows], high[rows] = percentile_interval(_change(means, reference_means))
     return {
         "n_paired": n_paired,
         "change_percent": 100 * _change(mean, reference_mean),
@@ -273,44 +267,16 @@ def _change(mean: FloatArray, reference: FloatArray) -> FloatArray:
     return np.divide(mean, reference, out=np.full_like(mean, np.nan), where=reference > 0) - 1
 
 
-def _resampled(*tables: FloatArray, skip: BoolArray) -> Iterator[tuple[Any, ...]]:
-    """Bootstrap: numbers of some rows, and each table's means over the same resampled trials, shape (rows, resamples).
-
-    Tables have shape (rows, trials). Rows to skip, or with less than two trials that all have, do not appear. A mean
-    over resampled trials is a product with how often each was drawn, so that many points are one matrix product.
-    """
-    is_paired = ~np.logical_or.reduce([np.isnan(table) for table in tables])
-    n_paired = np.where(skip, 0, np.count_nonzero(is_paired, axis=1))
-    for n_trials in np.unique(n_paired[n_paired > 1]):
-        weights = _weights(int(n_trials))
-        alike = np.flatnonzero(n_paired == n_trials)
-        for rows in np.split(alike, range(ROWS_AT_ONCE, len(alike), ROWS_AT_ONCE)):
-            chosen = is_paired[rows]
-            yield rows, *(table[rows][chosen].reshape(-1, n_trials) @ weights for table in tables)
-
-
-def _weights(n_trials: int) -> FloatArray:
-    """Weight of each trial in each resample, shape (trials, resamples); the number of trials alone decides the draw."""
-    drawn = np.random.default_rng(n_trials).integers(0, n_trials, (N_RESAMPLES, n_trials))
-    cells = drawn + n_trials * np.arange(N_RESAMPLES)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=N_RESAMPLES * n_trials)
-    return counts.reshape(N_RESAMPLES, n_trials).T / n_trials
-
-
 def _failures(failed: IntArray, jobs: IntArray) -> dict[str, Any]:
     """Share of the jobs of all trials that failed, with its 95 % interval (Wilson's score interval)."""
-    from scipy.special import ndtri  # scipy.stats has it for one rate at a time only
-
-    rate, z2 = failed / jobs, ndtri(1 - TAIL) ** 2
-    middle = (rate + z2 / (2 * jobs)) / (1 + z2 / jobs)
-    half_width = np.sqrt(z2 * (rate * (1 - rate) / jobs + z2 / (4 * jobs**2))) / (1 + z2 / jobs)
+    rate = failed / jobs
+    low, high = wilson(rate, jobs)
     return {
         "failed_jobs": failed,
         "all_jobs": jobs,
         "failure_rate": rate,
-        # exactly 0 and 1 at the ends, where rounding leaves a little
-        "failure_low": np.where(failed == 0, 0.0, middle - half_width),
-        "failure_high": np.where(failed == jobs, 1.0, middle + half_width),
+        "failure_low": low,
+        "failure_high": high,
     }
 
 
@@ -323,7 +289,7 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
     if metric in UNFAIR_WITH_FAILURES:
         is_unfair = _is_unfair(layout, failure_rate)
         cost = np.where(is_unfair[:, None], _sign("jobs_per_s") * layout.spread(runs["jobs_per_s"]), values)
-    mean_cost = _mean(cost)[0]
+    mean_cost = mean_and_half_width(cost)[0]
     costs = layout.per_point(mean_cost)
     better = (mean_cost - TIE * np.abs(mean_cost))[:, None]
     rank = 1 + np.count_nonzero(costs[layout.point] < better, axis=1)  # nothing is less than NaN
@@ -333,7 +299,7 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
         "ranked_by": ranked_by.astype(object),
         "ranked_mean": np.where(is_unfair | (metric in HIGHER_IS_BETTER), -mean_cost, mean_cost),
         "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
-        "near_best": _may_be_as_good(cost, layout.beside(cost, best), skip=rank == 1),
+        "near_best": is_undecided(cost, layout.beside(cost, best)),
     }
 
 
@@ -341,18 +307,6 @@ def _is_unfair(layout: _Layout, failure_rate: FloatArray) -> BoolArray:
     """At which rows' points schemes failed different shares of jobs, so that makespans can't be compared."""
     rates = layout.per_point(failure_rate)
     return np.asarray((np.nanmax(rates, axis=1) > np.nanmin(rates, axis=1))[layout.point])
-
-
-def _may_be_as_good(cost: FloatArray, best: FloatArray, skip: BoolArray) -> BoolArray:
-    """Whether the paired 95 % interval of the difference from the best reaches 0; false for rows to skip.
-
-    It does if in at least 2.5 % of the resamples the cost is not above the best's; no quantile is needed.
-    """
-    may_be = np.zeros(len(cost), dtype=np.bool_)
-    rounding = TIE * np.abs(_mean(best)[0])
-    for rows, more in _resampled(cost - best, skip=skip):
-        may_be[rows] = np.count_nonzero(more <= rounding[rows, None], axis=1) >= TAIL * N_RESAMPLES
-    return may_be
 
 
 def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -366,7 +320,7 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
             (
                 str(row["scheme"]),
                 "-" if row["rank"] is None or row["rank"] != row["rank"] else str(row["rank"]),
-                "best" if row["rank"] == 1 else "~ best" if row["near_best"] else "",
+                "~ best" if row["near_best"] else "best" if row["rank"] == 1 else "",
                 _with_interval(row["mean"], row["high"] - row["mean"]),
                 *((f"{row['ranked_mean']:.5g}" if row["ranked_by"] != metric else "") for _ in others),
                 _number(row["change_percent"], "+.1f", " %"),

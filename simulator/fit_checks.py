@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.statistics import quantile
 from simulator.worker_times import composed
 from straggler_models import StragglerModel
 from straggler_models.base import BoolArray, FloatArray
@@ -48,9 +49,9 @@ def threshold_s(durations_s: FloatArray) -> float:
     >>> threshold_s(np.array([[1.0, 1.0, 1.0, 4.0]]))
     1.5
     """
-    median = float(np.quantile(durations_s, 0.5))
+    median = quantile(durations_s, 0.5)
     above = float(np.mean(durations_s > LONG * median))
-    return LONG * median if above >= FEW else float(np.quantile(durations_s, 1 - FEWEST))
+    return LONG * median if above >= FEW else quantile(durations_s, 1 - FEWEST)
 
 
 def burst_lengths(straggles: BoolArray) -> list[int]:
@@ -119,16 +120,12 @@ def checks(recorded_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Ch
 def _numbers(durations_s: FloatArray, limit_s: float) -> dict[str, float]:
     straggles = durations_s > limit_s
     counts, bursts = straggles.sum(axis=1), burst_lengths(straggles)
-    quantiles = np.quantile(np.where(np.isfinite(durations_s), durations_s, 1e300), QUANTILES)
+    quantiles = {q: quantile(durations_s, q) for q in QUANTILES}
     log_s = np.log(durations_s)
     with np.errstate(invalid="ignore"):  # medians may be inf: their spread is no number then
         spreads = [100 * float(np.std(np.median(log_s, axis=axis))) for axis in (0, 1)]
     return {
-        **{
-            f"{100 * q:g} % quantile s": float(value)
-            for q, value in zip(QUANTILES, quantiles, strict=True)
-            if value < 1e300
-        },
+        **{f"{100 * q:g} % quantile s": value for q, value in quantiles.items() if value < np.inf},
         "stragglers %": 100 * float(straggles.mean()),
         "stragglers per round, standard deviation": float(counts.std()),
         "stragglers per round, most": float(counts.max()),

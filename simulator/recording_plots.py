@@ -19,7 +19,8 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from schemes.base import FloatArray
 from simulator.looks import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
 from simulator.recording_report import Description
-from simulator.recordings import LoadSlope, expected_bursts, median_worker_s, quantile
+from simulator.recordings import LoadSlope, expected_bursts, median_worker_s
+from simulator.statistics import Z, quantile
 
 ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 N_MARKED = 100  # rounds that have room for markers
@@ -163,14 +164,12 @@ def _label_rounds(axes: Axes, n_rounds: int) -> None:
 
 def _counts(figure: Figure, about: Description) -> None:
     """How many straggle in each round, and between what luck would keep them."""
-    from scipy.special import ndtri
-
     axes: Axes = figure.subplots()
     n_rounds, n_workers = about.stragglers.shape
     # one outline, however many rounds there are
     axes.stairs(about.stragglers.sum(axis=1), np.arange(n_rounds + 1) - 0.5, fill=True, color=BLUE)
     mean = n_workers * about.rate
-    half = float(ndtri(0.975)) * math.sqrt(mean * (1 - about.rate))
+    half = Z * math.sqrt(mean * (1 - about.rate))
     axes.axhspan(max(0.0, mean - half), min(n_workers, mean + half), color=ORANGE, alpha=0.35, linewidth=0, zorder=0)
     axes.axhline(mean, color=VERMILLION, linestyle="--")
     axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))

@@ -12,13 +12,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.statistics import quantile, wilson
 
 Reference = Literal["first", "median"]
 
 OUTLIER = 10.0  # times the median of a recording, from where on a time is an outlier
 SLOWER = 1.2  # times the median worker of the round, from where on a worker was slow in it
 SURE = 0.05  # chance of one false alarm among all workers of a recording
-Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 class Times(NamedTuple):
@@ -33,21 +33,6 @@ class Times(NamedTuple):
     max_s: float
     never_answered: int
     """infinite times"""
-
-
-def quantile(values: FloatArray, share: float) -> float:
-    """Interpolate between order statistics, as numpy does, but also where some values are infinite.
-
-    Examples
-    --------
-    >>> quantile(np.array([1.0, 2.0, np.inf]), 0.5), quantile(np.array([1.0, 2.0, np.inf]), 0.75)
-    (2.0, inf)
-    """
-    ordered = np.sort(values, axis=None)
-    place = share * (ordered.size - 1)
-    low = int(place)
-    below, above = float(ordered[low]), float(ordered[min(low + 1, ordered.size - 1)])
-    return below if place == low or below == above else below + (place - low) * (above - below)
 
 
 def times(duration_s: FloatArray) -> Times:
@@ -234,7 +219,7 @@ def memory(is_straggler: BoolArray) -> Memory | None:
     # by any round
     at_own_rates = float((per_worker * (per_worker - 1)).sum()) / (int(per_worker.sum()) * (n_rounds - 1))
     effect = max(1.0, *(_design_effect(again, before, p_again, axis) for axis in (0, 1)))
-    low, high = wilson(p_again, n_pairs / effect)
+    low, high = map(float, wilson(p_again, n_pairs / effect))
     return Memory(p_again, low, high, at_random, at_own_rates, n_pairs)
 
 
@@ -245,20 +230,6 @@ def _design_effect(again: BoolArray, before: BoolArray, share: float, axis: int)
     if n_groups < 2 or share in (0.0, 1.0):
         return 1.0
     return float((residuals**2).sum() * n_groups / (n_groups - 1) / (n_pairs * share * (1 - share)))
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share of ``n``.
-
-    Examples
-    --------
-    >>> [round(end, 3) for end in wilson(0.5, 10)], wilson(0.0, 10)[0]
-    ([0.237, 0.763], 0.0)
-    """
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    # exactly 0 and 1 at the ends, where rounding leaves a little
-    return (0.0 if share == 0 else float(middle - half)), (1.0 if share == 1 else float(middle + half))
 
 
 class Dispersion(NamedTuple):

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from simulator.document import swept_together, write_yaml
 from simulator.errors import UserError
+from simulator.statistics import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,12 +178,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     percent; it means little where schemes fail to decode different numbers of jobs (compare jobs_per_s then).
     After training there are also loss and accuracy at the end, and the code's worst residual and condition number.
     """
-    from scipy.special import stdtrit
-
     groups = runs.groupby(["point", "scheme"], sort=False)
     n_trials, makespan_s = groups.size(), groups["makespan_s"].mean()
-    with np.errstate(invalid="ignore"):
-        half_s = stdtrit(n_trials - 1.0, 0.975) * groups["makespan_s"].std() / np.sqrt(n_trials)
+    half_s = half_width(groups["makespan_s"].std(), n_trials)
     table = groups[["load", "delay_rounds"]].first()
     table["makespan_s"] = makespan_s
     table["makespan_low_s"], table["makespan_high_s"] = makespan_s - half_s, makespan_s + half_s

@@ -16,12 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from schemes.base import BoolArray, FloatArray, IntArray
+from schemes.base import BoolArray, FloatArray
+from simulator.compare import compare
 from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results import Results
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
 MOST_CELLS = 12  # across or up, that have room for text
+LETTERS_ACROSS = 38  # of a whole map
+TIE_COLOUR = "#EDEDED"
 HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
 
 
@@ -34,16 +37,11 @@ class Map:
     y: FloatArray
     schemes: list[str]
     values: FloatArray  # shape (schemes, y, x); lower is better, so jobs per second are negative
-    undecided: BoolArray  # the best and the next best can't be told apart
+    best: BoolArray  # of the same shape: the best of each cell, and what equals it in every trial
+    undecided: BoolArray  # another is not distinguishable from the best
     metric: str
     remarks: list[str]
     title: str = ""  # the values of other swept keys
-
-    @property
-    def best(self) -> IntArray:
-        """Place of the best scheme in each cell; of equals, the first."""
-        best: IntArray = np.argmin(self.values, axis=0)
-        return best
 
     @property
     def gain_percent(self) -> FloatArray:
@@ -85,46 +83,28 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     x, y = (np.unique(points[key].to_numpy(dtype=np.float64)) for key in keys)
     if min(len(x), len(y)) < 2 or len(points) > len(x) * len(y):
         return None
+    table = compare(runs, metric=metric)
+    at = points.set_index("point").loc[table["point"]]
+    across, up = (np.searchsorted(on, at[key].to_numpy(dtype=np.float64)) for on, key in zip((x, y), keys, strict=True))
+    cell = table["scheme"].map(schemes.index).to_numpy(), up, across
     values = np.full((len(schemes), len(y), len(x)), np.inf)
-    undecided = np.zeros((len(y), len(x)), dtype=np.bool_)
-    across, up = (
-        np.searchsorted(on, points[key].to_numpy(dtype=np.float64)) for on, key in zip((x, y), keys, strict=True)
-    )
-    trials = sign * runs.pivot(index=["point", "trial"], columns="scheme", values=metric)[schemes]
-    table = trials.to_numpy(dtype=np.float64)  # shape (trials of all points, schemes)
-    first = np.flatnonzero(~trials.index.get_level_values("point").duplicated())  # trial of each point
-    values[:, up, across] = np.nan_to_num(_means(table, first), nan=np.inf).T
-    undecided[up, across] = _undecided(table, first)
+    best, near_best = np.zeros((2, *values.shape), dtype=np.bool_)
+    values[cell] = sign * table["mean"].fillna(sign * np.inf)
+    near_best[cell] = table["near_best"]
+    best[cell] = (table["rank"] == 1).fillna(False) & ~table["near_best"]
+    undecided = np.asarray(near_best.any(axis=0))
     if np.allclose(values, values[0], rtol=1e-9, atol=0):
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
     if undecided.any() and _has_room(x, y):
-        remarks.append("?: the 95 % interval of its paired difference to the next best holds 0")
+        remarks.append(
+            "?: another is not distinguishable from the best (the 95 % interval of the paired difference contains 0)"
+        )
+    if (best.sum(axis=0) > 1).any():
+        remarks.append("tie: equal in every trial")
     labels = [names.get(key, key) for key in keys]
-    return Map(labels, x, y, schemes, values, undecided, metric, remarks)
-
-
-def _means(table: FloatArray, first: IntArray) -> FloatArray:
-    """Mean of the rows of each point, which begin at ``first``."""
-    n_trials = np.diff([*first, len(table)])
-    means: FloatArray = np.add.reduceat(table, first) / n_trials.reshape(-1, *[1] * (table.ndim - 1))
-    return means
-
-
-def _undecided(table: FloatArray, first: IntArray) -> BoolArray:
-    """Whether the interval of the paired difference between a point's best two columns holds 0; no, for one row."""
-    from scipy.special import stdtrit
-
-    n_trials = np.diff([*first, len(table)])
-    order = np.repeat(np.argsort(_means(table, first), axis=1, kind="stable"), n_trials, axis=0)
-    best, second = (np.take_along_axis(table, order[:, [place]], axis=1)[:, 0] for place in (0, 1))
-    difference = second - best
-    mean = _means(difference, first)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of single trials
-        variance = _means((difference - np.repeat(mean, n_trials)) ** 2, first) * n_trials / (n_trials - 1)
-        holds: BoolArray = mean <= stdtrit(n_trials - 1.0, 0.975) * np.sqrt(variance / n_trials)
-    return holds & (n_trials > 1)
+    return Map(labels, x, y, schemes, values, best, undecided, metric, remarks)
 
 
 def draw_best(figure: Figure, cells: Map) -> None:
@@ -132,24 +112,33 @@ def draw_best(figure: Figure, cells: Map) -> None:
     figure.set_figheight(2.9)
     axes = figure.subplots()
     _label(axes, cells)
-    best, has_room = cells.best, _has_room(cells.x, cells.y)
+    n_best, has_room = cells.best.sum(axis=0), _has_room(cells.x, cells.y)
     tints = [tint(look.colour) for look in looks_of(cells.schemes).values()]
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
+    names = [f"{LETTERS[place % 26]}: {scheme}" if has_room else scheme for place, scheme in enumerate(cells.schemes)]
+    kinds = list(zip(names, tints, hatches, cells.best & (n_best == 1), strict=True))
+    if (n_best > 1).any():
+        kinds.append(("tie", to_rgb(TIE_COLOUR), "", n_best > 1))
     handles: list[Patch | Line2D] = []
-    for place, scheme in enumerate(cells.schemes):
-        squares = _rectangles(best == place, merge=not has_room)
-        style: dict[str, Any] = {"facecolor": tints[place], "hatch": hatches[place]}
+    for name, colour, hatch, is_here in kinds:
+        squares = _rectangles(is_here, merge=not has_room)
+        style: dict[str, Any] = {"facecolor": colour, "hatch": hatch}
         axes.add_collection(
             PatchCollection(squares, edgecolor="white" if has_room else GREY, linewidth=0.4 * has_room, **style)
         )
-        name = f"{LETTERS[place % 26]}: {scheme}" if has_room else scheme
         handles.append(Patch(edgecolor=GREY, linewidth=0.4, label=wrapped(name, 26), **style))
     if has_room:
-        marks = np.where(cells.undecided, "?", "")
-        for j, i in np.ndindex(best.shape):
-            axes.text(i, j, f"{LETTERS[best[j, i] % 26]}{marks[j, i]}", ha="center", va="center", fontsize=6.5)
+        for j, i in np.ndindex(n_best.shape):
+            axes.text(i, j, _best_letters(cells, j, i), ha="center", va="center", fontsize=6.5)
     axes.set_title(_below(cells, f"best by {METRICS[cells.metric]}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
+
+
+def _best_letters(cells: Map, j: int, i: int) -> str:
+    """The letters of the best of a cell, or = where so many that tie have no room."""
+    letters = "=".join(LETTERS[place % 26] for place in np.flatnonzero(cells.best[:, j, i]))
+    mark = "?" if cells.undecided[j, i] else ""
+    return (letters if len(letters + mark) <= LETTERS_ACROSS // len(cells.x) else "=") + mark
 
 
 def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:

@@ -21,6 +21,7 @@ from schemes.base import BoolArray, FloatArray
 from simulator.document import swept_together
 from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, plain_ticks, said, wrapped
 from simulator.results import Results, ResultsError
+from simulator.statistics import half_width
 from simulator.sweep_maps import Map, draw_best, draw_gain, draw_gains, map_of
 
 if TYPE_CHECKING:
@@ -182,13 +183,9 @@ def at_points(results: Results, column: str) -> pd.DataFrame:
 
     ``half`` is half the 95 % interval of the mean (Student's t; 0 for a single trial), ``failures`` the failed jobs.
     """
-    from scipy.special import stdtrit
-
     groups = results.runs.groupby(["point", "scheme"], sort=False)
     table = groups[column].agg(["mean", "std", "count"])
-    n_trials = table["count"].to_numpy(dtype=np.float64)
-    quantile = stdtrit(np.maximum(n_trials - 1, 1), 0.975)
-    half = np.where(n_trials > 1, quantile * table["std"].to_numpy() / np.sqrt(np.maximum(n_trials, 1)), 0.0)
+    half = np.where(table["count"] > 1, half_width(table["std"], table["count"]), 0.0)
     table = table.assign(half=half, failures=groups["decode_failures"].sum(), n_trials=groups.size())
     table = table.rename(columns={"mean": "value"}).drop(columns=["std", "count"]).reset_index()
     keys = [key for keys in swept_entries(results).values() for key in keys if key != "point"]

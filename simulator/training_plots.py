@@ -16,6 +16,7 @@ from schemes.base import FloatArray
 from simulator.curves import MOST_POINTS, Curve, Measure, curves
 from simulator.looks import Look, add_legend, looks_of, plain_ticks
 from simulator.results import Results
+from simulator.statistics import half_width
 from simulator.sweep_plots import Draw, kept_of, swept_entries, title_of
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def draw_training(
 
 def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> FloatArray:
     """One scheme; return the mean."""
-    from scipy.special import stdtrit
-
     if not trials:
         return np.zeros(0)
     last_s = max(float(curve.times_s[-1]) for curve in trials)
@@ -79,7 +78,7 @@ def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> F
     axes.plot(last_s, mean[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
     if len(values) > 1:
         with np.errstate(over="ignore", invalid="ignore"):  # of what has diverged
-            half = stdtrit(len(values) - 1, 0.975) * values.std(axis=0, ddof=1) / np.sqrt(len(values))
+            half = half_width(values.std(axis=0, ddof=1), len(values))
         axes.fill_between(times_s, mean - half, mean + half, color=look.colour, alpha=0.2, linewidth=0)
     return mean
 

@@ -10,12 +10,13 @@ import pytest
 import simulator
 from simulator import load
 from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.advice import ALIKE, N_RESAMPLES, Advice, advise, resampled
+from simulator.advice import ALIKE, Advice, advise
 from simulator.advice_words import sentences
 from simulator.cli import main
 from simulator.master import FirstEnough, MuRule
 from simulator.search import Search, as_scheme
 from simulator.settings import every_setting, thinned
+from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.tune import run_on_arrays, scheme_of
 from straggler_models.base import WorkerTimes
 
@@ -59,7 +60,7 @@ def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
     runs = simulator.run(load(tmp_path / "it.yaml")).runs
     assert winner["rest_s"] == pytest.approx(runs["makespan_s"].iloc[0], rel=1e-12)
     assert (found.n_chosen_on, found.n_tested_on) == (8, 8)
-    assert found.resampled_s.shape == (len(found.chosen), N_RESAMPLES)
+    assert found.resampled_s.shape == (len(found.chosen), N_BLOCK_RESAMPLES)
     low, high = found.resampled_s.min(axis=1), found.resampled_s.max(axis=1)
     assert (low <= found.chosen["rest_s"]).all()
     assert (found.chosen["rest_s"] <= high).all()
@@ -159,7 +160,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     n_held = 0
     for _ in range(300):
         found = made([[1.0], [1.0]], labels=("GC", "uncoded"))
-        drawn = resampled(25, 25)
+        drawn = block_resamples(25, 25)
         saved = dataclasses.replace(found, n_tested_on=25, resampled_s=rounds(25)[:, drawn].sum(axis=2)).saved(
             "GC", "uncoded"
         )

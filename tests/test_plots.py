@@ -13,6 +13,7 @@ from matplotlib.text import Text
 import simulator
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
+from simulator.compare import compare
 from simulator.master import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
 from simulator.results import Results, fairness
@@ -293,7 +294,7 @@ def test_maps_hold_the_means_of_the_tables(over_two):
         here = means[mu, jobs]
         assert cells.values[:, j, i] == pytest.approx([here["uncoded"], here["GC"]])
         assert cells.gain_percent[j, i] == pytest.approx(100 * (1 - here["GC"] / here["uncoded"]))
-        assert cells.schemes[cells.best[j, i]] == here.idxmin()
+        assert [cells.schemes[place] for place in np.flatnonzero(cells.best[:, j, i])] == [here.idxmin()]
         best.add({"uncoded": "A", "GC": "B"}[here.idxmin()])
     assert letters == best
 
@@ -307,7 +308,7 @@ def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
             table.append(
                 {"point": point, "scheme": scheme, "kind": scheme, "trial": trial, "engine": "events", "load": 0.5}
                 | {"makespan_s": makespan_s, "jobs_per_s": 1 / makespan_s, "decode_failures": 0, "error_norm_mean": 0.0}
-                | {"job_latency_p95_s": makespan_s, "a": point // 2, "b": point % 2}
+                | {"job_latency_p95_s": makespan_s, "a": point // 2, "b": point % 2, "n_jobs": 9}
                 | {name: value[scheme] for name, value in columns.items()}
             )
     return Results(pd.DataFrame(table), scenario={"name": "made up", "sweep": {"a": [0, 1], "b": [0, 1]}})
@@ -318,14 +319,59 @@ def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
     [
         ([(0, 10.0, 9.0), (1, 20.0, 19.1), (2, 30.0, 28.9)], False),  # by pairs, second is better, though trials differ
         ([(0, 10.0, 9.0), (1, 20.0, 23.0), (2, 30.0, 26.0)], True),
-        ([(0, 10.0, 10.0), (1, 20.0, 20.0)], True),
+        ([(0, 10.0, 10.0), (1, 20.0, 20.0)], False),  # a tie
+        ([(0, 10.0, 20.0), (1, 20.0, 10.0)], True),  # equal means alone are no tie
         ([(0, 10.0, 9.9)], False),  # nothing is known of chance
     ],
 )
 def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
     results = made_up(rows)
     assert map_of(results, ["a", "b"], "makespan_s", {}).undecided.tolist() == [[is_undecided, False], [False, False]]
-    assert ("?: the 95 % interval" in dict(figures(results))["best_scheme"].get_supxlabel()) == is_undecided
+    caption = " ".join(dict(figures(results))["best_scheme"].get_supxlabel().split())
+    assert ("?: another is not distinguishable from the best" in caption) == is_undecided
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_map_and_a_comparison_call_the_same_cells_undecided(seed):
+    rng = np.random.default_rng(seed)
+    shape = (4, 3, int(rng.integers(2, 13)))  # points, schemes, trials
+    makespans_s = rng.gamma(4.0, 1.0, shape) + 0.5 * rng.random((*shape[:2], 1))
+    makespans_s[0, 1] = makespans_s[0, 0] * (1 + 1e-12 * rng.random(shape[2]))  # equal but for rounding
+    point, scheme, trial = np.indices(shape).reshape(3, -1)
+    runs = pd.DataFrame({"point": point, "scheme": np.array(["x", "y", "z"])[scheme], "trial": trial})
+    runs = runs.assign(makespan_s=makespans_s.ravel(), jobs=point // 2, workers=point % 2, kind=runs["scheme"])
+    runs = runs.assign(n_jobs=1, decode_failures=0, jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
+    runs = runs[rng.random(len(runs)) < 0.95]  # trials may be missing
+    cells = map_of(Results(runs, scenario={}), ["workers", "jobs"], "makespan_s", {})
+    table = compare(runs)
+    undecided = table.groupby("point")["near_best"].any()
+    assert cells.undecided.ravel().tolist() == undecided.sort_index().tolist()
+    best = table[(table["rank"] == 1) & ~table["near_best"]].groupby("point")["scheme"].agg(set)
+    shown = [set(np.array(cells.schemes)[is_best]) for is_best in cells.best.reshape(len(cells.schemes), -1).T]
+    assert shown == best.sort_index().tolist()
+
+
+def test_schemes_that_are_equal_in_every_trial_tie_and_none_of_them_has_won(tmp_path):
+    shipped = (Path(__file__).parents[1] / "scenarios" / "load-against-lam.yaml").read_text().split("sweep:")[0]
+    of_lam = '"schemes.M-SGC.lam, schemes.SR-SGC.lam, schemes.GC.s": [[0, 0, 0], [1, 1, 1], [8, 8, 8]]'
+    of_w = '"schemes.M-SGC.W, schemes.SR-SGC.W": [[2, 2], [3, 3]]'
+    (tmp_path / "small.yaml").write_text(f"{shipped}sweep:\n  {of_lam}\n  {of_w}\n")
+    results = simulator.run(simulator.load(tmp_path / "small.yaml", ["trials=3", "jobs=20"]))
+    table = compare(results.runs)
+    is_tied = table["schemes.GC.s"] < 2
+    assert set(table[is_tied & (table["rank"] == 1)]["scheme"]) == {"GC", "SR-SGC"}
+    figure = dict(figures(results))["best_scheme"]
+    letters = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert {letters[i, j].rstrip("?") for i in (0, 1) for j in (0, 1)} == {"A=B"}
+    assert not any("=" in letters[2, j] for j in (0, 1))
+    assert "tie" in texts(figure).splitlines()
+    [tie] = [patches for patches in figure.axes[0].collections if len(patches.get_paths()) == 4]
+    red, green, blue, _ = tie.get_facecolor()[0]
+    assert red == green == blue > 0.9
+
+
+def test_a_map_without_ties_has_no_entry_for_them(over_two):
+    assert "tie" not in texts(dict(figures(over_two))["best_scheme"]).splitlines()
 
 
 def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():

@@ -19,12 +19,11 @@ from simulator.recordings import (
     median_worker_s,
     memory,
     outliers,
-    quantile,
     slow_workers,
     stragglers,
     times,
-    wilson,
 )
+from simulator.statistics import quantile, wilson
 from straggler_models import GilbertElliott
 
 INF = np.inf
@@ -125,7 +124,7 @@ def test_memory_finds_the_law_of_gilbert_elliott_and_no_bursts_without_it():
 
 def test_the_interval_widens_where_whole_rounds_or_workers_decide():
     alone = memory(np.random.default_rng(5).random((30, 64)) < 0.2)
-    assert (alone.low, alone.high) == pytest.approx(wilson(alone.p_again, alone.n_pairs), abs=0.01)
+    assert (alone.low, alone.high) == pytest.approx(np.array(wilson(alone.p_again, alone.n_pairs)), abs=0.01)
     shocks = np.zeros((30, 64), dtype=bool)
     shocks[[3, 4, 10, 20]] = True
     together = memory(shocks)

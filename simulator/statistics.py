@@ -1,0 +1,240 @@
+"""Every interval, resampling and verdict of chance: one definition for tables, figures and advice. Intervals are 95 %.
+
+Tables have shape ``(rows, trials)``, NaN where a trial is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+TAIL = 0.025  # on each side of an interval
+Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
+N_RESAMPLES = 2000  # of trials
+N_BLOCK_RESAMPLES = 500  # of rounds, which are simulated one by one
+TIE = 1e-9  # relative; engines agree to this, so that a difference within it is rounding
+ROWS_AT_ONCE = 256  # of resampled means, which stay in the processor's cache
+
+
+def half_width(deviation: ArrayLike, n_trials: ArrayLike) -> FloatArray:
+    """Half width of the interval of a mean: t(0.975, n - 1) sd / sqrt(n), Student's t; NaN for a single trial.
+
+    Examples
+    --------
+    >>> half_width([2.0, 2.0], [4, 1]).round(3)
+    array([3.182,   nan])
+    """
+    from scipy.special import stdtrit
+
+    n = np.asarray(n_trials, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of single trials, and of what has diverged
+        half: FloatArray = stdtrit(n - 1, 1 - TAIL) * np.asarray(deviation) / np.sqrt(n)
+    return half
+
+
+def mean_and_half_width(table: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Mean over trials, half width of its interval, number of trials, of each row.
+
+    Examples
+    --------
+    >>> [column.round(3).tolist() for column in mean_and_half_width(np.array([[1.0, 3.0], [5.0, np.nan]]))]
+    [[2.0, 5.0], [12.706, nan], [2, 1]]
+    """
+    n_trials = np.count_nonzero(~np.isnan(table), axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN is the answer where trials are too few
+        mean = np.nansum(table, axis=1) / n_trials
+        variance = np.nansum((table - mean[:, None]) ** 2, axis=1) / (n_trials - 1)
+    return mean, half_width(np.sqrt(variance), n_trials), n_trials
+
+
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Score interval of a share p of n: (p + z²/2n ± z sqrt(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
+
+    References
+    ----------
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.
+
+    Examples
+    --------
+    >>> [end.round(3).tolist() for end in wilson([0.5, 0.0], 10)]
+    [[0.237, 0.0], [0.763, 0.278]]
+    """
+    p, n = np.asarray(share, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+    # exactly 0 and 1 at the ends, where rounding leaves a little
+    return np.where(p == 0, 0.0, middle - half), np.where(p == 1, 1.0, middle + half)
+
+
+def quantile(values: FloatArray, share: float) -> float:
+    """Interpolate between order statistics, as numpy does, but also where some values are infinite.
+
+    Examples
+    --------
+    >>> quantile(np.array([1.0, 2.0, np.inf]), 0.5), quantile(np.array([1.0, 2.0, np.inf]), 0.75)
+    (2.0, inf)
+    """
+    ordered = np.sort(values, axis=None)
+    place = share * (ordered.size - 1)
+    low = int(place)
+    below, above = float(ordered[low]), float(ordered[min(low + 1, ordered.size - 1)])
+    return below if place == low or below == above else below + (place - low) * (above - below)
+
+
+def percentile_interval(resampled: FloatArray, tail: float = TAIL) -> tuple[FloatArray, FloatArray]:
+    """Bootstrap interval: quantiles over resamples, along the last axis, with this share beyond either end.
+
+    References
+    ----------
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+
+    Examples
+    --------
+    >>> [float(end) for end in percentile_interval(np.arange(201.0))]
+    [5.0, 195.0]
+    """
+    low, high = np.quantile(resampled, (tail, 1 - tail), axis=-1)
+    return low, high
+
+
+def resampled_means(*tables: FloatArray, skip: BoolArray) -> Iterator[tuple[Any, ...]]:
+    """Paired bootstrap: numbers of some rows, and each table's means over the same resampled trials of these rows.
+
+    Means have shape ``(rows, N_RESAMPLES)``. Rows to skip, or with less than two trials that all tables have, do not
+    appear. A mean over resampled trials is a product with how often each was drawn, so that many rows are one matrix
+    product.
+
+    Examples
+    --------
+    >>> table = np.array([[1.0, 3.0, np.nan], [1.0, np.nan, np.nan]])
+    >>> [(rows, means)] = resampled_means(table, skip=np.array([False, False]))
+    >>> rows.tolist(), means.shape, np.unique(means).tolist()
+    ([0], (1, 2000), [1.0, 2.0, 3.0])
+    """
+    is_paired = ~np.logical_or.reduce([np.isnan(table) for table in tables])
+    n_paired = np.where(skip, 0, np.count_nonzero(is_paired, axis=1))
+    for n_trials in np.unique(n_paired[n_paired > 1]):
+        weights = bootstrap_weights(int(n_trials))
+        alike = np.flatnonzero(n_paired == n_trials)
+        for rows in np.split(alike, range(ROWS_AT_ONCE, len(alike), ROWS_AT_ONCE)):
+            chosen = is_paired[rows]
+            yield rows, *(table[rows][chosen].reshape(-1, n_trials) @ weights for table in tables)
+
+
+def bootstrap_weights(n_trials: int) -> FloatArray:
+    """Weight of each trial in each resample, shape ``(n_trials, N_RESAMPLES)``; ``n_trials`` alone decides the draw.
+
+    Examples
+    --------
+    >>> weights = bootstrap_weights(4)
+    >>> weights.shape, np.unique(weights).tolist(), bool((weights.sum(axis=0) == 1).all())
+    ((4, 2000), [0.0, 0.25, 0.5, 0.75, 1.0], True)
+    """
+    drawn = np.random.default_rng(n_trials).integers(0, n_trials, (N_RESAMPLES, n_trials))
+    cells = drawn + n_trials * np.arange(N_RESAMPLES)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=N_RESAMPLES * n_trials)
+    return counts.reshape(N_RESAMPLES, n_trials).T / n_trials
+
+
+def is_tie(values: FloatArray, reference: FloatArray) -> BoolArray:
+    """Equality but for rounding: within ``TIE``, relative to the reference.
+
+    Examples
+    --------
+    >>> is_tie(np.array([2.0 + 1e-13, 2.1]), np.array([2.0, 2.0]))
+    array([ True, False])
+    """
+    return np.asarray((values == reference) | (np.abs(values - reference) <= TIE * np.abs(reference)))
+
+
+def is_tied(table: FloatArray, reference: FloatArray) -> BoolArray:
+    """Rows that have the same trials as their reference, and tie in every one.
+
+    Examples
+    --------
+    >>> is_tied(np.array([[1.0, 2.0], [1.0, 2.1], [1.0, np.nan]]), np.array([[1.0, 2.0]]))
+    array([ True, False, False])
+    """
+    return np.asarray((is_tie(table, reference) | (np.isnan(table) & np.isnan(reference))).all(axis=1))
+
+
+def is_undecided(cost: FloatArray, best: FloatArray) -> BoolArray:
+    """Rows that may be as good as the best: the interval of the paired mean difference reaches 0, and they do not tie.
+
+    It does if in at least 2.5 % of the resamples the mean cost is not above the best's; no quantile is needed.
+
+    Parameters
+    ----------
+    cost
+        Less is better.
+    best
+        The best row beside each row, which may be that row itself.
+
+    Examples
+    --------
+    >>> best = np.array([[1.0, 2.0, 3.0]])
+    >>> is_undecided(np.concatenate([best, best + [[0.2, -0.1, 0.1]], best + 0.1]), best.repeat(3, axis=0))
+    array([False,  True, False])
+    """
+    may_be = np.zeros(len(cost), dtype=np.bool_)
+    rounding = TIE * np.abs(mean_and_half_width(best)[0])
+    for rows, more in resampled_means(cost - best, skip=is_tied(cost, best)):
+        may_be[rows] = np.count_nonzero(more <= rounding[rows, None], axis=1) >= TAIL * N_RESAMPLES
+    return may_be
+
+
+def block_resamples(n_measured: int, n_rounds: int) -> IntArray:
+    """Circular block bootstrap: which measured round is met in each round, shape ``(N_BLOCK_RESAMPLES, n_rounds)``.
+
+    Blocks are of ceil(cbrt(n)) rounds, so that bursts survive and resamples still differ. Each resample is as long as
+    what was measured, and met over and over: how sure a figure is depends on how much was measured, not on how many
+    jobs are run. The draw is the same in every call.
+
+    References
+    ----------
+    Politis and Romano, "A Circular Block-Resampling Procedure for Stationary Data", 1992.
+
+    Examples
+    --------
+    >>> block_resamples(8, 10).shape, (np.diff(block_resamples(8, 2)) % 8 == 1).all().item()
+    ((500, 10), True)
+    """
+    rng = np.random.default_rng(0)
+    length = _block_rounds(n_measured)
+    starts = rng.integers(n_measured, size=(N_BLOCK_RESAMPLES, -(-n_measured // length), 1))
+    drawn = ((starts + np.arange(length)) % n_measured).reshape(N_BLOCK_RESAMPLES, -1)[:, :n_measured]
+    met: IntArray = drawn[:, np.arange(n_rounds) % n_measured]
+    return met
+
+
+def _block_rounds(n_measured: int) -> int:
+    return int(np.ceil(np.cbrt(n_measured)))
+
+
+def expanded_tail(n_measured: int) -> float:
+    """Share of block resamples beyond either end of an interval: 2.5 % of many rounds, less of few.
+
+    The expanded percentile interval: Student's t with as many degrees of freedom as blocks, less one, in place of the
+    normal distribution.
+
+    References
+    ----------
+    Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015.
+
+    Examples
+    --------
+    >>> round(expanded_tail(8), 4), round(expanded_tail(100_000), 4)
+    (0.0001, 0.0249)
+    """
+    from scipy.special import ndtr, stdtrit
+
+    n_blocks = -(-n_measured // _block_rounds(n_measured))
+    return float(ndtr(-stdtrit(n_blocks - 1, 1 - TAIL) * math.sqrt(n_blocks / (n_blocks - 1))))
