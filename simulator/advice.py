@@ -10,7 +10,7 @@ import numpy as np
 
 from schemes.base import FloatArray, IntArray
 from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.choice import best_settings, said_setting
+from simulator.choice import fastest_first, said_setting
 from simulator.search import Search, as_scheme
 from simulator.settings import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
@@ -169,13 +169,13 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
             tell = _within(progress, place, len(probes))
             groups = search.groups(n_workers)
             settings = evaluate(_part(times, 0, n_used), n_workers, search.n_jobs, groups, search.rules, progress=tell)
-            first = best_settings(settings).sort_values("makespan_s", kind="stable").iloc[0].to_dict()
+            first = fastest_first(settings).iloc[0].to_dict()
             [rest_s] = _makespans_s(first, search, rest, n_workers, in_order)
             found = {"scheme": first["scheme"], "setting": said_setting(first), "rule": first["rule"], "rest_s": rest_s}
             learned.append({"rounds": n_used} | found)
     except (ValueError, SimulationError) as error:
         raise SearchError(f"{recording.path}: can't be searched: {error}") from None
-    chosen = best_settings(settings).sort_values("makespan_s", kind="stable")
+    chosen = fastest_first(settings)
     rows = chosen.to_dict("records")
     return Advice(
         n_chosen_on=n_first,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.settings import REPETITION
+from simulator.statistics import TIE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,16 +31,20 @@ def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) ->
     best
         Rows of ``settings``, with their index, in the order in which the groups appear there.
     """
-    rounded = settings.assign(makespan_s=_rounded(settings["makespan_s"]))
-    in_order = settings.loc[rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index]
-    best = in_order.drop_duplicates(list(by))
+    best = _in_order(settings).drop_duplicates(list(by))
     places = settings.drop_duplicates(list(by)).reset_index(drop=True)[list(by)].reset_index()
     return best.reset_index().merge(places, on=list(by), suffixes=("", "_of_group")).pipe(_in_place)
 
 
-def _rounded(makespans_s: pd.Series[float]) -> pd.Series[float]:
-    """Makespans to 12 digits: what differs by less is equal, and was added up in another order."""
-    return makespans_s.map(lambda makespan_s: float(f"{makespan_s:.12g}"))
+def fastest_first(settings: pd.DataFrame) -> pd.DataFrame:
+    """The best setting of each scheme, the fastest first; ties are broken by smaller T, then smaller load."""
+    return _in_order(settings).drop_duplicates(["scheme"])
+
+
+def _in_order(settings: pd.DataFrame) -> pd.DataFrame:
+    digits = round(-math.log10(TIE))
+    rounded = settings.assign(makespan_s=[float(f"{makespan_s:.{digits}g}") for makespan_s in settings["makespan_s"]])
+    return settings.loc[rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index]
 
 
 def _in_place(merged: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +100,7 @@ class Winner(NamedTuple):
 
 
 def winners(settings: pd.DataFrame) -> list[Winner]:
-    """The winner for each rule and each limit on T, every scheme at its own best setting.
+    """The winner for each rule and each limit on T, every scheme at its own best setting; see `fastest_first` for ties.
 
     Repetition without coding (`multiplexed` with lam = n) gains by T alone. What a coded scheme gains over it, coding
     gains.
@@ -102,8 +108,8 @@ def winners(settings: pd.DataFrame) -> list[Winner]:
     found = []
     for rule, under in settings.groupby("rule", sort=False):
         for limit in range(int(settings["delay_rounds"].max()) + 1):
-            best = best_settings(under[under["delay_rounds"] <= limit])
-            first = best.sort_values("makespan_s", kind="stable").iloc[0]
+            best = fastest_first(under[under["delay_rounds"] <= limit])
+            first = best.iloc[0]
             makespans_s = best.set_index("scheme")["makespan_s"]
             baseline = REPETITION if REPETITION in makespans_s else "uncoded"
             coded_s = makespans_s.drop([REPETITION, "uncoded"], errors="ignore").min()

@@ -20,6 +20,7 @@ from schemes.base import BoolArray, FloatArray
 from simulator.compare import compare
 from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results import Results
+from simulator.statistics import TIE
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
 MOST_CELLS = 12  # across or up, that have room for text
@@ -93,7 +94,7 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     near_best[cell] = table["near_best"]
     best[cell] = (table["rank"] == 1).fillna(False) & ~table["near_best"]
     undecided = np.asarray(near_best.any(axis=0))
-    if np.allclose(values, values[0], rtol=1e-9, atol=0):
+    if np.allclose(values, values[0], rtol=TIE, atol=0):
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []

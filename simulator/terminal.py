@@ -115,9 +115,11 @@ def _say_inexact(results: Results) -> None:
 
 
 def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:
+    from simulator.statistics import TIE
+
     half_s = row["makespan_high_s"] - row["makespan_s"]
     # equal trials differ in the last bit at most
-    interval = "" if half_s != half_s else f" ± {half_s if half_s > 1e-9 * row['makespan_s'] else 0:.3g}"
+    interval = "" if half_s != half_s else f" ± {half_s if half_s > TIE * row['makespan_s'] else 0:.3g}"
     latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
     return (
         str(row["scheme"]),

@@ -171,8 +171,9 @@ def _numbers(option: str, text: str) -> list[float]:
 
 def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
     """The best of each scheme under each rule, and under its own best rule."""
-    from simulator.choice import best_settings, flatness, said_setting
+    from simulator.choice import best_settings, fastest_first, flatness, said_setting
     from simulator.settings import REPETITION
+    from simulator.statistics import TIE
 
     by_rule = best_settings(settings, by=("scheme", "rule"))
     rules = list(settings["rule"].unique())
@@ -180,14 +181,15 @@ def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search)
     say("\nMakespan (s) of the best setting of each scheme, under each rule; * the best under it")
     rows = []
     for scheme, makespans_s in table[rules].iterrows():
-        cells = (f"{value:.2f}{'*' if value == table[rule].min() else ' '}" for rule, value in makespans_s.items())
+        best_s = ((value, table[rule].min()) for rule, value in makespans_s.items())
+        cells = (f"{value:.2f}{'*' if value <= least * (1 + TIE) else ' '}" for value, least in best_s)
         rows.append((str(scheme), *cells))
     print_table(("scheme", *rules), rows)
     say("Each scheme's best setting, under its own best rule")
-    best = best_settings(settings)
+    best = fastest_first(settings)
     makespans_s = best.set_index("scheme")["makespan_s"]
     rows = []
-    for row in best.sort_values("makespan_s", kind="stable").to_dict("records"):
+    for row in best.to_dict("records"):
         near = flatness(settings, row)
         span = f"{near.low}" if near.low == near.high else f"{near.low} to {near.high}"
         rows.append(

@@ -81,7 +81,10 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
 
 
 def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
-    """The best scheme for each rule and limit on T, and what the best coded one saves against repetition alone."""
+    """The best scheme for each rule and limit on T, and what the best coded one saves against repetition alone.
+
+    Schemes that tie are told apart by T and load, and the small line says so.
+    """
     cells = winners(settings)
     rules = list(dict.fromkeys(cell.rule for cell in cells))
     n_limits = max(cell.max_delay for cell in cells) + 1
@@ -117,7 +120,7 @@ def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Fig
             if scheme in won
         ]
         add_legend(figure, {}, has_lines=False, extra=handles)
-        say_below(figure, note, width)
+        say_below(figure, f"ties are broken by smaller T, then smaller load; {note}", width)
     return figure
 
 
