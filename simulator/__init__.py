@@ -17,13 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.document import ScenarioError
+    from simulator.errors import ResultsError, ScenarioError, SimulationError
     from simulator.network import Network
-    from simulator.results import Results, ResultsError
+    from simulator.results import Results
     from simulator.scenario import Scenario, load
     from simulator.sweep import run
     from simulator.training import Training
-    from simulator.waiting import SimulationError
 
 __all__ = [
     "Network",

@@ -11,11 +11,11 @@ import numpy as np
 from schemes.base import FloatArray, IntArray
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import fastest_first, said_setting
+from simulator.errors import SimulationError
 from simulator.search import Search, as_scheme
 from simulator.settings import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tune import Progress, evaluate, rule_name, run_on_arrays, scheme_of
-from simulator.waiting import SimulationError
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:

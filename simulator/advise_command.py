@@ -131,7 +131,7 @@ def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecord
     """The page, tables, a scenario with the settings, and pictures."""
     from simulator.advice_plots import draw_advice
     from simulator.document import write_yaml
-    from simulator.recording_files import filling
+    from simulator.files import filling
     from simulator.search import winning_scenario
 
     with status("Drawing"), filling(out) as folder:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.recording_files import RecordingError, writing_file
+from simulator.errors import TraceError
+from simulator.files import whole_file
 from simulator.results import Results
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def export_chrome(results: Results, path: Path, *, is_packed: bool | None = None
         That were written.
     """
     n_events = 0
-    with writing_file(path) as partial, partial.open("wb") as raw:
+    with whole_file(path) as partial, partial.open("wb") as raw:
         if path.suffix == ".gz" if is_packed is None else is_packed:
             # without a time in it: the same run gives the same file
             packed: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
@@ -158,12 +159,12 @@ def chosen(
 
     Raises
     ------
-    RecordingError
+    TraceError
         If the folder has no table of workers, or no such runs.
     """
     results = Results.load(folder, tables=("runs", "rounds", "workers"))
     if results.workers is None or results.rounds is None:
-        raise RecordingError(
+        raise TraceError(
             f"{folder}: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)"
         )
     for key, wanted in (("scheme", schemes), ("trial", trials), ("point", points)):
@@ -171,7 +172,7 @@ def chosen(
         unknown = [value for value in wanted if value not in known]
         if unknown:
             listed = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
-            raise RecordingError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
+            raise TraceError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
         if wanted:
             for table in ("runs", "rounds", "workers"):
                 rows = getattr(results, table)
@@ -184,13 +185,13 @@ def recorded(results: Results, folder: Path) -> pd.DataFrame:
 
     Raises
     ------
-    RecordingError
+    TraceError
         If these are several runs.
     """
     assert results.workers is not None
     runs = results.runs[["point", "scheme", "trial"]]
     if len(runs) != 1:
-        raise RecordingError(
+        raise TraceError(
             f"{folder}: must be restricted to one run by --scheme, --trial and --point to become a recording, got "
             f"{len(runs)} runs"
         )

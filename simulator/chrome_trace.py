@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simulator.recording_files import RecordingError
+from simulator.errors import TraceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame
 
     Raises
     ------
-    RecordingError
+    TraceError
         If a file is no such trace, has no such event, or has a step of a rank that another file has, too.
     """
     import pandas as pd
@@ -69,7 +69,7 @@ def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame
             worker = str(happened.pid if rank is None else rank)
             key = (step, f"{path.name} pid {worker}" if by_name else worker)
             if found_in.setdefault(key, path) != path:
-                raise RecordingError(
+                raise TraceError(
                     f"{path}: must hold steps or a rank of its own, got step {step} of rank {worker} again, which "
                     f"{found_in[key]} has"
                 )
@@ -77,7 +77,7 @@ def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame
             n_found += 1
         if n_found == 0:
             known = ", ".join(dict.fromkeys(re.sub(r"\d+", "N", happened.name) for happened in events[:1000]))
-            raise RecordingError(
+            raise TraceError(
                 f"{path}: must hold events {event or STEP} in steps, got none (--event takes a regular expression; "
                 f"events are {known[:200] or 'none'})"
             )
@@ -89,9 +89,9 @@ def _pattern(event: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(event)
     except re.error as error:
-        raise RecordingError(f"--event: must be a regular expression, got {event} ({error})") from None
+        raise TraceError(f"--event: must be a regular expression, got {event} ({error})") from None
     if pattern.groups > 1:
-        raise RecordingError(f"--event: must have at most one group, for the number of the step, got {event}")
+        raise TraceError(f"--event: must have at most one group, for the number of the step, got {event}")
     return pattern
 
 
@@ -101,7 +101,7 @@ def _read(path: Path) -> Any:
             return json.load(file)
     except (OSError, EOFError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise RecordingError(f"{path}: must be a readable Chrome trace (JSON), got none ({reason})") from None
+        raise TraceError(f"{path}: must be a readable Chrome trace (JSON), got none ({reason})") from None
 
 
 def _rank(document: Any) -> int | None:
@@ -114,16 +114,14 @@ def _events(document: Any, path: Path) -> list[_Event]:
     """All complete events, in order of time."""
     listed = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(listed, list):
-        raise RecordingError(
-            f"{path}: must be a Chrome trace, a list of events or an object with traceEvents, got neither"
-        )
+        raise TraceError(f"{path}: must be a Chrome trace, a list of events or an object with traceEvents, got neither")
     events = []
     for entry in listed:
         if not isinstance(entry, dict) or entry.get("ph") != "X" or entry.get("cat") == ON_THE_GPU:
             continue
         begin_us, duration_us = entry.get("ts"), entry.get("dur", 0)
         if not (isinstance(begin_us, int | float) and isinstance(duration_us, int | float) and duration_us >= 0):
-            raise RecordingError(
+            raise TraceError(
                 f"{path}: events must have numbers ts and dur of at least 0, got {duration_us} for {entry.get('name')}"
             )
         events.append(_Event(str(entry.get("name")), entry.get("pid"), begin_us, duration_us))
@@ -136,7 +134,7 @@ def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tu
     if pattern.groups:
         for event, found in matched:
             if not (found[1] or "").isdigit():
-                raise RecordingError(
+                raise TraceError(
                     f"--event: its group must capture the number of the step, got {found[1]!r} of {event.name}"
                 )
             yield int(found[1]), event

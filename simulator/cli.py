@@ -131,7 +131,8 @@ def run(
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
-    from simulator.results import ERRORS, building, whole
+    from simulator.files import whole
+    from simulator.results import ERRORS, building
     from simulator.sweep import run_into
 
     narrow = None if until is None else _half_width(until)
@@ -336,9 +337,8 @@ def plot(
 
 
 def _draw_again(results: Results, folder: Path) -> list[Path]:
-    from simulator.document import ScenarioError
+    from simulator.errors import ScenarioError, SimulationError
     from simulator.plots import draw
-    from simulator.waiting import SimulationError
 
     try:
         scenario = _load(folder / "scenario.yaml")
@@ -461,7 +461,7 @@ def examples(
 
     Example: stragglersim examples quickstart
     """
-    from simulator.document import ScenarioError
+    from simulator.errors import ScenarioError
 
     shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
     if name is None:

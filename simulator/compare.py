@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
-from simulator.errors import UserError
-from simulator.plugins import did_you_mean, fields_of
-from simulator.results import ResultsError
+from simulator.errors import UserError, did_you_mean
+from simulator.files import filling
+from simulator.plugins import fields_of
 from simulator.scenario import Scenario
 from simulator.statistics import (
     TIE,
@@ -401,19 +399,9 @@ def write(table: pd.DataFrame, folder: Path, title: str, remarks: Sequence[str])
 
     Raises
     ------
-    ResultsError
+    WriteError
         If the folder can't be written.
     """
-    texts = {"compare.csv": table.to_csv(index=False), "compare.md": markdown(table, title, remarks)}
-    unfinished = {folder / f".{name}.partial-{os.getpid()}": folder / name for name in texts}
-    try:
-        for path, text in zip(unfinished, texts.values(), strict=True):
-            path.write_text(text, encoding="utf-8")
-        for path, final in unfinished.items():
-            path.replace(final)
-    except OSError as error:
-        raise ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None
-    finally:
-        for path in unfinished:
-            with suppress(OSError):
-                path.unlink()
+    with filling(folder) as partial:
+        (partial / "compare.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        (partial / "compare.md").write_text(markdown(table, title, remarks), encoding="utf-8")

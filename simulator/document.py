@@ -5,37 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from simulator.errors import UserError
+from simulator.errors import Path_, Problem, ScenarioError, dotted, show
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
+
 Node = Any  # of ruamel.yaml, which has no types for them
 
-Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
+
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "map", "seq")}
-
-
-class Problem(NamedTuple):
-    """What is wrong with one value."""
-
-    path: Path_
-    message: str  # "must be ..., got ..."
-
-
-class ScenarioError(UserError):
-    """One or more problems, a line each."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = list(lines)
-
-
-def dotted(path: Path_) -> str:
-    """The name of a place, for people."""
-    return ".".join(str(part) for part in path)
 
 
 class Document:
@@ -322,12 +303,3 @@ def replaced(data: Any, path: Path_, value: Any) -> Any:
     # what is new below has no value yet
     changed[path[0]] = replaced(data[path[0]], path[1:], value) if len(path) > 1 else value
     return changed
-
-
-def show(value: Any) -> str:
-    """A value for an error message, short."""
-    if value is None:
-        return "nothing"
-    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
-    text = text or (repr(value) if isinstance(value, str) else str(value))
-    return text if len(text) <= 60 else f"{text[:57]}..."

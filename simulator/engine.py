@@ -17,9 +17,10 @@ import numpy as np
 import simpy
 
 from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from simulator.errors import SimulationError
 from simulator.master import MasterRule
 from simulator.network import Arrivals, Network, Traffic, Uplink
-from simulator.waiting import SimulationError, Watch
+from simulator.waiting import Watch
 from simulator.worker_times import RoundTimes, SpeedChanges
 
 Leftover = Literal["cancel", "finish"]

@@ -1,10 +1,12 @@
-"""What all errors that a user can mend have in common, and whose fault the others are."""
+"""What a user can mend, in one line each, and whose fault the rest is."""
 
 from __future__ import annotations
 
+import difflib
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 OUTSIDE: set[str] = set()  # packages and modules of plug-ins that are not ours
 
@@ -14,7 +16,7 @@ class UserError(Exception):
 
 
 def place_in(error: BaseException, packages: Collection[str]) -> str | None:
-    """Where in the code of some packages an error comes from, as ``file.py:line``; None if from none of them."""
+    """File and line in the code of some packages that an error comes from; None if from none of them."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     theirs = [frame for frame in frames if str(frame.f_globals.get("__name__")).partition(".")[0] in packages]
     return f"{Path(theirs[-1].f_code.co_filename).name}:{theirs[-1].f_lineno}" if theirs else None
@@ -24,3 +26,65 @@ def told(error: BaseException, place: str | None) -> str:
     """One line about an error in a plug-in, or about what followed from one."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return f"a plug-in raised {said} ({place})" if place else f"a plug-in has led to {said}"
+
+
+Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
+
+
+class Problem(NamedTuple):
+    """What is wrong with one value."""
+
+    path: Path_
+    message: str  # "must be ..., got ..."
+
+
+class ScenarioError(UserError):
+    """One or more problems, a line each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = list(lines)
+
+
+def dotted(path: Path_) -> str:
+    """The name of a place, for people."""
+    return ".".join(str(part) for part in path)
+
+
+def show(value: Any) -> str:
+    """A value for an error message, in at most 60 characters."""
+    if value is None:
+        return "nothing"
+    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
+    text = text or (repr(value) if isinstance(value, str) else str(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class SimulationError(UserError):
+    """A run that can't go on."""
+
+
+class WriteError(UserError):
+    """A file or folder that can't be written."""
+
+
+class ResultsError(UserError):
+    """A folder that is not to be replaced, or can't be read as results."""
+
+
+class TraceError(UserError):
+    """A trace that can't be read or converted."""
+
+
+SHIPPED = ("schemes", "straggler_models", "workloads", "simulator", "stragglersim")  # packages whose plug-ins are ours
+
+
+def is_shipped(plugin: object) -> bool:
+    """Say whether a plug-in comes with the simulator."""
+    return type(plugin).__module__.split(".")[0] in SHIPPED
+
+
+def did_you_mean(word: object, known: list[str]) -> str:
+    """A hint at the nearest known word, or nothing."""
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

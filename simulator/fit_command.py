@@ -106,20 +106,16 @@ def _write(
     """Write model and page, or neither."""
     from matplotlib.figure import Figure
 
+    from simulator.files import whole_file
     from simulator.fit_pages import draw_fit
-    from simulator.fitting import FitError
     from simulator.looks import DPI, style
-    from simulator.results import whole
 
-    try:
-        with whole(page) as partial_page, whole(out) as partial_model, status("Drawing"):
-            with style():
-                figure = Figure(layout="constrained")
-                draw_fit(figure, durations_s, simulated_s, about)
-                figure.savefig(partial_page, format="png", dpi=DPI)
-            partial_model.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FitError(f"{out}: must be a file that can be written, got {error.strerror or error}") from None
+    with whole_file(page) as partial_page, whole_file(out) as partial_model, status("Drawing"):
+        with style():
+            figure = Figure(layout="constrained")
+            draw_fit(figure, durations_s, simulated_s, about)
+            figure.savefig(partial_page, format="png", dpi=DPI)
+        partial_model.write_text(text, encoding="utf-8")
 
 
 def _print(fitted: Fit, found: list[Check]) -> None:

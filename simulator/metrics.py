@@ -10,7 +10,7 @@ import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
 from simulator.engine import ClosedRound
-from simulator.waiting import SimulationError
+from simulator.errors import SimulationError
 
 Detail = Literal["runs", "rounds", "workers"]
 Value = float | int | str | bool | None

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from schemes.base import IntArray
+from simulator.files import whole, writing
 from simulator.metrics import Detail, RunRecord
-from simulator.results import COLUMNS, LISTED, PART_SUFFIX, unwritable, whole
+from simulator.results import COLUMNS, LISTED, PART_SUFFIX
 from simulator.training import TrainingRecord
 
 if TYPE_CHECKING:
@@ -173,18 +174,15 @@ class Parts:
 
         Raises
         ------
-        ResultsError
+        WriteError
             If it can't be written.
         """
         name = _name(content)
         if self._folder is None:
             self._contents[name] = content
         else:
-            try:
-                with whole(self._folder / name) as partial:
-                    partial.write_bytes(content)
-            except OSError as error:
-                raise unwritable(self._folder.parent, error) from None
+            with writing(self._folder.parent), whole(self._folder / name) as partial:
+                partial.write_bytes(content)
         self._register(name, content)
 
     def _register(self, name: str, content: bytes) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import hashlib
-import importlib
 import importlib.metadata
 import inspect
 from collections.abc import Iterable, Mapping
@@ -21,15 +19,14 @@ from pydantic_core import PydanticUndefined
 from schemes import SCHEMES, Scheme
 from schemes.assignment import ASSIGNMENTS, Assignment
 from schemes.ordering import ORDERINGS, Ordering
-from simulator.document import Path_, Problem, show
-from simulator.errors import OUTSIDE, place_in, told
+from simulator.errors import OUTSIDE, SHIPPED, Path_, Problem, did_you_mean, is_shipped, place_in, show, told
 from simulator.master import MASTER_RULES, MasterRule
 from straggler_models import STRAGGLER_MODELS, StragglerModel
 from workloads import WORKLOADS, Workload
 
 T = TypeVar("T")
 
-SHIPPED = ("schemes", "straggler_models", "workloads", "simulator")  # packages whose plug-ins are ours
+
 FILLED_IN = ("n_workers", "seed")  # parameters that schemes get from the scenario
 
 
@@ -102,11 +99,23 @@ class Table(NamedTuple):
 
 
 SCHEME_TABLE = Table("scheme", Scheme, SCHEMES, "stragglersim.schemes")
+
+
 MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragglersim.straggler_models")
+
+
 RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
+
+
 ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
+
+
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
+
+
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
+
+
 NESTED: dict[type, Table] = {
     Assignment: ASSIGNMENT_TABLE,
     Ordering: ORDERING_TABLE,
@@ -121,11 +130,6 @@ class Parameter(NamedTuple):
     must_be: str
     default: str | None  # None: it has to be given
     meaning: str
-
-
-def is_shipped(plugin: object) -> bool:
-    """Whether a plug-in comes with the simulator."""
-    return type(plugin).__module__.split(".")[0] in SHIPPED
 
 
 def parameters(cls: type, filled_in: tuple[str, ...] = ()) -> list[Parameter]:
@@ -152,12 +156,6 @@ def _meaning(cls: type, name: str) -> str:
 def fields_of(cls: type) -> dict[str, FieldInfo]:
     """The parameters of a pydantic dataclass: the fields that its constructor takes."""
     return {name: field for name, field in getattr(cls, "__pydantic_fields__", {}).items() if field.init is not False}
-
-
-def did_you_mean(word: object, known: list[str]) -> str:
-    """A hint at the nearest known word, or nothing."""
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def build(

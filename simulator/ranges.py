@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.document import plain_value, show
+from simulator.document import plain_value
+from simulator.errors import show
 
 MOST_VALUES = 1_000_000
 LARGEST = 1e150  # so that steps and ratios are numbers too

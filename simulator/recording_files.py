@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from schemes.base import FloatArray
-from simulator.errors import UserError
-from simulator.results import PARTIAL, whole
+from simulator.errors import TraceError
+from simulator.files import whole_file
 from straggler_models.trace_file import Recording, read_recording
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
-
-
-class RecordingError(UserError):
-    """A recording that can't be read, written or converted, in one sentence."""
 
 
 class RecordedTimes(NamedTuple):
@@ -51,13 +44,13 @@ def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
 
     Raises
     ------
-    RecordingError
+    TraceError
         If the file can't be read, or is no recording, or its metadata say a load that is none.
     """
     try:
         recording = read_recording(str(path))
     except ValueError as error:
-        raise RecordingError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
+        raise TraceError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
     if base_load is None:
         base_load = _base_load(path, metadata(recording))
     if recording.duration_s is not None:
@@ -86,7 +79,7 @@ def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
     except (TypeError, ValueError, OverflowError):
         base_load = np.nan
     if not 0 <= base_load < np.inf:
-        raise RecordingError(
+        raise TraceError(
             f"{path}: base_load in its metadata must be a number of at least 0, got {said!r} (give --base-load instead)"
         )
     return base_load
@@ -122,53 +115,9 @@ def write_recording(path: Path, table: pd.DataFrame, about: Mapping[str, str | f
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     own = {key.encode(): str(value).encode() for key, value in about.items()}
     attrs = {PANDAS_ATTRS: json.dumps(dict(about)).encode()}
-    with writing_file(path) as partial:
+    with whole_file(path) as partial:
         pyarrow.parquet.write_table(
             arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **attrs, **own}),
             partial,
             compression="zstd",
         )
-
-
-@contextmanager
-def writing_file(path: Path) -> Iterator[Path]:
-    """A name to write under that becomes ``path`` at the end.
-
-    Raises
-    ------
-    RecordingError
-        If that can't be written.
-    """
-    if path.is_dir():
-        raise RecordingError(f"{path}: must be a file that can be written, got a folder")
-    try:
-        with whole(path) as partial:
-            yield partial
-    except OSError as error:
-        raise RecordingError(f"{path}: must be a file that can be written, got {error.strerror or error}") from None
-
-
-@contextmanager
-def filling(folder: Path) -> Iterator[Path]:
-    """A folder to write files into, which all go to ``folder`` at the end; other files there stay.
-
-    Raises
-    ------
-    RecordingError
-        If that can't be written.
-    """
-    try:
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".", suffix=PARTIAL, dir=folder))
-        try:
-            yield partial
-            for file in sorted(partial.iterdir()):
-                os.replace(file, folder / file.name)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            for place in made:  # the innermost first; one that holds something stays
-                with suppress(OSError):
-                    place.rmdir()
-    except OSError as error:
-        raise RecordingError(f"{folder}: must be a folder that can be written, got {error.strerror or error}") from None

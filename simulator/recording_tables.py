@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
-from simulator.recording_files import RecordingError
+from simulator.errors import TraceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def read_wide(path: Path, rows: Axis, unit: str = "s") -> pd.DataFrame:
 
     Raises
     ------
-    RecordingError
+    TraceError
         If it can't be read so.
     """
     import pandas as pd
@@ -57,7 +57,7 @@ def read_wide(path: Path, rows: Axis, unit: str = "s") -> pd.DataFrame:
     if header is not None:
         cells = cells.iloc[1:]
     if cells.empty:
-        raise RecordingError(f"{path}: must hold times, got none")
+        raise TraceError(f"{path}: must hold times, got none")
     index = _index(header, cells)
     if index is not None:
         cells = cells.iloc[:, 1:]
@@ -129,7 +129,7 @@ def read_long(path: Path, columns: Mapping[str, str], unit: str = "s") -> pd.Dat
 
     Raises
     ------
-    RecordingError
+    TraceError
         If it can't be read so.
     """
     table = _read_csv(path) if _is_csv(path) else _read_parquet(path)
@@ -137,7 +137,7 @@ def read_long(path: Path, columns: Mapping[str, str], unit: str = "s") -> pd.Dat
     absent = [called for called in wanted.values() if called not in table.columns]
     if absent:
         hint = ", ".join(f"{name}=..." for name, called in wanted.items() if called in absent)
-        raise RecordingError(
+        raise TraceError(
             f"{path}: must have the columns {', '.join(wanted.values())}, got {', '.join(map(str, table.columns))} "
             f"(--columns {hint} says what they are called)"
         )
@@ -159,9 +159,7 @@ def _steps(steps: pd.Series, path: Path) -> pd.Series:
 
     numbers = pd.to_numeric(steps, errors="coerce")
     if numbers.isna().any() or (numbers % 1 != 0).any():
-        raise RecordingError(
-            f"{path}: step must hold integers, got {steps[numbers.isna() | (numbers % 1 != 0)].iloc[0]}"
-        )
+        raise TraceError(f"{path}: step must hold integers, got {steps[numbers.isna() | (numbers % 1 != 0)].iloc[0]}")
     return numbers.astype("int64")
 
 
@@ -176,7 +174,7 @@ def _read_csv(path: Path, header: int | None = 0, n_rows: int | None = None) -> 
         return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, header=header, nrows=n_rows)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
-        raise RecordingError(f"{path}: must be a readable CSV file, got none ({reason})") from None
+        raise TraceError(f"{path}: must be a readable CSV file, got none ({reason})") from None
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -186,7 +184,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
-        raise RecordingError(f"{path}: must be a readable CSV or Parquet file, got none ({reason})") from None
+        raise TraceError(f"{path}: must be a readable CSV or Parquet file, got none ({reason})") from None
 
 
 def _in_seconds(samples: pd.DataFrame, path: Path, unit: str) -> pd.DataFrame:
@@ -199,7 +197,7 @@ def _in_seconds(samples: pd.DataFrame, path: Path, unit: str) -> pd.DataFrame:
     wrong = (values.isna() & ~is_empty) | (values < 0)
     if wrong.any():
         row = samples[wrong].iloc[0]
-        raise RecordingError(
+        raise TraceError(
             f"{path}: times must be numbers of at least 0, got {row['duration_s']} for round {row['round']}, worker "
             f"{row['worker']}"
         )
@@ -227,7 +225,7 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
 
     Raises
     ------
-    RecordingError
+    TraceError
         If times are missing, or there are several for one round and worker, or nothing is left.
 
     Examples
@@ -238,16 +236,16 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
     [[0.0, 0.0, 7.0, 1.5], [1.0, 0.0, 8.0, 1.25]]
     """
     if samples.empty:
-        raise RecordingError(f"{where}: must hold times, got none")
+        raise TraceError(f"{where}: must hold times, got none")
     rows, steps, shown = _order(samples["round"])
     columns, meant, names = _order(samples["worker"])
     if not all(isinstance(step, int) for step in steps):
-        raise RecordingError(f"{where}: rounds must be numbered alike (3, or step 3), got {shown[0]!r}")
+        raise TraceError(f"{where}: rounds must be numbered alike (3, or step 3), got {shown[0]!r}")
     grid = np.full((len(steps), len(names)), np.nan)
     grid[rows, columns] = samples["duration_s"]
     if np.count_nonzero(~np.isnan(grid)) < len(samples):
         twice = samples[samples.duplicated(["round", "worker"])].iloc[0]
-        raise RecordingError(
+        raise TraceError(
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
             f"{twice['worker']} (keep one run, or add them up)"
         )
@@ -297,7 +295,7 @@ def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: st
         pairs = np.argwhere(is_missing)
         first = "; ".join(f"round {rounds[row]}, worker {workers[column]}" for row, column in pairs[:SHOWN])
         more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-        raise RecordingError(
+        raise TraceError(
             f"{where}: must have a time for each of {len(rounds)} rounds and {len(workers)} workers, got none for "
             f"{first}{more} (--missing drop leaves such rounds out, --missing inf takes them for never answered)"
         )
@@ -305,7 +303,7 @@ def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: st
     if missing == "drop":
         keep = ~np.asarray(is_missing.any(axis=1))
     if not keep.any():
-        raise RecordingError(f"{where}: must have a round with a time for each worker, got none")
+        raise TraceError(f"{where}: must have a round with a time for each worker, got none")
     grid[is_missing] = np.inf
     return keep
 

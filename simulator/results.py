@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,20 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.document import swept_together, write_yaml
-from simulator.errors import UserError
+from simulator.errors import ResultsError, UserError
+from simulator.files import PARTIAL, made, remove, replacing, whole, writing
 from simulator.statistics import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 TABLES = ("runs", "rounds", "jobs", "workers", "training")
+
+
 MANIFEST = "manifest.json"
+
+
 ERRORS = "errors.csv"
+
+
 PARTS = "parts"  # folder of finished parts; see simulator/parts.py
+
+
 PART_SUFFIX = ".arrow"
-PARTIAL = ".partial"  # ending of what is being written
+
 
 LISTED = TABLES[1:]
+
+
 COLUMNS = {  # of the tables that have several rows for a run, after those that say which run it is
     "rounds": {
         "round": "int64",
@@ -73,10 +84,6 @@ COLUMNS = {  # of the tables that have several rows for a run, after those that 
 }
 
 
-class ResultsError(UserError):
-    """A folder that can't be written or read as results, in one sentence."""
-
-
 @dataclass
 class Results:
     """The tables of a scenario's runs, with the scenario (plain values) and a manifest.
@@ -100,9 +107,13 @@ class Results:
         Raises
         ------
         ResultsError
-            If the folder exists and ``replace`` is false, or is not one that holds results, or can't be written.
+            If the folder exists and ``replace`` is false, or is not one that holds results.
+        WriteError
+            If it can't be written.
         """
-        with writing(Path(folder), replace=replace) as partial:
+        folder = Path(folder).resolve()
+        may_write(folder, replace=replace)
+        with replacing(folder) as partial:
             self.write(partial)
 
     def write(self, folder: Path) -> None:
@@ -168,6 +179,8 @@ class Results:
 
 
 TRAINING_MEANS = ("final_loss", "final_accuracy", "gradient_error_mean", "decode_mean_s")
+
+
 TRAINING_WORST = ("worst_residual", "worst_condition")
 
 
@@ -333,28 +346,28 @@ def building(folder: Path, *, replace: bool) -> Iterator[Path]:
     Raises
     ------
     ResultsError
-        If the folder holds anything else, or can't be written.
+        If the folder holds anything else, or another run is in it.
+    WriteError
+        If it can't be written.
     Stopped
         After Ctrl-C.
     """
     folder = folder.resolve()
     if replace or not _can_go_on(folder):
         may_write(folder, replace=replace)
-    with _alone_in(folder) as made:
-        yield from _building(folder, made, replace=replace)
+    with writing(folder), made(folder), _alone_in(folder):
+        yield from _building(folder, replace=replace)
 
 
-def _building(folder: Path, made: Sequence[Path], *, replace: bool) -> Iterator[Path]:
+def _building(folder: Path, *, replace: bool) -> Iterator[Path]:
     parts = folder / PARTS
     try:
         if replace:
             _empty(folder)
         parts.mkdir(parents=True, exist_ok=True)
         for leftover in [*folder.glob(f".*{PARTIAL}"), *parts.glob(f".*{PARTIAL}")]:  # of a run that was killed
-            _remove(leftover)
+            remove(leftover)
         yield folder
-    except OSError as error:
-        raise unwritable(folder, error) from None
     except KeyboardInterrupt:
         left = any(parts.glob(f"*{PART_SUFFIX}"))
         kept = f"what is finished stays in {folder}, and the same command goes on" if left else "nothing was written"
@@ -362,26 +375,12 @@ def _building(folder: Path, made: Sequence[Path], *, replace: bool) -> Iterator[
     finally:
         if not any(parts.glob(f"*{PART_SUFFIX}")):
             shutil.rmtree(parts, ignore_errors=True)
-            _unmake(made)
-
-
-def _unmake(made: Sequence[Path]) -> None:
-    """Remove folders, the innermost first; one that holds something stays."""
-    for place in made:
-        with suppress(OSError):
-            place.rmdir()
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[list[Path]]:
-    """Make a folder and keep other runs out of it for as long as this process has it; say which folders were made."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        _unmake(made)
-        raise unwritable(folder, error) from None
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for as long as this process has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         # of the folder itself: no file is left behind, and the lock ends with the process, however that ends
         with suppress(ImportError, OSError):  # some systems, and some file systems, have no locks
@@ -393,7 +392,7 @@ def _alone_in(folder: Path) -> Iterator[list[Path]]:
                 raise ResultsError(
                     f"{folder}: must be used by one run at a time, got another that has not ended"
                 ) from None
-        yield made
+        yield
     finally:
         os.close(descriptor)
 
@@ -402,83 +401,4 @@ def _empty(folder: Path) -> None:
     """Remove all results, the manifest first: what is left of them is not complete."""
     (folder / MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def unwritable(folder: Path, error: OSError) -> ResultsError:
-    """What to say when writing fails."""
-    return ResultsError(f"{folder}: must be a folder that can be written, got {error.strerror or error}")
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write under; what is there at the end takes the place of ``path`` at once.
-
-    Examples
-    --------
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with whole(folder / "table.csv") as partial:
-    ...     _ = partial.write_text("a,b")
-    >>> [path.name for path in folder.iterdir()]
-    ['table.csv']
-    """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        yield partial
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            _remove(partial)
-        raise
-
-
-@contextmanager
-def writing(folder: Path, *, replace: bool) -> Iterator[Path]:
-    """A folder to write into that becomes ``folder`` at the end; if anything goes wrong, nothing is left of it."""
-    folder = folder.resolve()
-    may_write(folder, replace=replace)
-    made = [parent for parent in folder.parents if not parent.exists()]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    try:
-        partial.chmod(0o777 & ~_umask())
-        yield partial
-        _put_in_place(partial, folder)
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        _unmake(made)
-
-
-def _put_in_place(partial: Path, folder: Path) -> None:
-    """Rename a finished folder; what it replaces is deleted only when it is there."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = partial.with_name(f"{partial.name}-old")
-    folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        remove(path)

@@ -15,8 +15,19 @@ from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
-from simulator.document import Document, Path_, Problem, ScenarioError, dotted, find_all, replaced, show, swept_together
-from simulator.errors import OUTSIDE, place_in, told
+from simulator.document import Document, find_all, replaced, swept_together
+from simulator.errors import (
+    OUTSIDE,
+    Path_,
+    Problem,
+    ScenarioError,
+    did_you_mean,
+    dotted,
+    is_shipped,
+    place_in,
+    show,
+    told,
+)
 from simulator.master import FirstEnough, MasterRule
 from simulator.network import Network
 from simulator.plugins import (
@@ -28,11 +39,9 @@ from simulator.plugins import (
     as_values,
     at_parameter,
     build,
-    did_you_mean,
     explain,
     fields_of,
     from_values,
-    is_shipped,
 )
 from simulator.ranges import values_of
 from simulator.shadows import idle_entries, ruled_out, shadowed_options

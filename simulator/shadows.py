@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.document import Path_, find, find_all, show, swept_together
+from simulator.document import find, find_all, swept_together
+from simulator.errors import Path_, show
 from simulator.identity import Identities, decisive
 
 if TYPE_CHECKING:

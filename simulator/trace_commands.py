@@ -120,7 +120,7 @@ def info(
 
 
 def _loads(given: str, n_files: int) -> list[float]:
-    from simulator.recording_files import RecordingError
+    from simulator.errors import TraceError
 
     try:
         loads = [float(part) for part in given.split(",")]
@@ -128,7 +128,7 @@ def _loads(given: str, n_files: int) -> list[float]:
         loads = []
     if len(loads) != n_files or not all(0 <= load < float("inf") for load in loads):
         must_be = f"a number of at least 0 for each of {n_files} file(s), with commas between"
-        raise RecordingError(f"--base-load: must be {must_be}, got {given}")
+        raise TraceError(f"--base-load: must be {must_be}, got {given}")
     return loads
 
 
@@ -167,7 +167,7 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
     import pandas as pd
 
     from simulator import recording_report
-    from simulator.recording_files import filling
+    from simulator.files import filling
     from simulator.recording_plots import draw_recording, draw_slope
 
     names = recording_report.labels([about.recording for about in described])

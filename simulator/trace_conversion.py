@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from simulator.recording_files import RecordingError, write_recording
+from simulator.errors import TraceError
+from simulator.recording_files import write_recording
 from simulator.recording_tables import Axis, Missing, native, read_long, read_wide
 
 if TYPE_CHECKING:
@@ -71,22 +72,22 @@ def convert(request: Request) -> str:
 
     Raises
     ------
-    RecordingError
+    TraceError
         If the request means nothing, or can't be met; nothing is written then.
     """
     kind = _kind(request)
     for option in request.given:
         if kind not in OPTIONS[option]:
-            raise RecordingError(f"{option}: must be left out, got it for a source that is read as {kind} (--from)")
+            raise TraceError(f"{option}: must be left out, got it for a source that is read as {kind} (--from)")
     target = request.target or ("chrome" if ".json" in request.out.suffixes else "parquet")
     if target == "chrome" and kind != "run":
-        raise RecordingError(
+        raise TraceError(
             f"--to chrome: must be given a folder that a run has written, got {request.sources[0]} (read as {kind})"
         )
     if len(request.sources) > 1 and kind != "chrome":
-        raise RecordingError(f"trace convert: must be given one SOURCE to read as {kind}, got {len(request.sources)}")
+        raise TraceError(f"trace convert: must be given one SOURCE to read as {kind}, got {len(request.sources)}")
     if request.out.exists() and not request.replace:
-        raise RecordingError(f"{request.out}: must not exist yet (--force replaces it)")
+        raise TraceError(f"{request.out}: must not exist yet (--force replaces it)")
     if target == "chrome":
         return _export(request)
     table = _table(request, kind)
@@ -110,7 +111,7 @@ def _kind(request: Request) -> Kind:
         return "wide"
     if request.columns is not None or _is_long(first):
         return "long"
-    raise RecordingError(
+    raise TraceError(
         f"{first}: must have the columns round, worker and duration_s, got others: say --rows worker or --rows round "
         "(a row for each), --columns round=...,worker=...,duration_s=..., or --from"
     )
@@ -144,7 +145,7 @@ def _table(request: Request, kind: Kind) -> pd.DataFrame:
         samples = read_long(first, _columns(request.columns or ""), request.unit or "s")
     else:
         if request.rows is None:
-            raise RecordingError("--rows: must say worker or round for a wide table, got nothing")
+            raise TraceError("--rows: must say worker or round for a wide table, got nothing")
         samples = read_wide(first, request.rows, request.unit or "s")
     return native(samples, " ".join(map(str, request.sources[:3])), request.missing)
 
@@ -155,7 +156,7 @@ def _columns(text: str) -> dict[str, str]:
     names = {name.strip(): called.strip() for name, _, called in pairs}
     wrong = [name for name, called in names.items() if name not in ("round", "worker", "duration_s") or not called]
     if wrong or len(names) < len(pairs):
-        raise RecordingError(f"--columns: must be round=NAME,worker=NAME,duration_s=NAME or some of them, got {text}")
+        raise TraceError(f"--columns: must be round=NAME,worker=NAME,duration_s=NAME or some of them, got {text}")
     return names
 
 

@@ -21,9 +21,8 @@ from pydantic.dataclasses import dataclass as checked
 from schemes.base import FloatArray
 from schemes.codec import Decode, Decoded, Ended, Precision
 from simulator.engine import ClosedRound
+from simulator.errors import SimulationError, is_shipped
 from simulator.metrics import RunRecord, Value
-from simulator.plugins import is_shipped
-from simulator.waiting import SimulationError
 from simulator.worker_times import stream
 from workloads import Rows, Workload
 from workloads.base import Measured

@@ -12,13 +12,13 @@ from schemes import SCHEMES, Scheme
 from schemes.base import FloatArray, IntArray
 from schemes.bits import WORD
 from simulator import vectorised
+from simulator.errors import SimulationError
 from simulator.executors import Executor, Lost, Serial, executor_of
 from simulator.master import MasterRule, MuRule
 from simulator.metrics import RunRecord
 from simulator.replay import Recorded, replay
 from simulator.settings import Group
 from simulator.vectorised import BatchTimes
-from simulator.waiting import SimulationError
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:

@@ -233,7 +233,7 @@ def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search,
     """Tables, a scenario with the winners, and pictures."""
     from simulator.choice import best_settings
     from simulator.document import write_yaml
-    from simulator.recording_files import filling
+    from simulator.files import filling
     from simulator.search import winning_scenario
     from simulator.tune_plots import draw_search
 

@@ -12,13 +12,12 @@ import numpy as np
 from schemes.codec import Valued
 from simulator import vectorised
 from simulator.engine import Collector, RunPlan, simulate
-from simulator.errors import OUTSIDE, place_in, told
+from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
 from simulator.metrics import Detail, RunRecord
-from simulator.plugins import SCHEME_TABLE, is_shipped
+from simulator.plugins import SCHEME_TABLE
 from simulator.scenario import Scenario
 from simulator.training import TrainingRecord
 from simulator.vectorised import BatchTimes
-from simulator.waiting import SimulationError
 from simulator.worker_times import ONCE, SpeedChanges, composed, round_times, stream
 from straggler_models.base import SecondsModel
 

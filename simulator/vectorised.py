@@ -16,9 +16,9 @@ import numpy as np
 from schemes.base import BoolArray, FloatArray, IntArray, Status
 from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
 from simulator.engine import load_done
+from simulator.errors import SimulationError
 from simulator.master import MasterRule
 from simulator.metrics import RunRecord
-from simulator.waiting import SimulationError
 from simulator.worker_times import RoundTimes
 
 STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}

@@ -8,13 +8,9 @@ import numpy as np
 import simpy
 
 from schemes.base import Session, Work
-from simulator.errors import UserError
+from simulator.errors import SimulationError
 from simulator.master import MasterRule
 from simulator.network import Arrivals, Messages
-
-
-class SimulationError(UserError):
-    """A run that can't go on, in one sentence for the user."""
 
 
 class Watch:

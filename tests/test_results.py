@@ -10,6 +10,7 @@ import pytest
 import simulator
 from schemes import FastestK, GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
 from simulator import Results, ResultsError, Scenario
+from simulator.errors import WriteError
 from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.metrics import RunRecord
 from simulator.results import summary
@@ -276,7 +277,7 @@ def test_results_are_not_overwritten_unless_asked_and_nothing_else_ever_is(tmp_p
     shutil.rmtree(tmp_path / "app")
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
-        with pytest.raises(ResultsError):
+        with pytest.raises(WriteError):
             results.save(tmp_path / place)
     with pytest.raises(ResultsError, match="must be a folder that a run has written"):
         Results.load(tmp_path / "home")

@@ -18,6 +18,7 @@ from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
 from simulator import Results, ResultsError, Scenario, SimulationError
 from simulator.compare import trials_needed
+from simulator.errors import WriteError
 from simulator.executors import Lost, Processes, executor_of
 from simulator.identity import setting_key
 from simulator.parts import Parts
@@ -391,7 +392,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(sweep, tmp_path, m
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", write_bytes)
-    with pytest.raises(ResultsError, match=r"out: must be a folder that can be written, got No space left on device$"):
+    with pytest.raises(WriteError, match=r"out: must be a folder that can be written, got No space left on device$"):
         finish(tmp_path / "out", sweep("trials=4"))
     assert len(list(tmp_path.glob("out/parts/*"))) == n_written
     assert (tmp_path / "out").exists() == (n_written > 0)
@@ -406,7 +407,7 @@ def test_a_disk_that_is_full_when_tables_are_written_is_one_line(sweep, tmp_path
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", write_table)
-    with pytest.raises(ResultsError, match="must be a folder that can be written, got No space left on device"):
+    with pytest.raises(WriteError, match="must be a folder that can be written, got No space left on device"):
         finish(tmp_path / "out", sweep("trials=4"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["parts"]
 
@@ -416,11 +417,11 @@ def test_a_folder_that_cannot_be_written_is_one_line(sweep, tmp_path, monkeypatc
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(Path, "mkdir", mkdir)  # as root, permissions stop nobody
-    with pytest.raises(ResultsError, match="out: must be a folder that can be written, got Read-only file system"):
+    with pytest.raises(WriteError, match="out: must be a folder that can be written, got Read-only file system"):
         finish(tmp_path / "out", sweep("trials=4"))
     monkeypatch.undo()
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResultsError):
+    with pytest.raises(WriteError):
         finish(tmp_path / "file" / "below", sweep("trials=4"))
 
 

@@ -1,0 +1,148 @@
+"""Files and folders that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from simulator.errors import WriteError
+
+PARTIAL = ".partial"  # ending of what is being written
+
+
+@contextmanager
+def writing(path: Path, kind: str = "folder") -> Iterator[None]:
+    """Turn what the system says of a file or folder that can't be written into a sentence.
+
+    Raises
+    ------
+    WriteError
+        For any error of the system in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{path}: must be a {kind} that can be written, got {error.strerror or error}") from None
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write under; what is there at the end takes the place of ``path`` at once.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with whole(folder / "table.csv") as partial:
+    ...     _ = partial.write_text("a,b")
+    >>> [path.name for path in folder.iterdir()]
+    ['table.csv']
+    """
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        yield partial
+        if path.is_dir() and partial.is_dir():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            remove(partial)
+        raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name to write under, as of :func:`whole`, for a file that somebody has named.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    with writing(path, "file"), whole(path) as partial:
+        yield partial
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A folder to write files into, which all go to ``folder`` at the end; other files there stay.
+
+    Raises
+    ------
+    WriteError
+        If they can't be written.
+    """
+    with writing(folder), made(folder), tempfile.TemporaryDirectory(prefix=".", suffix=PARTIAL, dir=folder) as partial:
+        yield Path(partial)
+        for file in sorted(Path(partial).iterdir()):
+            os.replace(file, folder / file.name)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``folder`` at the end; if anything goes wrong, nothing is left of it.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    with writing(folder), made(folder.parent):
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+        try:
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+            _put_in_place(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[Sequence[Path]]:
+    """Make a folder and those above it; of the new ones, those that hold nothing at the end are removed.
+
+    Yields
+    ------
+    new
+        What was made, the innermost first.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield new
+    finally:
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that it holds."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Rename a finished folder; what it replaces is deleted only when it is there."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = partial.with_name(f"{partial.name}-old")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
