@@ -15,8 +15,8 @@ from findings import groups
 
 from schemes.sequential import Code
 from simulator.adjusted_recording import AdjustedRecording, SearchError
+from simulator.engine.master_rules import FirstEnough
 from simulator.executors import Serial
-from simulator.master import FirstEnough
 from simulator.settings import Group
 from simulator.tune import evaluate
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import resource
 import time
 
-import simulator
+import stragglersim
 from schemes import Multiplexed
-from simulator.master import MuRule
+from simulator.engine.master_rules import MuRule
 from straggler_models import GilbertElliott, ShiftedExponential
 
-scenario = simulator.Scenario(
+scenario = stragglersim.Scenario(
     workers=1000,
     jobs=10_000,
     stragglers={
@@ -21,7 +21,7 @@ scenario = simulator.Scenario(
     schemes={"M-SGC": Multiplexed(1000, B=1, W=2, lam=100)},
 )
 began = time.perf_counter()
-results = simulator.run(scenario)
+results = stragglersim.run(scenario)
 seconds = time.perf_counter() - began
 peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 assert results.rounds is not None

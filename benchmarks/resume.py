@@ -46,13 +46,13 @@ def write_sweep(folder: Path, *, n_points: int, trials: int, jobs: int) -> None:
 CHILD = """
 import sys
 from pathlib import Path
-import simulator
+import stragglersim
 from simulator.results import building
 from simulator.sweep import run_into
 out, executor, processes, detail = sys.argv[1:]
 with building(Path(out), replace=False) as place:
     options = {"executor": executor, "processes": int(processes), "detail": detail}
-    run_into(place, simulator.load("sweep.yaml"), **options)[0].seal(place)
+    run_into(place, stragglersim.load("sweep.yaml"), **options)[0].seal(place)
 """  # what `stragglersim run` does, without pictures
 
 

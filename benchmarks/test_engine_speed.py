@@ -14,11 +14,11 @@ import pytest
 import simpy
 
 from schemes import GradientCoding, Multiplexed, Scheme, SelectiveRepeat
-from simulator.engine import RunPlan, simulate
-from simulator.master import FirstEnough, MasterRule, MuRule
-from simulator.metrics import RunRecord
-from simulator.network import Network
-from simulator.worker_times import round_times
+from simulator.engine.events import RunPlan, simulate
+from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
+from simulator.engine.network import Network
+from simulator.engine.record import RunRecord
+from simulator.engine.worker_times import round_times
 from straggler_models import GilbertElliott, ShiftedExponential
 
 N_WORKERS, N_JOBS = 256, 480

@@ -12,11 +12,11 @@ import simpy
 from schemes import PartialGradientCoding
 from schemes.assignment import Cyclic, RandomRegular
 from schemes.ordering import Matching
-from simulator.engine import RunPlan, simulate
-from simulator.master import FirstEnough
-from simulator.metrics import RunRecord
-from simulator.network import Network
-from simulator.worker_times import RoundTimes
+from simulator.engine.events import RunPlan, simulate
+from simulator.engine.master_rules import FirstEnough
+from simulator.engine.network import Network
+from simulator.engine.record import RunRecord
+from simulator.engine.worker_times import RoundTimes
 
 N_ROUNDS = 100
 SCHEME = PartialGradientCoding(200, assignment=Cyclic(chunks_per_worker=8))

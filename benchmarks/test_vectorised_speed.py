@@ -18,10 +18,11 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import Cyclic
-from simulator import Scenario, vectorised
-from simulator.master import FirstEnough, MuRule
+from simulator.engine import vectorised
+from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.units import drawn, run_block
 from straggler_models import FailedWorkers, GilbertElliott, ShiftedExponential
+from stragglersim import Scenario
 
 N_WORKERS, N_JOBS, N_TRIALS = 256, 480, 100
 SCHEMES = [

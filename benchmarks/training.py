@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-import simulator
+import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, PartialGradientCoding, Scheme, SelectiveRepeat, Uncoded
 from schemes.assignment import Cyclic
-from simulator.training import Training
+from simulator.engine.training import Training
 from straggler_models import GilbertElliott, ShiftedExponential
 from workloads import LogisticRegression
 
@@ -46,8 +46,8 @@ def measured_s(*jobs: Callable[[], object]) -> NDArray[np.float64]:
     return times_s
 
 
-def scenario(scheme: Scheme, training: Training | None, models: int = 4) -> simulator.Scenario:
-    return simulator.Scenario(
+def scenario(scheme: Scheme, training: Training | None, models: int = 4) -> stragglersim.Scenario:
+    return stragglersim.Scenario(
         workers=N,
         jobs=N_JOBS,
         models=models,
@@ -80,8 +80,8 @@ def main() -> None:
     for name, scheme in SCHEMES.items():
         alone, plain = scenario(scheme, training), scenario(scheme, None)
         times_s = measured_s(
-            lambda plain=plain: simulator.run(plain),
-            lambda alone=alone: simulator.run(alone),
+            lambda plain=plain: stragglersim.run(plain),
+            lambda alone=alone: stragglersim.run(alone),
             lambda scheme=scheme: gradients(workload, scheme, 1),
             lambda scheme=scheme: gradients(workload, scheme, 4),
         )
@@ -95,8 +95,8 @@ def main() -> None:
         scheme = SCHEMES[name]
         alone, plain = scenario(scheme, training, models=1), scenario(scheme, None, models=1)
         times_s = measured_s(
-            lambda plain=plain: simulator.run(plain),
-            lambda alone=alone: simulator.run(alone),
+            lambda plain=plain: stragglersim.run(plain),
+            lambda alone=alone: stragglersim.run(alone),
             lambda scheme=scheme: gradients(workload, scheme, 1),
         )
         print(f"{name:20}{np.median(100 * (times_s[:, 1] - times_s[:, 0]) / times_s[:, 2]):8.0f} %")

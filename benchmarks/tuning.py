@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-import simulator
+import stragglersim
 from simulator.adjusted_recording import AdjustedRecording
-from simulator.master import MasterRule, MuRule
+from simulator.engine.master_rules import MasterRule, MuRule
 from simulator.search import Search, as_scheme, rules_of
 from simulator.settings import Group, published_grid
 from simulator.tune import evaluate, rule_name, scheme_of
@@ -78,8 +78,8 @@ def check(path: Path, n_settings: int, rng: np.random.Generator) -> float:
         [row] = evaluate(times, n_workers, 80, [group._replace(values=(value,))], [rule]).to_dict("records")
         row["accepts"] = group.accepts
         schemes = {"it": scheme_of(as_scheme(row), n_workers)}
-        scenario = simulator.Scenario(workers=n_workers, jobs=80, stragglers=model, schemes=schemes, master=rule)
-        run = simulator.run(scenario, detail="runs").runs.iloc[0]
+        scenario = stragglersim.Scenario(workers=n_workers, jobs=80, stragglers=model, schemes=schemes, master=rule)
+        run = stragglersim.run(scenario, detail="runs").runs.iloc[0]
         assert run["waited_rounds"] == row["waited_rounds"], row
         assert run["decode_failures"] == 0, row
         worst = max(worst, abs(run["makespan_s"] / row["makespan_s"] - 1))

@@ -64,12 +64,12 @@ def events(results: Results) -> Iterator[dict[str, Any]]:
 
     Examples
     --------
-    >>> import simulator
+    >>> import stragglersim
     >>> from schemes import Uncoded
     >>> from straggler_models import Constant
     >>> usual = {"usual": Constant(startup_s=0.5)}
-    >>> scenario = simulator.Scenario(workers=1, jobs=1, stragglers=usual, schemes={"uncoded": Uncoded(1)})
-    >>> for event in events(simulator.run(scenario, detail="workers")):
+    >>> scenario = stragglersim.Scenario(workers=1, jobs=1, stragglers=usual, schemes={"uncoded": Uncoded(1)})
+    >>> for event in events(stragglersim.run(scenario, detail="workers")):
     ...     if event["ph"] == "X":
     ...         print(event["name"], event["tid"], event["ts"], event["dur"])
     round 0 0 0.0 500000.0

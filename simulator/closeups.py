@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
-from simulator.engine import ClosedRound
+from simulator.engine.events import ClosedRound
 from simulator.scenario import Scenario
 from simulator.units import run_one
 

@@ -72,17 +72,17 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
 
     Examples
     --------
-    >>> import simulator
+    >>> import stragglersim
     >>> from schemes import FractionalRepetition, Uncoded
     >>> from straggler_models import Bernoulli, Constant
-    >>> scenario = simulator.Scenario(
+    >>> scenario = stragglersim.Scenario(
     ...     workers=4,
     ...     jobs=50,
     ...     trials=20,
     ...     stragglers={"usual": Constant(seconds_per_load=4.0), "slow": Bernoulli(p=0.1, slowdown=8.0)},
     ...     schemes={"uncoded": Uncoded(4), "two copies": FractionalRepetition(4, s=1)},
     ... )
-    >>> table = compare(simulator.run(scenario).runs, baseline="uncoded").set_index("scheme")
+    >>> table = compare(stragglersim.run(scenario).runs, baseline="uncoded").set_index("scheme")
     >>> table.loc["two copies", ["change_low_percent", "change_percent", "change_high_percent"]].round().tolist()
     [-35.0, -31.0, -27.0]
     >>> table["rank"].to_dict()

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.engine.worker_times import composed
 from simulator.statistics import quantile
-from simulator.worker_times import composed
 from straggler_models import StragglerModel
 from straggler_models.base import BoolArray, FloatArray
 

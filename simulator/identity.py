@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.engine import NUMERICS
+from simulator.engine.events import NUMERICS
 from simulator.plugins import FILLED_IN, identity
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from schemes.base import IntArray
+from simulator.engine.record import Detail, RunRecord
+from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
-from simulator.metrics import Detail, RunRecord
 from simulator.results import COLUMNS, LISTED, PART_SUFFIX
-from simulator.training import TrainingRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,8 +19,8 @@ from pydantic_core import PydanticUndefined
 from schemes import SCHEMES, Scheme
 from schemes.assignment import ASSIGNMENTS, Assignment
 from schemes.ordering import ORDERINGS, Ordering
+from simulator.engine.master_rules import MASTER_RULES, MasterRule
 from simulator.errors import OUTSIDE, SHIPPED, Path_, Problem, did_you_mean, is_shipped, place_in, show, told
-from simulator.master import MASTER_RULES, MasterRule
 from straggler_models import STRAGGLER_MODELS, StragglerModel
 from workloads import WORKLOADS, Workload
 

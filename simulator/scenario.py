@@ -16,6 +16,9 @@ from pydantic.dataclasses import dataclass
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
 from simulator.document import Document, find_all, replaced, swept_together
+from simulator.engine.master_rules import FirstEnough, MasterRule
+from simulator.engine.network import Network
+from simulator.engine.training import Training
 from simulator.errors import (
     OUTSIDE,
     Path_,
@@ -28,8 +31,6 @@ from simulator.errors import (
     show,
     told,
 )
-from simulator.master import FirstEnough, MasterRule
-from simulator.network import Network
 from simulator.plugins import (
     MODEL_TABLE,
     RULE_TABLE,
@@ -45,7 +46,6 @@ from simulator.plugins import (
 )
 from simulator.ranges import values_of
 from simulator.shadows import idle_entries, ruled_out, shadowed_options
-from simulator.training import Training
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 

@@ -14,8 +14,8 @@ from schemes.sequential import Accepts
 from schemes.sequential_grid import Acceptance
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings
+from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import SimulationError
-from simulator.master import FirstEnough, MasterRule, MuRule
 from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
 from simulator.tune import Progress, evaluate, rule_name
 

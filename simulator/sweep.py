@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.curves import MOST_POINTS
+from simulator.engine.record import Detail, RunRecord
 from simulator.errors import SimulationError
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.files import whole
 from simulator.identity import Identities, setting_key
-from simulator.metrics import Detail, RunRecord
 from simulator.parts import Parts, Place, Unit, arranged, encode
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results
 from simulator.scenario import Scenario

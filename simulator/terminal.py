@@ -99,7 +99,7 @@ def _say_inexact(results: Results) -> None:
     """Name schemes whose gradients were less exact than promised: rare patterns of answers are badly conditioned."""
     import numpy as np
 
-    from simulator.training import EXACT
+    from simulator.engine.training import EXACT
 
     runs, key = results.runs, "training.messages"
     if "training" in runs:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from schemes import SCHEMES, Scheme
 from schemes.base import FloatArray, IntArray
 from schemes.bits import WORD
-from simulator import vectorised
+from simulator.engine import vectorised
+from simulator.engine.master_rules import MasterRule, MuRule
+from simulator.engine.record import RunRecord
+from simulator.engine.replay import Recorded, replay
+from simulator.engine.vectorised import BatchTimes
 from simulator.errors import SimulationError
 from simulator.executors import Executor, Lost, Serial, executor_of
-from simulator.master import MasterRule, MuRule
-from simulator.metrics import RunRecord
-from simulator.replay import Recorded, replay
 from simulator.settings import Group
-from simulator.vectorised import BatchTimes
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:

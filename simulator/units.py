@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from schemes.codec import Valued
-from simulator import vectorised
-from simulator.engine import Collector, RunPlan, simulate
+from simulator.engine import vectorised
+from simulator.engine.events import Collector, RunPlan, simulate
+from simulator.engine.record import Detail, RunRecord
+from simulator.engine.training import TrainingRecord
+from simulator.engine.vectorised import BatchTimes
+from simulator.engine.worker_times import ONCE, SpeedChanges, composed, round_times, stream
 from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
-from simulator.metrics import Detail, RunRecord
 from simulator.plugins import SCHEME_TABLE
 from simulator.scenario import Scenario
-from simulator.training import TrainingRecord
-from simulator.vectorised import BatchTimes
-from simulator.worker_times import ONCE, SpeedChanges, composed, round_times, stream
 from straggler_models.base import SecondsModel
 
 Engine = Literal["auto", "vectorised", "events"]

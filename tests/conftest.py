@@ -8,7 +8,7 @@ from simulator.cli import main
 
 
 @pytest.fixture
-def stragglersim(tmp_path, monkeypatch, capsys):
+def cli(tmp_path, monkeypatch, capsys):
     """Call the command line in an empty folder; returns exit status, output, errors."""
     monkeypatch.chdir(tmp_path)
 

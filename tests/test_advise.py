@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import simulator
-from simulator import load
+import stragglersim
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.advice import ALIKE, Advice, advise
 from simulator.advice_words import sentences
 from simulator.cli import main
-from simulator.master import FirstEnough, MuRule
+from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.search import Search, as_scheme
 from simulator.settings import every_setting, thinned
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.tune import run_on_arrays, scheme_of
 from straggler_models.base import WorkerTimes
+from stragglersim import load
 
 SEARCH = Search(rules=(FirstEnough(), MuRule(mu=0.5)), n_jobs=12, max_delay=1, is_coarse=True)
 
@@ -57,7 +57,7 @@ def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
         f"master: {'{kind: first_enough}' if winner['rule'] == 'first_enough' else '{kind: mu_rule, mu: 0.5}'}",
     ]
     (tmp_path / "it.yaml").write_text("\n".join(lines))
-    runs = simulator.run(load(tmp_path / "it.yaml")).runs
+    runs = stragglersim.run(load(tmp_path / "it.yaml")).runs
     assert winner["rest_s"] == pytest.approx(runs["makespan_s"].iloc[0], rel=1e-12)
     assert (found.n_chosen_on, found.n_tested_on) == (8, 8)
     assert found.resampled_s.shape == (len(found.chosen), N_BLOCK_RESAMPLES)
@@ -229,7 +229,7 @@ def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, c
     assert {"advice.png", "settings.png", "winners.png", "chosen.csv", "learned.csv"} <= {
         file.name for file in out.iterdir()
     }
-    runs = simulator.run(load(out / "winners.yaml")).runs
+    runs = stragglersim.run(load(out / "winners.yaml")).runs
     assert not runs["decode_failures"].any()
     assert not any(file.name.startswith(".") for file in out.iterdir())
 

@@ -12,7 +12,7 @@ import time
 import pandas as pd
 import pytest
 
-import simulator
+import stragglersim
 
 SCENARIO = """\
 name: small
@@ -28,10 +28,10 @@ schemes:
 
 
 @pytest.fixture
-def call(tmp_path, stragglersim):
+def call(tmp_path, cli):
     """Call the command line in a folder with a scenario; returns exit status, output, errors."""
     (tmp_path / "small.yaml").write_text(SCENARIO)
-    return stragglersim
+    return cli
 
 
 def test_run_writes_tables_and_pictures_and_says_what_came_out(call, tmp_path):
@@ -88,7 +88,7 @@ def test_a_folder_that_no_run_has_written_is_left_alone(call, tmp_path):
         assert (status, err.count("\n")) == (2, 1)
         assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
         assert (tmp_path / "small.yaml").read_text() == SCENARIO
-    simulator.run(simulator.load(tmp_path / "small.yaml")).save(tmp_path / "saved")
+    stragglersim.run(stragglersim.load(tmp_path / "small.yaml")).save(tmp_path / "saved")
     status, _, err = call("run", "small.yaml", "--out", "saved")  # without parts there is nothing to go on with
     assert (status, "saved: must not exist yet (--force" in err) == (2, True)
     assert call("run", "small.yaml", "--out", "saved", "--force")[0] == 0

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-import simulator
+import stragglersim
 from schemes import GradientCoding, Uncoded
-from simulator import Results, Scenario
 from simulator.compare import CompareError, as_text, compare, markdown, notes, trials_needed, write
 from simulator.errors import WriteError
 from straggler_models import ShiftedExponential
+from stragglersim import Results, Scenario
 
 
 def runs_of(makespans, failures=None, n_jobs=100, **columns):
@@ -312,14 +312,14 @@ def saved(folder, **changes):
         "stragglers": {"usual": ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s")},
         "schemes": {"uncoded": Uncoded(6), "GC": GradientCoding(6, s=2)},
     }
-    results = simulator.run(Scenario(**(given | changes)), detail="runs")
+    results = stragglersim.run(Scenario(**(given | changes)), detail="runs")
     results.save(folder)
     return results
 
 
-def test_compare_prints_a_table_and_writes_csv_and_markdown(stragglersim, tmp_path):
+def test_compare_prints_a_table_and_writes_csv_and_markdown(cli, tmp_path):
     results = saved(tmp_path / "out")
-    status, out, _ = stragglersim("compare", tmp_path / "out", "--baseline", "GC", "--metric", "job_latency_mean_s")
+    status, out, _ = cli("compare", tmp_path / "out", "--baseline", "GC", "--metric", "job_latency_mean_s")
     assert status == 0
     for word in ("small", "job_latency_mean_s", "against GC", "best", "won", "failed", "±", "first_enough", "3 trials"):
         assert word in out
@@ -333,15 +333,15 @@ def test_compare_prints_a_table_and_writes_csv_and_markdown(stragglersim, tmp_pa
     results.save(tmp_path / "out", replace=True)  # it still is a folder of results
 
 
-def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(stragglersim, tmp_path):
+def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(cli, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
         "workers: 2\njobs: 1\nstragglers: {u: {kind: constant, startup_s: 1}}\n"
         "schemes: {'a|b': {kind: uncoded}, GC: {kind: gradient_coding, s: 1}}\n"
         f"sweep: {{jobs: {list(range(1, 26))}}}\n"
     )
-    simulator.run(simulator.load(path), detail="runs").save(tmp_path / "out")
-    status, out, _ = stragglersim("compare", tmp_path / "out")
+    stragglersim.run(stragglersim.load(path), detail="runs").save(tmp_path / "out")
+    status, out, _ = cli("compare", tmp_path / "out")
     assert (status, out.count("jobs = "), "jobs = 20\n" in out, "jobs = 21\n" in out) == (0, 20, True, False)
     assert "The first 40 of 50 rows; compare.csv has all." in out
     assert pd.read_csv(tmp_path / "out/compare.csv")["jobs"].tolist() == [n for n in range(1, 26) for _ in range(2)]
@@ -357,16 +357,16 @@ def test_a_long_table_is_cut_on_the_screen_and_whole_in_the_files(stragglersim, 
         (("--metric", "latency"), "metric: must be one of n_workers, "),
     ],
 )
-def test_wrong_options_are_one_line_and_nothing_is_written(stragglersim, tmp_path, options, line):
+def test_wrong_options_are_one_line_and_nothing_is_written(cli, tmp_path, options, line):
     saved(tmp_path / "out", trials=1)
     before = sorted((tmp_path / "out").iterdir())
-    status, out, err = stragglersim("compare", tmp_path / "out", *options)
+    status, out, err = cli("compare", tmp_path / "out", *options)
     assert (status, out, line in err.splitlines()[-1]) == (2, "", True)
     assert sorted((tmp_path / "out").iterdir()) == before
 
 
-def test_a_folder_without_results_is_refused(stragglersim, tmp_path):
-    status, _, err = stragglersim("compare", tmp_path)
+def test_a_folder_without_results_is_refused(cli, tmp_path):
+    status, _, err = cli("compare", tmp_path)
     assert (status, "must be a folder that a run has written" in err) == (2, True)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import simulator
+import stragglersim
 from schemes import FastestK, Uncoded
 from simulator.compare import CompareError
 from simulator.curves import Curve, curves, with_time_to
+from simulator.engine.training import Training
 from simulator.plots import draw, draw_chart
 from simulator.results import Results
 from simulator.sweep_plots import Chart, ChartError, title_of
-from simulator.training import Training
 from straggler_models import Constant, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression
 
@@ -105,7 +105,7 @@ def test_what_can_not_be_asked_is_refused():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two schemes, of which the second takes half the time for the same steps."""
-    run = simulator.Scenario(
+    run = stragglersim.Scenario(
         workers=4,
         jobs=40,
         models=2,
@@ -115,7 +115,7 @@ def folder(tmp_path_factory):
         schemes={"all": Uncoded(4), "fastest 3": FastestK(4, k=3)},
     )
     path = tmp_path_factory.mktemp("curves") / "out"
-    simulator.run(run).save(path)
+    stragglersim.run(run).save(path)
     return path
 
 
@@ -194,8 +194,8 @@ sweep: {training.learning_rate: [0.1, 0.5, 1.0]}
 
 def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
     (tmp_path / "swept.yaml").write_text(SWEPT)
-    run = simulator.load(tmp_path / "swept.yaml")
-    results = simulator.run(run)
+    run = stragglersim.load(tmp_path / "swept.yaml")
+    results = stragglersim.run(run)
     names = {path.stem for path in draw(results, tmp_path)}
     assert {"loss", "accuracy", "final_loss", "final_accuracy"} <= names
     said = (tmp_path / "loss.svg").read_text()
@@ -210,14 +210,14 @@ def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
 
 
 def test_pictures_leave_out_what_there_is_none_of(tmp_path):
-    run = simulator.Scenario(
+    run = stragglersim.Scenario(
         workers=2,
         jobs=4,
         stragglers={"usual": Constant(1.0)},
         training=Training(workload=LeastSquares(), learning_rate=0.1),
         schemes={"all": Uncoded(2)},
     )
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     names = {path.stem for path in draw(results, tmp_path)}
     assert "loss" in names
     assert "accuracy" not in names
@@ -228,7 +228,7 @@ def test_pictures_leave_out_what_there_is_none_of(tmp_path):
 def test_what_has_diverged_has_no_line(tmp_path):
     steep = SWEPT.replace("logistic_regression", "least_squares").replace("[0.1, 0.5, 1.0]", "[0.1, 1.0e+100]")
     (tmp_path / "swept.yaml").write_text(steep)
-    results = simulator.run(simulator.load(tmp_path / "swept.yaml"))
+    results = stragglersim.run(stragglersim.load(tmp_path / "swept.yaml"))
     assert np.isinf(results.runs.groupby("point")["final_loss"].mean()).tolist() == [False, True]
     said = {path.stem: path.with_suffix(".svg").read_text() for path in draw(results, tmp_path / "plots")}
     assert "diverged" in said["loss"]

@@ -8,7 +8,7 @@ import reference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import simulator
+import stragglersim
 from schemes import (
     FastestK,
     FractionalRepetition,
@@ -22,12 +22,12 @@ from schemes import (
     Uncoded,
     Work,
 )
-from simulator import Scenario, SimulationError
-from simulator.engine import RunPlan, simulate
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.metrics import RunRecord
-from simulator.network import Network
-from simulator.worker_times import RoundTimes
+from simulator.engine.events import RunPlan, simulate
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.network import Network
+from simulator.engine.record import RunRecord
+from simulator.engine.worker_times import RoundTimes
+from stragglersim import Scenario, SimulationError
 
 INF = math.inf
 FREE = Network()
@@ -453,7 +453,7 @@ def test_a_slower_fastest_worker_may_make_a_round_end_earlier():
 @pytest.mark.parametrize("engine", ["events", "auto"])
 def test_every_engine_is_offered(engine):
     scenario = Scenario(workers=2, jobs=2, stragglers={"usual": _constant()}, schemes={"uncoded": Uncoded(2)})
-    assert simulator.run(scenario, engine=engine).runs["makespan_s"].tolist() == [2.0]
+    assert stragglersim.run(scenario, engine=engine).runs["makespan_s"].tolist() == [2.0]
 
 
 def _constant():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.worker_times import SpeedChanges, round_times, stream
+from simulator.engine.worker_times import SpeedChanges, round_times, stream
 from straggler_models import (
     STRAGGLER_MODELS,
     Adversarial,

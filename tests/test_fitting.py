@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import simulator
+import stragglersim
 from simulator.base_laws import BASE_LAWS
 from simulator.fit_checks import burst_lengths, checks, memory, simulated_durations, threshold_s
 from simulator.fitting import FitError, as_yaml, fit
@@ -218,12 +218,12 @@ schemes:
 
 
 @pytest.fixture
-def call(tmp_path, stragglersim):
+def call(tmp_path, cli):
     """Call the command line in a folder with a recording and a scenario; returns exit status, output, errors."""
     models = {"usual": LOGNORMAL, "bursts": BURSTS}
     write(tmp_path / "times.csv", simulated_durations(models, 40, 20, seed=3))
     (tmp_path / "small.yaml").write_text(SCENARIO)
-    return stragglersim
+    return cli
 
 
 def write(path, durations_s):
@@ -238,13 +238,13 @@ def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
         assert words in out
     assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
     assert call("run", "small.yaml", "--out", "here")[0] == 0
-    scenario = simulator.load("small.yaml")
+    scenario = stragglersim.load("small.yaml")
     assert set(scenario.stragglers) == {"usual", "bursts"}
     assert scenario.stragglers["bursts"].p_slow == pytest.approx(0.05, abs=0.03)
     # pasted, given on the command line and swept, it is the same
     model = (tmp_path / "model.yaml").read_text()
     (tmp_path / "pasted.yaml").write_text(SCENARIO.replace("stragglers: model.yaml\n", model))
-    assert simulator.load("pasted.yaml").stragglers == scenario.stragglers
+    assert stragglersim.load("pasted.yaml").stragglers == scenario.stragglers
     (tmp_path / "other.yaml").write_text(SCENARIO.replace("model.yaml", "{usual: {kind: constant, startup_s: 1}}"))
     options = (
         "--set",
@@ -255,7 +255,7 @@ def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
         "stragglers.bursts.p_slow=0.1,0.2",
     )
     assert call("validate", "other.yaml", *options)[0] == 0
-    swept = simulator.load("other.yaml", options[1:4:2], options[5:])
+    swept = stragglersim.load("other.yaml", options[1:4:2], options[5:])
     assert [at.stragglers["bursts"].p_slow for _, at in swept.all_points()] == [0.1, 0.2]
     assert swept.stragglers["bursts"].slowdown == 9.0
 

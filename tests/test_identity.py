@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-import simulator
+import stragglersim
 from schemes import Uncoded
-from simulator import Network, Scenario
+from simulator.engine.master_rules import FixedTime
+from simulator.engine.training import Training
 from simulator.identity import DECIDES_NOTHING, setting_key
-from simulator.master import FixedTime
-from simulator.training import Training
 from straggler_models import Constant
+from stragglersim import Network, Scenario
 from workloads import LeastSquares
 
 SCENARIO = """\
@@ -138,8 +138,8 @@ def test_a_new_key_decides_the_numbers_until_somebody_says_that_it_does_not():
 def test_a_warning_that_a_sweep_varies_nothing_agrees_with_the_numbers(tmp_path, sweep, varies):
     path = tmp_path / "small.yaml"
     path.write_text(SCENARIO + TRAINING, encoding="utf-8")
-    scenario = simulator.load(path, [], [sweep])
-    results = simulator.run(scenario)
+    scenario = stragglersim.load(path, [], [sweep])
+    results = stragglersim.run(scenario)
     left_out = ["point", "decode_mean_s", *scenario.points[0][0]]  # decoding is measured
     is_same = True
     for table in (results.runs, results.jobs, results.rounds, results.training):

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine import durations, run, starts, statuses
 
-import simulator
+import stragglersim
 from schemes import GradientCoding, Ideal, Multiplexed, PartialGradientCoding, SelectiveRepeat, Uncoded, Work
 from schemes.assignment import Cyclic
-from simulator import Network
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.network import Uplink
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.network import Uplink
+from stragglersim import Network
 
 INF = math.inf
 UPLOADS = slice(7, 10)  # uploads, bytes_up, upload_s of a round
@@ -215,7 +215,7 @@ sweep: {network.gradient_bytes: [2e6, 4e6]}
 """,
         encoding="utf-8",
     )
-    results = simulator.run(simulator.load(path))
+    results = stragglersim.run(stragglersim.load(path))
     assert results.runs["makespan_s"].tolist() == [10.0, 18.0]
     assert results.runs["bytes_up"].tolist() == [8e6, 16e6]
     assert results.rounds["uploads"].tolist() == [2, 2, 2, 2]
@@ -242,6 +242,6 @@ def test_a_wrong_network_is_told_where_and_what(tmp_path, network, line):
         "schemes: {uncoded: {kind: uncoded}}\n",
         encoding="utf-8",
     )
-    with pytest.raises(simulator.ScenarioError) as error:
-        simulator.load(path)
+    with pytest.raises(stragglersim.ScenarioError) as error:
+        stragglersim.load(path)
     assert f"x.yaml:{line}" in str(error.value)

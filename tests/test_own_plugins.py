@@ -87,7 +87,7 @@ schemes: {uncoded: {kind: uncoded}, ring: {kind: 'own_plugins:Ring'}}
 
 
 @pytest.fixture
-def call(tmp_path, stragglersim, monkeypatch):
+def call(tmp_path, cli, monkeypatch):
     """Call the command line where there are plug-ins and a scenario; ``fault`` is planted in them."""
     (tmp_path / "own_plugins.py").write_text(OWN)
     (tmp_path / "mine.yaml").write_text(SCENARIO)
@@ -95,7 +95,7 @@ def call(tmp_path, stragglersim, monkeypatch):
 
     def call(*arguments, fault=""):
         monkeypatch.setenv("FAULT", fault)
-        return stragglersim(*arguments)
+        return cli(*arguments)
 
     yield call
     sys.modules.pop("own_plugins", None)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import simulator
+import stragglersim
 from schemes import PartialGradientCoding
 from schemes.assignment import (
     ASSIGNMENTS,
@@ -33,9 +33,9 @@ from schemes.ordering import (
 )
 from schemes.partial_codec import decoder
 from schemes.testing import check_scheme
-from simulator import Scenario, ScenarioError
-from simulator.master import FirstEnough, FixedTime, MuRule
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import FailedWorkers, ShiftedExponential, Trace
+from stragglersim import Scenario, ScenarioError
 
 RNG = np.random.default_rng(0)
 
@@ -242,7 +242,7 @@ def replay(scheme, rows, rule, **changes):
         lines = [f"{r},{w},{value}" for r, row in enumerate(rows) for w, value in enumerate(row)]
         path.write_text("\n".join(["round,worker,seconds_per_load", *lines]))
         given = {"jobs": len(rows), "stragglers": {"t": Trace(path=str(path))}, "master": rule}
-        return simulator.run(scenario(scheme, **(given | changes)))
+        return stragglersim.run(scenario(scheme, **(given | changes)))
 
 
 @given(st.integers(0, 2**32), st.integers(1, 3), st.sampled_from(["prefix", "whole_list"]))
@@ -331,7 +331,7 @@ def test_the_published_error_of_the_baseline_is_met_within_sampling_error(time_s
     """Ours on a random regular graph of our own; the mean of the norm over 1000 trials of theirs."""
     scheme = PartialGradientCoding(200, assignment=RandomRegular(8), credit="whole_list")
     model = scenario(scheme).stragglers | {"failed": FailedWorkers(count=7, drawn="per_round")}
-    jobs = simulator.run(scenario(scheme, stragglers=model, jobs=60, master=FixedTime(time_s=time_s))).jobs
+    jobs = stragglersim.run(scenario(scheme, stragglers=model, jobs=60, master=FixedTime(time_s=time_s))).jobs
     norms = np.sqrt(jobs["squared_error"])
     assert abs(norms.mean() - published) < 4 * norms.std() / math.sqrt(60)
 
@@ -369,7 +369,7 @@ def test_published_means_are_met_within_sampling_error(blocks, credit, ordering,
     model = scenario(scheme).stragglers | {"failed": FailedWorkers(count=8 - blocks, drawn="per_round")}
     for poll_s, published in [(1.0, polled), (None, continuous)]:
         rule = FirstEnough(timeout_s=1e6, poll_s=poll_s)
-        durations = simulator.run(scenario(scheme, stragglers=model, jobs=250, master=rule, seed=8)).rounds[
+        durations = stragglersim.run(scenario(scheme, stragglers=model, jobs=250, master=rule, seed=8)).rounds[
             "duration_s"
         ]
         # theirs are means of 1000 trials

@@ -7,11 +7,11 @@ import pytest
 from test_engine import durations, run, starts, statuses
 from test_every_scheme import SMALL
 
-import simulator
+import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
 from schemes.patterns import is_bursty
 from schemes.testing import play
-from simulator.master import FirstEnough, FixedTime, MuRule
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import Bernoulli, Constant
 
 
@@ -157,9 +157,9 @@ def test_late_results_of_multiplexed_are_not_repeated():
 
 def test_nothing_is_late_where_lists_are_dropped():
     with pytest.raises(
-        simulator.ScenarioError, match=r"schemes.M.late_answers: must be drop .* \(set leftover: finish\)"
+        stragglersim.ScenarioError, match=r"schemes.M.late_answers: must be drop .* \(set leftover: finish\)"
     ):
-        simulator.Scenario(
+        stragglersim.Scenario(
             workers=4,
             jobs=2,
             stragglers={"usual": Constant(startup_s=1.0)},
@@ -176,7 +176,7 @@ def test_every_kind_of_credit_decodes_everything_where_the_master_waits(rule):
         )
         for credit, late, accepts in kinds
     }
-    scenario = simulator.Scenario(
+    scenario = stragglersim.Scenario(
         workers=12,
         jobs=30,
         trials=3,
@@ -185,4 +185,4 @@ def test_every_kind_of_credit_decodes_everything_where_the_master_waits(rule):
         leftover="finish",
         schemes=schemes,
     )
-    assert not simulator.run(scenario).runs["decode_failures"].any()
+    assert not stragglersim.run(scenario).runs["decode_failures"].any()

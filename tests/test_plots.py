@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-import simulator
+import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
 from simulator.compare import compare
-from simulator.master import FixedTime, MuRule
+from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
 from simulator.results import Results, fairness
 from simulator.sweep_maps import _rectangles, map_of
@@ -24,7 +24,7 @@ from straggler_models import Bernoulli, Constant
 NAMES = ["makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"]
 
 
-def make(**changes: object) -> simulator.Scenario:
+def make(**changes: object) -> stragglersim.Scenario:
     keys = {
         "workers": 4,
         "jobs": 6,
@@ -38,21 +38,21 @@ def make(**changes: object) -> simulator.Scenario:
             "M-SGC": Multiplexed(4, B=1, W=2, lam=1),
         },
     }
-    return simulator.Scenario(**(keys | changes))
+    return stragglersim.Scenario(**(keys | changes))
 
 
 @pytest.fixture(scope="module")
-def scenario() -> simulator.Scenario:
+def scenario() -> stragglersim.Scenario:
     return make()
 
 
 @pytest.fixture(scope="module")
-def results(scenario: simulator.Scenario) -> Results:
-    return simulator.run(scenario)
+def results(scenario: stragglersim.Scenario) -> Results:
+    return stragglersim.run(scenario)
 
 
 @pytest.fixture(scope="module")
-def made(results: Results, scenario: simulator.Scenario) -> dict[str, Figure]:
+def made(results: Results, scenario: stragglersim.Scenario) -> dict[str, Figure]:
     return dict(figures(results, scenario))
 
 
@@ -61,7 +61,7 @@ def texts(figure: Figure) -> str:
 
 
 @pytest.fixture(scope="module")
-def written(results: Results, scenario: simulator.Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def written(results: Results, scenario: stragglersim.Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return draw(results, tmp_path_factory.mktemp("first") / "new" / "plots", scenario)
 
 
@@ -117,7 +117,7 @@ def test_labels_are_shown_whole_and_as_they_are(made, name):
 
 def test_a_picture_with_failures_says_so():
     hurried = make(master=FixedTime(time_s=2.0))
-    results = simulator.run(hurried)
+    results = stragglersim.run(hurried)
     failed = results.runs.groupby("scheme")["decode_failures"].sum()
     assert failed["uncoded"] > 0
     made = dict(figures(results))
@@ -134,7 +134,7 @@ def test_nothing_is_said_of_failures_where_there_are_none(results, made):
 def test_all_jobs_may_fail():
     slow = {"usual": Constant(1.0), "slow": Bernoulli(p=0.5, slowdown=9)}
     schemes = {"uncoded": Uncoded(40)}
-    results = simulator.run(make(master=FixedTime(time_s=1.0), stragglers=slow, schemes=schemes, workers=40))
+    results = stragglersim.run(make(master=FixedTime(time_s=1.0), stragglers=slow, schemes=schemes, workers=40))
     assert set(results.jobs["status"]) == {"failed"}
     for _, figure in figures(results):
         figure.draw_without_rendering()
@@ -236,7 +236,7 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     ]
     sweep = {"master.mu": [0.1, 1.0, 8.0], "leftover": ["cancel", "finish"]}
     swept = dataclasses.replace(point, sweep=sweep, points=tuple(points))
-    results = simulator.run(swept)
+    results = stragglersim.run(swept)
     made = dict(figures(results, swept))
     assert list(made) == ["makespan", "load_latency"]
     figure = made["makespan"]
@@ -249,7 +249,7 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     assert line.get_ydata() == pytest.approx(chosen.groupby("master.mu")["makespan_s"].mean().to_numpy())
 
 
-def sweep_of(sweep: dict[str, list[object]], **changes: object) -> simulator.Scenario:
+def sweep_of(sweep: dict[str, list[object]], **changes: object) -> stragglersim.Scenario:
     """A scenario with points that differ in the rule's mu or time, in jobs, or in GC's s."""
     point = make(**changes)
     points = []
@@ -268,7 +268,7 @@ TWO = {"uncoded": Uncoded(4), "GC": GradientCoding(4, s=1)}
 
 @pytest.fixture(scope="module")
 def over_two() -> Results:
-    return simulator.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=TWO, trials=3))
+    return stragglersim.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=TWO, trials=3))
 
 
 def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
@@ -356,7 +356,7 @@ def test_schemes_that_are_equal_in_every_trial_tie_and_none_of_them_has_won(tmp_
     of_lam = '"schemes.M-SGC.lam, schemes.SR-SGC.lam, schemes.GC.s": [[0, 0, 0], [1, 1, 1], [8, 8, 8]]'
     of_w = '"schemes.M-SGC.W, schemes.SR-SGC.W": [[2, 2], [3, 3]]'
     (tmp_path / "small.yaml").write_text(f"{shipped}sweep:\n  {of_lam}\n  {of_w}\n")
-    results = simulator.run(simulator.load(tmp_path / "small.yaml", ["trials=3", "jobs=20"]))
+    results = stragglersim.run(stragglersim.load(tmp_path / "small.yaml", ["trials=3", "jobs=20"]))
     table = compare(results.runs)
     is_tied = table["schemes.GC.s"] < 2
     assert set(table[is_tied & (table["rank"] == 1)]["scheme"]) == {"GC", "SR-SGC"}
@@ -389,7 +389,7 @@ def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
 
 def test_maps_of_many_cells_have_hatches_in_place_of_letters():
     sweep = {"master.mu": [0.1 * k for k in range(1, 15)], "jobs": [3, 9]}
-    made = dict(figures(simulator.run(sweep_of(sweep, schemes=TWO, trials=1))))
+    made = dict(figures(stragglersim.run(sweep_of(sweep, schemes=TWO, trials=1))))
     axes = made["best_scheme"].axes[0]
     assert not axes.texts
     hatches = [patches.get_hatch() for patches in axes.collections]
@@ -400,7 +400,7 @@ def test_maps_of_many_cells_have_hatches_in_place_of_letters():
 
 
 def test_the_front_holds_what_nobody_beats_in_load_and_latency():
-    results = simulator.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
+    results = stragglersim.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
     figure = dict(figures(results))["load_latency"]
     points = at_points(results, "job_latency_p95_s").assign(load=at_points(results, "load")["value"])
     pairs = set(zip(points["load"], points["value"], strict=True))
@@ -412,7 +412,7 @@ def test_the_front_holds_what_nobody_beats_in_load_and_latency():
 
 def test_points_with_failed_jobs_are_not_on_the_front_and_surroundings_have_panels():
     scenario = sweep_of({"jobs": [3, 9], "master.time_s": [1.0, 6.0]}, schemes=TWO, master=FixedTime(time_s=1.0))
-    results = simulator.run(scenario)
+    results = stragglersim.run(scenario)
     failed = at_points(results, "job_latency_p95_s").query("failures > 0")
     assert len(failed)
     figure = dict(figures(results))["load_latency"]
@@ -451,7 +451,7 @@ def test_lines_can_be_of_a_swept_key(over_two):
 
 
 def test_a_column_that_follows_a_swept_key_takes_its_place():
-    results = simulator.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
+    results = stragglersim.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
     [axes] = lines_of(results, Chart("load", "makespan_s")).axes
     assert axes.get_xlabel() == "load (share of a job, per worker and round)"
     drawn = [line for line in axes.lines if len(line.get_xdata()) == 4]
@@ -478,7 +478,7 @@ def test_a_chart_that_cannot_be_drawn_is_refused_in_one_line_and_nothing_is_writ
 
 
 def test_too_many_panels_are_refused_with_what_to_fix():
-    results = simulator.run(
+    results = stragglersim.run(
         sweep_of({"jobs": [3, 4], "master.mu": [0.1 * k for k in range(1, 8)]}, schemes=TWO, trials=1)
     )
     assert "makespan" not in dict(figures(results))
@@ -494,13 +494,13 @@ def test_a_chart_is_written_under_a_name_of_its_own(over_two, tmp_path):
     assert "<svg" in path.with_suffix(".svg").read_text(encoding="utf-8")
 
 
-SCENARIOS = Path(simulator.__file__).parent.parent / "scenarios"
+SCENARIOS = Path(stragglersim.__file__).parent.parent / "scenarios"
 
 
 @pytest.fixture(scope="module")
 def against_lam() -> Results:
-    scenario = simulator.load(SCENARIOS / "load-against-lam.yaml", ["trials=1", "jobs=1"])
-    return simulator.run(scenario, engine="vectorised")
+    scenario = stragglersim.load(SCENARIOS / "load-against-lam.yaml", ["trials=1", "jobs=1"])
+    return stragglersim.run(scenario, engine="vectorised")
 
 
 def test_loads_and_bounds_against_lam_are_those_of_the_paper(against_lam):
@@ -541,7 +541,7 @@ def test_a_bound_that_all_schemes_share_is_one_line(against_lam):
 
 def test_a_scheme_without_a_bound_has_none():
     point = make(schemes={"any": FastestK(4, k=3)})
-    results = simulator.run(point)
+    results = stragglersim.run(point)
     assert results.runs["load_bound"].isna().all()
 
 
@@ -563,7 +563,7 @@ def test_a_swept_null_has_a_panel_like_any_value():
 
 def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_colours():
     sweep = {"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9], "schemes.GC.s": [1, 3]}
-    results = simulator.run(sweep_of(sweep, schemes=TWO, trials=3))
+    results = stragglersim.run(sweep_of(sweep, schemes=TWO, trials=3))
     made = dict(figures(results))
     maps = [name for name in made if name.startswith(("best", "gain"))]
     assert maps == [f"{name}-schemes_GC_s-{s}" for s in (1, 3) for name in ("best_scheme", "gain")]
@@ -578,7 +578,7 @@ def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_col
 
 def test_the_gain_of_each_scheme_has_a_panel():
     schemes = TWO | {"M-SGC": Multiplexed(4, B=1, W=2, lam=1)}
-    results = simulator.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=schemes, trials=3))
+    results = stragglersim.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=schemes, trials=3))
     figure = dict(figures(results))["gains"]
     figure.draw_without_rendering()
     means = results.runs.groupby(["jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import simulator
+import stragglersim
 from schemes import GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
 from schemes.probing import Probing
 from schemes.testing import check_scheme
-from simulator import Scenario, ScenarioError
-from simulator.master import MuRule
+from simulator.engine.master_rules import MuRule
 from straggler_models import Constant, Trace
+from stragglersim import Scenario, ScenarioError
 
 SCHEMES = [
     GradientCoding(6, s=2),
@@ -31,7 +31,7 @@ def recording(folder, name, startup_s):
 def test_rounds_by_hand():
     usual = {"usual": Constant(startup_s=1.0, seconds_per_load=4.0)}
     given = {"workers": 4, "jobs": 5, "probe": 2, "stragglers": usual}
-    results = simulator.run(Scenario(**given, schemes={"GC": GradientCoding(4, s=1)}))
+    results = stragglersim.run(Scenario(**given, schemes={"GC": GradientCoding(4, s=1)}))
     assert results.rounds["duration_s"].tolist() == [2.0, 2.0, 3.0, 3.0, 3.0]
     assert results.runs["load"].tolist() == [0.5]
 
@@ -44,11 +44,11 @@ def test_both_parts_are_runs_of_their_own(scheme, engine, tmp_path):
     whole = recording(tmp_path, "whole.csv", startup_s)
     later = recording(tmp_path, "later.csv", startup_s[probe:])
     given = {"workers": 6, "master": MuRule(mu=0.5, wait_for="enough"), "round_overhead_s": 0.5}
-    probed = simulator.run(
+    probed = stragglersim.run(
         Scenario(**given, jobs=n_jobs, probe=probe, stragglers=whole, schemes={"it": scheme}), engine=engine
     )
-    first = simulator.run(Scenario(**given, jobs=probe, stragglers=whole, schemes={"it": Uncoded(6)}), engine=engine)
-    second = simulator.run(
+    first = stragglersim.run(Scenario(**given, jobs=probe, stragglers=whole, schemes={"it": Uncoded(6)}), engine=engine)
+    second = stragglersim.run(
         Scenario(**given, jobs=n_jobs - probe, stragglers=later, schemes={"it": scheme}), engine=engine
     )
     for name in ("duration_s", "waited_s", "stragglers"):

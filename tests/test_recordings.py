@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import reference
 
-import simulator
+import stragglersim
 from schemes import FractionalRepetition, GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
-from simulator import Scenario
-from simulator.master import FirstEnough, MuRule
+from simulator.engine.master_rules import FirstEnough, MuRule
 from straggler_models import Trace
 from straggler_models.trace_file import read_recording
+from stragglersim import Scenario
 
 FOLDER = Path(__file__).parents[2] / "shared" / "traces" / "aws-lambda"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the recordings are not part of the project: no {FOLDER}")
@@ -35,7 +35,7 @@ def scenario(scheme, rule, name="cnn-b2048-canada-load0.000-n30.parquet", jobs=8
     ],
 )
 def test_known_totals_of_a_recording(scheme, wait_for, makespan_s, waited_rounds):
-    run = simulator.run(scenario(scheme, MuRule(mu=1.0, wait_for=wait_for))).runs.iloc[0]
+    run = stragglersim.run(scenario(scheme, MuRule(mu=1.0, wait_for=wait_for))).runs.iloc[0]
     assert run["makespan_s"] == pytest.approx(makespan_s, abs=0.005)
     assert waited_rounds in (None, run["waited_rounds"])
     assert run["decode_failures"] == 0
@@ -66,7 +66,7 @@ def test_every_round_of_a_recording_is_that_of_the_naive_simulator(scheme, twin,
         "mu enough": (MuRule(mu=0.5, wait_for="enough"), ("mu", 0.5, "first", "enough")),
     }
     mine, told = rules[rule]
-    rounds = simulator.run(scenario(scheme, mine, name, jobs=5)).rounds
+    rounds = stragglersim.run(scenario(scheme, mine, name, jobs=5)).rounds
     measured = read_recording(str(FOLDER / name)).duration_s
     rows = [[(second, SLOPE, 1.0) for second in measured[t % len(measured)].tolist()] for t in range(5 + twin.T)]
     expected, outcomes = reference.simulate(twin, 5, rows, told)

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import simulator
+import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
-from simulator import Results, ResultsError, Scenario
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.record import RunRecord
 from simulator.errors import WriteError
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.metrics import RunRecord
 from simulator.results import summary
 from simulator.units import run_one
 from straggler_models import (
@@ -26,6 +25,7 @@ from straggler_models import (
     ShiftedExponential,
     Trace,
 )
+from stragglersim import Results, ResultsError, Scenario
 
 MODELS = {
     "usual": Constant(startup_s=0.2, seconds_per_load=4.0),
@@ -67,7 +67,7 @@ def rows_of(frame, label):
 
 
 def test_the_tables_have_the_promised_columns_first():
-    results = simulator.run(scenario(), detail="workers")
+    results = stragglersim.run(scenario(), detail="workers")
     for name, columns in COLUMNS.items():
         expected = columns.split(", ")
         assert getattr(results, name).columns.tolist()[: len(expected)] == expected
@@ -78,25 +78,25 @@ def test_the_tables_have_the_promised_columns_first():
 
 
 def test_the_same_seed_gives_the_same_tables_whatever_else_is_in_the_scenario():
-    alone = simulator.run(scenario(schemes={"GC": SCHEMES["GC"]}, trials=1), detail="workers")
+    alone = stragglersim.run(scenario(schemes={"GC": SCHEMES["GC"]}, trials=1), detail="workers")
     unused = Bernoulli(p=0.0, slowdown=9.0)
     others = scenario(
         schemes=dict(reversed(SCHEMES.items())), stragglers={"unused": unused, **dict(reversed(MODELS.items()))}
     )
-    among = simulator.run(others, detail="workers")
+    among = stragglersim.run(others, detail="workers")
     for name in COLUMNS:
         frame = rows_of(getattr(among, name), "GC")
         pd.testing.assert_frame_equal(frame[frame["trial"] == 0], getattr(alone, name))
 
 
 def test_another_seed_or_trial_gives_other_numbers():
-    makespans = simulator.run(scenario(trials=3)).runs.query("scheme == 'uncoded'")["makespan_s"].tolist()
-    other = simulator.run(scenario(seed=6, trials=1)).runs["makespan_s"][0]
+    makespans = stragglersim.run(scenario(trials=3)).runs.query("scheme == 'uncoded'")["makespan_s"].tolist()
+    other = stragglersim.run(scenario(seed=6, trials=1)).runs["makespan_s"][0]
     assert len({*makespans, other}) == 4
 
 
 def test_all_schemes_of_a_trial_meet_the_same_worker_times():
-    workers = simulator.run(scenario(trials=1), detail="workers").workers
+    workers = stragglersim.run(scenario(trials=1), detail="workers").workers
     for column in ("startup_s", "seconds_per_load", "slowdown"):
         per_scheme = [rows_of(workers, label)[column].to_numpy()[: 20 * 8] for label in SCHEMES]
         assert all(np.array_equal(per_scheme[0], other) for other in per_scheme)
@@ -104,7 +104,7 @@ def test_all_schemes_of_a_trial_meet_the_same_worker_times():
 
 def test_a_longer_run_only_extends_a_shorter_one():
     short, long = (
-        simulator.run(scenario(jobs=jobs, schemes={"GC": SCHEMES["GC"]}, trials=1)).rounds for jobs in (20, 90)
+        stragglersim.run(scenario(jobs=jobs, schemes={"GC": SCHEMES["GC"]}, trials=1)).rounds for jobs in (20, 90)
     )
     pd.testing.assert_frame_equal(short, long[:20])
 
@@ -114,21 +114,21 @@ def test_a_longer_run_only_extends_a_shorter_one():
 def test_a_run_replayed_from_its_workers_table_is_the_same_run(tmp_path, label, leftover):
     shock = CommonShock(p=0.2, share=0.5, slowdown=math.inf)
     given = {"trials": 1, "schemes": {label: SCHEMES[label]}, "leftover": leftover, "master": MuRule(timeout_s=9.0)}
-    first = simulator.run(scenario(stragglers=MODELS | {"shock": shock}, **given), detail="workers")
+    first = stragglersim.run(scenario(stragglers=MODELS | {"shock": shock}, **given), detail="workers")
     first.save(tmp_path / "run")
     replay = Trace(path=str(tmp_path / "run" / "workers.parquet"))
-    second = simulator.run(scenario(stragglers={"replay": replay}, **given), detail="workers")
+    second = stragglersim.run(scenario(stragglers={"replay": replay}, **given), detail="workers")
     for name in COLUMNS:
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name), check_exact=True)
 
 
 def test_a_run_of_several_schemes_replays_them_all(tmp_path):
-    first = simulator.run(scenario(trials=1), detail="workers")
+    first = stragglersim.run(scenario(trials=1), detail="workers")
     first.save(tmp_path / "run")
     replay = Trace(path=str(tmp_path / "run" / "workers.parquet"))
-    second = simulator.run(scenario(trials=1, stragglers={"replay": replay}))
+    second = stragglersim.run(scenario(trials=1, stragglers={"replay": replay}))
     pd.testing.assert_frame_equal(first.runs, second.runs)
-    simulator.run(scenario(trials=2), detail="workers").save(tmp_path / "two")
+    stragglersim.run(scenario(trials=2), detail="workers").save(tmp_path / "two")
     with pytest.raises(ValueError, match="one time for each round and worker"):
         Trace(path=str(tmp_path / "two" / "workers.parquet")).check(8, 20)
 
@@ -136,16 +136,18 @@ def test_a_run_of_several_schemes_replays_them_all(tmp_path):
 def test_a_run_in_changing_speed_replays_too(tmp_path):
     speed = MarkovSpeed(states=[{"slowdown": 1.0, "mean_s": 3.0}, {"slowdown": 4.0, "mean_s": 1.0}])
     given = {"trials": 1, "schemes": {"GC": SCHEMES["GC"]}}
-    first = simulator.run(scenario(stragglers=MODELS | {"speed": speed}, **given), detail="workers")
+    first = stragglersim.run(scenario(stragglers=MODELS | {"speed": speed}, **given), detail="workers")
     first.save(tmp_path / "run")
-    second = simulator.run(scenario(stragglers={"r": Trace(path=str(tmp_path / "run" / "workers.parquet"))}, **given))
+    second = stragglersim.run(
+        scenario(stragglers={"r": Trace(path=str(tmp_path / "run" / "workers.parquet"))}, **given)
+    )
     assert second.rounds["duration_s"].to_numpy() == pytest.approx(first.rounds["duration_s"].to_numpy(), rel=1e-12)
     assert (second.rounds["stragglers"] == first.rounds["stragglers"]).all()
 
 
 def test_computed_load_is_the_sum_over_the_workers_table():
     for leftover in ("cancel", "finish"):
-        results = simulator.run(scenario(leftover=leftover), detail="workers")
+        results = stragglersim.run(scenario(leftover=leftover), detail="workers")
         done = results.workers.groupby(["scheme", "trial"])["load_done"].sum()
         runs = results.runs.set_index(["scheme", "trial"])
         assert (runs["computed_load"] * 8 * 20).to_dict() == pytest.approx(done.to_dict())
@@ -154,7 +156,7 @@ def test_computed_load_is_the_sum_over_the_workers_table():
 
 
 def test_runs_are_derived_from_rounds_and_jobs():
-    results = simulator.run(scenario(round_overhead_s=0.25, models=2))
+    results = stragglersim.run(scenario(round_overhead_s=0.25, models=2))
     runs, all_jobs = results.runs.set_index(["scheme", "trial"]), results.jobs.groupby(["scheme", "trial"])
     for key, rounds in results.rounds.groupby(["scheme", "trial"]):
         run, jobs = runs.loc[key], all_jobs.get_group(key)
@@ -170,7 +172,7 @@ def test_runs_are_derived_from_rounds_and_jobs():
 
 
 def test_approximate_jobs_carry_their_error():
-    results = simulator.run(scenario(schemes={"k": FastestK(8, k=6)}, trials=1, master=FirstEnough()))
+    results = stragglersim.run(scenario(schemes={"k": FastestK(8, k=6)}, trials=1, master=FirstEnough()))
     assert set(results.jobs["status"]) == {"approximate"}
     assert results.runs["squared_error_mean"][0] == pytest.approx(8 * 2 / 6)
     assert results.runs["relative_error_mean"][0] == pytest.approx(math.sqrt(2 / 6))
@@ -184,7 +186,7 @@ def test_a_sweep_has_a_point_for_each_value_and_a_column_for_each_key(tmp_path):
         "schemes: {GC: {kind: gradient_coding, s: 1}}\n"
         "sweep: {schemes.GC.s: [0, 1], stragglers.usual.startup_s: [1, 2]}\n"
     )
-    results = simulator.run(simulator.load(path))
+    results = stragglersim.run(stragglersim.load(path))
     assert results.runs["schemes.GC.s"].tolist() == [0, 0, 1, 1]
     assert results.runs["makespan_s"].tolist() == [3.0, 6.0, 3.0, 6.0]
     assert results.runs["load"].tolist() == [0.25, 0.25, 0.5, 0.5]
@@ -210,7 +212,7 @@ USUAL = {"usual": Constant(startup_s=1.0)}
 @pytest.mark.parametrize("leftover", ["cancel", "finish"])
 def test_workers_that_never_answer_end_in_failed_jobs(label, failure, rule, leftover):
     given = {"stragglers": USUAL | {"failure": failure}, "master": rule, "leftover": leftover, "trials": 1}
-    results = simulator.run(scenario(schemes={label: SCHEMES[label]}, **given))
+    results = stragglersim.run(scenario(schemes={label: SCHEMES[label]}, **given))
     run = results.runs.iloc[0]
     assert len(results.jobs) == 20
     assert run["decode_failures"] == (results.jobs["status"] == "failed").sum()
@@ -230,7 +232,7 @@ def test_a_job_that_is_lost_is_failed_at_once_and_does_not_hold_up_the_others(tm
     path = tmp_path / "times.csv"
     path.write_text("\n".join(["round,worker,duration_s", *rows]))
     given = {"workers": 4, "jobs": 6, "trials": 1, "stragglers": {"r": Trace(path=str(path))}}
-    results = simulator.run(
+    results = stragglersim.run(
         scenario(**given, master=MuRule(timeout_s=2.0), schemes={"M": Multiplexed(4, B=1, W=2, lam=1)})
     )
     assert results.jobs["status"].tolist() == ["failed", "decoded", "decoded", "decoded", "decoded", "decoded"]
@@ -241,7 +243,7 @@ def test_a_job_that_is_lost_is_failed_at_once_and_does_not_hold_up_the_others(tm
 
 
 def test_results_are_saved_and_loaded(tmp_path):
-    results = simulator.run(scenario(), detail="workers")
+    results = stragglersim.run(scenario(), detail="workers")
     results.save(tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     tables = {f"{name}.parquet" for name in COLUMNS}
@@ -251,11 +253,11 @@ def test_results_are_saved_and_loaded(tmp_path):
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(results, name))
     assert loaded.scenario == results.scenario
     assert loaded.manifest["engine"] == "events"
-    assert simulator.load(tmp_path / "out" / "scenario.yaml") == scenario()
+    assert stragglersim.load(tmp_path / "out" / "scenario.yaml") == scenario()
 
 
 def test_results_are_not_overwritten_unless_asked_and_nothing_else_ever_is(tmp_path):
-    results = simulator.run(scenario(trials=1), detail="runs")
+    results = stragglersim.run(scenario(trials=1), detail="runs")
     assert (results.rounds, results.jobs) == (None, None)
     results.save(tmp_path / "out")
     with pytest.raises(ResultsError, match="must not exist yet"):
@@ -276,8 +278,8 @@ def test_results_are_not_overwritten_unless_asked_and_nothing_else_ever_is(tmp_p
         results.save(tmp_path / "out", replace=True)
     shutil.rmtree(tmp_path / "app")
     (tmp_path / "file").write_text("")
-    for place in ("file", "file/below"):
-        with pytest.raises(WriteError):
+    for place, error in (("file", ResultsError), ("file/below", WriteError)):
+        with pytest.raises(error):
             results.save(tmp_path / place)
     with pytest.raises(ResultsError, match="must be a folder that a run has written"):
         Results.load(tmp_path / "home")
@@ -286,7 +288,7 @@ def test_results_are_not_overwritten_unless_asked_and_nothing_else_ever_is(tmp_p
 def test_results_go_where_a_link_points(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    results = simulator.run(scenario(trials=1), detail="runs")
+    results = stragglersim.run(scenario(trials=1), detail="runs")
     results.save(tmp_path / "link")
     results.save(tmp_path / "link", replace=True)
     assert (tmp_path / "link").is_symlink()
@@ -300,7 +302,7 @@ def test_swept_values_of_several_types_are_one_column(tmp_path):
         "workers: 2\njobs: 1\nstragglers: {u: {kind: constant, startup_s: 1}}\nschemes: {uncoded: {kind: uncoded}}\n"
         "sweep: {models: [null, 4], master: [{kind: first_enough}, {kind: mu_rule}], master.timeout_s: [1.5, null]}\n"
     )
-    results = simulator.run(simulator.load(path))
+    results = stragglersim.run(stragglersim.load(path))
     results.save(tmp_path / "out")
     loaded = Results.load(tmp_path / "out").runs
     assert loaded["models"].isna().sum() == 4
@@ -310,7 +312,7 @@ def test_swept_values_of_several_types_are_one_column(tmp_path):
 
 
 def test_the_summary_compares_with_the_first_scheme_as_a_ratio_of_means():
-    results = simulator.run(scenario(trials=5))
+    results = stragglersim.run(scenario(trials=5))
     table = summary(results.runs).set_index("scheme")
     makespans = {label: rows_of(results.runs, label)["makespan_s"] for label in SCHEMES}
     assert table["change_percent"]["GC"] == pytest.approx(
@@ -323,5 +325,5 @@ def test_the_summary_compares_with_the_first_scheme_as_a_ratio_of_means():
 def test_one_run_can_be_had_without_tables():
     record = RunRecord(8, 20)
     run_one(scenario(), "GC", 1, record)
-    expected = simulator.run(scenario()).runs.query("scheme == 'GC' and trial == 1")["makespan_s"].item()
+    expected = stragglersim.run(scenario()).runs.query("scheme == 'GC' and trial == 1")["makespan_s"].item()
     assert record.makespan_s == expected

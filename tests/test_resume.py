@@ -13,18 +13,20 @@ import pandas as pd
 import pytest
 from test_vectorised import OneRunOnly
 
-import simulator
+import stragglersim
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
-from simulator import Results, ResultsError, Scenario, SimulationError
+from simulator import sweep as sweep_module
 from simulator.compare import trials_needed
+from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import WriteError
-from simulator.executors import Lost, Processes, executor_of
+from simulator.executors import ExecutorError, Lost, Processes, executor_of
 from simulator.identity import setting_key
 from simulator.parts import Parts
 from simulator.results import TABLES, building
 from simulator.sweep import run_into
 from straggler_models import Constant, ShiftedExponential, Trace
+from stragglersim import Results, ResultsError, Scenario, SimulationError
 
 SWEEP = """\
 name: sweep
@@ -51,7 +53,7 @@ def sweep(tmp_path):
     path.write_text(SWEEP)
 
     def load(*overrides):
-        return simulator.load(path, overrides)
+        return stragglersim.load(path, overrides)
 
     return load
 
@@ -127,15 +129,15 @@ def test_what_a_task_raises_is_raised():
 
 
 def test_options_that_contradict_each_other_are_refused():
-    with pytest.raises(simulator.executors.ExecutorError, match="--processes: must be at least 1, got 0"):
+    with pytest.raises(ExecutorError, match="--processes: must be at least 1, got 0"):
         executor_of("processes", 0)
-    with pytest.raises(simulator.executors.ExecutorError, match="--address: must go with --executor dask"):
+    with pytest.raises(ExecutorError, match="--address: must go with --executor dask"):
         executor_of("processes", None, "tcp://here:1")
 
 
 def test_the_numbers_are_the_same_wherever_they_are_computed(sweep):
-    serial = simulator.run(sweep(), detail="workers")
-    elsewhere = simulator.run(sweep(), detail="workers", executor="processes", processes=2)
+    serial = stragglersim.run(sweep(), detail="workers")
+    elsewhere = stragglersim.run(sweep(), detail="workers", executor="processes", processes=2)
     for name in set(TABLES) - {"training"}:
         pd.testing.assert_frame_equal(getattr(serial, name), getattr(elsewhere, name), check_exact=True)
 
@@ -143,15 +145,13 @@ def test_the_numbers_are_the_same_wherever_they_are_computed(sweep):
 def test_the_numbers_are_the_same_on_a_dask_cluster(sweep):
     pytest.importorskip("distributed", reason="needs the extra stragglersim[cluster]")
     scenario = sweep("trials=4")
-    elsewhere = simulator.run(scenario, executor="dask", processes=2)
-    pd.testing.assert_frame_equal(simulator.run(scenario).runs, elsewhere.runs, check_exact=True)
+    elsewhere = stragglersim.run(scenario, executor="dask", processes=2)
+    pd.testing.assert_frame_equal(stragglersim.run(scenario).runs, elsewhere.runs, check_exact=True)
 
 
 def test_a_wrong_address_of_a_cluster_is_one_line():
     pytest.importorskip("distributed", reason="needs the extra stragglersim[cluster]")
-    with pytest.raises(
-        simulator.executors.ExecutorError, match=r"--address: must be that of a dask scheduler.* got foo"
-    ):
+    with pytest.raises(ExecutorError, match=r"--address: must be that of a dask scheduler.* got foo"):
         results_of(executor_of("dask", 1, "foo"), triple, [1])
 
 
@@ -171,20 +171,20 @@ def test_a_key_does_not_depend_on_what_changes_no_number():
         {"name": "x"},
         {"trials": 9},
         {"schemes": both},
-        {"masters": {"k": simulator.master.FirstEnough()}},
+        {"masters": {"k": FirstEnough()}},
     ):
         assert key_of(**changes) == key_of()
 
 
 def test_a_key_depends_on_everything_else(tmp_path):
-    rule = simulator.master.FixedTime(time_s=9.0)
+    rule = FixedTime(time_s=9.0)
     other = [
         {"seed": 1},
         {"jobs": 4},
         {"models": 2},
         {"leftover": "finish"},
         {"round_overhead_s": 0.5},
-        {"network": simulator.Network(latency_s=0.1)},
+        {"network": stragglersim.Network(latency_s=0.1)},
         {"master": rule},
         {"schemes": {"k": FastestK(4, k=3)}},
         {"schemes": {"l": FastestK(4, k=2)}, "label": "l"},
@@ -266,7 +266,7 @@ def test_a_setting_that_several_points_share_is_run_once(sweep, tmp_path, monkey
     assert seen[-1] == (12, 12)
     parts = Parts(tmp_path / "out/parts")
     assert sum(len(held) for held in parts._held.values()) == 5
-    pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, simulator.run(scenario).runs)
+    pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, stragglersim.run(scenario).runs)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "garbage"])
@@ -292,13 +292,13 @@ def call(folder, *options):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(simulator.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(stragglersim.__file__).parents[1])},
     )
 
 
 def test_killed_at_any_moment_and_resumed_it_is_the_same_run(tmp_path):
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("jobs: 5", "jobs: 20"))
-    finish(tmp_path / "at once", simulator.load(tmp_path / "sweep.yaml"))
+    finish(tmp_path / "at once", stragglersim.load(tmp_path / "sweep.yaml"))
     moments = random.Random(4)
     for n_parts in (1, 3):
         process = call(tmp_path)
@@ -310,7 +310,7 @@ def test_killed_at_any_moment_and_resumed_it_is_the_same_run(tmp_path):
         assert not (tmp_path / "out/manifest.json").exists()
         with pytest.raises(ResultsError, match="has not finished"):
             Results.load(tmp_path / "out")
-    seen, _ = finish(tmp_path / "out", simulator.load(tmp_path / "sweep.yaml"))
+    seen, _ = finish(tmp_path / "out", stragglersim.load(tmp_path / "sweep.yaml"))
     assert 0 < seen[0][0] < seen[0][1] == 540
     assert_same(tmp_path / "at once", tmp_path / "out")
 
@@ -340,7 +340,7 @@ def failing(trial_that_fails):
             raise SimulationError(f"schemes.{label}, trial {trial_that_fails}: it is too late")
         return real(scenario, label, trials, **options)
 
-    real = simulator.sweep.run_unit
+    real = sweep_module.run_unit
     return run_unit
 
 
@@ -449,11 +449,11 @@ def test_trials_are_added_until_the_intervals_are_narrow(tmp_path):
         encoding="utf-8",
     )
     with building(tmp_path / "out", replace=False) as place:
-        results, _ = run_into(place, simulator.load(scenario), executor="serial", until=0.02)
+        results, _ = run_into(place, stragglersim.load(scenario), executor="serial", until=0.02)
     counts = results.runs.groupby("point")["trial"].nunique()
     assert counts[0] == 10  # never fewer
     assert 20 < counts[1] < 2000
     assert not trials_needed(results.runs, 0.02)
     with building(tmp_path / "out", replace=False) as place:
-        again, _ = run_into(place, simulator.load(scenario), executor="serial", until=0.02)
+        again, _ = run_into(place, stragglersim.load(scenario), executor="serial", until=0.02)
     pd.testing.assert_frame_equal(again.runs, results.runs)

@@ -7,13 +7,13 @@ import sys
 import jsonschema
 import pytest
 
-import simulator
+import stragglersim
 from schemes import Uncoded
-from simulator import Scenario, ScenarioError
 from simulator.document import find
-from simulator.master import MuRule
+from simulator.engine.master_rules import MuRule
 from simulator.schema import scenario_schema
 from straggler_models import Bernoulli, Constant
+from stragglersim import Scenario, ScenarioError
 
 GOOD = """\
 name: good
@@ -43,12 +43,12 @@ def write(tmp_path):
 
 def errors_of(path, overrides=()):
     with pytest.raises(ScenarioError) as error:
-        simulator.load(path, overrides)
+        stragglersim.load(path, overrides)
     return [line.replace(str(path), "FILE") for line in error.value.lines]
 
 
 def test_a_scenario_becomes_frozen_objects(write):
-    scenario = simulator.load(write(GOOD))
+    scenario = stragglersim.load(write(GOOD))
     assert scenario.stragglers == {"usual": Constant(0.1, 6.0), "slow": Bernoulli(p=0.2, slowdown=4.0)}
     assert scenario.master == MuRule(mu=1.0)
     assert scenario.schemes["GC"].load == 0.5
@@ -60,16 +60,16 @@ def test_a_scenario_becomes_frozen_objects(write):
 def test_the_resolved_scenario_is_the_same_scenario(write):
     from ruamel.yaml import YAML
 
-    scenario = simulator.load(write(GOOD + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
+    scenario = stragglersim.load(write(GOOD + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
     again = write("", "resolved.yaml")
     with again.open("w") as file:
         YAML(typ="safe").dump(scenario.as_dict(), file)
-    assert simulator.load(again) == scenario
+    assert stragglersim.load(again) == scenario
 
 
 def test_a_scheme_may_have_a_master_of_its_own(write):
     text = GOOD.replace("s: 2}", "s: 2, master: {kind: fixed_time, time_s: 2}}") + "sweep: {master.mu: [1, 2]}\n"
-    scenario = simulator.load(write(text))
+    scenario = stragglersim.load(write(text))
     assert scenario.rule_for("GC").time_s == 2
     assert scenario.rule_for("uncoded") == MuRule(mu=1.0)
     assert scenario.as_dict()["schemes"]["GC"]["master"]["kind"] == "fixed_time"
@@ -78,14 +78,14 @@ def test_a_scheme_may_have_a_master_of_its_own(write):
 
 
 def test_overrides_replace_values_as_yaml(write):
-    scenario = simulator.load(write(GOOD), ["schemes.GC.s=3", "master.mu=1e-3", "stragglers.slow.slowdown=2.5"])
+    scenario = stragglersim.load(write(GOOD), ["schemes.GC.s=3", "master.mu=1e-3", "stragglers.slow.slowdown=2.5"])
     assert (scenario.schemes["GC"].s, scenario.master.mu) == (3, 1e-3)
     assert scenario.stragglers["slow"].slowdown == 2.5
 
 
 def test_a_sweep_is_every_combination(write):
     text = GOOD + "sweep:\n  master.mu: [0.5, 1]\n  schemes.GC.s: [0, 1, 2]\n"
-    scenario = simulator.load(write(text))
+    scenario = stragglersim.load(write(text))
     assert [values for values, _ in scenario.all_points()] == [
         {"master.mu": mu, "schemes.GC.s": s} for mu in (0.5, 1) for s in (0, 1, 2)
     ]
@@ -96,7 +96,7 @@ def test_keys_may_vary_together_and_for_all_labels(write):
     text = GOOD.replace("{kind: uncoded}", "{kind: gradient_coding, s: 0}") + (
         "sweep:\n  schemes.*.s, jobs: [[1, 5], [2, 6]]\n  master.mu: [1, 2]\n"
     )
-    points = simulator.load(write(text)).all_points()
+    points = stragglersim.load(write(text)).all_points()
     assert [values for values, _ in points] == [
         {"schemes.*.s": s, "jobs": jobs, "master.mu": mu} for s, jobs in ((1, 5), (2, 6)) for mu in (1, 2)
     ]
@@ -229,8 +229,8 @@ def test_a_plain_dataclass_is_a_plug_in_too(write, tmp_path, monkeypatch):
         "    n_workers: int\n    def encoding_matrix(self): return np.eye(self.n_workers)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    scenario = simulator.load(write(GOOD.replace("kind: uncoded", "kind: 'plainly:Plain'")))
-    assert simulator.run(scenario).runs["decode_failures"].sum() == 0
+    scenario = stragglersim.load(write(GOOD.replace("kind: uncoded", "kind: 'plainly:Plain'")))
+    assert stragglersim.run(scenario).runs["decode_failures"].sum() == 0
 
 
 def test_models_are_checked_also_where_all_schemes_are_wrong(write):
@@ -245,10 +245,10 @@ def test_overrides_reach_the_default_master_and_items_of_lists(write):
     text = text.replace(
         "{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: markov_speed, states: [{slowdown: 2, mean_s: 1}]}"
     )
-    scenario = simulator.load(write(text), ["master.timeout_s=2", "stragglers.slow.states.0.slowdown=3"])
+    scenario = stragglersim.load(write(text), ["master.timeout_s=2", "stragglers.slow.states.0.slowdown=3"])
     assert scenario.master.timeout_s == 2
     assert scenario.stragglers["slow"].states[0]["slowdown"] == 3
-    assert simulator.load(write(GOOD + "sweep: {jobs: [1, 2]}"), ["sweep={}"]).points == ()
+    assert stragglersim.load(write(GOOD + "sweep: {jobs: [1, 2]}"), ["sweep={}"]).points == ()
 
 
 def test_an_error_of_a_sweep_is_told_once_at_the_key_at_fault(write):
@@ -316,7 +316,7 @@ def test_a_recording_is_found_beside_the_scenario_and_its_errors_have_a_place(wr
         "FILE:8:23: stragglers.slow.path: must name a recording of at least 4 rounds (or give wrap: cycle), "
         f"got 3 in {recording}"
     ]
-    assert simulator.load(path, ["stragglers.slow.wrap=cycle"]).stragglers["slow"].path == str(recording)
+    assert stragglersim.load(path, ["stragglers.slow.wrap=cycle"]).stragglers["slow"].path == str(recording)
     recording.write_text("\n".join(["round,worker,duration_s", *rows[:-1], "2,5,nan"]))
     assert (
         "FILE:8:23: stragglers.slow.path: must name a file in which duration_s must be a number" in errors_of(path)[0]
@@ -334,7 +334,7 @@ def test_trials_of_one_recording_are_refused_with_a_hint(write, tmp_path):
         "FILE:3:1: trials: must be 1, because every trial would replay the same recording, got 2 "
         "(use mode: bootstrap in stragglers.usual for trials that differ)"
     ]
-    simulator.load(write(text.replace("wrap: cycle", "mode: bootstrap, block_rounds: 2")))
+    stragglersim.load(write(text.replace("wrap: cycle", "mode: bootstrap, block_rounds: 2")))
 
 
 def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
@@ -347,7 +347,7 @@ def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
         "    extra: int = 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    scenario = simulator.load(write(GOOD.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
+    scenario = stragglersim.load(write(GOOD.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
     assert scenario.schemes["uncoded"].extra == 3
     assert scenario.as_dict()["schemes"]["uncoded"] == {"kind": "mypackage:Mine", "extra": 3}
     del sys.modules["mypackage"]

@@ -20,11 +20,11 @@ from schemes import (
 )
 from schemes.assignment import Cyclic
 from schemes.ordering import RandomOrdering
-from simulator.engine import RunPlan, simulate
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.metrics import RunRecord
-from simulator.network import Network
-from simulator.worker_times import RoundTimes
+from simulator.engine.events import RunPlan, simulate
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.network import Network
+from simulator.engine.record import RunRecord
+from simulator.engine.worker_times import RoundTimes
 
 INF = math.inf
 CODES = ["gradient_coding", "fractional_repetition"]

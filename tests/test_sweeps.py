@@ -3,10 +3,10 @@
 import jsonschema
 import pytest
 
-import simulator
-from simulator import ScenarioError
+import stragglersim
 from simulator.ranges import read_values, values_of
 from simulator.schema import scenario_schema
+from stragglersim import ScenarioError
 
 SCENARIO = """\
 name: small
@@ -45,7 +45,7 @@ def swept(scenario, key):
 
 def error_of(*arguments):
     with pytest.raises(ScenarioError) as error:
-        simulator.load(*arguments)
+        stragglersim.load(*arguments)
     return str(error.value)
 
 
@@ -89,7 +89,7 @@ def test_values_of_an_option_are_read_as_yaml(text, values):
 
 
 def test_a_range_in_the_file_is_a_list_of_points_and_of_the_resolved_scenario(write):
-    scenario = simulator.load(write("sweep: {schemes.GC.s: {from: 1, to: 5, n: 3}, master.mu: [0.5, 1]}"))
+    scenario = stragglersim.load(write("sweep: {schemes.GC.s: {from: 1, to: 5, n: 3}, master.mu: [0.5, 1]}"))
     assert swept(scenario, "schemes.GC.s") == [1, 3, 5]
     assert len(scenario.points) == 6
     assert scenario.as_dict()["sweep"] == {"schemes.GC.s": [1, 3, 5], "master.mu": [0.5, 1]}
@@ -97,7 +97,9 @@ def test_a_range_in_the_file_is_a_list_of_points_and_of_the_resolved_scenario(wr
 
 def test_options_add_to_the_sweep_of_the_file_and_replace_entries_of_it(write):
     path = write("sweep: {schemes.GC.s: [1, 2], 'jobs,seed': [[3, 1], [4, 2]]}")
-    scenario = simulator.load(path, [], ["master.mu=0.5:2:4", "schemes.GC.s=3,4,5", "jobs, seed=[5, 3],[6, 4],[7, 5]"])
+    scenario = stragglersim.load(
+        path, [], ["master.mu=0.5:2:4", "schemes.GC.s=3,4,5", "jobs, seed=[5, 3],[6, 4],[7, 5]"]
+    )
     assert scenario.sweep == {
         "schemes.GC.s": [3, 4, 5],
         "jobs,seed": [[5, 3], [6, 4], [7, 5]],
@@ -153,7 +155,7 @@ def test_a_key_that_the_file_sweeps_together_with_another_is_not_swept_alone(wri
     assert error_of(path, [], ["jobs=1,2"]) == (
         "--sweep jobs: must be swept as in the scenario, by the entry 'jobs, seed', got 'jobs'"
     )
-    assert len(simulator.load(path, ["sweep={}"], ["jobs=1,2"]).points) == 2
+    assert len(stragglersim.load(path, ["sweep={}"], ["jobs=1,2"]).points) == 2
 
 
 @pytest.mark.parametrize(
@@ -177,14 +179,14 @@ def test_a_key_that_the_file_sweeps_together_with_another_is_not_swept_alone(wri
     ],
 )
 def test_what_varies_nothing_is_warned_about(path, sweeps, warned):
-    assert simulator.load(path, [], sweeps).warnings() == warned
+    assert stragglersim.load(path, [], sweeps).warnings() == warned
 
 
 def test_rules_of_schemes_that_shadow_a_swept_rule_are_warned_about(path):
     own = "schemes.GC.master={kind: first_enough}"
-    one = simulator.load(path, [own], ["master.mu=1,2"]).warnings()
+    one = stragglersim.load(path, [own], ["master.mu=1,2"]).warnings()
     assert one == ["sweep.master.mu: changes nothing for scheme(s) GC, which have a master of their own"]
-    both = simulator.load(path, [own, "schemes.uncoded.master={kind: first_enough}"], ["master.mu=1,2"]).warnings()
+    both = stragglersim.load(path, [own, "schemes.uncoded.master={kind: first_enough}"], ["master.mu=1,2"]).warnings()
     assert both == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
 
 
@@ -202,7 +204,7 @@ def test_rules_of_schemes_that_shadow_a_swept_rule_are_warned_about(path):
 def test_options_that_the_sweep_replaces_are_warned_about(path, overrides, sweep, shadowing):
     if "*" in sweep:
         overrides = [*overrides, "stragglers.usual={kind: bernoulli, p: 0.1, slowdown: 3}"]
-    assert simulator.load(path, overrides, [sweep]).warnings(overrides) == [
+    assert stragglersim.load(path, overrides, [sweep]).warnings(overrides) == [
         f"--set {key}: changes nothing: shadowed by the sweep, which sets {by} at every point"
         for key, by in shadowing.items()
     ]
@@ -210,7 +212,7 @@ def test_options_that_the_sweep_replaces_are_warned_about(path, overrides, sweep
 
 def test_a_wildcard_of_the_sweep_shadows_options_too(path):
     overrides = ["stragglers.usual={kind: bernoulli, p: 0.1, slowdown: 3}", "stragglers.slow.p=0.5"]
-    [warning] = simulator.load(path, overrides, ["stragglers.*.p=0.1,0.2"]).warnings(overrides)
+    [warning] = stragglersim.load(path, overrides, ["stragglers.*.p=0.1,0.2"]).warnings(overrides)
     assert warning.startswith(
         "--set stragglers.slow.p: changes nothing: shadowed by the sweep, which sets stragglers.*"
     )
@@ -228,7 +230,7 @@ def test_the_schema_knows_ranges(write):
 
 
 def test_runs_have_a_column_of_each_swept_range(path):
-    runs = simulator.run(simulator.load(path, ["trials=1"], ["schemes.GC.s=0:4:3", "master.mu=0.5,1"])).runs
+    runs = stragglersim.run(stragglersim.load(path, ["trials=1"], ["schemes.GC.s=0:4:3", "master.mu=0.5,1"])).runs
     assert runs.groupby("point")["schemes.GC.s"].first().tolist() == [0, 0, 2, 2, 4, 4]
     assert runs["schemes.GC.s"].dtype.kind == "i"
     assert runs.groupby("point")["master.mu"].first().tolist() == [0.5, 1] * 3
@@ -255,8 +257,8 @@ class Mine(Scheme):
     (tmp_path / "outside_scheme.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     mine = "schemes={mine: {kind: 'outside_scheme:Mine', master: {kind: first_enough}}}"
-    shadowed = simulator.load(path, [mine], ["master.mu=1,2"]).warnings()
+    shadowed = stragglersim.load(path, [mine], ["master.mu=1,2"]).warnings()
     assert shadowed == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
-    idle = simulator.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]).warnings()
+    idle = stragglersim.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]).warnings()
     assert idle[1:] == ["sweep.jobs: varies nothing: all its values give the same runs"]
-    assert not simulator.load(path, [mine], ["schemes.mine.colour=red,blue"]).warnings()
+    assert not stragglersim.load(path, [mine], ["schemes.mine.colour=red,blue"]).warnings()

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet
 import pytest
 
-import simulator
+import stragglersim
 from simulator.looks import save
 from simulator.recording_files import metadata, read_times
 from simulator.recording_plots import figures
@@ -48,9 +48,9 @@ def times(path):
 # ---- info
 
 
-def test_info_says_what_is_in_a_file(stragglersim):
+def test_info_says_what_is_in_a_file(cli):
     recording(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
-    status, out, err = stragglersim("trace", "info", "mine.csv")
+    status, out, err = cli("trace", "info", "mine.csv")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "mine.csv",
@@ -63,14 +63,11 @@ def test_info_says_what_is_in_a_file(stragglersim):
         "  * no memory to be seen: P(straggle | straggled in the round before) = 0 [0, 0.39] against 0.083 at random",
         "",
     ]
-    assert "mu = 3" in stragglersim("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
-    assert (
-        "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %"
-        in stragglersim("trace", "info", "mine.csv", "--outlier", "2")[1]
-    )
+    assert "mu = 3" in cli("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
+    assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in cli("trace", "info", "mine.csv", "--outlier", "2")[1]
 
 
-def test_info_writes_a_table_and_pictures_beside_what_is_there(stragglersim, tmp_path):
+def test_info_writes_a_table_and_pictures_beside_what_is_there(cli, tmp_path):
     rng = np.random.default_rng(1)
     for name, load in (("a", 0.0), ("b", 0.5)):
         (tmp_path / name).mkdir()
@@ -79,7 +76,7 @@ def test_info_writes_a_table_and_pictures_beside_what_is_there(stragglersim, tmp
         table.to_parquet(f"{name}/run.parquet")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    status, out, err = stragglersim("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
+    status, out, err = cli("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
     assert (status, err) == (0, "Drawing ...\n")
     assert "Load slope over 2 recordings" in out
     table = pd.read_csv("out/info.csv")
@@ -97,24 +94,24 @@ def test_info_writes_a_table_and_pictures_beside_what_is_there(stragglersim, tmp
     assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
 
 
-def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(stragglersim):
+def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(cli):
     recording([[1.0, 1.0, 40.0]]).to_csv("zero.csv", index=False)
     recording([[2.0, 2.0, 2.0]]).to_csv("one.csv", index=False)
-    status, out, err = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    status, out, err = cli("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
     assert "In a scenario: seconds_per_load: 1\n" in out
     assert err.startswith("warning: least squares is negative (-12 s per load)")
-    status, out, err = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "1,0")
+    status, out, err = cli("trace", "info", "zero.csv", "one.csv", "--base-load", "1,0")
     assert "In a scenario: seconds_per_load: 0\n" in out
     assert err.startswith("warning: the slope of medians is negative (-1 s per load) and was set to 0")
-    assert "No load slope: --base-load" in stragglersim("trace", "info", "zero.csv", "one.csv")[1]
+    assert "No load slope: --base-load" in cli("trace", "info", "zero.csv", "one.csv")[1]
     recording([[np.inf]]).to_csv("one.csv", index=False)
-    status, out, _ = stragglersim("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
+    status, out, _ = cli("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
     assert "No load slope: there is a recording in which no worker ever answered" in out
 
 
-def test_info_takes_the_times_of_a_run_at_a_load(stragglersim):
+def test_info_takes_the_times_of_a_run_at_a_load(cli):
     table = recording(TIMES_S).rename(columns={"duration_s": "startup_s"})
     table.loc[table["worker"] == 2, "startup_s"] = 0.0  # and 0 x inf is no number
     table.assign(seconds_per_load=2.0, slowdown=np.where(table["worker"] == 2, np.inf, 1.5)).to_parquet("run.parquet")
@@ -128,13 +125,13 @@ def test_info_takes_the_times_of_a_run_at_a_load(stragglersim):
 @pytest.mark.parametrize(
     ("steps", "has_gaps"), [([4, 5, 6], False), ([0, 1, 3], True), ([2, 1, 0], True), (["a", "b", "c"], True)]
 )
-def test_a_step_column_with_gaps_is_noticed(stragglersim, steps, has_gaps):
+def test_a_step_column_with_gaps_is_noticed(cli, steps, has_gaps):
     table = recording(np.ones((3, 2))).assign(step=np.repeat(steps, 2))
     table.to_csv("mine.csv", index=False)
     table.to_parquet("mine.parquet")
     for name in ("mine.csv", "mine.parquet"):
         assert read_times(Path(name)).has_gaps == has_gaps
-        assert ("rounds are a sample" in stragglersim("trace", "info", name)[1]) == has_gaps
+        assert ("rounds are a sample" in cli("trace", "info", name)[1]) == has_gaps
 
 
 # ---- convert: tables
@@ -153,9 +150,9 @@ def test_a_step_column_with_gaps_is_noticed(stragglersim, steps, has_gaps):
         ("rank0,1.5,1.25\nrank1,2.25,8\nrank2,1,1\n", "worker", False),
     ],
 )
-def test_wide_tables_are_read_either_way(stragglersim, tmp_path, text, rows, has_step):
+def test_wide_tables_are_read_either_way(cli, tmp_path, text, rows, has_step):
     (tmp_path / "times.csv").write_text(text)
-    status, out, err = stragglersim("trace", "convert", "times.csv", "--rows", rows, "--out", "times.parquet")
+    status, out, err = cli("trace", "convert", "times.csv", "--rows", rows, "--out", "times.parquet")
     assert (status, err) == (0, "")
     assert out.startswith("Wrote times.parquet: 3 workers, 2 rounds")
     assert times("times.parquet") == TIMES_S.tolist()
@@ -167,7 +164,7 @@ def test_wide_tables_are_read_either_way(stragglersim, tmp_path, text, rows, has
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
-def test_long_tables_have_columns_and_units_of_their_own(stragglersim, unit, factor):
+def test_long_tables_have_columns_and_units_of_their_own(cli, unit, factor):
     table = recording(TIMES_S * factor).sample(frac=1, random_state=0)
     table = table.rename(columns={"round": "step", "worker": "rank", "duration_s": "time"}).assign(note="x")
     table["step"] += 100
@@ -175,7 +172,7 @@ def test_long_tables_have_columns_and_units_of_their_own(stragglersim, unit, fac
     table.to_csv("log.csv", index=False)
     table.to_parquet("log.parquet")
     for name in ("log.csv", "log.parquet"):
-        assert stragglersim("trace", "convert", name, *options, "--out", "mine.parquet", "--force")[0] == 0
+        assert cli("trace", "convert", name, *options, "--out", "mine.parquet", "--force")[0] == 0
         assert times("mine.parquet") == TIMES_S.tolist()
         found = pd.read_parquet("mine.parquet")
         assert found.columns.tolist() == ["round", "worker", "step", "duration_s"]
@@ -183,21 +180,21 @@ def test_long_tables_have_columns_and_units_of_their_own(stragglersim, unit, fac
         assert not read_times(Path("mine.parquet")).has_gaps
 
 
-def test_names_of_workers_are_kept_and_sorted_as_people_do(stragglersim):
+def test_names_of_workers_are_kept_and_sorted_as_people_do(cli):
     table = recording([[1.0, 2.0, 3.0]])
     table["worker"] = ["b10.x", "b9.x", "a.x"]
     table.assign(step=5).to_csv("log.csv", index=False)
-    assert stragglersim("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
+    assert cli("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
     found = pd.read_parquet("mine.parquet")
     assert found["worker_name"].tolist() == ["a.x", "b9.x", "b10.x"]
     assert found["duration_s"].tolist() == [3.0, 2.0, 1.0]
     assert found["step"].tolist() == [5, 5, 5]
 
 
-def test_metadata_say_where_a_recording_comes_from_and_at_which_load(stragglersim, tmp_path):
+def test_metadata_say_where_a_recording_comes_from_and_at_which_load(cli, tmp_path):
     (tmp_path / "times.csv").write_text("1500,2250\n")
     options = ("--rows", "round", "--unit", "ms", "--base-load", "0.5", "--out", "times.parquet")
-    assert stragglersim("trace", "convert", "times.csv", *options)[0] == 0
+    assert cli("trace", "convert", "times.csv", *options)[0] == 0
     about = pd.read_parquet("times.parquet").attrs
     assert about == {
         "source": "times.csv",
@@ -211,14 +208,14 @@ def test_metadata_say_where_a_recording_comes_from_and_at_which_load(stragglersi
     stored = pyarrow.parquet.read_schema("times.parquet").metadata
     assert stored[b"base_load"] == b"0.5"
     assert metadata(read_recording("times.parquet"))["source"] == "times.csv"
-    assert "at load 0.5" in stragglersim("trace", "info", "times.parquet")[1]
-    assert "at load 0.25" in stragglersim("trace", "info", "times.parquet", "--base-load", "0.25")[1]
+    assert "at load 0.5" in cli("trace", "info", "times.parquet")[1]
+    assert "at load 0.25" in cli("trace", "info", "times.parquet", "--base-load", "0.25")[1]
     Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
 
 
-def test_missing_times_are_told_dropped_or_infinite(stragglersim, tmp_path):
+def test_missing_times_are_told_dropped_or_infinite(cli, tmp_path):
     (tmp_path / "times.csv").write_text("step,a0,a1\n3,1,2\n4,,3\n5,4,\n6,5,nan\n8,,1\n9,1,1\n")
-    status, _, err = stragglersim("trace", "convert", "times.csv", "--rows", "round", "--out", "mine.parquet")
+    status, _, err = cli("trace", "convert", "times.csv", "--rows", "round", "--out", "mine.parquet")
     assert status == 2
     assert err == (
         "times.csv: must have a time for each of 6 rounds and 2 workers, got none for round 4, worker a0; round 5, "
@@ -226,9 +223,9 @@ def test_missing_times_are_told_dropped_or_infinite(stragglersim, tmp_path):
         "never answered)\n"
     )
     options = ("--rows", "round", "--out", "mine.parquet", "--force", "--missing")
-    assert stragglersim("trace", "convert", "times.csv", *options, "inf")[0] == 0
+    assert cli("trace", "convert", "times.csv", *options, "inf")[0] == 0
     assert times("mine.parquet") == [[1, 2], [np.inf, 3], [4, np.inf], [5, np.inf], [np.inf, 1], [1, 1]]
-    assert stragglersim("trace", "convert", "times.csv", *options, "drop")[0] == 0
+    assert cli("trace", "convert", "times.csv", *options, "drop")[0] == 0
     assert times("mine.parquet") == [[1, 2], [1, 1]]
     assert pd.read_parquet("mine.parquet")["step"].tolist() == [3, 3, 9, 9]
 
@@ -248,7 +245,7 @@ def kineto(path, events, rank=None):
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
-def test_profiler_traces_become_a_recording_one_file_for_each_rank(stragglersim, tmp_path):
+def test_profiler_traces_become_a_recording_one_file_for_each_rank(cli, tmp_path):
     other = [
         {"ph": "M", "name": "process_name", "pid": 7},
         {"ph": "X", "name": "aten::mm", "ts": 1, "dur": 9},
@@ -256,14 +253,14 @@ def test_profiler_traces_become_a_recording_one_file_for_each_rank(stragglersim,
     on_gpu = step(1, 77.0, cat="gpu_user_annotation", pid=0)
     kineto(tmp_path / "b.json", [*other, step(1, 1_500_000.0), step(2, 1_250_000), on_gpu], rank=0)
     kineto(tmp_path / "a.json.gz", [step(2, 8_000_000), step(1, 1e6), step(1, 1.25e6)], rank=1)
-    status, out, err = stragglersim("trace", "convert", "a.json.gz", "b.json", "--out", "steps.parquet")
+    status, out, err = cli("trace", "convert", "a.json.gz", "b.json", "--out", "steps.parquet")
     assert (status, err) == (0, "")
     assert out == "Wrote steps.parquet: 2 workers, 2 rounds (their own names: step)\n"
     assert times("steps.parquet") == [[1.5, 2.25], [1.25, 8.0]]
     assert pd.read_parquet("steps.parquet").attrs["source_unit"] == "us"
 
 
-def test_one_trace_with_several_processes_and_events_inside_of_steps(stragglersim, tmp_path):
+def test_one_trace_with_several_processes_and_events_inside_of_steps(cli, tmp_path):
     def events(pid, forward, backward):
         return [
             step(3, 100, ts=1000, pid=pid),
@@ -278,19 +275,19 @@ def test_one_trace_with_several_processes_and_events_inside_of_steps(stragglersi
 
     (tmp_path / "all.json").write_text(json.dumps(events(20, 30, 10) + events(5, 50, 20)))
     out = ("--out", "mine.parquet", "--force")
-    assert stragglersim("trace", "convert", "all.json", *out)[0] == 0
+    assert cli("trace", "convert", "all.json", *out)[0] == 0
     assert times("mine.parquet") == [[1e-4, 1e-4], [1e-4, 1e-4]]
     assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["5", "20"] * 2
-    assert stragglersim("trace", "convert", "all.json", "--event", "forward|backward", *out)[0] == 0
+    assert cli("trace", "convert", "all.json", "--event", "forward|backward", *out)[0] == 0
     assert times("mine.parquet") == [[70e-6, 40e-6], [100e-6, 60e-6]]
-    assert stragglersim("trace", "convert", "all.json", "--event", r"iteration (\d+)", *out)[0] == 0
+    assert cli("trace", "convert", "all.json", "--event", r"iteration (\d+)", *out)[0] == 0
     assert times("mine.parquet") == [[50e-6, 200e-6]]
 
 
-def test_files_without_ranks_are_workers_of_their_own(stragglersim, tmp_path):
+def test_files_without_ranks_are_workers_of_their_own(cli, tmp_path):
     kineto(tmp_path / "host1.json", [step(0, 1e6)])
     kineto(tmp_path / "host2.json", [step(0, 2e6)])
-    assert stragglersim("trace", "convert", "host1.json", "host2.json", "--out", "mine.parquet")[0] == 0
+    assert cli("trace", "convert", "host1.json", "host2.json", "--out", "mine.parquet")[0] == 0
     assert pd.read_parquet("mine.parquet")["worker_name"].tolist() == ["host1.json pid 7", "host2.json pid 7"]
     assert times("mine.parquet") == [[1.0, 2.0]]
 
@@ -299,29 +296,29 @@ def test_files_without_ranks_are_workers_of_their_own(stragglersim, tmp_path):
 
 
 @pytest.fixture
-def ran(stragglersim, tmp_path):
+def ran(cli, tmp_path):
     (tmp_path / "small.yaml").write_text(SCENARIO)
-    simulator.run(simulator.load(tmp_path / "small.yaml"), detail="workers").save(tmp_path / "ran")
+    stragglersim.run(stragglersim.load(tmp_path / "small.yaml"), detail="workers").save(tmp_path / "ran")
     return tmp_path / "ran"
 
 
-def test_a_run_becomes_a_recording_that_gives_the_same_run(stragglersim, ran, tmp_path):
+def test_a_run_becomes_a_recording_that_gives_the_same_run(cli, ran, tmp_path):
     convert = ("trace", "convert", "ran", "--out", "times.parquet")
-    assert stragglersim(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
-    assert stragglersim(*convert, "--scheme", "M-SGC")[0] == 0
-    assert stragglersim("trace", "info", "times.parquet", "--base-load", "0.25")[0] == 0
+    assert cli(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
+    assert cli(*convert, "--scheme", "M-SGC")[0] == 0
+    assert cli("trace", "info", "times.parquet", "--base-load", "0.25")[0] == 0
     replay = (tmp_path / "small.yaml").read_text()
     before, _, rest = replay.partition("stragglers:\n")
     replay = before + "stragglers: {again: {kind: trace, path: times.parquet}}\n" + rest[rest.index("schemes:") :]
     (tmp_path / "again.yaml").write_text(replay)
-    again = simulator.run(simulator.load(tmp_path / "again.yaml"))
-    first = simulator.Results.load(ran)
+    again = stragglersim.run(stragglersim.load(tmp_path / "again.yaml"))
+    first = stragglersim.Results.load(ran)
     assert again.runs["makespan_s"].tolist() == first.runs["makespan_s"].tolist()
     pd.testing.assert_frame_equal(again.rounds, first.rounds)
 
 
-def test_a_run_becomes_a_chrome_trace(stragglersim, ran, tmp_path):
-    status, out, err = stragglersim("trace", "convert", "ran", "--to", "chrome", "--out", "run.json")
+def test_a_run_becomes_a_chrome_trace(cli, ran, tmp_path):
+    status, out, err = cli("trace", "convert", "ran", "--to", "chrome", "--out", "run.json")
     assert (status, err) == (0, "")
     events = json.loads((tmp_path / "run.json").read_text())["traceEvents"]
     assert out.startswith(f"Wrote run.json: 2 run(s), {len(events)} events")
@@ -330,7 +327,7 @@ def test_a_run_becomes_a_chrome_trace(stragglersim, ran, tmp_path):
     assert names[1, 4] == "worker 3"
     processes = [event["args"]["name"] for event in events if event["name"] == "process_name"]
     assert processes == ["GC, trial 0", "M-SGC, trial 0"]
-    results = simulator.Results.load(ran)
+    results = stragglersim.Results.load(ran)
     rounds = results.rounds[results.rounds["scheme"] == "GC"]
     mine = [event for event in events if event["pid"] == 0 and event["ph"] == "X"]
     drawn = [event for event in mine if event["tid"] == 0 and event["name"] != "waits"]
@@ -348,11 +345,11 @@ def test_a_run_becomes_a_chrome_trace(stragglersim, ran, tmp_path):
     assert all(event["cname"] == "terrible" and event["args"]["cut_off"] for event in late)
 
 
-def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(stragglersim, tmp_path):
+def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(cli, tmp_path):
     (tmp_path / "late.yaml").write_text(SCENARIO + "leftover: finish\n")
-    results = simulator.run(simulator.load(tmp_path / "late.yaml"), detail="workers")
+    results = stragglersim.run(stragglersim.load(tmp_path / "late.yaml"), detail="workers")
     results.save(tmp_path / "late")
-    assert stragglersim("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz")[0] == 0
+    assert cli("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz")[0] == 0
     with gzip.open(tmp_path / "late.json.gz", "rt") as file:
         events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X" and event["tid"] > 0]
     for worker in range(1, 5):
@@ -362,7 +359,7 @@ def test_events_of_a_worker_never_overlap_where_old_lists_are_finished(straggler
     assert np.isfinite(went_on["finished_s"]).any()
     first = (tmp_path / "late.json.gz").read_bytes()
     assert first[4:8] == bytes(4)  # no time of day
-    assert stragglersim("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz", "--force")[0] == 0
+    assert cli("trace", "convert", "late", "--scheme", "GC", "--out", "late.json.gz", "--force")[0] == 0
     assert (tmp_path / "late.json.gz").read_bytes() == first
 
 
@@ -454,22 +451,22 @@ OUT = ("--out", "new.parquet")
         (("convert", ".", "--out", "run.json"), ".: must be a folder that a run has written"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_written(stragglersim, tmp_path, arguments, line):
+def test_what_is_wrong_is_one_line_and_nothing_is_written(cli, tmp_path, arguments, line):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    status, _, err = stragglersim("trace", *arguments)
+    status, _, err = cli("trace", *arguments)
     assert status == 2
     assert line in err
     assert err.count("\n") == 1
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == FILES
 
 
-def test_a_run_without_workers_or_what_is_asked_for_is_told(stragglersim, ran, tmp_path):
+def test_a_run_without_workers_or_what_is_asked_for_is_told(cli, ran, tmp_path):
     convert = ("trace", "convert", "ran", "--out", "run.json")
-    assert stragglersim(*convert, "--scheme", "SGC")[2] == "ran: --scheme must be one of GC, M-SGC, got SGC\n"
-    assert stragglersim(*convert, "--trial", "3")[2] == "ran: --trial must be one of 0, got 3\n"
+    assert cli(*convert, "--scheme", "SGC")[2] == "ran: --scheme must be one of GC, M-SGC, got SGC\n"
+    assert cli(*convert, "--trial", "3")[2] == "ran: --trial must be one of 0, got 3\n"
     (ran / "workers.parquet").unlink()
-    assert stragglersim(*convert) == (
+    assert cli(*convert) == (
         2,
         "",
         "ran: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)\n",
@@ -477,10 +474,10 @@ def test_a_run_without_workers_or_what_is_asked_for_is_told(stragglersim, ran, t
     assert not (tmp_path / "run.json").exists()
 
 
-def test_two_files_of_one_rank_are_refused(stragglersim, tmp_path):
+def test_two_files_of_one_rank_are_refused(cli, tmp_path):
     kineto(tmp_path / "a.json", [step(1, 5)], rank=3)
     kineto(tmp_path / "b.json", [step(1, 6)], rank=3)
-    status, _, err = stragglersim("trace", "convert", "a.json", "b.json", *OUT)
+    status, _, err = cli("trace", "convert", "a.json", "b.json", *OUT)
     assert (status, err) == (
         2,
         "b.json: must hold steps or a rank of its own, got step 1 of rank 3 again, which a.json has\n",
@@ -511,10 +508,10 @@ def trace_with_base_load(said):
     [b"abc", b"nan", b"-1", b"inf", b"", "abc", -1, None, [1], True, float("nan"), 10**400],
     ids=lambda v: repr(v)[:9],
 )
-def test_every_command_refuses_a_base_load_in_the_metadata_that_is_no_load(stragglersim, tmp_path, command, said):
+def test_every_command_refuses_a_base_load_in_the_metadata_that_is_no_load(cli, tmp_path, command, said):
     trace_with_base_load(said)
     shown = said.decode() if isinstance(said, bytes) else said
-    assert stragglersim(*READERS[command]) == (
+    assert cli(*READERS[command]) == (
         2,
         "",
         f"mine.parquet: base_load in its metadata must be a number of at least 0, got {shown!r} "
@@ -524,28 +521,28 @@ def test_every_command_refuses_a_base_load_in_the_metadata_that_is_no_load(strag
 
 
 @pytest.mark.parametrize("command", ["info", "fit", "tune-slope", "tune-proportional", "advise"])
-def test_a_base_load_that_is_given_is_taken_for_that_in_the_metadata(stragglersim, command):
+def test_a_base_load_that_is_given_is_taken_for_that_in_the_metadata(cli, command):
     trace_with_base_load(b"abc")
-    assert stragglersim(*READERS[command], "--base-load", "0.5")[0] == 0
+    assert cli(*READERS[command], "--base-load", "0.5")[0] == 0
 
 
 @pytest.mark.parametrize(
     "arguments", [("trace", "fit", "--out", "model.yaml"), ("tune", "--seconds-per-load", "0.1"), ("trace", "info")]
 )
-def test_every_command_reads_a_folder_of_parquet_files(stragglersim, arguments):
+def test_every_command_reads_a_folder_of_parquet_files(cli, arguments):
     table = recording(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4)))
     table.to_parquet("folder", partition_cols=["worker"])
-    assert stragglersim(*arguments, "folder")[0] == 0
+    assert cli(*arguments, "folder")[0] == 0
 
 
 @pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])
-def test_attrs_of_another_program_are_left_alone(stragglersim, attrs):
+def test_attrs_of_another_program_are_left_alone(cli, attrs):
     table = pyarrow.Table.from_pandas(recording(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
     pyarrow.parquet.write_table(table, "mine.parquet")
     assert read_times(Path("mine.parquet")).base_load is None
 
 
-def test_help_has_examples(stragglersim):
-    assert "trace" in stragglersim("--help")[1]
-    assert "Example: stragglersim trace info" in " ".join(stragglersim("trace", "info", "--help")[1].split())
-    assert "Example: stragglersim trace convert" in " ".join(stragglersim("trace", "convert", "--help")[1].split())
+def test_help_has_examples(cli):
+    assert "trace" in cli("--help")[1]
+    assert "Example: stragglersim trace info" in " ".join(cli("trace", "info", "--help")[1].split())
+    assert "Example: stragglersim trace convert" in " ".join(cli("trace", "convert", "--help")[1].split())

@@ -14,7 +14,7 @@ import pytest
 from pydantic.dataclasses import dataclass
 from ruamel.yaml import YAML as YAML_
 
-import simulator
+import stragglersim
 from schemes import (
     BernoulliGradientCoding,
     FastestK,
@@ -30,14 +30,15 @@ from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from schemes.linear import LinearCodec
 from simulator.compare import compare, notes
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.training import Training
+from simulator.engine.worker_times import stream
 from simulator.identity import setting_key
-from simulator.master import FirstEnough, FixedTime, MuRule
 from simulator.results import summary
 from simulator.schema import scenario_schema
 from simulator.terminal import print_summary
-from simulator.training import Training
-from simulator.worker_times import stream
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
+from stragglersim import SimulationError
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload
 from workloads.base import Measured
 from workloads.testing import check_workload
@@ -64,7 +65,7 @@ EXACT_SCHEMES = {
 def scenario(schemes, training, **given):
     n_workers = next(iter(schemes.values())).n_workers
     given = {"workers": n_workers, "jobs": 40, "models": 4, "stragglers": STRAGGLERS, "leftover": "finish"} | given
-    return simulator.Scenario(schemes=schemes, training=training, **given)
+    return stragglersim.Scenario(schemes=schemes, training=training, **given)
 
 
 def descent(workload, n_steps, rate, parameters, rows=None, momentum=0.0):
@@ -93,7 +94,7 @@ def curve(results, scheme, model=0, trial=0, column="loss"):
 def test_exact_schemes_follow_plain_full_batch_descent(optimiser):
     workload = TwoLayerNetwork(hidden=8, l2=1e-3)
     run = scenario(EXACT_SCHEMES, Training(workload=workload, learning_rate=0.5, optimiser=optimiser), trials=2)
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     assert results.runs["decode_failures"].sum() == 0
     for trial, model in ((0, 0), (1, 3)):
         initial = workload.initial(stream(run.seed, trial, "model", str(model)))
@@ -108,7 +109,7 @@ def test_exact_schemes_follow_plain_full_batch_descent(optimiser):
 def test_least_squares_goes_as_its_closed_form_says():
     problem, rate = LeastSquares(rows=100, dimension=5, condition=4.0), 0.4
     schemes = {"M-SGC": EXACT_SCHEMES["M-SGC"]}
-    results = simulator.run(scenario(schemes, Training(workload=problem, learning_rate=rate)))
+    results = stragglersim.run(scenario(schemes, Training(workload=problem, learning_rate=rate)))
     shrink, begin = np.eye(5) - rate * problem.hessian, -problem.optimum
     expected = [problem.loss(problem.optimum + np.linalg.matrix_power(shrink, k) @ begin) for k in range(11)]
     np.testing.assert_allclose(curve(results, "M-SGC", model=2), expected, rtol=1e-9)
@@ -118,7 +119,7 @@ def test_least_squares_goes_as_its_closed_form_says():
 def test_batches_are_the_same_under_every_scheme(batch):
     problem = LeastSquares(rows=100, dimension=3)
     run = scenario(EXACT_SCHEMES, Training(workload=problem, learning_rate=0.1, batch=batch), seed=5)
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     rng = stream(5, 0, "batches", "1")
     rows = []
     while len(rows) < 10:
@@ -131,8 +132,8 @@ def test_batches_are_the_same_under_every_scheme(batch):
 
 def test_the_timing_of_a_run_does_not_know_of_training():
     schemes = EXACT_SCHEMES | {"k": FastestK(8, k=5)}
-    with_training = simulator.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1), trials=2))
-    without = simulator.run(scenario(schemes, None, trials=2))
+    with_training = stragglersim.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1), trials=2))
+    without = stragglersim.run(scenario(schemes, None, trials=2))
     for table in ("rounds", "jobs"):
         pd.testing.assert_frame_equal(getattr(with_training, table), getattr(without, table), check_exact=True)
     shared = list(without.runs.columns)
@@ -142,7 +143,7 @@ def test_the_timing_of_a_run_does_not_know_of_training():
 
 def test_a_step_is_taken_when_its_job_is_decoded():
     training = Training(workload=LeastSquares(), learning_rate=0.1)
-    results = simulator.run(scenario(EXACT_SCHEMES, training, trials=2, round_overhead_s=0.25))
+    results = stragglersim.run(scenario(EXACT_SCHEMES, training, trials=2, round_overhead_s=0.25))
     jobs = results.jobs.assign(model=results.jobs["job"] % 4, step=1 + results.jobs["job"] // 4)
     both = jobs.merge(results.training, on=["scheme", "trial", "model", "step"])
     assert len(both) == len(jobs) == len(results.training) - 2 * 4 * len(EXACT_SCHEMES)
@@ -154,7 +155,7 @@ def test_two_models_in_turn_by_hand():
     # one row, feature x, target y: loss (x a - y)^2 / 2, from a = 0; every round takes 2 s; T = 1
     problem = LeastSquares(rows=1, dimension=1, noise=0.0, seed=3)
     x, y = problem.data.features[0, 0], problem.data.targets[0]
-    results = simulator.run(
+    results = stragglersim.run(
         scenario(
             {"SR": SelectiveRepeat(3, B=1, W=2, lam=1)},
             Training(workload=problem, learning_rate=0.25),
@@ -181,7 +182,7 @@ def test_chunk_gradients_are_computed_once_for_each_job(monkeypatch):
     for label in ("GC", "SR-SGC", "M-SGC"):
         calls.clear()
         training = Training(workload=LeastSquares(), learning_rate=0.1)
-        simulator.run(scenario({label: EXACT_SCHEMES[label]}, training))
+        stragglersim.run(scenario({label: EXACT_SCHEMES[label]}, training))
         assert calls == [len(EXACT_SCHEMES[label].chunk_loads())] * 40
 
 
@@ -192,29 +193,29 @@ def test_models_on_the_same_rows_have_their_gradients_computed_together(monkeypa
         LogisticRegression, "chunk_gradients", lambda self, *given: calls.append(len(given[0])) or compute(self, *given)
     )
     schemes = EXACT_SCHEMES | {"fastest_k": FastestK(8, k=6)}
-    together = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
+    together = stragglersim.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
     assert calls == [4, 4, 3] * len(schemes)  # turns of 4 models
     calls.clear()
-    monkeypatch.setattr("simulator.training.ROOM", 2 * 8 * 650)  # M-SGC has more than 8 chunks
-    apart = simulator.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
+    monkeypatch.setattr("simulator.engine.training.ROOM", 2 * 8 * 650)  # M-SGC has more than 8 chunks
+    apart = stragglersim.run(scenario(schemes, Training(workload=LogisticRegression(), learning_rate=0.5), jobs=11))
     sizes = [len(scheme.chunk_loads()) for scheme in schemes.values()]
     assert calls == [n for size in sizes for n in ([2] * 5 + [1] if size == 8 else [1] * 11)]
     pd.testing.assert_frame_equal(apart.training, together.training, rtol=1e-9, atol=1e-9)
     calls.clear()
     training = Training(workload=LogisticRegression(), learning_rate=0.5, batch=200)
-    simulator.run(scenario({"GC": schemes["GC"]}, training, jobs=11))
+    stragglersim.run(scenario({"GC": schemes["GC"]}, training, jobs=11))
     assert calls == [1] * 11  # each model has its own rows
 
 
 def test_a_job_whose_uploads_come_too_late_changes_nothing():
     schemes = {"partial": EXACT_SCHEMES["partial, l = 2"]}
-    results = simulator.run(
+    results = stragglersim.run(
         scenario(
             schemes,
             Training(workload=LeastSquares(), learning_rate=0.1),
             stragglers={"usual": Constant(1.0)},
             master=FirstEnough(timeout_s=5.0),
-            network=simulator.Network(ingress_bytes_per_s=1.0, gradient_bytes=10.0),
+            network=stragglersim.Network(ingress_bytes_per_s=1.0, gradient_bytes=10.0),
             jobs=8,
         )
     )
@@ -225,7 +226,7 @@ def test_a_job_whose_uploads_come_too_late_changes_nothing():
 
 def test_rows_stand_in_the_order_of_jobs_also_where_a_later_one_ends_first():
     schemes = {"SR-SGC": EXACT_SCHEMES["SR-SGC"]}
-    results = simulator.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1)))
+    results = stragglersim.run(scenario(schemes, Training(workload=LeastSquares(), learning_rate=0.1)))
     ended_s = results.jobs.sort_values("job")["decoded_s"]
     assert not ended_s.is_monotonic_increasing
     assert results.training["model"].tolist() == [0, 1, 2, 3] * 11
@@ -240,8 +241,8 @@ def test_a_job_that_outlasts_its_delay_is_found_out():
 
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     run = scenario({"late": Late(8, B=2, W=3, lam=3)}, training, models=2)
-    with pytest.raises(simulator.SimulationError, match=r"must have ended when the next one of its model began, in"):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match=r"must have ended when the next one of its model began, in"):
+        stragglersim.run(run)
 
 
 def test_a_workload_that_leaves_out_a_chunk_is_found_out():
@@ -252,8 +253,8 @@ def test_a_workload_that_leaves_out_a_chunk_is_found_out():
             super().chunk_gradients(parameters, chunks[:n_done], rows, out[:n_done])
 
     run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Forgetful(), learning_rate=0.1))
-    with pytest.raises(simulator.SimulationError, match="gradients of Forgetful must be finite, got others"):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match="gradients of Forgetful must be finite, got others"):
+        stragglersim.run(run)
 
 
 class Models(LeastSquares):
@@ -326,14 +327,14 @@ class Complex(LeastSquares):
 )
 def test_a_workload_that_computes_models_together_must_keep_them_apart(workload, said):
     run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=workload, learning_rate=0.1))
-    with pytest.raises(simulator.SimulationError, match=said):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match=said):
+        stragglersim.run(run)
 
 
 def test_a_workload_of_ones_own_may_compute_models_together():
     run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Models(), learning_rate=0.1))
     np.testing.assert_allclose(
-        curve(simulator.run(run), "GC", model=3), descent(Models(), 10, 0.1, np.zeros(16)), rtol=1e-9
+        curve(stragglersim.run(run), "GC", model=3), descent(Models(), 10, 0.1, np.zeros(16)), rtol=1e-9
     )
 
 
@@ -357,8 +358,8 @@ def test_a_code_of_ones_own_that_decodes_wrongly_is_told(fault):
 
     said = {"writes": "read-only", "first": "for each of 4 jobs", "short": r"must give a gradient of shape \(650,\)"}
     run = scenario({"own": Own(8, s=2)}, Training(workload=LogisticRegression(), learning_rate=0.1))
-    with pytest.raises(simulator.SimulationError, match=said[fault]):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match=said[fault]):
+        stragglersim.run(run)
 
 
 def test_a_job_is_exact_also_after_a_worse_one_that_was_legal():
@@ -371,7 +372,7 @@ def test_a_job_is_exact_also_after_a_worse_one_that_was_legal():
 
     calls = []
     training = Training(workload=LeastSquares(dimension=3, condition=1.0), learning_rate=0.5)
-    results = simulator.run(scenario({"rough": Rough(8, s=2)}, training, models=None, jobs=100))
+    results = stragglersim.run(scenario({"rough": Rough(8, s=2)}, training, models=None, jobs=100))
     assert 0 < results.training["gradient_error"].iloc[-1] < 1e-12
     assert results.runs["worst_residual"].item() == pytest.approx(5e-8, rel=1e-3)
 
@@ -383,7 +384,7 @@ def test_uncoded_rounds_before_a_scheme_train_too(monkeypatch):
         LeastSquares, "chunk_gradients", lambda self, *given: cut.append(len(given[1])) or compute(self, *given)
     )
     schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "M-SGC")}
-    results = simulator.run(scenario(schemes, Training(workload=problem, learning_rate=0.1), probe=6))
+    results = stragglersim.run(scenario(schemes, Training(workload=problem, learning_rate=0.1), probe=6))
     plain = descent(problem, 10, 0.1, np.zeros(16))
     for label in schemes:
         np.testing.assert_allclose(curve(results, label, model=3), plain, rtol=1e-9)
@@ -436,7 +437,7 @@ def check_neighbourhood(scheme, moments, rate, master=None):
         },
         **({"master": master} if master else {}),
     )
-    results, least = simulator.run(run), problem.loss(problem.optimum)
+    results, least = stragglersim.run(run), problem.loss(problem.optimum)
     above = [curve(results, "it", trial=trial)[100:1600] - least for trial in range(2)]
     blocks = np.concatenate(above).reshape(-1, 100).mean(axis=1)  # long enough to be independent
     expected, error = stationary_loss(problem, *moments, rate), blocks.std(ddof=1) / np.sqrt(len(blocks))
@@ -497,7 +498,7 @@ def test_estimates_are_off_and_train_all_the_same():
     }
     training = Training(workload=LogisticRegression(), learning_rate=0.5)
     run = scenario(schemes, training, master=FixedTime(time_s=1.6))
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     jobs = results.jobs.assign(model=results.jobs["job"] % 4, step=1 + results.jobs["job"] // 4)
     both = jobs.merge(results.training, on=["scheme", "trial", "model", "step"])
     assert {"approximate", "decoded"} <= set(both["status"])
@@ -512,7 +513,7 @@ def test_messages_in_float32_are_near_those_in_float64():
     schemes = {"GC": GradientCoding(8, s=2), "M-SGC": Multiplexed(8, B=1, W=2, lam=3)}
     workload = LogisticRegression()
     runs = [
-        simulator.run(scenario(schemes, Training(workload=workload, learning_rate=0.5, messages=messages)))
+        stragglersim.run(scenario(schemes, Training(workload=workload, learning_rate=0.5, messages=messages)))
         for messages in ("float64", "float32")
     ]
     for label in schemes:
@@ -529,7 +530,7 @@ def test_messages_in_float32_are_near_those_in_float64():
 def test_failed_jobs_are_skipped_or_repeated(on_failure):
     problem = LeastSquares(rows=60, dimension=3)
     training = Training(workload=problem, learning_rate=0.2, batch=10, on_failure=on_failure)
-    results = simulator.run(
+    results = stragglersim.run(
         scenario({"GC": GradientCoding(8, s=1)}, training, master=FirstEnough(timeout_s=3.0), leftover="cancel")
     )
     statuses = results.jobs.set_index("job")["status"]
@@ -562,8 +563,8 @@ def test_a_code_that_decodes_something_else_is_found_out():
 
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     run = scenario({"wrong": Wrong(8, s=2)}, training)
-    with pytest.raises(simulator.SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 2e-08"):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match=r"schemes.wrong, trial 0: job 0: .* must be .* got .* 2e-08"):
+        stragglersim.run(run)
 
 
 @pytest.mark.parametrize(("condition", "is_told"), [(1e6, True), (1e7, False)])
@@ -575,17 +576,15 @@ def test_a_badly_conditioned_code_may_be_less_exact(condition, is_told):
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     run = scenario({"rough": Rough(8, s=2)}, training)
     if is_told:
-        with pytest.raises(
-            simulator.SimulationError, match=r"must be .* to 1e-08, got .* 5e-08, condition number 1e\+06"
-        ):
-            simulator.run(run)
+        with pytest.raises(SimulationError, match=r"must be .* to 1e-08, got .* 5e-08, condition number 1e\+06"):
+            stragglersim.run(run)
     else:
-        assert simulator.run(run).runs["worst_residual"].item() == pytest.approx(5e-8, rel=1e-3)
+        assert stragglersim.run(run).runs["worst_residual"].item() == pytest.approx(5e-8, rel=1e-3)
 
 
 def test_at_the_optimum_the_chunks_are_the_measure():
     training = Training(workload=LeastSquares(dimension=3, condition=1.0), learning_rate=0.9)
-    results = simulator.run(scenario({"GC": GradientCoding(8, s=2)}, training, models=None, jobs=100))
+    results = stragglersim.run(scenario({"GC": GradientCoding(8, s=2)}, training, models=None, jobs=100))
     # the gradient itself is rounding there, and what was decoded is rounding beside it
     assert results.training["gradient_error"].max() < 1e-8
     assert results.training["gradient_error"].iloc[-1] > 0
@@ -597,7 +596,7 @@ def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
     monkeypatch.setattr("schemes.codec.time.perf_counter", lambda: float(next(ticks)))
     schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "M-SGC", "partial, l = 2")}
     training = Training(workload=LeastSquares(), learning_rate=0.1)
-    runs = simulator.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs
+    runs = stragglersim.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs
     by_scheme = runs.groupby("scheme")
     assert by_scheme.get_group("uncoded")["worst_condition"].tolist() == [1.0, 1.0]
     assert by_scheme.get_group("GC")["decode_mean_s"].tolist() == [1.0, 1.0]
@@ -608,7 +607,7 @@ def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
 
 def test_the_summary_says_how_training_went_and_how_exact_it_was(capsys):
     training = Training(workload=LogisticRegression(), learning_rate=0.5)
-    results = simulator.run(scenario({"GC": GradientCoding(8, s=2), "k": FastestK(8, k=6)}, training, trials=2))
+    results = stragglersim.run(scenario({"GC": GradientCoding(8, s=2), "k": FastestK(8, k=6)}, training, trials=2))
     of_gc = results.runs["scheme"] == "GC"
     results.runs.loc[of_gc & (results.runs["trial"] == 1), ["worst_residual", "worst_condition"]] = 3e-8, 2e7
     table, runs = summary(results.runs), results.runs[of_gc]
@@ -632,7 +631,7 @@ def test_the_summary_says_how_training_went_and_how_exact_it_was(capsys):
 def test_a_model_that_diverges_stops_and_the_run_goes_on(on_failure, messages, capsys):
     schemes = {label: EXACT_SCHEMES[label] for label in ("GC", "M-SGC")}
     training = Training(workload=LeastSquares(), learning_rate=1e100, on_failure=on_failure, messages=messages)
-    results = simulator.run(scenario(schemes, training, trials=2))
+    results = stragglersim.run(scenario(schemes, training, trials=2))
     last = results.training.groupby(["scheme", "trial", "model"]).last()
     assert (last["loss"] == np.inf).all()
     # with the rate r, parameters grow as r, r^2, ... and the loss as their squares: r^4 is beyond all numbers
@@ -665,7 +664,7 @@ class Steep(Workload):
 
 def test_a_model_that_diverges_leaves_the_others_alone():
     given = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Steep(), learning_rate=0.1), jobs=80)
-    results = simulator.run(given)
+    results = stragglersim.run(given)
     begins = [curve(results, "GC", model)[0] for model in range(4)]
     assert set(begins) == {0.25, 0.25e8}
     for model, begin in enumerate(begins):
@@ -675,7 +674,7 @@ def test_a_model_that_diverges_leaves_the_others_alone():
         else:
             assert curve(results, "GC", model)[-1] == np.inf
             assert len(curve(results, "GC", model)) < 10
-    untrained = simulator.run(dataclasses.replace(given, training=None))
+    untrained = stragglersim.run(dataclasses.replace(given, training=None))
     pd.testing.assert_frame_equal(results.jobs, untrained.jobs)
 
 
@@ -688,7 +687,7 @@ def test_gradients_too_long_for_a_number_have_no_error():
         def loss(self, parameters):
             return float(1e160 * parameters[0])
 
-    results = simulator.run(
+    results = stragglersim.run(
         scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Slope(far=1.0), learning_rate=1e-160))
     )
     assert curve(results, "GC")[-1] == pytest.approx(-9e160)
@@ -698,8 +697,8 @@ def test_gradients_too_long_for_a_number_have_no_error():
 
 def test_a_loss_that_is_no_number_from_the_beginning_is_told():
     training = Training(workload=Steep(far=1e90), learning_rate=0.1)
-    with pytest.raises(simulator.SimulationError, match=r"model \d: its loss must be finite at the beginning, got inf"):
-        simulator.run(scenario({"GC": EXACT_SCHEMES["GC"]}, training))
+    with pytest.raises(SimulationError, match=r"model \d: its loss must be finite at the beginning, got inf"):
+        stragglersim.run(scenario({"GC": EXACT_SCHEMES["GC"]}, training))
 
 
 # --- workloads ---
@@ -707,7 +706,7 @@ def test_a_loss_that_is_no_number_from_the_beginning_is_told():
 
 def test_a_classifier_learns_to_read():
     training = Training(workload=LogisticRegression(), learning_rate=2.0)
-    results = simulator.run(scenario({"uncoded": Uncoded(4)}, training, models=None, jobs=60))
+    results = stragglersim.run(scenario({"uncoded": Uncoded(4)}, training, models=None, jobs=60))
     accuracy = curve(results, "uncoded", column="accuracy")
     assert accuracy[0] < 0.5
     assert accuracy[-1] > 0.93
@@ -716,7 +715,7 @@ def test_a_classifier_learns_to_read():
 
 def test_accuracy_is_nan_where_nothing_is_classified():
     training = Training(workload=LeastSquares(), learning_rate=0.1)
-    results = simulator.run(scenario({"uncoded": Uncoded(4)}, training))
+    results = stragglersim.run(scenario({"uncoded": Uncoded(4)}, training))
     assert results.training["accuracy"].isna().all()
 
 
@@ -739,7 +738,7 @@ schemes:
 def loaded(tmp_path):
     def load(*overrides, text=YAML):
         (tmp_path / "mine.yaml").write_text(text)
-        return simulator.load(tmp_path / "mine.yaml", overrides)
+        return stragglersim.load(tmp_path / "mine.yaml", overrides)
 
     return load
 
@@ -762,23 +761,23 @@ def loaded(tmp_path):
     ],
 )
 def test_what_is_wrong_is_said_at_its_place(loaded, override, said):
-    with pytest.raises(simulator.ScenarioError, match=said):
+    with pytest.raises(stragglersim.ScenarioError, match=said):
         loaded(override)
 
 
 def test_without_models_there_is_one(loaded):
     with pytest.raises(
-        simulator.ScenarioError, match=r"schemes.SR: T must be 0 rounds .* got 1 .set models: 2 or more"
+        stragglersim.ScenarioError, match=r"schemes.SR: T must be 0 rounds .* got 1 .set models: 2 or more"
     ):
         loaded(text=YAML.replace("models: 2\n", ""))
 
 
 def test_a_resolved_scenario_gives_the_same_run(loaded, tmp_path):
-    first = simulator.run(loaded("training.batch=64", "training.workload.seed=3"))
+    first = stragglersim.run(loaded("training.batch=64", "training.workload.seed=3"))
     first.save(tmp_path / "out")
-    assert simulator.Results.load(tmp_path / "out").training.equals(first.training)
+    assert stragglersim.Results.load(tmp_path / "out").training.equals(first.training)
     jsonschema.validate(YAML_(typ="safe").load(tmp_path / "out" / "scenario.yaml"), scenario_schema())
-    again = simulator.run(simulator.load(tmp_path / "out" / "scenario.yaml"))
+    again = stragglersim.run(stragglersim.load(tmp_path / "out" / "scenario.yaml"))
     pd.testing.assert_frame_equal(first.training, again.training, check_exact=True)
 
 
@@ -800,16 +799,16 @@ def test_parts_of_another_training_are_not_gone_on_with(loaded):
 def test_keys_of_training_can_be_swept(loaded):
     run = loaded(text=YAML + "sweep: {training.learning_rate: [0.1, 0.2]}\n")
     assert run.warnings([]) == []
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     last = results.training.groupby("point")["loss"].last()
     assert last[1] < last[0]
     assert set(results.runs["training.learning_rate"]) == {0.1, 0.2}
 
 
 def test_arrays_leave_training_to_events(loaded):
-    assert set(simulator.run(loaded(), engine="auto").runs["engine"]) == {"events"}
-    with pytest.raises(simulator.SimulationError, match="needs --engine events"):
-        simulator.run(loaded(), engine="vectorised")
+    assert set(stragglersim.run(loaded(), engine="auto").runs["engine"]) == {"events"}
+    with pytest.raises(SimulationError, match="needs --engine events"):
+        stragglersim.run(loaded(), engine="vectorised")
 
 
 OWN = """
@@ -861,7 +860,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_workload_of_ones_own_is_trained(loaded, own):
-    results = simulator.run(loaded(text=own))
+    results = stragglersim.run(loaded(text=own))
     workload = loaded(text=own).training.workload
     assert isinstance(workload, Workload)
     check_workload(workload)
@@ -870,7 +869,7 @@ def test_a_workload_of_ones_own_is_trained(loaded, own):
 
 def test_a_workload_that_lacks_something_is_told_what(loaded, own, tmp_path):
     (tmp_path / "my_workload.py").write_text(OWN.replace("def loss", "def lose"))
-    with pytest.raises(simulator.ScenarioError, match=r"training\.workload: the class Cubic must define loss"):
+    with pytest.raises(stragglersim.ScenarioError, match=r"training\.workload: the class Cubic must define loss"):
         loaded(text=own)
 
 
@@ -900,8 +899,8 @@ def test_a_workload_of_ones_own_gets_all_pictures(loaded, own, tmp_path):
 )
 def test_a_fault_of_ones_own_workload_is_told_in_a_line(loaded, own, fault, said):
     run = loaded(f"training.workload.fault={fault}", text=own)
-    with pytest.raises(simulator.SimulationError, match=r"schemes\.GC, trial 0: " + said):
-        simulator.run(run)
+    with pytest.raises(SimulationError, match=r"schemes\.GC, trial 0: " + said):
+        stragglersim.run(run)
     with pytest.raises((ValueError, KeyError, SystemExit)):
         check_workload(run.training.workload)
 
@@ -911,9 +910,9 @@ def test_a_waiting_rule_and_a_network_train_as_well(loaded):
         {label: EXACT_SCHEMES[label] for label in ("GC", "SR-SGC, late", "partial, l = 2")},
         Training(workload=LeastSquares(), learning_rate=0.1),
         master=MuRule(mu=0.3, wait_for="enough"),
-        network=simulator.Network(latency_s=0.1, ingress_bytes_per_s=1e6, gradient_bytes=1e5),
+        network=stragglersim.Network(latency_s=0.1, ingress_bytes_per_s=1e6, gradient_bytes=1e5),
     )
-    results = simulator.run(run)
+    results = stragglersim.run(run)
     plain = descent(LeastSquares(), 10, 0.1, np.zeros(16))
     for label in run.schemes:
         np.testing.assert_allclose(curve(results, label), plain, rtol=1e-9)

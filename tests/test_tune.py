@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import simulator
+import stragglersim
 from schemes import SCHEMES
 from schemes.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
-from simulator import Scenario, load
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.choice import best_settings, fastest_first, flatness, winners
 from simulator.cli import main
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.replay import Recorded, replay
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.replay import Recorded, replay
+from simulator.engine.vectorised import BatchTimes
+from simulator.engine.vectorised import simulate as simulate_on_arrays
 from simulator.search import Search, as_scheme, rules_of, search_recording
 from simulator.settings import KINDS, Group, every_setting, published_grid
 from simulator.tune import evaluate, rule_name
-from simulator.vectorised import BatchTimes
-from simulator.vectorised import simulate as simulate_on_arrays
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
+from stragglersim import Scenario, load
 
 RULES = [
     FirstEnough(),
@@ -121,7 +121,7 @@ def test_evaluate_equals_events(accepts, rule, tmp_path):
     for place, row in enumerate(sample.to_dict("records")):
         fields = as_scheme(row)
         schemes[str(place)] = SCHEMES[fields.pop("kind")](n_workers=n_workers, **fields)
-    runs = simulator.run(
+    runs = stragglersim.run(
         Scenario(workers=n_workers, jobs=n_jobs, stragglers={"it": trace}, schemes=schemes, master=rule)
     ).runs
     for name in ("makespan_s", "waited_s", "load", "straggler_rate"):
@@ -290,7 +290,7 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
     assert "repetition only" in said
     table = pd.read_parquet(out / "settings.parquet")
     scenario = load(out / "winners.yaml")
-    runs = simulator.run(scenario).runs
+    runs = stragglersim.run(scenario).runs
     best = best_settings(table)
     assert runs["scheme"].tolist() == best["scheme"].tolist()
     np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import simulator
+import stragglersim
 from schemes import (
     BernoulliGradientCoding,
     BibdGradientCoding,
@@ -26,9 +26,8 @@ from schemes import (
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.ordering import RandomOrdering
-from simulator import Network
-from simulator.master import FirstEnough, FixedTime, MuRule
-from simulator.metrics import RunRecord
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.record import RunRecord
 from simulator.units import run_block, run_one, why_not
 from straggler_models import (
     Adversarial,
@@ -48,6 +47,7 @@ from straggler_models import (
     Weibull,
     WorkerTimes,
 )
+from stragglersim import Network
 
 MARKOV = MarkovSpeed(states=[{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}])
 
@@ -204,8 +204,8 @@ def assert_equal(expected, found):
 @given(given_=scenarios())
 def test_both_engines_give_the_same_numbers(given_):
     try:
-        scenario = simulator.Scenario(**given_)
-    except simulator.ScenarioError:  # e.g. an estimate of whole lists in blocks
+        scenario = stragglersim.Scenario(**given_)
+    except stragglersim.ScenarioError:  # e.g. an estimate of whole lists in blocks
         return
     for expected, found in zip(*both(scenario), strict=True):
         assert_equal(expected, found)
@@ -225,7 +225,7 @@ def test_both_engines_give_the_same_numbers(given_):
 )
 @pytest.mark.parametrize("wait_for", ["all", "enough"])
 def test_both_engines_give_the_same_numbers_in_long_runs(scheme, wait_for):
-    scenario = simulator.Scenario(
+    scenario = stragglersim.Scenario(
         workers=8,
         jobs=80,
         trials=4,
@@ -238,14 +238,14 @@ def test_both_engines_give_the_same_numbers_in_long_runs(scheme, wait_for):
 
 
 def test_the_runs_table_says_which_engine_ran():
-    scenario = simulator.Scenario(
+    scenario = stragglersim.Scenario(
         workers=4,
         jobs=5,
         trials=3,
         stragglers={"usual": ShiftedExponential(shift=1.0, mean=0.2, adds_to="startup_s")},
         schemes={"GC": GradientCoding(4, s=1), "M-SGC": Multiplexed(4, B=1, W=2, lam=1)},
     )
-    runs = {engine: simulator.run(scenario, engine=engine).runs for engine in ("events", "vectorised", "auto")}
+    runs = {engine: stragglersim.run(scenario, engine=engine).runs for engine in ("events", "vectorised", "auto")}
     assert set(runs["auto"]["engine"]) == set(runs["vectorised"]["engine"]) == {"vectorised"}
     pd.testing.assert_frame_equal(
         runs["auto"].drop(columns="engine"), runs["events"].drop(columns="engine"), rtol=1e-9, atol=1e-9
@@ -256,10 +256,10 @@ def test_the_runs_table_says_which_engine_ran():
 @pytest.mark.parametrize(("trials", "ran"), [(1, "vectorised"), (3, "events")])
 def test_where_the_array_form_fails_the_runs_table_says_events(engine, trials, ran):
     usual = {"usual": ShiftedExponential(shift=1.0, mean=0.2, adds_to="startup_s")}
-    scenario = simulator.Scenario(
+    scenario = stragglersim.Scenario(
         workers=4, jobs=5, trials=trials, stragglers=usual, schemes={"own": OneRunOnly(4), "shipped": Uncoded(4)}
     )
-    runs = simulator.run(scenario, engine=engine).runs.groupby("scheme")["engine"].unique()
+    runs = stragglersim.run(scenario, engine=engine).runs.groupby("scheme")["engine"].unique()
     assert runs["own"].tolist() == [ran]
     assert runs["shipped"].tolist() == ["vectorised"]
 
@@ -274,19 +274,19 @@ def test_where_the_array_form_fails_the_runs_table_says_events(engine, trials, r
 )
 def test_what_needs_events_says_why(how, reason):
     given_ = {"workers": 4, "jobs": 5, "stragglers": {"usual": Constant(startup_s=1.0)}, "schemes": {"U": Uncoded(4)}}
-    scenario = simulator.Scenario(**given_ | how)
-    assert set(simulator.run(scenario, engine="auto").runs["engine"]) == {"events"}
-    with pytest.raises(simulator.SimulationError, match=f"schemes.U: needs --engine events .*: {reason}"):
-        simulator.run(scenario, engine="vectorised")
+    scenario = stragglersim.Scenario(**given_ | how)
+    assert set(stragglersim.run(scenario, engine="auto").runs["engine"]) == {"events"}
+    with pytest.raises(stragglersim.SimulationError, match=f"schemes.U: needs --engine events .*: {reason}"):
+        stragglersim.run(scenario, engine="vectorised")
 
 
 @pytest.mark.parametrize("engine", ["events", "auto"])
 def test_errors_of_a_run_are_the_same(engine):
-    scenario = simulator.Scenario(
+    scenario = stragglersim.Scenario(
         workers=2,
         jobs=3,
         stragglers={"usual": Constant(startup_s=1.0), "odd": Backwards()},
         schemes={"U": Uncoded(2)},
     )
-    with pytest.raises(simulator.SimulationError, match=r"schemes.U, trial 0: round 0, worker 0: completion times"):
-        simulator.run(scenario, engine=engine)
+    with pytest.raises(stragglersim.SimulationError, match=r"schemes.U, trial 0: round 0, worker 0: completion times"):
+        stragglersim.run(scenario, engine=engine)

@@ -9,13 +9,18 @@ from typing import Literal, get_args
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
-from simulator.engine import ClosedRound
+from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
 
 Detail = Literal["runs", "rounds", "workers"]
+
+
 Value = float | int | str | bool | None
 
+
 QUANTILES = (50, 95, 99)
+
+
 STATUSES = get_args(Status)
 
 

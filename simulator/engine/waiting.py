@@ -8,9 +8,9 @@ import numpy as np
 import simpy
 
 from schemes.base import Session, Work
+from simulator.engine.master_rules import MasterRule
+from simulator.engine.network import Arrivals, Messages
 from simulator.errors import SimulationError
-from simulator.master import MasterRule
-from simulator.network import Arrivals, Messages
 
 
 class Watch:

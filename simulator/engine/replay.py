@@ -15,7 +15,7 @@ import numpy as np
 from schemes.base import BoolArray, FloatArray, IntArray
 from schemes.bits import Bits, packed, size, unpacked
 from schemes.grid import Grid
-from simulator.master import MasterRule
+from simulator.engine.master_rules import MasterRule
 from straggler_models.base import WorkerTimes
 
 NEGATIVE = "completion times must be at least 0 s at every load: use a smaller --base-load or --seconds-per-load"

@@ -15,14 +15,18 @@ import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray, Status
 from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
-from simulator.engine import load_done
+from simulator.engine.master_rules import MasterRule
+from simulator.engine.record import RunRecord
+from simulator.engine.worker_times import RoundTimes
+from simulator.engine.workers import load_done
 from simulator.errors import SimulationError
-from simulator.master import MasterRule
-from simulator.metrics import RunRecord
-from simulator.worker_times import RoundTimes
 
 STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
+
+
 EVERY = slice(None)  # run
+
+
 CHUNK = 1 << 18  # values that are worked on at once: arrays that fit a processor's cache
 
 
@@ -202,7 +206,7 @@ def _shared_out(times: BatchTimes) -> tuple[FloatArray, FloatArray]:
 
 
 class _Stop:
-    """When the master stops in each row, as `simulator.waiting` does it event by event."""
+    """When the master stops in each row, as `simulator.engine.waiting` does it event by event."""
 
     def __init__(
         self,

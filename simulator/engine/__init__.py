@@ -1,0 +1,1 @@
+"""One run: worker times, rounds, arrivals, and when the master stops."""

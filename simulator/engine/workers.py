@@ -1,0 +1,111 @@
+"""What each worker has computed when, with what is left over from earlier rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from schemes.base import BoolArray, FloatArray, Work
+from simulator.engine.worker_times import RoundTimes, SpeedChanges
+from simulator.errors import SimulationError
+
+Leftover = Literal["cancel", "finish"]
+
+
+class Workers:
+    """When each worker's reports are due, and how much of its work was done."""
+
+    times: RoundTimes
+
+    def __init__(
+        self, n_workers: int, times: Iterator[RoundTimes], speeds: SpeedChanges | None, leftover: Leftover
+    ) -> None:
+        self._stream = times
+        self._speeds = speeds
+        self._finishes_leftover = leftover == "finish"
+        self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
+        self._late: list[tuple[int, float, BoolArray, FloatArray, FloatArray, FloatArray]] = []
+
+    def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
+        """Give out the work; return it and when each report is due, NaN where there is none."""
+        self.times = next(self._stream)
+        if work.is_divisible:
+            work, finish_s = self._share_out()
+        else:
+            finish_s = self.times.work_s(work.loads)
+        if (finish_s < 0).any():
+            worker = int(np.argmax((finish_s < 0).any(axis=1)))
+            raise SimulationError(
+                f"round {index}, worker {worker}: completion times must be at least 0 s, "
+                f"got {np.nanmin(finish_s[worker]):g} s at load {work.given[worker]:g} "
+                "(does base_load * seconds_per_load exceed a recorded duration?)"
+            )
+        if self._speeds:
+            work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)
+            self._note_slowdown(work, work_s, finish_s)
+        elif self._finishes_leftover:
+            finish_s = self._busy_until_s[:, np.newaxis] + finish_s
+        self._start_s, self._work, self._finish_s = start_s, work, finish_s
+        return work, finish_s
+
+    def _share_out(self) -> tuple[Work, FloatArray]:
+        """Work of which each worker does as much as it can until one job is done."""
+        if self._speeds:
+            raise SimulationError("work can be shared out ideally only with straggler models that live in rounds")
+        loads, instant_s = self.times.share_out()
+        if np.isnan(loads).all():  # nobody ever answers: everybody is asked
+            loads = np.full_like(loads, 1 / len(loads))
+        return Work(loads, gradients=np.zeros_like(loads)), np.where(np.isnan(loads), np.nan, instant_s)
+
+    def _note_slowdown(self, work: Work, work_s: FloatArray, finish_s: FloatArray) -> None:
+        """Let the times of the round say how slow each worker turned out to be."""
+        each = np.arange(len(finish_s)), work.last_report
+        with np.errstate(invalid="ignore"):
+            factor = (finish_s[each] - self._busy_until_s) / work_s[each]
+        known = work.busy & ~np.isnan(factor)
+        self.times = self.times._replace(slowdown=self.times.slowdown * np.where(known, factor, 1.0))
+
+    def close(self, index: int, stop_s: float, next_s: float, missing: BoolArray) -> FloatArray:
+        """Load that each worker has done of its list; with leftover finish, that it is going to do.
+
+        The next round begins at ``next_s``, in seconds after the start of this one.
+        """
+        work, begin_s, finish_s = self._work, self._busy_until_s, self._finish_s
+        if not self._finishes_leftover:
+            done = work.given.copy()
+            who = np.flatnonzero(missing)
+            if len(who):
+                done[who] = load_done(work.loads[who], begin_s[who], finish_s[who], stop_s)
+            return done
+        last_s = np.where(work.busy, finish_s[np.arange(len(finish_s)), work.last_report], begin_s)
+        late = work.busy & (last_s > next_s) & np.isfinite(last_s)
+        if late.any():
+            self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
+        self._busy_until_s = np.maximum(0.0, last_s - next_s)
+        will_be_done: FloatArray = np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1)
+        return will_be_done
+
+    def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
+        """What was still left over when the run ended: round, workers, load not done."""
+        for index, start_s, late, loads, begin_s, finish_s in self._late:
+            done = load_done(loads, begin_s, finish_s, end_s - start_s)
+            yield index, late, np.nanmax(loads, axis=1) - done
+
+
+def load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, until_s: float | FloatArray) -> FloatArray:
+    """Load done until then, shape ``(n_workers,)``; of a task cut off, the share of its own duration that ran.
+
+    Examples
+    --------
+    >>> load_done(np.array([[0.1, 0.2]]), np.array([0.0]), np.array([[1.0, 3.0]]), 2.0)
+    array([0.15])
+    """
+    before_s = np.concatenate([begin_s[:, np.newaxis], finish_s[:, :-1]], axis=1)
+    steps = np.diff(loads, axis=1, prepend=0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (until_s - before_s) / (finish_s - before_s)
+    share[finish_s <= until_s] = 1.0  # also for a task that takes no time
+    done: FloatArray = np.nansum(steps * np.clip(share, 0.0, 1.0), axis=1)
+    return done
