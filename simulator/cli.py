@@ -211,15 +211,15 @@ def list_plugins(
 
     Example: stragglersim list models
     """
-    from simulator.plugins import (
+    from simulator.plugins.kinds import (
         ASSIGNMENT_TABLE,
         MODEL_TABLE,
         ORDERING_TABLE,
         RULE_TABLE,
         SCHEME_TABLE,
         WORKLOAD_TABLE,
-        parameters,
     )
+    from simulator.plugins.messages import parameters
 
     table = {
         Family.schemes: SCHEME_TABLE,

@@ -12,7 +12,7 @@ import numpy as np
 from schemes.base import BoolArray, FloatArray, IntArray
 from simulator.errors import UserError, did_you_mean
 from simulator.files import filling
-from simulator.plugins import fields_of
+from simulator.plugins.fields import fields_of
 from simulator.scenario import Scenario
 from simulator.statistics import (
     TIE,

@@ -15,7 +15,8 @@ import numpy as np
 from simulator.errors import UserError
 from simulator.layer_search import Choice, promising, search, with_law
 from simulator.layered import LAYERS
-from simulator.plugins import MODEL_TABLE, as_values
+from simulator.plugins.building import as_values
+from simulator.plugins.kinds import MODEL_TABLE
 from simulator.standard_errors import Settled, settled
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.engine.events import NUMERICS
-from simulator.plugins import FILLED_IN, identity
+from simulator.plugins.identity import identity
+from simulator.plugins.kinds import FILLED_IN
 
 if TYPE_CHECKING:
     from simulator.scenario import Scenario

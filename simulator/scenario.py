@@ -31,19 +31,10 @@ from simulator.errors import (
     show,
     told,
 )
-from simulator.plugins import (
-    MODEL_TABLE,
-    RULE_TABLE,
-    SCHEME_TABLE,
-    WORKLOAD_TABLE,
-    Table,
-    as_values,
-    at_parameter,
-    build,
-    explain,
-    fields_of,
-    from_values,
-)
+from simulator.plugins.building import as_values, build, from_values
+from simulator.plugins.fields import fields_of
+from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, WORKLOAD_TABLE, Table
+from simulator.plugins.messages import at_parameter, explain
 from simulator.ranges import values_of
 from simulator.shadows import idle_entries, ruled_out, shadowed_options
 from straggler_models import StragglerModel

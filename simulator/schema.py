@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from simulator.plugins import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table, fields_of
+from simulator.plugins.fields import fields_of
+from simulator.plugins.kinds import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table
 from simulator.ranges import MOST_VALUES
 from simulator.scenario import Scenario
 

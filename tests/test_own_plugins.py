@@ -179,7 +179,7 @@ def test_a_class_that_json_does_not_know_is_no_end_of_the_schema(call, monkeypat
     from collections.abc import Callable
 
     from schemes import SCHEMES, Uncoded
-    from simulator.plugins import SCHEME_TABLE, Table
+    from simulator.plugins.kinds import SCHEME_TABLE, Table
 
     class Strange(Uncoded):
         """Has no schema."""

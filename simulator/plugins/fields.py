@@ -1,0 +1,32 @@
+"""The parameters of a plug-in: the fields of a pydantic dataclass."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
+
+
+def fields_of(cls: type) -> dict[str, FieldInfo]:
+    """The parameters of a pydantic dataclass: the fields that its constructor takes."""
+    return {name: field for name, field in getattr(cls, "__pydantic_fields__", {}).items() if field.init is not False}
+
+
+def is_input_path(field: FieldInfo) -> bool:
+    """Say whether a parameter is a path beside the scenario."""
+    return any(type(mark).__name__ == "BesideTheScenario" for mark in field.metadata)
+
+
+def unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:
+    """Look through Optional and Annotated."""
+    while True:
+        args = get_args(annotation)
+        if hasattr(annotation, "__metadata__"):
+            metadata = [*metadata, *annotation.__metadata__]
+            annotation = args[0]
+        elif type(None) in args:
+            annotation = next(arg for arg in args if arg is not type(None))
+        else:
+            break
+    flat = [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    return annotation, flat

@@ -1,0 +1,69 @@
+"""All that decides what a plug-in does."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from schemes import Scheme
+from simulator.engine.master_rules import MasterRule
+from simulator.errors import SHIPPED, is_shipped
+from simulator.plugins.fields import fields_of, is_input_path
+from simulator.plugins.kinds import NESTED
+from straggler_models import StragglerModel
+
+
+def identity(plugin: object) -> dict[str, Any]:
+    """All that decides what a plug-in does, as plain values: its class, its parameters, the content of its input files.
+
+    Of a plug-in from outside, also the source of its class, because it may be edited between two runs. What that source
+    imports is not followed.
+
+    Examples
+    --------
+    >>> from straggler_models import Constant
+    >>> identity(Constant(startup_s=1.0))["startup_s"]
+    1.0
+    """
+    cls = type(plugin)
+    fields = fields_of(cls)
+    values: dict[str, Any] = {"class": f"{cls.__module__}:{cls.__qualname__}"}
+    for name in fields or vars(plugin):
+        value = getattr(plugin, name)
+        if name in fields and is_input_path(fields[name]) and value is not None:
+            value = _content(value)
+        elif isinstance(value, tuple(NESTED)):
+            value = identity(value)
+        values[name] = value
+    if not is_shipped(plugin):
+        families = (Scheme, StragglerModel, MasterRule, *NESTED)
+        classes = [base for base in cls.__mro__ if issubclass(base, families)]
+        outside = [base for base in classes if base.__module__.split(".")[0] not in SHIPPED]
+        values["source"] = [_source(base) for base in outside]
+    return values
+
+
+def _content(path: str) -> str:
+    """A hash of what a file holds; read again only if it has changed."""
+    try:
+        stat = Path(path).stat()
+        return _hashed(path, stat.st_mtime_ns, stat.st_size)
+    except OSError as error:  # the plug-in will say so when it reads it
+        return error.strerror or str(error)
+
+
+@functools.lru_cache(maxsize=256)
+def _hashed(path: str, modified_ns: int, size: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _source(cls: type) -> str:
+    """A hash of the file that defines a class; its name alone where there is none."""
+    try:
+        return _content(inspect.getfile(cls))
+    except (OSError, TypeError):
+        return cls.__qualname__
