@@ -130,8 +130,8 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """The page, tables, a scenario with the settings, and pictures."""
     from simulator.advice_plots import draw_advice
-    from simulator.document import write_yaml
     from simulator.files import filling
+    from simulator.scenario.yaml_text import write_yaml
     from simulator.search import winning_scenario
 
     with status("Drawing"), filling(out) as folder:

@@ -23,7 +23,7 @@ from simulator.tune_command import tune
 if TYPE_CHECKING:
     from schemes import Scheme
     from simulator.results import Results
-    from simulator.scenario import Scenario
+    from simulator.scenario.scenario import Scenario
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -355,7 +355,7 @@ def _draw_again(results: Results, folder: Path) -> list[Path]:
 
 def _wanted(where: list[str]) -> dict[str, list[Any]]:
     """The values of each key of ``--where key=value``; of a key given again, any of them."""
-    from simulator.document import plain_value
+    from simulator.scenario.yaml_text import plain_value
 
     wanted: dict[str, list[Any]] = {}
     for assignment in where:
@@ -446,7 +446,7 @@ def schema() -> None:
     """
     import json
 
-    from simulator.schema import scenario_schema
+    from simulator.scenario.json_schema import scenario_schema
 
     print(json.dumps(scenario_schema(), indent=2))
 
@@ -491,10 +491,11 @@ def _scenarios() -> Path:
 
 
 def _load(path: Path, overrides: list[str] | None = None, sweeps: list[str] | None = None) -> Scenario:
-    from simulator.scenario import load
+    from simulator.scenario.loading import load
+    from simulator.scenario.no_effect import warnings
 
     scenario = load(path, overrides or [], sweeps or [])
-    for warning in scenario.warnings(overrides or []):
+    for warning in warnings(scenario, overrides or []):
         complain(f"{path}: warning: {warning}")
     return scenario
 

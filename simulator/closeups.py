@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
-from simulator.scenario import Scenario
+from simulator.scenario.scenario import Scenario
 from simulator.units import run_one
 
 BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"

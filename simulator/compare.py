@@ -13,7 +13,7 @@ from schemes.base import BoolArray, FloatArray, IntArray
 from simulator.errors import UserError, did_you_mean
 from simulator.files import filling
 from simulator.plugins.fields import fields_of
-from simulator.scenario import Scenario
+from simulator.scenario.scenario import Scenario
 from simulator.statistics import (
     TIE,
     is_tie,

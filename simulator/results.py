@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.document import swept_together, write_yaml
 from simulator.errors import ResultsError, UserError
 from simulator.files import PARTIAL, made, remove, replacing, whole, writing
+from simulator.scenario.keys import swept_together
+from simulator.scenario.yaml_text import write_yaml
 from simulator.statistics import half_width
 
 if TYPE_CHECKING:

@@ -173,8 +173,8 @@ def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, sea
     """
     import pandas as pd
 
-    from simulator.document import write_yaml
-    from simulator.scenario import load
+    from simulator.scenario.loading import load
+    from simulator.scenario.yaml_text import write_yaml
     from simulator.sweep import run
 
     places = np.random.default_rng(0).choice(len(settings), min(N_CHECKED, len(settings)), replace=False)

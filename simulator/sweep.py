@@ -20,10 +20,10 @@ from simulator.engine.record import Detail, RunRecord
 from simulator.errors import SimulationError
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.files import whole
-from simulator.identity import Identities, setting_key
 from simulator.parts import Parts, Place, Unit, arranged, encode
 from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results
-from simulator.scenario import Scenario
+from simulator.scenario.identity import Identities, setting_key
+from simulator.scenario.scenario import Scenario
 from simulator.units import Engine, row_of, run_unit
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ class InputError(UserError):
 
 def print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
-    from simulator.document import swept_together
     from simulator.results import fairness, summary
+    from simulator.scenario.keys import swept_together
 
     keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
     table = summary(results.runs)

@@ -232,8 +232,8 @@ def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Se
 def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """Tables, a scenario with the winners, and pictures."""
     from simulator.choice import best_settings
-    from simulator.document import write_yaml
     from simulator.files import filling
+    from simulator.scenario.yaml_text import write_yaml
     from simulator.search import winning_scenario
     from simulator.tune_plots import draw_search
 

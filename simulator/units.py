@@ -18,7 +18,7 @@ from simulator.engine.vectorised import BatchTimes
 from simulator.engine.worker_times import ONCE, SpeedChanges, composed, round_times, stream
 from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
 from simulator.plugins.kinds import SCHEME_TABLE
-from simulator.scenario import Scenario
+from simulator.scenario.scenario import Scenario
 from straggler_models.base import SecondsModel
 
 Engine = Literal["auto", "vectorised", "events"]

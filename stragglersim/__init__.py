@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from simulator.engine.training import Training
     from simulator.errors import ResultsError, ScenarioError, SimulationError, TraceError, UserError, WriteError
     from simulator.results import Results
-    from simulator.scenario import Scenario, load
+    from simulator.scenario.loading import load
+    from simulator.scenario.scenario import Scenario
     from simulator.sweep import run
 
 __all__ = [
@@ -46,9 +47,9 @@ __all__ = [
 _HOMES = {
     "Network": "simulator.engine.network",
     "Results": "simulator.results",
-    "Scenario": "simulator.scenario",
+    "Scenario": "simulator.scenario.scenario",
     "Training": "simulator.engine.training",
-    "load": "simulator.scenario",
+    "load": "simulator.scenario.loading",
     "run": "simulator.sweep",
 }
 

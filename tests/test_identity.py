@@ -8,7 +8,8 @@ import stragglersim
 from schemes import Uncoded
 from simulator.engine.master_rules import FixedTime
 from simulator.engine.training import Training
-from simulator.identity import DECIDES_NOTHING, setting_key
+from simulator.scenario.identity import DECIDES_NOTHING, setting_key
+from simulator.scenario.no_effect import warnings
 from straggler_models import Constant
 from stragglersim import Network, Scenario
 from workloads import LeastSquares
@@ -147,4 +148,4 @@ def test_a_warning_that_a_sweep_varies_nothing_agrees_with_the_numbers(tmp_path,
         first, second = (numbers[table["point"] == point].reset_index(drop=True) for point in (0, 1))
         is_same = is_same and first.equals(second)
     assert is_same != varies
-    assert bool(scenario.warnings()) != varies
+    assert bool(warnings(scenario)) != varies

@@ -21,9 +21,9 @@ from simulator.compare import trials_needed
 from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import WriteError
 from simulator.executors import ExecutorError, Lost, Processes, executor_of
-from simulator.identity import setting_key
 from simulator.parts import Parts
 from simulator.results import TABLES, building
+from simulator.scenario.identity import setting_key
 from simulator.sweep import run_into
 from straggler_models import Constant, ShiftedExponential, Trace
 from stragglersim import Results, ResultsError, Scenario, SimulationError

@@ -9,9 +9,10 @@ import pytest
 
 import stragglersim
 from schemes import Uncoded
-from simulator.document import find
 from simulator.engine.master_rules import MuRule
-from simulator.schema import scenario_schema
+from simulator.scenario.json_schema import scenario_schema
+from simulator.scenario.keys import find
+from simulator.scenario.no_effect import warnings
 from straggler_models import Bernoulli, Constant
 from stragglersim import Scenario, ScenarioError
 
@@ -73,8 +74,8 @@ def test_a_scheme_may_have_a_master_of_its_own(write):
     assert scenario.rule_for("GC").time_s == 2
     assert scenario.rule_for("uncoded") == MuRule(mu=1.0)
     assert scenario.as_dict()["schemes"]["GC"]["master"]["kind"] == "fixed_time"
-    assert "GC" in scenario.warnings()[0]
-    assert scenario.warnings()[0].startswith("sweep.master.mu")
+    assert "GC" in warnings(scenario)[0]
+    assert warnings(scenario)[0].startswith("sweep.master.mu")
 
 
 def test_overrides_replace_values_as_yaml(write):

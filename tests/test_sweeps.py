@@ -4,8 +4,9 @@ import jsonschema
 import pytest
 
 import stragglersim
-from simulator.ranges import read_values, values_of
-from simulator.schema import scenario_schema
+from simulator.scenario.json_schema import scenario_schema
+from simulator.scenario.no_effect import warnings
+from simulator.scenario.ranges import read_values, values_of
 from stragglersim import ScenarioError
 
 SCENARIO = """\
@@ -179,14 +180,14 @@ def test_a_key_that_the_file_sweeps_together_with_another_is_not_swept_alone(wri
     ],
 )
 def test_what_varies_nothing_is_warned_about(path, sweeps, warned):
-    assert stragglersim.load(path, [], sweeps).warnings() == warned
+    assert warnings(stragglersim.load(path, [], sweeps)) == warned
 
 
 def test_rules_of_schemes_that_shadow_a_swept_rule_are_warned_about(path):
     own = "schemes.GC.master={kind: first_enough}"
-    one = stragglersim.load(path, [own], ["master.mu=1,2"]).warnings()
+    one = warnings(stragglersim.load(path, [own], ["master.mu=1,2"]))
     assert one == ["sweep.master.mu: changes nothing for scheme(s) GC, which have a master of their own"]
-    both = stragglersim.load(path, [own, "schemes.uncoded.master={kind: first_enough}"], ["master.mu=1,2"]).warnings()
+    both = warnings(stragglersim.load(path, [own, "schemes.uncoded.master={kind: first_enough}"], ["master.mu=1,2"]))
     assert both == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
 
 
@@ -204,7 +205,7 @@ def test_rules_of_schemes_that_shadow_a_swept_rule_are_warned_about(path):
 def test_options_that_the_sweep_replaces_are_warned_about(path, overrides, sweep, shadowing):
     if "*" in sweep:
         overrides = [*overrides, "stragglers.usual={kind: bernoulli, p: 0.1, slowdown: 3}"]
-    assert stragglersim.load(path, overrides, [sweep]).warnings(overrides) == [
+    assert warnings(stragglersim.load(path, overrides, [sweep]), overrides) == [
         f"--set {key}: changes nothing: shadowed by the sweep, which sets {by} at every point"
         for key, by in shadowing.items()
     ]
@@ -212,7 +213,7 @@ def test_options_that_the_sweep_replaces_are_warned_about(path, overrides, sweep
 
 def test_a_wildcard_of_the_sweep_shadows_options_too(path):
     overrides = ["stragglers.usual={kind: bernoulli, p: 0.1, slowdown: 3}", "stragglers.slow.p=0.5"]
-    [warning] = stragglersim.load(path, overrides, ["stragglers.*.p=0.1,0.2"]).warnings(overrides)
+    [warning] = warnings(stragglersim.load(path, overrides, ["stragglers.*.p=0.1,0.2"]), overrides)
     assert warning.startswith(
         "--set stragglers.slow.p: changes nothing: shadowed by the sweep, which sets stragglers.*"
     )
@@ -257,8 +258,8 @@ class Mine(Scheme):
     (tmp_path / "outside_scheme.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     mine = "schemes={mine: {kind: 'outside_scheme:Mine', master: {kind: first_enough}}}"
-    shadowed = stragglersim.load(path, [mine], ["master.mu=1,2"]).warnings()
+    shadowed = warnings(stragglersim.load(path, [mine], ["master.mu=1,2"]))
     assert shadowed == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
-    idle = stragglersim.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]).warnings()
+    idle = warnings(stragglersim.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]))
     assert idle[1:] == ["sweep.jobs: varies nothing: all its values give the same runs"]
-    assert not stragglersim.load(path, [mine], ["schemes.mine.colour=red,blue"]).warnings()
+    assert not warnings(stragglersim.load(path, [mine], ["schemes.mine.colour=red,blue"]))

@@ -33,9 +33,10 @@ from simulator.compare import compare, notes
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.training import Training
 from simulator.engine.worker_times import stream
-from simulator.identity import setting_key
 from simulator.results import summary
-from simulator.schema import scenario_schema
+from simulator.scenario.identity import setting_key
+from simulator.scenario.json_schema import scenario_schema
+from simulator.scenario.no_effect import warnings
 from simulator.terminal import print_summary
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
 from stragglersim import SimulationError
@@ -798,7 +799,7 @@ def test_parts_of_another_training_are_not_gone_on_with(loaded):
 
 def test_keys_of_training_can_be_swept(loaded):
     run = loaded(text=YAML + "sweep: {training.learning_rate: [0.1, 0.2]}\n")
-    assert run.warnings([]) == []
+    assert warnings(run) == []
     results = stragglersim.run(run)
     last = results.training.groupby("point")["loss"].last()
     assert last[1] < last[0]

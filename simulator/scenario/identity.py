@@ -16,13 +16,20 @@ from simulator.plugins.identity import identity
 from simulator.plugins.kinds import FILLED_IN
 
 if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+    from simulator.scenario.scenario import Scenario
+
 
 # The keys of a scenario that decide no number of any run. Every other key decides all of them: so does a new one, until
 # it is put here.
 DECIDES_NOTHING = ("name", "trials", "sweep", "points")  # trials: how many runs there are
+
+
 OF_SCHEMES = ("schemes", "master", "masters")  # a setting meets only its own
+
+
 APART = frozenset({*DECIDES_NOTHING, *OF_SCHEMES})
+
+
 PLAIN = (str, int, float, list, tuple, type(None))
 
 
@@ -43,7 +50,7 @@ def decisive(scenario: Scenario, label: str, identify: Callable[[object], Any] =
     >>> from schemes import FastestK, Uncoded
     >>> from straggler_models import Constant
     >>> given = {"workers": 2, "jobs": 1, "stragglers": {"usual": Constant(1.0)}}
-    >>> from simulator.scenario import Scenario
+    >>> from simulator.scenario.scenario import Scenario
     >>> alone = Scenario(**given, schemes={"all": Uncoded(2)})
     >>> both = Scenario(**given, schemes={"one": FastestK(2, k=1), "all": Uncoded(2)}, trials=1, name="other")
     >>> decisive(alone, "all") == decisive(both, "all") != decisive(both, "one")

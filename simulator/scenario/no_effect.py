@@ -1,4 +1,4 @@
-"""What is swept, or set by an option, and changes nothing."""
+"""Warnings of what is swept, or set by an option, and changes nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from simulator.document import find, find_all, swept_together
 from simulator.errors import Path_, show
-from simulator.identity import Identities, decisive
+from simulator.scenario.identity import Identities, decisive
+from simulator.scenario.keys import find, find_all, swept_together
 
 if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+    from simulator.scenario.scenario import Scenario
 
 
-def ruled_out(scenario: Scenario) -> Iterator[str]:
+def warnings(scenario: Scenario, overrides: Sequence[str] = ()) -> list[str]:
+    """Say what is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
+    return [*_ruled_out(scenario), *_idle_entries(scenario), *_shadowed_options(scenario, overrides)]
+
+
+def _ruled_out(scenario: Scenario) -> Iterator[str]:
     """Warn of swept keys of the master that schemes replace by one of their own."""
     for key in itertools.chain.from_iterable(map(swept_together, scenario.sweep)):
         if _is_of_master(key) and set(scenario.schemes) <= set(scenario.masters):
@@ -29,12 +34,12 @@ def _is_of_master(key: str) -> bool:
     return key.split(".")[0] == "master"
 
 
-def idle_entries(scenario: Scenario) -> Iterator[str]:
+def _idle_entries(scenario: Scenario) -> Iterator[str]:
     """Warn of entries of the sweep all of whose values give the same runs, whatever the other entries are."""
     lengths = [len(values) for values in scenario.sweep.values()]
     points = [point for _, point in scenario.points]
     identify = Identities()
-    is_told = set(scenario.schemes) <= set(scenario.masters)  # of the master, by `ruled_out`
+    is_told = set(scenario.schemes) <= set(scenario.masters)  # of the master, by `_ruled_out`
     if math.prod(lengths) != len(points):  # points of another making
         return
     for place, (entry, values) in enumerate(scenario.sweep.items()):
@@ -62,7 +67,7 @@ def _runs_of(scenario: Scenario, identify: Identities) -> tuple[Any, ...]:
     return scenario.trials, {label: decisive(scenario, label, identify) for label in scenario.schemes}
 
 
-def shadowed_options(scenario: Scenario, overrides: Sequence[str]) -> Iterator[str]:
+def _shadowed_options(scenario: Scenario, overrides: Sequence[str]) -> Iterator[str]:
     """Warn of options ``--set key=value`` whose place the sweep fills at every point."""
     data = {"network": {}} | scenario.as_dict()
     swept = {

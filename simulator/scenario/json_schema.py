@@ -10,8 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table
-from simulator.ranges import MOST_VALUES
-from simulator.scenario import Scenario
+from simulator.scenario.ranges import MOST_VALUES
+from simulator.scenario.scenario import Scenario
 
 RANGE = {
     "type": "object",

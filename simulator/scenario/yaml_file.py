@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
-
-if TYPE_CHECKING:
-    from ruamel.yaml import YAML
-
+from simulator.scenario.keys import find, put, swept_together
+from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them
 
@@ -48,7 +45,7 @@ class Document:
     def _compose(self, text: str) -> Node | None:
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-        self._yaml = _reader()
+        self._yaml = reader()
         try:
             root: Node | None = self._yaml.compose(text)
         except MarkedYAMLError as error:
@@ -134,7 +131,7 @@ class Document:
         ScenarioError
             If that is not an assignment, or its key varies together with others in the file.
         """
-        from simulator.ranges import read_values
+        from simulator.scenario.ranges import read_values
 
         key, equals, text = assignment.partition("=")
         entry, given = key.strip(), self.data.get("sweep")
@@ -192,114 +189,3 @@ class Document:
     def _place(self, path: Path_) -> tuple[int, ...]:
         *_, line, column = ["0", "0", *self.locate(path).split(":")]
         return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
-
-
-def _reader() -> YAML:
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True)
-
-
-def write_yaml(data: Mapping[str, Any], path: Path) -> None:
-    """Write plain values in the order given, short mappings and lists on one line."""
-    yaml = _reader()
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(data, file)
-
-
-def plain_value(text: str) -> Any:
-    """A value as it would be read in YAML."""
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return _reader().load(text)
-    except (YAMLError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(f"must be a YAML value, got {text!r} ({str(error).splitlines()[0]})") from None
-
-
-def find(data: Any, key: str) -> Path_:
-    """The path that a dotted key means; a label may itself hold dots, and a number counts in a list.
-
-    The last part may be new, all others must exist.
-
-    Examples
-    --------
-    >>> find({"schemes": {"v1.0": {"s": 1}}}, "schemes.v1.0.s")
-    ('schemes', 'v1.0', 's')
-    """
-    parts: list[str] = key.split(".")
-    path: list[str | int] = []
-    while parts:
-        if isinstance(data, list) and parts[0].isdigit() and int(parts[0]) < len(data):
-            path.append(int(parts[0]))
-            data, parts = data[int(parts[0])], parts[1:]
-            continue
-        for length in range(len(parts), 0, -1):
-            name = ".".join(parts[:length])
-            if isinstance(data, dict) and name in data:
-                break
-        else:
-            if not isinstance(data, dict) or len(parts) > 1:
-                known = ", ".join(data) if isinstance(data, dict) else "none, it is a value"
-                raise ValueError(f"must name a place in the scenario; there is no {parts[0]!r} (known here: {known})")
-            return (*path, parts[0])
-        path.append(name)
-        data = data[name]
-        parts = parts[length:]
-    return tuple(path)
-
-
-def find_all(data: Any, key: str) -> list[Path_]:
-    """The paths that a dotted key means, in which a part ``*`` stands for every label.
-
-    Examples
-    --------
-    >>> find_all({"schemes": {"a": {"s": 1}, "b": {"s": 1}}}, "schemes.*.s")
-    [('schemes', 'a', 's'), ('schemes', 'b', 's')]
-    """
-    before, star, after = key.partition(".*.")
-    if not star:
-        return [find(data, key)]
-    path = find(data, before)
-    labels = data
-    for part in path:
-        labels = labels.get(part, {})
-    if not isinstance(labels, dict) or not labels:
-        raise ValueError(f"must name a place in the scenario; there are no labels in {before}")
-    return [(*path, label, *rest) for label in labels for rest in find_all(labels[label], after)]
-
-
-def swept_together(entry: str) -> list[str]:
-    """The dotted keys of one entry of a sweep, which vary together.
-
-    Examples
-    --------
-    >>> swept_together("workers, schemes.*.s")
-    ['workers', 'schemes.*.s']
-    """
-    return [key.strip() for key in entry.split(",")]
-
-
-def put(data: Any, path: Path_, value: Any) -> None:
-    """Set the value at a path whose parent exists."""
-    for part in path[:-1]:
-        data = data[part]
-    data[path[-1]] = value
-
-
-def replaced(data: Any, path: Path_, value: Any) -> Any:
-    """The data with another value at a path whose parent exists; the rest is the same, not a copy.
-
-    Examples
-    --------
-    >>> replaced({"a": {"b": 1}, "c": {}}, ("a", "b"), 2)
-    {'a': {'b': 2}, 'c': {}}
-    """
-    if not path:
-        return value
-    changed = copy.copy(data)
-    # what is new below has no value yet
-    changed[path[0]] = replaced(data[path[0]], path[1:], value) if len(path) > 1 else value
-    return changed
