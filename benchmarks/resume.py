@@ -47,7 +47,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import stragglersim
-from simulator.results import building
+from simulator.results.folder import building
 from simulator.sweep import run_into
 out, executor, processes, detail = sys.argv[1:]
 with building(Path(out), replace=False) as place:

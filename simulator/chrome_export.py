@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.errors import TraceError
 from simulator.files import whole_file
-from simulator.results import Results
+from simulator.results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from simulator.tune_command import tune
 
 if TYPE_CHECKING:
     from schemes import Scheme
-    from simulator.results import Results
+    from simulator.results.results import Results
     from simulator.scenario.scenario import Scenario
 
 app = typer.Typer(
@@ -132,7 +132,7 @@ def run(
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
     from simulator.files import whole
-    from simulator.results import ERRORS, building
+    from simulator.results.folder import ERRORS, building
     from simulator.sweep import run_into
 
     narrow = None if until is None else _half_width(until)
@@ -177,7 +177,7 @@ def _half_width(until: str) -> float:
 
 
 def _tables(folder: Path) -> list[str]:
-    from simulator.results import TABLES
+    from simulator.results.columns import TABLES
 
     return [name for name in TABLES if (folder / f"{name}.parquet").exists()]
 
@@ -320,7 +320,7 @@ def plot(
 
     Example: stragglersim plot results/training --x time_s --y loss --where scheme=GC --where scheme=M-SGC
     """
-    from simulator.results import Results
+    from simulator.results.results import Results
 
     if x is None and (y is not None or by != "scheme" or where):
         raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
@@ -400,10 +400,12 @@ def compare(
 
     Example: stragglersim compare results/training --metric time_to_accuracy --target 0.9
     """
-    from simulator.compare import as_text, notes, swept_keys, write
-    from simulator.compare import compare as compare_runs
-    from simulator.curves import TIMES_TO, with_time_to
-    from simulator.results import Results, fairness
+    from simulator.results.compare import compare as compare_runs
+    from simulator.results.compare import swept_keys
+    from simulator.results.compare_text import as_text, notes, write
+    from simulator.results.curves import TIMES_TO, with_time_to
+    from simulator.results.fairness import fairness
+    from simulator.results.results import Results
 
     if metric.startswith("time_to_") and metric not in TIMES_TO:
         raise InputError(f"--metric: must be a column of runs or one of {', '.join(TIMES_TO)}, got {metric}")
@@ -531,7 +533,7 @@ def main() -> None:
 
 
 def _is_stop(error: Exception) -> bool:
-    from simulator.results import Stopped
+    from simulator.results.folder import Stopped
 
     return isinstance(error, Stopped)
 

@@ -24,7 +24,8 @@ from schemes.base import IntArray
 from simulator.engine.record import Detail, RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
-from simulator.results import COLUMNS, LISTED, PART_SUFFIX
+from simulator.results.columns import COLUMNS, LISTED
+from simulator.results.folder import PART_SUFFIX
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
-from simulator.curves import MOST_POINTS, Measure
 from simulator.looks import GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
-from simulator.results import Results, fairness, summary
+from simulator.results.curves import MOST_POINTS, Measure
+from simulator.results.fairness import fairness
+from simulator.results.results import Results
+from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
 from simulator.sweep_plots import Chart, ChartError, Draw, chart_picture, sweep_pictures
 from simulator.training_plots import training_pictures

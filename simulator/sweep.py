@@ -15,13 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simulator.curves import MOST_POINTS
 from simulator.engine.record import Detail, RunRecord
 from simulator.errors import SimulationError
 from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
 from simulator.files import whole
 from simulator.parts import Parts, Place, Unit, arranged, encode
-from simulator.results import ERRORS, MANIFEST, PARTS, TABLES, Results
+from simulator.results.columns import TABLES
+from simulator.results.curves import MOST_POINTS
+from simulator.results.folder import ERRORS, MANIFEST, PARTS
+from simulator.results.results import Results
 from simulator.scenario.identity import Identities, setting_key
 from simulator.scenario.scenario import Scenario
 from simulator.units import Engine, row_of, run_unit
@@ -115,7 +117,7 @@ def run_into(
     Parameters
     ----------
     folder
-        Of :func:`simulator.results.building`.
+        Of :func:`simulator.results.folder.building`.
     keep_going
         Whether to go on after a failure. What failed is then listed in ``errors.csv`` and missing in the tables.
     until
@@ -230,7 +232,7 @@ class _Sweep:
         """How many trials the points that are not known well enough are to have next."""
         import pyarrow as pa
 
-        from simulator.compare import trials_needed
+        from simulator.results.compare import trials_needed
 
         runs = pa.concat_tables([piece["runs"].select(RUN_COLUMNS) for piece in self.tables()]).to_pandas()
         wanted = {int(point): n_trials for point, n_trials in trials_needed(runs, until).items()}

@@ -17,9 +17,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from schemes.base import BoolArray, FloatArray
-from simulator.compare import compare
 from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
-from simulator.results import Results
+from simulator.results.compare import compare
+from simulator.results.results import Results
 from simulator.statistics import TIE
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart

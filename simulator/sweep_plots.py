@@ -20,7 +20,7 @@ from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 from schemes.base import BoolArray, FloatArray
 from simulator.errors import ResultsError
 from simulator.looks import GREY, HOLLOW, Look, add_legend, key_label, literal, looks_of, plain_ticks, said, wrapped
-from simulator.results import Results
+from simulator.results.results import Results
 from simulator.scenario.keys import swept_together
 from simulator.statistics import half_width
 from simulator.sweep_maps import Map, draw_best, draw_gain, draw_gains, map_of

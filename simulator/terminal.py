@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import UserError
 
 if TYPE_CHECKING:
-    from simulator.results import Results
+    from simulator.results.results import Results
 
 
 class InputError(UserError):
@@ -20,7 +20,8 @@ class InputError(UserError):
 
 def print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
-    from simulator.results import fairness, summary
+    from simulator.results.fairness import fairness
+    from simulator.results.summary import summary
     from simulator.scenario.keys import swept_together
 
     keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]

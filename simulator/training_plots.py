@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
-from simulator.curves import MOST_POINTS, Curve, Measure, curves
 from simulator.looks import Look, add_legend, looks_of, plain_ticks
-from simulator.results import Results
+from simulator.results.curves import MOST_POINTS, Curve, Measure, curves
+from simulator.results.results import Results
 from simulator.statistics import half_width
 from simulator.sweep_plots import Draw, kept_of, swept_entries, title_of
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from simulator.engine.network import Network
     from simulator.engine.training import Training
     from simulator.errors import ResultsError, ScenarioError, SimulationError, TraceError, UserError, WriteError
-    from simulator.results import Results
+    from simulator.results.results import Results
     from simulator.scenario.loading import load
     from simulator.scenario.scenario import Scenario
     from simulator.sweep import run
@@ -46,7 +46,7 @@ __all__ = [
 
 _HOMES = {
     "Network": "simulator.engine.network",
-    "Results": "simulator.results",
+    "Results": "simulator.results.results",
     "Scenario": "simulator.scenario.scenario",
     "Training": "simulator.engine.training",
     "load": "simulator.scenario.loading",

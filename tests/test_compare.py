@@ -7,8 +7,9 @@ from scipy import stats
 
 import stragglersim
 from schemes import GradientCoding, Uncoded
-from simulator.compare import CompareError, as_text, compare, markdown, notes, trials_needed, write
 from simulator.errors import WriteError
+from simulator.results.compare import CompareError, compare, trials_needed
+from simulator.results.compare_text import as_text, markdown, notes, write
 from straggler_models import ShiftedExponential
 from stragglersim import Results, Scenario
 

@@ -10,11 +10,11 @@ import pytest
 
 import stragglersim
 from schemes import FastestK, Uncoded
-from simulator.compare import CompareError
-from simulator.curves import Curve, curves, with_time_to
 from simulator.engine.training import Training
 from simulator.plots import draw, draw_chart
-from simulator.results import Results
+from simulator.results.compare import CompareError
+from simulator.results.curves import Curve, curves, with_time_to
+from simulator.results.results import Results
 from simulator.sweep_plots import Chart, ChartError, title_of
 from straggler_models import Constant, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression

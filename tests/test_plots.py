@@ -13,10 +13,11 @@ from matplotlib.text import Text
 import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
-from simulator.compare import compare
 from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots import draw, draw_chart, figures
-from simulator.results import Results, fairness
+from simulator.results.compare import compare
+from simulator.results.fairness import fairness
+from simulator.results.results import Results
 from simulator.sweep_maps import _rectangles, map_of
 from simulator.sweep_plots import Chart, ChartError, _not_dominated, at_points, draw_lines
 from straggler_models import Bernoulli, Constant

@@ -12,7 +12,7 @@ from schemes import FastestK, GradientCoding, Multiplexed, SelectiveRepeat, Unco
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.errors import WriteError
-from simulator.results import summary
+from simulator.results.summary import summary
 from simulator.units import run_one
 from straggler_models import (
     Bernoulli,

@@ -17,12 +17,13 @@ import stragglersim
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
 from simulator import sweep as sweep_module
-from simulator.compare import trials_needed
 from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import WriteError
 from simulator.executors import ExecutorError, Lost, Processes, executor_of
 from simulator.parts import Parts
-from simulator.results import TABLES, building
+from simulator.results.columns import TABLES
+from simulator.results.compare import trials_needed
+from simulator.results.folder import building
 from simulator.scenario.identity import setting_key
 from simulator.sweep import run_into
 from straggler_models import Constant, ShiftedExponential, Trace

@@ -29,11 +29,12 @@ from schemes import (
 from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from schemes.linear import LinearCodec
-from simulator.compare import compare, notes
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.training import Training
 from simulator.engine.worker_times import stream
-from simulator.results import summary
+from simulator.results.compare import compare
+from simulator.results.compare_text import notes
+from simulator.results.summary import summary
 from simulator.scenario.identity import setting_key
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings

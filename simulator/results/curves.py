@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from schemes.base import FloatArray
-from simulator.compare import CompareError
-from simulator.results import Results
+from simulator.results.compare import CompareError
+from simulator.results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 Measure = Literal["loss", "accuracy"]
+
+
 MOST_POINTS = 6  # of a sweep, whose curves are drawn in panels
+
+
 KEYS = ("point", "scheme", "trial")  # of a run
+
+
 TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}
 
 

@@ -1,0 +1,1 @@
+"""The tables of a run, on disk and as frames, and which scheme is better."""

@@ -1,0 +1,114 @@
+"""A comparison as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.files import filling
+from simulator.results.compare import HIGHER_IS_BETTER, LEAST_TRIALS, swept_keys
+from simulator.statistics import TIE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows of a comparison as people read it, without point and swept keys."""
+    metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
+    others = [name for name in table["ranked_by"].unique() if name != metric]
+    rows = []
+    for row in table.to_dict("records"):
+        is_other = row["scheme"] != baseline
+        rows.append(
+            (
+                str(row["scheme"]),
+                "-" if row["rank"] is None or row["rank"] != row["rank"] else str(row["rank"]),
+                "~ best" if row["near_best"] else "best" if row["rank"] == 1 else "",
+                _with_interval(row["mean"], row["high"] - row["mean"]),
+                *((f"{row['ranked_mean']:.5g}" if row["ranked_by"] != metric else "") for _ in others),
+                _number(row["change_percent"], "+.1f", " %"),
+                _range(row["change_low_percent"], row["change_high_percent"], "+.1f") if is_other else "",
+                _number(100 * row["won_share"], ".3g", " %") if is_other else "",
+                f"{100 * row['failure_rate']:.3g} %",
+                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
+            )
+        )
+    header = ("scheme", "rank", "", metric, *others, f"against {baseline}", "95 %", "won", "failed", "95 %")
+    return header, rows
+
+
+def _with_interval(mean: float, half_width: float) -> str:
+    if half_width != half_width:
+        return _number(mean, ".5g")
+    # equal trials differ in the last bit at most
+    return f"{mean:.5g} ± {half_width if half_width > TIE * abs(mean) else 0:.3g}"
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "-" if value != value else f"{value:{form}}{unit}"
+
+
+def _range(low: float, high: float, form: str) -> str:
+    return "-" if low != low else f"[{low:{form}}, {high:{form}}]"
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the comparison must know, a line each."""
+    metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
+    better = "More" if metric in HIGHER_IS_BETTER else "Less"
+    said = [
+        f"{better} {metric} is better. Means over trials and shares of failed jobs with 95 % intervals.",
+        f"against {baseline}: ratio of means, share of trials won; over the same trials of both.",
+    ]
+    if table["near_best"].any():
+        said.append(
+            "~ best: not distinguishable from the best (the 95 % interval of the paired difference contains 0)."
+        )
+    n_points = table["point"].nunique()
+    n_unfair = table.loc[table["ranked_by"] != metric, "point"].nunique()
+    if n_unfair:
+        where = f" at {n_unfair} of {n_points} points" if n_points > 1 else ""
+        said.append(f"Schemes failed to decode different numbers of jobs{where}: ranked by jobs_per_s, not {metric}.")
+    if table["mean"].isna().any():
+        said.append(f"-: no mean, as not every trial has a finite {metric}.")
+    table = table[table["n_trials"] > 0]
+    n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
+    if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():
+        said.append(f"Trials are missing: pairs are compared over those that both have, {_span(n_paired)}.")
+    if n_trials.min() == 1:
+        said.append("One trial has no interval: its ranks may be luck, unless nothing in the scenario is random.")
+    if ((n_trials > 1) & (n_trials < LEAST_TRIALS)).any():
+        said.append(f"With fewer than {LEAST_TRIALS} trials, paired intervals are too narrow: take them as rough.")
+    return said
+
+
+def _span(numbers: pd.Series[int]) -> str:
+    if numbers.empty:
+        return "which is none"
+    return str(numbers.min()) if numbers.min() == numbers.max() else f"{numbers.min()} to {numbers.max()}"
+
+
+def markdown(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
+    """A comparison as a Markdown document: a title, a table with the swept keys in front, remarks."""
+    keys = swept_keys(table)
+    header, rows = as_text(table)
+    swept = table[keys].astype(str).to_numpy().tolist()
+    cells = [[*keys, *header], *([*at, *row] for at, row in zip(swept, rows, strict=True))]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    lines.insert(1, "| " + " | ".join("---" for _ in cells[0]) + " |")
+    return "\n".join([f"# {title}", "", *lines, "", *(f"- {remark}" for remark in remarks), ""])
+
+
+def write(table: pd.DataFrame, folder: Path, title: str, remarks: Sequence[str]) -> None:
+    """Write compare.csv and compare.md into a folder, both or none; older ones are replaced.
+
+    Raises
+    ------
+    WriteError
+        If the folder can't be written.
+    """
+    with filling(folder) as partial:
+        (partial / "compare.csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        (partial / "compare.md").write_text(markdown(table, title, remarks), encoding="utf-8")

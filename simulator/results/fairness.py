@@ -1,0 +1,62 @@
+"""What makes a comparison fair or not, in a line."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from simulator.results.results import Results
+from simulator.scenario.keys import swept_together
+
+
+def fairness(results: Results) -> str:
+    """Say in one line what makes the comparison fair or not: rule, leftover, T limit, trials, engine."""
+    scenario, runs = results.scenario, results.runs
+    swept = scenario.get("sweep", {})
+    rules = [_rule("master", scenario.get("master"), swept)]
+    for label, scheme in scenario.get("schemes", {}).items():
+        if "master" in scheme:
+            rules.append(_rule(f"schemes.{label}.master", scheme["master"], swept))
+    models = scenario.get("models")
+    n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
+    trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
+    network = scenario.get("network", {})
+    keys = {key: f"network.{key}" in itertools.chain.from_iterable(map(swept_together, swept)) for key in network}
+    sent = ", ".join(f"{key} {'swept' if keys[key] else f'= {network[key]:g}'}" for key in keys if network[key])
+    said = [
+        *rules,
+        *([f"network: {sent}"] if sent else []),
+        *([_training(scenario.get("training"), swept)] if scenario.get("training") or "training" in swept else []),
+        *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
+        f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
+        "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
+        f"{trials} trial" + ("" if trials == "1" else "s"),
+        f"engine: {', '.join(sorted(set(runs['engine'])))}",
+    ]
+    return "; ".join(said)
+
+
+def _training(training: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
+    keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
+    if training is None or "training" in keys:
+        return "training swept"
+    usual = {"batch": "all", "optimiser": "sgd", "on_failure": "skip", "messages": "float64"}
+    given = {"workload": training["workload"]["kind"], "rate": f"{training['learning_rate']:g}"}
+    said = {key: "swept" if f"training.{key}" in keys else value for key, value in (usual | training | given).items()}
+    if "training.learning_rate" in keys:
+        said["rate"] = "swept"
+    inside = [key.removeprefix("training.workload.") for key in keys if key.startswith("training.workload.")]
+    return (
+        f"training: {said['workload']}{''.join(f', {key} swept' for key in sorted(inside))}, batch {said['batch']}, "
+        f"{said['optimiser']}, rate {said['rate']}, on_failure: {said['on_failure']}"
+        + ("" if said["messages"] == "float64" else f", messages: {said['messages']}")
+    )
+
+
+def _rule(path: str, rule: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
+    if rule is None:
+        return f"{path}: not recorded"
+    values = {key: "swept" if f"{path}.{key}" in swept else value for key, value in rule.items()}
+    kind = "swept" if path in swept else values.pop("kind")
+    parameters = ", ".join(f"{key} = {value}" for key, value in values.items())
+    return f"{path}: {kind}" + (f" ({parameters})" if parameters and path not in swept else "")

@@ -1,0 +1,114 @@
+"""Tables of runs: pandas frames in memory, Parquet on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import ResultsError
+from simulator.files import replacing, whole
+from simulator.results.columns import TABLES
+from simulator.results.folder import MANIFEST, PARTS, may_write
+from simulator.results.summary import summary
+from simulator.scenario.keys import swept_together
+from simulator.scenario.yaml_text import write_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Results:
+    """The tables of a scenario's runs, with the scenario (plain values) and a manifest.
+
+    ``runs`` has a row for each run (a scheme in a trial of a point), ``rounds`` and ``jobs`` one for each of its rounds
+    and jobs, ``workers`` one for each worker in each round, ``training`` one for each step of each model. A table that
+    was not recorded is None.
+    """
+
+    runs: pd.DataFrame
+    rounds: pd.DataFrame | None = None
+    jobs: pd.DataFrame | None = None
+    workers: pd.DataFrame | None = None
+    training: pd.DataFrame | None = None
+    scenario: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+        """Write all tables, complete or not at all.
+
+        Raises
+        ------
+        ResultsError
+            If the folder exists and ``replace`` is false, or is not one that holds results.
+        WriteError
+            If it can't be written.
+        """
+        folder = Path(folder).resolve()
+        may_write(folder, replace=replace)
+        with replacing(folder) as partial:
+            self.write(partial)
+
+    def write(self, folder: Path) -> None:
+        """Write all tables into a folder; the manifest, which makes it complete, comes last."""
+        for name in TABLES:
+            table = getattr(self, name)
+            if table is not None:
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+        self.write_beside(folder)
+        self.seal(folder)
+
+    def write_beside(self, folder: Path) -> None:
+        """Write what stands beside the tables: the summary, and the scenario as it ran."""
+        keys = [key for entry in self.scenario.get("sweep", {}) for key in swept_together(entry)]
+        swept = self.runs.groupby("point")[keys].first()
+        with whole(folder / "summary.csv") as partial:
+            summary(self.runs).join(swept, on="point").to_csv(partial, index=False)
+        with whole(folder / "scenario.yaml") as partial:
+            write_yaml(self.scenario, partial)
+
+    def seal(self, folder: Path) -> None:
+        """Write the manifest: from now on the folder is complete."""
+        with whole(folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path, tables: Sequence[str] = TABLES) -> Results:
+        """Read what :meth:`save` or a run has written.
+
+        Parameters
+        ----------
+        folder
+            Where it was written.
+        tables
+            Which tables are wanted, if they were recorded; ``runs`` must be one of them.
+
+        Raises
+        ------
+        ResultsError
+            If the folder holds no complete results.
+        """
+        import pandas as pd
+        from ruamel.yaml import YAML
+
+        folder = Path(folder)
+        if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
+            raise ResultsError(
+                f"{folder}: must be a folder with a finished run, got one that has not finished "
+                "(the same `stragglersim run` command goes on with it)"
+            )
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            scenario = YAML(typ="safe", pure=True).load((folder / "scenario.yaml").read_text(encoding="utf-8"))
+            files = {name: folder / f"{name}.parquet" for name in tables}
+            frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+            return cls(**frames, scenario=scenario, manifest=manifest)
+        except FileNotFoundError as error:
+            got = f"one without {Path(error.filename).name}" if folder.is_dir() else "no folder"
+            raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}") from None
+        except (OSError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
