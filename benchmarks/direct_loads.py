@@ -16,7 +16,7 @@ from findings import groups
 from schemes.sequential import Code
 from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.engine.master_rules import FirstEnough
-from simulator.executors import Serial
+from simulator.execution.executors import Serial
 from simulator.settings import Group
 from simulator.tune import evaluate
 

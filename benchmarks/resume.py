@@ -48,7 +48,7 @@ import sys
 from pathlib import Path
 import stragglersim
 from simulator.results.folder import building
-from simulator.sweep import run_into
+from simulator.execution.sweep import run_into
 out, executor, processes, detail = sys.argv[1:]
 with building(Path(out), replace=False) as place:
     options = {"executor": executor, "processes": int(processes), "detail": detail}

@@ -20,7 +20,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from simulator.engine import vectorised
 from simulator.engine.master_rules import FirstEnough, MuRule
-from simulator.units import drawn, run_block
+from simulator.execution.one_run import drawn, run_block
 from straggler_models import FailedWorkers, GilbertElliott, ShiftedExponential
 from stragglersim import Scenario
 

@@ -131,9 +131,9 @@ def run(
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
+    from simulator.execution.sweep import run_into
     from simulator.files import whole
     from simulator.results.folder import ERRORS, building
-    from simulator.sweep import run_into
 
     narrow = None if until is None else _half_width(until)
     scenario = _load(scenario_file, overrides, sweeps)

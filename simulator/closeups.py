@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
+from simulator.execution.one_run import run_one
 from simulator.scenario.scenario import Scenario
-from simulator.units import run_one
 
 BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
 JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")

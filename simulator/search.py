@@ -173,9 +173,9 @@ def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, sea
     """
     import pandas as pd
 
+    from simulator.execution.sweep import run
     from simulator.scenario.loading import load
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.sweep import run
 
     places = np.random.default_rng(0).choice(len(settings), min(N_CHECKED, len(settings)), replace=False)
     sample = pd.concat([best_settings(settings), settings.iloc[np.sort(places)]])

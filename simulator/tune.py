@@ -17,7 +17,7 @@ from simulator.engine.record import RunRecord
 from simulator.engine.replay import Recorded, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.errors import SimulationError
-from simulator.executors import Executor, Lost, Serial, executor_of
+from simulator.execution.executors import Executor, Lost, Serial, executor_of
 from simulator.settings import Group
 from straggler_models.base import WorkerTimes
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from simulator.engine.network import Network
     from simulator.engine.training import Training
     from simulator.errors import ResultsError, ScenarioError, SimulationError, TraceError, UserError, WriteError
+    from simulator.execution.sweep import run
     from simulator.results.results import Results
     from simulator.scenario.loading import load
     from simulator.scenario.scenario import Scenario
-    from simulator.sweep import run
 
 __all__ = [
     "Network",
@@ -50,7 +50,7 @@ _HOMES = {
     "Scenario": "simulator.scenario.scenario",
     "Training": "simulator.engine.training",
     "load": "simulator.scenario.loading",
-    "run": "simulator.sweep",
+    "run": "simulator.execution.sweep",
 }
 
 

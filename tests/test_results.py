@@ -12,8 +12,8 @@ from schemes import FastestK, GradientCoding, Multiplexed, SelectiveRepeat, Unco
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.errors import WriteError
+from simulator.execution.one_run import run_one
 from simulator.results.summary import summary
-from simulator.units import run_one
 from straggler_models import (
     Bernoulli,
     CommonShock,

@@ -16,16 +16,16 @@ from test_vectorised import OneRunOnly
 import stragglersim
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
-from simulator import sweep as sweep_module
 from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import WriteError
-from simulator.executors import ExecutorError, Lost, Processes, executor_of
-from simulator.parts import Parts
+from simulator.execution import tasks
+from simulator.execution.executors import ExecutorError, Lost, Processes, executor_of
+from simulator.execution.store import Parts
+from simulator.execution.sweep import run_into
 from simulator.results.columns import TABLES
 from simulator.results.compare import trials_needed
 from simulator.results.folder import building
 from simulator.scenario.identity import setting_key
-from simulator.sweep import run_into
 from straggler_models import Constant, ShiftedExponential, Trace
 from stragglersim import Results, ResultsError, Scenario, SimulationError
 
@@ -234,7 +234,7 @@ def test_a_key_depends_on_the_source_of_a_plug_in_from_outside(tmp_path, monkeyp
 def test_a_finished_run_is_only_put_together_again(sweep, tmp_path, monkeypatch):
     finish(tmp_path / "out", sweep())
     before = Results.load(tmp_path / "out").runs
-    monkeypatch.setattr("simulator.sweep.run_unit", None)
+    monkeypatch.setattr("simulator.execution.tasks.run_unit", None)
     assert finish(tmp_path / "out", sweep())[0] == [(540, 540)]
     pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, before)
 
@@ -341,12 +341,12 @@ def failing(trial_that_fails):
             raise SimulationError(f"schemes.{label}, trial {trial_that_fails}: it is too late")
         return real(scenario, label, trials, **options)
 
-    real = sweep_module.run_unit
+    real = tasks.run_unit
     return run_unit
 
 
 def test_a_failure_stops_the_run_and_what_is_finished_stays(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("simulator.sweep.run_unit", failing(0))
+    monkeypatch.setattr("simulator.execution.tasks.run_unit", failing(0))
     at = r"^at round_overhead_s = 0.5, stragglers.usual.mean = 0.2: schemes.GC, trial 0: it is too late$"
     with pytest.raises(SimulationError, match=at):
         finish(tmp_path / "out", sweep("trials=4"))
@@ -357,7 +357,7 @@ def test_a_failure_stops_the_run_and_what_is_finished_stays(sweep, tmp_path, mon
 
 
 def test_with_keep_going_failures_are_listed_and_tried_again(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("simulator.sweep.run_unit", failing(1))
+    monkeypatch.setattr("simulator.execution.tasks.run_unit", failing(1))
     _, failures = finish(tmp_path / "out", sweep("trials=4"), keep_going=True)
     assert len(failures) == 3
     errors = pd.read_csv(tmp_path / "out/errors.csv")
@@ -375,7 +375,7 @@ def test_where_everything_fails_there_is_nothing_to_show(sweep, tmp_path, monkey
     def run_unit(scenario, label, trials, **options):
         raise SimulationError("never")
 
-    monkeypatch.setattr("simulator.sweep.run_unit", run_unit)
+    monkeypatch.setattr("simulator.execution.tasks.run_unit", run_unit)
     with pytest.raises(SimulationError, match="never"):
         finish(tmp_path / "out", sweep("trials=4"), keep_going=True)
     assert not (tmp_path / "out").exists()

@@ -28,7 +28,7 @@ from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.ordering import RandomOrdering
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
-from simulator.units import run_block, run_one, why_not
+from simulator.execution.one_run import run_block, run_one, why_not
 from straggler_models import (
     Adversarial,
     Bernoulli,

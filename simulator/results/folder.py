@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 ERRORS = "errors.csv"
 
 
-PARTS = "parts"  # folder of finished parts; see simulator/parts.py
+PARTS = "parts"  # folder of finished parts; see simulator/execution/store.py
 
 
 PART_SUFFIX = ".arrow"

@@ -22,10 +22,17 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from simulator.errors import UserError
 
 ExecutorName = Literal["serial", "processes", "dask"]
+
+
 Task = TypeVar("Task")
+
+
 Result = TypeVar("Result")
 
+
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
+
+
 AHEAD = 2  # tasks handed out for each process, so that none is idle while a result is being written
 
 
@@ -177,7 +184,7 @@ def _pool(n_processes: int) -> Iterator[ProcessPoolExecutor]:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload(["simulator.sweep"])
+        context.set_forkserver_preload(["simulator.execution.tasks"])
     watched, held = context.Pipe(duplex=False)  # its end, which nobody else holds, closes with this process
     pool = ProcessPoolExecutor(n_processes, context, initializer=_begin, initargs=(watched,))
     try:

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import csv
 import itertools
-import math
 import platform
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from simulator.engine.record import Detail, RunRecord
+from simulator.engine.record import Detail
 from simulator.errors import SimulationError
-from simulator.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
+from simulator.execution.assemble import Place, arranged
+from simulator.execution.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
+from simulator.execution.one_run import Engine
+from simulator.execution.store import Parts, Unit
+from simulator.execution.tasks import UNIT_COST, Batches, Failure, Order, cost_of, run_task
 from simulator.files import whole
-from simulator.parts import Parts, Place, Unit, arranged, encode
 from simulator.results.columns import TABLES
 from simulator.results.curves import MOST_POINTS
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
 from simulator.results.results import Results
 from simulator.scenario.identity import Identities, setting_key
 from simulator.scenario.scenario import Scenario
-from simulator.units import Engine, row_of, run_unit
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+
 Progress = Callable[[int, int], None]  # runs done, runs in all
 
+
 MOST_TRIALS = 100  # in a unit
-UNIT_COST = 200_000  # of a unit, if it has several trials; see `_cost`
-TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
-TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
+
+
 # what tells how many trials are needed
 RUN_COLUMNS = ["point", "scheme", "trial", "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]
+
+
 SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
-
-
-class Failure(NamedTuple):
-    """A unit that could not be run."""
-
-    unit: Unit
-    error: str
 
 
 def run(
@@ -187,7 +183,7 @@ class _Sweep:
         n_done = n_all - n_runs.total()
         if progress is not None:
             progress(n_done, n_all)
-        batches = _Batches(units, self.points, Order(self._detail, self._engine, keep_going))
+        batches = Batches(units, self.points, Order(self._detail, self._engine, keep_going))
         with closing(self._where(units).map_unordered(run_task, batches.next_task)) as finished:
             for task, result in finished:
                 done = batches.lost(task, result.reason) if isinstance(result, Lost) else result
@@ -217,14 +213,14 @@ class _Sweep:
     def _blocks(self) -> Iterator[tuple[Place, range]]:
         """Blocks of trials, in the order of the tables. Their sizes follow from the scenario alone."""
         for (_, at_point), places in zip(self.points, self._places, strict=True):
-            size = max(1, min(MOST_TRIALS, UNIT_COST // _cost(at_point)))
+            size = max(1, min(MOST_TRIALS, UNIT_COST // cost_of(at_point)))
             for first in range(0, at_point.trials, size):
                 for place in places:
                     yield place, range(first, min(first + size, at_point.trials))
 
     def _where(self, units: Sequence[Unit]) -> Executor:
         """The executor, or this process for so little work that others would start in vain."""
-        cost = sum(_cost(self.points[unit.point][1]) * len(unit.trials) for unit in units)
+        cost = sum(cost_of(self.points[unit.point][1]) * len(unit.trials) for unit in units)
         is_small = len(units) <= 1 or cost < SMALL_COST
         return Serial() if is_small and isinstance(self._executor, Processes) else self._executor
 
@@ -252,111 +248,6 @@ class _Sweep:
             if not has_updates:
                 piece["runs"] = piece["runs"].drop_columns(["seconds_per_update"])
             yield piece
-
-
-def _cost(scenario: Scenario) -> int:
-    """What a trial costs an engine, roughly, in steps of a worker; a round costs some fifty besides its workers."""
-    return (scenario.workers + 50) * scenario.n_rounds
-
-
-class Order(NamedTuple):
-    """What is the same for all tasks of a sweep."""
-
-    detail: Detail
-    engine: Engine
-    keep_going: bool
-
-
-@dataclass(frozen=True)
-class Task:
-    """Units that are run one after another in one place."""
-
-    units: tuple[Unit, ...]
-    scenarios: Mapping[int, Scenario]  # of the points of the units
-    order: Order
-
-
-class Done(NamedTuple):
-    """What has become of a task."""
-
-    units: Sequence[Unit] = ()
-    content: bytes = b""  # a part with these units
-    failures: Sequence[Failure] = ()
-    speeds: Mapping[str, float] = {}  # seconds per cost, by the scheme's label
-
-
-class _Batches:
-    """Units in tasks of about a second each: small ones at first, until it is known how long a scheme takes."""
-
-    def __init__(self, units: Sequence[Unit], points: Sequence[tuple[dict[str, Any], Scenario]], order: Order) -> None:
-        self._left = deque(units)
-        self._alone: deque[Unit] = deque()  # one of these has taken its process down
-        self._points = points
-        self._order = order
-        self._speeds: dict[str, float] = {}
-
-    def next_task(self) -> Task | None:
-        """Units for about a second, or None."""
-        units = [self._alone.popleft()] if self._alone else self._batch()
-        if not units:
-            return None
-        return Task(tuple(units), {unit.point: self._points[unit.point][1] for unit in units}, self._order)
-
-    def _batch(self) -> list[Unit]:
-        units: list[Unit] = []
-        seconds = cost = 0.0
-        while self._left and seconds < TASK_S and cost < TASK_COST:
-            unit = self._left[0]
-            own = float(_cost(self._points[unit.point][1]) * len(unit.trials))
-            expected_s = own * self._speeds.get(unit.label, math.inf)
-            if units and seconds + expected_s > 1.5 * TASK_S:
-                break
-            units.append(self._left.popleft())
-            seconds, cost = seconds + expected_s, cost + own
-        return units
-
-    def learn(self, done: Done) -> None:
-        """Take note of how long a task took."""
-        self._speeds.update(done.speeds)
-
-    def lost(self, task: Task, reason: str) -> Done:
-        """What to do about a task whose process died: its units are tried alone; a single one has failed."""
-        if len(task.units) > 1:
-            self._alone += task.units
-            return Done()
-        unit = task.units[0]
-        first, last = unit.trials[0], unit.trials[-1]
-        which = f"trial {first}" if first == last else f"trials {first}-{last}"
-        return Done(failures=[Failure(unit, f"schemes.{unit.label}, {which}: {reason}")])
-
-
-def run_task(task: Task) -> Done:
-    """Run units, with one thread for linear algebra, so that processes don't take cores from each other."""
-    from threadpoolctl import threadpool_limits
-
-    units: list[Unit] = []
-    rows: list[dict[str, Any]] = []
-    records: list[RunRecord] = []
-    failures: list[Failure] = []
-    speeds: dict[str, float] = {}
-    detail, engine, keep_going = task.order
-    with threadpool_limits(limits=1):
-        for unit in task.units:
-            at_point, began_s = task.scenarios[unit.point], time.perf_counter()
-            try:
-                block, ran = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
-                told = [row_of(at_point, unit.label, *one, ran) for one in zip(unit.trials, block, strict=True)]
-            except SimulationError as error:
-                failures.append(Failure(unit, str(error)))
-                if not keep_going:
-                    break
-                continue
-            speeds[unit.label] = (time.perf_counter() - began_s) / (_cost(at_point) * len(unit.trials))
-            units.append(unit)
-            records += block
-            rows += told
-    content = encode(units, rows, records, detail) if units else b""
-    return Done(units, content, failures, speeds)
 
 
 def _write_tables(folder: Path, pieces: Iterator[dict[str, pa.Table]]) -> None:

@@ -1,0 +1,1 @@
+"""All runs of a scenario: tasks, executors, finished parts, resuming."""
