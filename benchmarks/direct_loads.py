@@ -14,11 +14,11 @@ from pathlib import Path
 from findings import groups
 
 from schemes.sequential import Code
-from simulator.adjusted_recording import AdjustedRecording, SearchError
 from simulator.engine.master_rules import FirstEnough
 from simulator.execution.executors import Serial
-from simulator.settings import Group
-from simulator.tune import evaluate
+from simulator.tuning.evaluate import evaluate
+from simulator.tuning.legal_settings import Group
+from simulator.tuning.trace import AdjustedRecording, SearchError
 
 CODES: dict[str, Code] = {"GC": "gradient_coding", "GC-Rep": "fractional_repetition"}
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.adjusted_recording import AdjustedRecording
-from simulator.advice import advise
 from simulator.advice_plots import draw_advice
-from simulator.advice_words import sentences
-from simulator.choice import said_setting
-from simulator.recording_files import read_times
-from simulator.recordings import load_slope, memory, stragglers
-from simulator.search import Search, rules_of
-from simulator.settings import REPETITION
+from simulator.traces.files import read_times
+from simulator.traces.measures import load_slope, memory, stragglers
+from simulator.tuning.advice import advise
+from simulator.tuning.advice_text import sentences
+from simulator.tuning.best import said_setting
+from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.search import Search, rules_of
+from simulator.tuning.trace import AdjustedRecording
 
 RULES = rules_of(("first_enough", "mu_rule"), (0.1, 0.3, 1.0), ("all", "enough"))
 

@@ -13,8 +13,8 @@ from collections import Counter
 
 import numpy as np
 
-from simulator.fit_checks import simulated_durations
-from simulator.fitting import fit
+from simulator.fitting.fit import fit
+from simulator.fitting.goodness import simulated_durations
 from straggler_models import (
     Bernoulli,
     CommonShock,

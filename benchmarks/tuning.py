@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import stragglersim
-from simulator.adjusted_recording import AdjustedRecording
 from simulator.engine.master_rules import MasterRule, MuRule
-from simulator.search import Search, as_scheme, rules_of
-from simulator.settings import Group, published_grid
-from simulator.tune import evaluate, rule_name, scheme_of
+from simulator.tuning.evaluate import evaluate, rule_name, scheme_of
+from simulator.tuning.legal_settings import Group, published_grid
+from simulator.tuning.search import Search, as_scheme, rules_of
+from simulator.tuning.trace import AdjustedRecording
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from findings import groups
 
-from simulator.choice import winners
 from simulator.looks import save
-from simulator.search import Search, rules_of, search_recording
 from simulator.tune_plots import looks_among, winner_map
+from simulator.tuning.best import winners
+from simulator.tuning.search import Search, rules_of, search_recording
 
 MUS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 RULES = rules_of(("first_enough", "mu_rule"), MUS, ("all", "enough"))

@@ -7,9 +7,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.advice import Advice
 from simulator.looks import GREY, Look, save, style, wrapped
 from simulator.tune_plots import dots, looks_among, say_below, winner_map
+from simulator.tuning.advice import Advice
 
 WIDTH_IN = 7.0
 

@@ -27,9 +27,9 @@ from simulator.tune_command import (
 )
 
 if TYPE_CHECKING:
-    from simulator.adjusted_recording import AdjustedRecording
-    from simulator.advice import Advice
-    from simulator.search import Search
+    from simulator.tuning.advice import Advice
+    from simulator.tuning.search import Search
+    from simulator.tuning.trace import AdjustedRecording
 
 
 def advise(
@@ -54,8 +54,8 @@ def advise(
 
     Example: stragglersim advise recording.parquet --seconds-per-load 1.12 --out results/advice
     """
-    from simulator import advice
-    from simulator.advice_words import sentences
+    from simulator.tuning import advice
+    from simulator.tuning.advice_text import sentences
 
     search = search_of(
         rules=rules,
@@ -105,7 +105,7 @@ def _note(found: Advice, recording: AdjustedRecording, search: Search) -> str:
 
 
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from simulator.choice import said_setting
+    from simulator.tuning.best import said_setting
 
     rows: list[tuple[str, ...]] = []
     for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):
@@ -132,7 +132,7 @@ def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecord
     from simulator.advice_plots import draw_advice
     from simulator.files import filling
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.search import winning_scenario
+    from simulator.tuning.search import winning_scenario
 
     with status("Drawing"), filling(out) as folder:
         pictures = draw_advice(found, folder, note)

@@ -11,8 +11,8 @@ import typer
 from simulator.terminal import print_table, say, status
 
 if TYPE_CHECKING:
-    from simulator.fit_checks import Check
-    from simulator.fitting import Fit
+    from simulator.fitting.fit import Fit
+    from simulator.fitting.goodness import Check
     from straggler_models.base import FloatArray
 
 
@@ -46,10 +46,10 @@ def fit(
     The model is a `stragglers:` mapping: paste it into a scenario, or give its file there (stragglers: model.yaml), or
     run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
-    from simulator.fit_checks import N_SIMULATED, checks, simulated_durations
-    from simulator.fitting import FitError, as_yaml
-    from simulator.fitting import fit as fit_models
-    from simulator.recording_files import read_times
+    from simulator.fitting.fit import FitError, as_yaml
+    from simulator.fitting.fit import fit as fit_models
+    from simulator.fitting.goodness import N_SIMULATED, checks, simulated_durations
+    from simulator.traces.files import read_times
 
     page = _may_write(out, force=force)
     trace = read_times(file, base_load)
@@ -87,7 +87,7 @@ def fit(
 
 def _may_write(out: Path, *, force: bool) -> Path:
     """Refuse names that can't be written; return that of the page."""
-    from simulator.fitting import FitError
+    from simulator.fitting.fit import FitError
 
     if out.suffix not in (".yaml", ".yml"):
         raise FitError(f"--out: must end in .yaml, got {out}")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from simulator.fit_checks import N_LAGS, burst_lengths, memory, threshold_s
+from simulator.fitting.goodness import N_LAGS, burst_lengths, memory, threshold_s
 from simulator.looks import COLOURS, GREY, literal
 from straggler_models.base import BoolArray, FloatArray
 

@@ -18,9 +18,9 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from schemes.base import FloatArray
 from simulator.looks import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
-from simulator.recording_report import Description
-from simulator.recordings import LoadSlope, expected_bursts, median_worker_s
 from simulator.statistics import Z, quantile
+from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
+from simulator.traces.report import Description
 
 ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 N_MARKED = 100  # rounds that have room for markers

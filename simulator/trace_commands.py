@@ -13,8 +13,8 @@ from simulator.fit_command import fit
 from simulator.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
-    from simulator.recording_report import Description
-    from simulator.recordings import LoadSlope
+    from simulator.traces.measures import LoadSlope
+    from simulator.traces.report import Description
 
 trace = typer.Typer(
     no_args_is_help=True,
@@ -99,19 +99,19 @@ def info(
 
     docs/recordings.md has the formula of each figure.
     """
-    from simulator import recording_report
-    from simulator.recording_files import read_times
+    from simulator.traces import report
+    from simulator.traces.files import read_times
 
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
     described = [
-        recording_report.describe(read_times(file, load), mu, reference.value, outlier)
+        report.describe(read_times(file, load), mu, reference.value, outlier)
         for file, load in zip(files, loads, strict=True)
     ]
     for about in described:
         say(f"{about.recording.path}")
-        for name, said in recording_report.facts(about):
+        for name, said in report.facts(about):
             say(f"  {name:<12}{said}")
-        for sentence in recording_report.findings(about):
+        for sentence in report.findings(about):
             say(f"  * {sentence}")
         say("")
     slope = _slope(described)
@@ -134,8 +134,8 @@ def _loads(given: str, n_files: int) -> list[float]:
 
 def _slope(described: Sequence[Description]) -> LoadSlope | None:
     """Say what load costs, if the recordings tell."""
-    from simulator import recording_report
-    from simulator.recordings import load_slope
+    from simulator.traces import report
+    from simulator.traces.measures import load_slope
 
     loads = [about.recording.base_load for about in described if about.recording.base_load is not None]
     if len(loads) < len(described) or len(set(loads)) < 2:
@@ -149,16 +149,16 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
     except ValueError:
         say("No load slope: there is a recording in which no worker ever answered.")
         return None
-    names = recording_report.labels([about.recording for about in described])
+    names = report.labels([about.recording for about in described])
     say(f"Load slope over {len(described)} recordings")
     rows = [
         (name, f"{load:g}", f"{about.times.median_s:.4g}", f"{about.times.mean_s:.4g}", f"{about.times.max_s:.4g}")
         for name, load, about in zip(names, loads, described, strict=True)
     ]
     print_table(("recording", "base load", "median s", "mean s", "max s"), rows)
-    for sentence in recording_report.slope_sentences(slope):
+    for sentence in report.slope_sentences(slope):
         say(sentence)
-    for warning in recording_report.slope_warnings(slope):
+    for warning in report.slope_warnings(slope):
         complain(f"warning: {warning}")
     return slope
 
@@ -166,13 +166,13 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
 def _write_info(described: Sequence[Description], slope: LoadSlope | None, folder: Path) -> None:
     import pandas as pd
 
-    from simulator import recording_report
     from simulator.files import filling
     from simulator.recording_plots import draw_recording, draw_slope
+    from simulator.traces import report
 
-    names = recording_report.labels([about.recording for about in described])
+    names = report.labels([about.recording for about in described])
     with filling(folder) as partial, status("Drawing"):
-        rows = [recording_report.row(about, name) for about, name in zip(described, names, strict=True)]
+        rows = [report.row(about, name) for about, name in zip(described, names, strict=True)]
         pd.DataFrame(rows).to_csv(partial / "info.csv", index=False)
         for about, name in zip(described, names, strict=True):
             draw_recording(about, name, partial)
@@ -233,9 +233,10 @@ def convert(
 
     Example: stragglersim trace convert results/mine --scheme GC --trial 0 --out run.json
     """
-    from simulator import trace_conversion
+    from simulator.traces.convert import Request
+    from simulator.traces.convert import convert as convert_trace
 
-    request = trace_conversion.Request(
+    request = Request(
         sources=sources,
         out=out,
         source=None if source is None else source.value,
@@ -251,7 +252,7 @@ def convert(
         points=point or [],
         replace=force,
     )
-    say(trace_conversion.convert(request))
+    say(convert_trace(request))
 
 
 trace.command()(fit)

@@ -14,8 +14,8 @@ from simulator.terminal import print_table, progress, say, status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from simulator.adjusted_recording import AdjustedRecording
-    from simulator.search import Search
+    from simulator.tuning.search import Search
+    from simulator.tuning.trace import AdjustedRecording
 
 
 class GridName(StrEnum):
@@ -86,7 +86,7 @@ def tune(
 
     Example: stragglersim tune recording.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
-    from simulator.search import N_CHECKED, largest_difference, search_recording
+    from simulator.tuning.search import N_CHECKED, largest_difference, search_recording
 
     search = search_of(
         rules=rules,
@@ -118,8 +118,8 @@ def tune(
 
 def search_of(*, rules: str, mus: str, wait_for: str, schemes: str | None, accepts: str | None, **given: Any) -> Search:
     """A search from the options."""
-    from simulator.search import Search, rules_of
-    from simulator.settings import KINDS
+    from simulator.tuning.legal_settings import KINDS
+    from simulator.tuning.search import Search, rules_of
 
     return Search(
         rules=rules_of(_items(rules), _numbers("--mu", mus), _items(wait_for)),
@@ -131,7 +131,7 @@ def search_of(*, rules: str, mus: str, wait_for: str, schemes: str | None, accep
 
 def recording_of(file: Path, base_load: float | None, seconds_per_load: str | None) -> AdjustedRecording:
     """A recording from the options."""
-    from simulator.adjusted_recording import AdjustedRecording, SearchError
+    from simulator.tuning.trace import AdjustedRecording, SearchError
 
     if seconds_per_load in (None, "proportional"):
         return AdjustedRecording(file, base_load, seconds_per_load)  # type: ignore[arg-type]  # one of these two
@@ -143,7 +143,7 @@ def recording_of(file: Path, base_load: float | None, seconds_per_load: str | No
 
 def must_be_folder(out: Path | None) -> None:
     """Say before a long search that its results would have no place."""
-    from simulator.adjusted_recording import SearchError
+    from simulator.tuning.trace import SearchError
 
     if out is not None and any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
         raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
@@ -161,7 +161,7 @@ def _items(text: str) -> list[str]:
 
 
 def _numbers(option: str, text: str) -> list[float]:
-    from simulator.adjusted_recording import SearchError
+    from simulator.tuning.trace import SearchError
 
     try:
         return [float(item) for item in _items(text)]
@@ -171,9 +171,9 @@ def _numbers(option: str, text: str) -> list[float]:
 
 def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
     """The best of each scheme under each rule, and under its own best rule."""
-    from simulator.choice import best_settings, fastest_first, flatness, said_setting
-    from simulator.settings import REPETITION
     from simulator.statistics import TIE
+    from simulator.tuning.best import best_settings, fastest_first, flatness, said_setting
+    from simulator.tuning.legal_settings import REPETITION
 
     by_rule = best_settings(settings, by=("scheme", "rule"))
     rules = list(settings["rule"].unique())
@@ -231,11 +231,11 @@ def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Se
 
 def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """Tables, a scenario with the winners, and pictures."""
-    from simulator.choice import best_settings
     from simulator.files import filling
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.search import winning_scenario
     from simulator.tune_plots import draw_search
+    from simulator.tuning.best import best_settings
+    from simulator.tuning.search import winning_scenario
 
     with status("Drawing"), filling(out) as folder:
         settings.to_parquet(folder / "settings.parquet", index=False)

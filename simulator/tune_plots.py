@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from simulator.choice import best_settings, winners
 from simulator.looks import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
-from simulator.settings import LABELS, REPETITION
 from simulator.sweep_maps import LETTERS, tint
+from simulator.tuning.best import best_settings, winners
+from simulator.tuning.legal_settings import LABELS, REPETITION
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 
 import stragglersim
-from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.advice import ALIKE, Advice, advise
-from simulator.advice_words import sentences
 from simulator.cli import main
 from simulator.engine.master_rules import FirstEnough, MuRule
-from simulator.search import Search, as_scheme
-from simulator.settings import every_setting, thinned
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
-from simulator.tune import run_on_arrays, scheme_of
+from simulator.tuning.advice import ALIKE, Advice, advise
+from simulator.tuning.advice_text import sentences
+from simulator.tuning.evaluate import run_on_arrays, scheme_of
+from simulator.tuning.legal_settings import every_setting, thinned
+from simulator.tuning.search import Search, as_scheme
+from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes
 from stragglersim import load
 

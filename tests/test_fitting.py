@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 import stragglersim
-from simulator.base_laws import BASE_LAWS
-from simulator.fit_checks import burst_lengths, checks, memory, simulated_durations, threshold_s
-from simulator.fitting import FitError, as_yaml, fit
-from simulator.layered import LAYERS, Layered
+from simulator.fitting.base_distributions import BASE_LAWS
+from simulator.fitting.fit import FitError, as_yaml, fit
+from simulator.fitting.goodness import burst_lengths, checks, memory, simulated_durations, threshold_s
+from simulator.fitting.likelihood import LAYERS, Layered
 from straggler_models import (
     Bernoulli,
     CommonShock,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simulator.recording_files import RecordedTimes, read_times
-from simulator.recording_report import describe, findings, row
-from simulator.recordings import (
+from simulator.statistics import quantile, wilson
+from simulator.traces.files import RecordedTimes, read_times
+from simulator.traces.measures import (
     burst_lengths,
     dispersion,
     expected_bursts,
@@ -23,7 +23,7 @@ from simulator.recordings import (
     stragglers,
     times,
 )
-from simulator.statistics import quantile, wilson
+from simulator.traces.report import describe, findings, row
 from straggler_models import GilbertElliott
 
 INF = np.inf

@@ -12,9 +12,9 @@ import pytest
 
 import stragglersim
 from simulator.looks import save
-from simulator.recording_files import metadata, read_times
 from simulator.recording_plots import figures
-from simulator.recording_report import describe
+from simulator.traces.files import metadata, read_times
+from simulator.traces.report import describe
 from straggler_models import Trace
 from straggler_models.trace_file import read_recording
 

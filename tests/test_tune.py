@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 import stragglersim
 from schemes import SCHEMES
 from schemes.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
-from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.choice import best_settings, fastest_first, flatness, winners
 from simulator.cli import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.replay import Recorded, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.vectorised import simulate as simulate_on_arrays
-from simulator.search import Search, as_scheme, rules_of, search_recording
-from simulator.settings import KINDS, Group, every_setting, published_grid
-from simulator.tune import evaluate, rule_name
+from simulator.tuning.best import best_settings, fastest_first, flatness, winners
+from simulator.tuning.evaluate import evaluate, rule_name
+from simulator.tuning.legal_settings import KINDS, Group, every_setting, published_grid
+from simulator.tuning.search import Search, as_scheme, rules_of, search_recording
+from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
 from stragglersim import Scenario, load

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.base_laws import SOFT, BaseLaw
+from simulator.fitting.base_distributions import SOFT, BaseLaw
 from straggler_models import Bernoulli, CommonShock, GilbertElliott, PartialSlowdown, StragglerModel
 from straggler_models.base import BoolArray, FloatArray
 
@@ -25,7 +25,10 @@ LAYERS: dict[str, tuple[str, ...]] = {  # the order of the axes of all arrays of
     "outliers": ("p", "slowdown"),
 }
 
+
 _CHANCE, _MINORITY, _RARE = (-11.5, 11.5), (-11.5, 0.0), (-11.5, -2.2)  # logits
+
+
 _BOUNDS: dict[tuple[str, str], tuple[float, float]] = {
     ("slow_workers", "share"): _MINORITY,
     ("bursts", "p_slow"): _MINORITY,
@@ -34,6 +37,7 @@ _BOUNDS: dict[tuple[str, str], tuple[float, float]] = {
     ("outliers", "p"): _RARE,
     **{(layer, "slowdown"): (-2.3, 6.9) for layer in LAYERS},  # log(slowdown - 1)
 }
+
 
 FAR = (
     100.0  # in logarithms: states that are less likely by that are as good as impossible; products stay normal numbers

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from schemes.base import FloatArray
-from simulator.advice import ALIKE, WORTH_PERCENT, Advice
-from simulator.choice import said_setting
-from simulator.search import Search
-from simulator.settings import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
+from simulator.tuning.advice import ALIKE, WORTH_PERCENT, Advice
+from simulator.tuning.best import said_setting
+from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.search import Search
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from schemes.base import BoolArray, IntArray
-from simulator import recordings
-from simulator.recording_files import RecordedTimes
-from simulator.recordings import Dispersion, LoadSlope, Memory, Outliers, Reference, SlowWorkers, Times
+from simulator.traces import measures
+from simulator.traces.files import RecordedTimes
+from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, Reference, SlowWorkers, Times
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
+
+
 NAMED = 8  # persistently slow workers
 
 
@@ -57,7 +59,7 @@ def describe(
     Parameters
     ----------
     recording
-        What :func:`simulator.recording_files.read_times` has read.
+        What :func:`simulator.traces.files.read_times` has read.
     mu
         Who takes more than 1 + mu times as long as the reference worker of the round straggles.
     reference
@@ -66,19 +68,19 @@ def describe(
         Seconds from where on a time is an outlier; by default ten times the median.
     """
     duration_s = recording.duration_s
-    is_straggler = recordings.stragglers(duration_s, mu, reference)
+    is_straggler = measures.stragglers(duration_s, mu, reference)
     return Description(
         recording,
         mu,
         reference,
-        recordings.times(duration_s),
-        recordings.outliers(duration_s, outlier_s),
+        measures.times(duration_s),
+        measures.outliers(duration_s, outlier_s),
         is_straggler,
-        float(recordings.stragglers(duration_s, mu, OTHER[reference]).mean()),
-        None if recording.has_gaps else recordings.burst_lengths(is_straggler),
-        None if recording.has_gaps else recordings.memory(is_straggler),
-        recordings.dispersion(is_straggler),
-        recordings.slow_workers(duration_s),
+        float(measures.stragglers(duration_s, mu, OTHER[reference]).mean()),
+        None if recording.has_gaps else measures.burst_lengths(is_straggler),
+        None if recording.has_gaps else measures.memory(is_straggler),
+        measures.dispersion(is_straggler),
+        measures.slow_workers(duration_s),
     )
 
 

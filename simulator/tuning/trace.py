@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.errors import UserError
-from simulator.recording_files import RecordedTimes, read_times
+from simulator.traces.files import RecordedTimes, read_times
 from straggler_models.base import FloatArray, WorkerTimes
 from straggler_models.trace import Trace
 

@@ -9,22 +9,30 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from schemes.base import FloatArray, IntArray
-from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.choice import fastest_first, said_setting
 from simulator.errors import SimulationError
-from simulator.search import Search, as_scheme
-from simulator.settings import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
-from simulator.tune import Progress, evaluate, rule_name, run_on_arrays, scheme_of
+from simulator.tuning.best import fastest_first, said_setting
+from simulator.tuning.evaluate import Progress, evaluate, rule_name, run_on_arrays, scheme_of
+from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.search import Search, as_scheme
+from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
+
+
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
+
+
 ALIKE = 0.02  # choices that differ by less on the other half are as good
+
+
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
+
 
 Verdict = Literal["pays", "does not pay", "not enough data"]
 
@@ -50,7 +58,7 @@ class Advice:
         Rounds of the first part, on which settings were chosen, and of the rest, on which they were tested.
     chosen
         The best setting of each scheme on the first part, under its own best rule, the fastest first; its columns
-        are those of `simulator.tune.evaluate`, and ``rest_s``, the makespan on the rest.
+        are those of `simulator.tuning.evaluate.evaluate`, and ``rest_s``, the makespan on the rest.
     resampled_s
         Makespans of these settings on resampled rests, shape ``(n_schemes, N_BLOCK_RESAMPLES)``.
     learned

@@ -13,15 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.errors import UserError
-from simulator.layer_search import Choice, promising, search, with_law
-from simulator.layered import LAYERS
+from simulator.fitting.likelihood import LAYERS
+from simulator.fitting.selection import Choice, promising, search, with_law
+from simulator.fitting.standard_errors import Settled, settled
 from simulator.plugins.building import as_values
 from simulator.plugins.kinds import MODEL_TABLE
-from simulator.standard_errors import Settled, settled
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
+
+
 USUAL = "usual"  # label of the base law
 
 

@@ -17,7 +17,10 @@ from simulator.results.results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
+
 MASTER = 0  # thread of the master; worker w is thread w + 1
+
+
 US = 1e6  # per second
 
 

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from simulator.errors import TraceError
-from simulator.recording_files import write_recording
-from simulator.recording_tables import Axis, Missing, native, read_long, read_wide
+from simulator.traces.files import write_recording
+from simulator.traces.tables import Axis, Missing, native, read_long, read_wide
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 Kind = Literal["wide", "long", "chrome", "run"]
+
+
 Target = Literal["parquet", "chrome"]
+
 
 OPTIONS: dict[str, tuple[Kind, ...]] = {  # which say something about which kind of source
     "--rows": ("wide",),
@@ -118,13 +122,13 @@ def _kind(request: Request) -> Kind:
 
 
 def _is_long(path: Path) -> bool:
-    from simulator.recording_tables import column_names
+    from simulator.traces.tables import column_names
 
     return {"round", "worker", "duration_s"} <= set(column_names(path))
 
 
 def _export(request: Request) -> str:
-    from simulator.chrome_export import chosen, export_chrome
+    from simulator.traces.chrome_write import chosen, export_chrome
 
     results = chosen(request.sources[0], request.schemes, request.trials, request.points)
     n_events = export_chrome(results, request.out)
@@ -134,11 +138,11 @@ def _export(request: Request) -> str:
 def _table(request: Request, kind: Kind) -> pd.DataFrame:
     first = request.sources[0]
     if kind == "run":
-        from simulator.chrome_export import chosen, recorded
+        from simulator.traces.chrome_write import chosen, recorded
 
         return recorded(chosen(first, request.schemes, request.trials, request.points), first)
     if kind == "chrome":
-        from simulator.chrome_trace import read_chrome
+        from simulator.traces.chrome_read import read_chrome
 
         samples = read_chrome(request.sources, request.event)
     elif kind == "long":

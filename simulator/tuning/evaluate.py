@@ -18,20 +18,30 @@ from simulator.engine.replay import Recorded, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.errors import SimulationError
 from simulator.execution.executors import Executor, Lost, Serial, executor_of
-from simulator.settings import Group
+from simulator.tuning.legal_settings import Group
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 TASK_S = 0.5  # that a task takes at least, roughly
+
+
 MOST_TASKS = 32
+
+
 CALLS_S = 100e-6  # of a round of a group, and then of each setting and word of workers
+
+
 WORD_S = 0.1e-6
+
 
 MOST_WORDS = 1 << 16  # of the sets of a grid
 
+
 COLUMNS = ("load", "makespan_s", "waited_rounds", "waited_s", "straggler_rate")
+
 
 Progress = Callable[[int, int], None]
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simulator.settings import REPETITION
 from simulator.statistics import TIE
+from simulator.tuning.legal_settings import REPETITION
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 NEAR = 1.01  # settings within 1 % of the best are as good, for all that a recording says
 
@@ -21,7 +22,7 @@ def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) ->
     Parameters
     ----------
     settings
-        As of `simulator.tune.evaluate`.
+        As of `simulator.tuning.evaluate.evaluate`.
     by
         Columns that make the groups: ``scheme`` gives each scheme with its own best rule, ``scheme`` and ``rule`` each
         scheme under each rule.

@@ -15,7 +15,10 @@ from simulator.errors import TraceError
 if TYPE_CHECKING:
     import pandas as pd
 
+
 STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
+
+
 ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
 
 

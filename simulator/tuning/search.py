@@ -12,17 +12,20 @@ import numpy as np
 
 from schemes.sequential import Accepts
 from schemes.sequential_grid import Acceptance
-from simulator.adjusted_recording import AdjustedRecording, SearchError
-from simulator.choice import best_settings
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import SimulationError
-from simulator.settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
-from simulator.tune import Progress, evaluate, rule_name
+from simulator.tuning.best import best_settings
+from simulator.tuning.evaluate import Progress, evaluate, rule_name
+from simulator.tuning.legal_settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
+from simulator.tuning.trace import AdjustedRecording, SearchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
+
+
 N_CHECKED = 6  # settings that are run again on events
 
 
@@ -110,7 +113,7 @@ class Search:
 
 
 def search_recording(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
-    """Evaluate all settings on a recording, see `simulator.tune.evaluate`.
+    """Evaluate all settings on a recording, see `simulator.tuning.evaluate.evaluate`.
 
     Raises
     ------

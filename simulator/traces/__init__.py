@@ -1,0 +1,1 @@
+"""Measured worker times: read, converted, described."""

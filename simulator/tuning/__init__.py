@@ -1,0 +1,1 @@
+"""From a trace to the best setting, and advice."""
