@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.advice_plots import draw_advice
+from simulator.plots.advice import draw_advice
 from simulator.traces.files import read_times
 from simulator.traces.measures import load_slope, memory, stragglers
 from simulator.tuning.advice import advise

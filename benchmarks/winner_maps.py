@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 from findings import groups
 
-from simulator.looks import save
-from simulator.tune_plots import looks_among, winner_map
+from simulator.plots.style import save
+from simulator.plots.tuning import looks_among, winner_map
 from simulator.tuning.best import winners
 from simulator.tuning.search import Search, rules_of, search_recording
 

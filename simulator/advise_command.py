@@ -129,8 +129,8 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """The page, tables, a scenario with the settings, and pictures."""
-    from simulator.advice_plots import draw_advice
     from simulator.files import filling
+    from simulator.plots.advice import draw_advice
     from simulator.scenario.yaml_text import write_yaml
     from simulator.tuning.search import winning_scenario
 

@@ -153,7 +153,7 @@ def run(
                 until=narrow,
             )
         with status("Drawing"), whole(place / "plots") as partial:
-            from simulator.plots import draw
+            from simulator.plots.run import draw
 
             pictures = draw(results, partial, None if failures else scenario)  # for which trials are run again
         results.seal(place)
@@ -328,8 +328,9 @@ def plot(
     if x is None:
         pictures = _draw_again(results, folder)
     else:
-        from simulator.plots import draw_chart
-        from simulator.sweep_plots import Chart, main_metric
+        from simulator.plots.run import draw_chart
+        from simulator.plots.sweep.charts import Chart
+        from simulator.plots.sweep.frames import main_metric
 
         chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
         pictures = [draw_chart(results, folder / "plots", chart)]
@@ -338,7 +339,7 @@ def plot(
 
 def _draw_again(results: Results, folder: Path) -> list[Path]:
     from simulator.errors import ScenarioError, SimulationError
-    from simulator.plots import draw
+    from simulator.plots.run import draw
 
     try:
         scenario = _load(folder / "scenario.yaml")

@@ -107,8 +107,8 @@ def _write(
     from matplotlib.figure import Figure
 
     from simulator.files import whole_file
-    from simulator.fit_pages import draw_fit
-    from simulator.looks import DPI, style
+    from simulator.plots.fit import draw_fit
+    from simulator.plots.style import DPI, style
 
     with whole_file(page) as partial_page, whole_file(out) as partial_model, status("Drawing"):
         with style():

@@ -71,8 +71,6 @@ SUMMARY_HEADER = (
     "waits",
     "failed",
 )
-
-
 TRAINING_HEADER = (
     *("scheme", "final loss", "final accuracy", "gradient error"),
     *("worst residual", "worst condition", "decode"),

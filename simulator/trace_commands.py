@@ -167,7 +167,7 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
     import pandas as pd
 
     from simulator.files import filling
-    from simulator.recording_plots import draw_recording, draw_slope
+    from simulator.plots.traces import draw_recording, draw_slope
     from simulator.traces import report
 
     names = report.labels([about.recording for about in described])

@@ -232,8 +232,8 @@ def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Se
 def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search, out: Path) -> None:
     """Tables, a scenario with the winners, and pictures."""
     from simulator.files import filling
+    from simulator.plots.tuning import draw_search
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.tune_plots import draw_search
     from simulator.tuning.best import best_settings
     from simulator.tuning.search import winning_scenario
 

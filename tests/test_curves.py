@@ -11,11 +11,12 @@ import pytest
 import stragglersim
 from schemes import FastestK, Uncoded
 from simulator.engine.training import Training
-from simulator.plots import draw, draw_chart
+from simulator.plots.run import draw, draw_chart
+from simulator.plots.sweep.charts import Chart
+from simulator.plots.sweep.frames import ChartError, title_of
 from simulator.results.compare import CompareError
 from simulator.results.curves import Curve, curves, with_time_to
 from simulator.results.results import Results
-from simulator.sweep_plots import Chart, ChartError, title_of
 from straggler_models import Constant, ShiftedExponential
 from workloads import LeastSquares, LogisticRegression
 

@@ -12,14 +12,18 @@ from matplotlib.text import Text
 
 import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
-from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
 from simulator.engine.master_rules import FixedTime, MuRule
-from simulator.plots import draw, draw_chart, figures
+from simulator.plots.run import draw, draw_chart, figures
+from simulator.plots.stragglers import draw_stragglers, straggler_logs
+from simulator.plots.sweep.charts import Chart
+from simulator.plots.sweep.frames import ChartError, at_points
+from simulator.plots.sweep.lines import draw_lines
+from simulator.plots.sweep.load_latency import _not_dominated
+from simulator.plots.sweep.maps import _rectangles, map_of
+from simulator.plots.timeline import draw_timeline, timelines
 from simulator.results.compare import compare
 from simulator.results.fairness import fairness
 from simulator.results.results import Results
-from simulator.sweep_maps import _rectangles, map_of
-from simulator.sweep_plots import Chart, ChartError, _not_dominated, at_points, draw_lines
 from straggler_models import Bernoulli, Constant
 
 NAMES = ["makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"]

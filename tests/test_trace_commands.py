@@ -11,8 +11,8 @@ import pyarrow.parquet
 import pytest
 
 import stragglersim
-from simulator.looks import save
-from simulator.recording_plots import figures
+from simulator.plots.style import save
+from simulator.plots.traces import figures
 from simulator.traces.files import metadata, read_times
 from simulator.traces.report import describe
 from straggler_models import Trace

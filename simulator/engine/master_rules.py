@@ -17,17 +17,9 @@ from pydantic.dataclasses import dataclass
 from schemes.base import FloatArray, IntArray
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 Ranks = TypeVar("Ranks", int, IntArray)
-
-
 Instants = TypeVar("Instants", float, FloatArray)
-
-
 WaitFor = Literal["all", "enough", "nobody"]
 
 

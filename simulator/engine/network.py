@@ -12,8 +12,6 @@ from pydantic.dataclasses import dataclass
 from schemes.base import BoolArray, FloatArray, Heard, IntArray, Work
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 Rate = Annotated[float, Field(gt=0)]
 
 

@@ -13,14 +13,8 @@ from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
 
 Detail = Literal["runs", "rounds", "workers"]
-
-
 Value = float | int | str | bool | None
-
-
 QUANTILES = (50, 95, 99)
-
-
 STATUSES = get_args(Status)
 
 

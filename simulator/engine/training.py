@@ -29,26 +29,12 @@ from workloads.base import Measured
 from workloads.checks import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")
-
-
 PositiveCount = Annotated[int, Field(ge=1)]
-
-
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 EXACT = 1e-8  # largest residual of a gradient that was called decoded ...
-
-
 ROUNDING = 1e-14  # ... or this times the condition number, which is what float64 can do: beyond both, the code is wrong
-
-
 MOMENTUM = 0.9
-
-
 BURST = 64  # jobs that have ended before values are computed: going to and fro costs a processor its caches
-
-
 ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have no more, unless those of one job have
 
 

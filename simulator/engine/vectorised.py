@@ -22,11 +22,7 @@ from simulator.engine.workers import load_done
 from simulator.errors import SimulationError
 
 STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
-
-
 EVERY = slice(None)  # run
-
-
 CHUNK = 1 << 18  # values that are worked on at once: arrays that fit a processor's cache
 
 

@@ -22,17 +22,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 from simulator.errors import UserError
 
 ExecutorName = Literal["serial", "processes", "dask"]
-
-
 Task = TypeVar("Task")
-
-
 Result = TypeVar("Result")
-
-
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
-
-
 AHEAD = 2  # tasks handed out for each process, so that none is idle while a result is being written
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 UNITS = b"units"  # key of a part's metadata
-
-
 BATCH_ROWS = 20_000  # of a part, read at once: a batch for each unit would cost more than the few rows of a small one
 
 

@@ -34,15 +34,9 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int], None]  # runs done, runs in all
-
-
 MOST_TRIALS = 100  # in a unit
-
-
 # what tells how many trials are needed
 RUN_COLUMNS = ["point", "scheme", "trial", "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]
-
-
 SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
 
 

@@ -17,8 +17,6 @@ from simulator.scenario.scenario import Scenario
 
 UNIT_COST = 200_000  # of a unit, if it has several trials; see `cost_of`
 TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
-
-
 TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
 
 

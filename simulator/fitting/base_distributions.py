@@ -17,14 +17,8 @@ from straggler_models import Constant, Lognormal, Pareto, ShiftedExponential, St
 from straggler_models.base import FloatArray
 
 IMPOSSIBLE = -700.0  # log density where there is none: exp of it is still a number
-
-
 HALF_LOG_2_PI = 0.9189385332046727
-
-
 SOFT = 0.05  # width of a softened edge, as a share of the law's own scale
-
-
 LEAST_SPREAD = 1e-4  # of logarithms; below, the durations are as good as equal
 
 

@@ -22,8 +22,6 @@ from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
-
-
 USUAL = "usual"  # label of the base law
 
 

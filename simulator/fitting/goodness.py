@@ -13,20 +13,10 @@ from straggler_models import StragglerModel
 from straggler_models.base import BoolArray, FloatArray
 
 N_SIMULATED = 40  # recordings to compare with
-
-
 LONG = 1.5  # a straggler takes so many times the recorded median ...
-
-
 FEW = 0.01  # ... unless fewer than this share do: then it is one of the slowest FEWEST
-
-
 FEWEST = 0.05
-
-
 N_LAGS = 8
-
-
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 

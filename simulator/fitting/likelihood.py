@@ -24,11 +24,7 @@ LAYERS: dict[str, tuple[str, ...]] = {  # the order of the axes of all arrays of
     "shocks": ("p", "share", "slowdown"),
     "outliers": ("p", "slowdown"),
 }
-
-
 _CHANCE, _MINORITY, _RARE = (-11.5, 11.5), (-11.5, 0.0), (-11.5, -2.2)  # logits
-
-
 _BOUNDS: dict[tuple[str, str], tuple[float, float]] = {
     ("slow_workers", "share"): _MINORITY,
     ("bursts", "p_slow"): _MINORITY,
@@ -37,8 +33,6 @@ _BOUNDS: dict[tuple[str, str], tuple[float, float]] = {
     ("outliers", "p"): _RARE,
     **{(layer, "slowdown"): (-2.3, 6.9) for layer in LAYERS},  # log(slowdown - 1)
 }
-
-
 FAR = (
     100.0  # in logarithms: states that are less likely by that are as good as impossible; products stay normal numbers
 )

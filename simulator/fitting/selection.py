@@ -15,23 +15,11 @@ from simulator.fitting.likelihood import LAYERS, Layered
 from straggler_models.base import FloatArray
 
 N_POOLED = 2000  # durations on which all base laws are tried, regardless of round and worker
-
-
 N_LAWS = 2  # that are tried in full, the best of them
-
-
 N_WORKERS = 48  # on which layers are tried before all are asked
-
-
 NEARLY = 30.0  # of a log-likelihood: what the last steps of a search may still gain
-
-
 MOST_TURNS = 8  # of dropping or exchanging a layer
-
-
 LITTLE = 0.05  # of a log-likelihood: smaller gains end a search
-
-
 UNLIKELY = 1e-9  # a round is never quite sure to be hit, or not: else it could not change
 
 

@@ -12,11 +12,7 @@ from simulator.fitting.selection import Fitted, maximise, updated
 from straggler_models.base import FloatArray
 
 STEP = 1e-3  # of theta, for differences of gradients
-
-
 N_GRID = 21  # places at which a slowdown is tried at a time
-
-
 WIDE = 0.04  # of log(slowdown): how far a softened edge may have led astray
 
 

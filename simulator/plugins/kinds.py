@@ -87,23 +87,11 @@ class Table(NamedTuple):
 
 
 SCHEME_TABLE = Table("scheme", Scheme, SCHEMES, "stragglersim.schemes")
-
-
 MODEL_TABLE = Table("straggler model", StragglerModel, STRAGGLER_MODELS, "stragglersim.straggler_models")
-
-
 RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
-
-
 ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
-
-
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
-
-
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
-
-
 NESTED: dict[type, Table] = {
     Assignment: ASSIGNMENT_TABLE,
     Ordering: ORDERING_TABLE,

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 TABLES = ("runs", "rounds", "jobs", "workers", "training")
-
-
 LISTED = TABLES[1:]
-
-
 COLUMNS = {  # of the tables that have several rows for a run, after those that say which run it is
     "rounds": {
         "round": "int64",
@@ -51,14 +47,8 @@ COLUMNS = {  # of the tables that have several rows for a run, after those that 
         "gradient_error": "float64",
     },
 }
-
-
 TRAINING_MEANS = ("final_loss", "final_accuracy", "gradient_error_mean", "decode_mean_s")
-
-
 TRAINING_WORST = ("worst_residual", "worst_condition")
-
-
 SUMMARY_MEANS = (
     "jobs_per_s",
     "job_latency_p50_s",

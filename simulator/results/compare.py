@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 
 
 HIGHER_IS_BETTER = ("jobs_per_s", "exact_share", "final_accuracy")  # of all other columns, less is better
-
-
 UNFAIR_WITH_FAILURES = ("makespan_s", "seconds_per_update")  # who gives jobs up is done sooner: no merit
-
-
 LEAST_TRIALS, MOST_TRIALS = 10, 10_000
 
 

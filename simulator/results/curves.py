@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 
 Measure = Literal["loss", "accuracy"]
-
-
 MOST_POINTS = 6  # of a sweep, whose curves are drawn in panels
-
-
 KEYS = ("point", "scheme", "trial")  # of a run
-
-
 TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}
 
 

@@ -14,14 +14,8 @@ from simulator.files import PARTIAL, made, remove, writing
 from simulator.results.columns import TABLES
 
 MANIFEST = "manifest.json"
-
-
 ERRORS = "errors.csv"
-
-
 PARTS = "parts"  # folder of finished parts; see simulator/execution/store.py
-
-
 PART_SUFFIX = ".arrow"
 
 

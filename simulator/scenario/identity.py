@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 # The keys of a scenario that decide no number of any run. Every other key decides all of them: so does a new one, until
 # it is put here.
 DECIDES_NOTHING = ("name", "trials", "sweep", "points")  # trials: how many runs there are
-
-
 OF_SCHEMES = ("schemes", "master", "masters")  # a setting meets only its own
-
-
 APART = frozenset({*DECIDES_NOTHING, *OF_SCHEMES})
-
-
 PLAIN = (str, int, float, list, tuple, type(None))
 
 

@@ -9,11 +9,7 @@ from simulator.errors import show
 from simulator.scenario.yaml_text import plain_value
 
 MOST_VALUES = 1_000_000
-
-
 LARGEST = 1e150  # so that steps and ratios are numbers too
-
-
 KEYS = ("from", "to", "n", "scale")
 
 

@@ -24,11 +24,7 @@ from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
 Count = Annotated[int, Field(ge=0)]
-
-
 PositiveCount = Annotated[int, Field(ge=1)]
-
-
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

@@ -11,8 +11,6 @@ from simulator.scenario.keys import find, put, swept_together
 from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them
-
-
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "map", "seq")}
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 
 STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
-
-
 ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
 
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 
 MASTER = 0  # thread of the master; worker w is thread w + 1
-
-
 US = 1e6  # per second
 
 

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["wide", "long", "chrome", "run"]
-
-
 Target = Literal["parquet", "chrome"]
-
-
 OPTIONS: dict[str, tuple[Kind, ...]] = {  # which say something about which kind of source
     "--rows": ("wide",),
     "--columns": ("long",),

@@ -15,14 +15,8 @@ from schemes.base import BoolArray, FloatArray, IntArray
 from simulator.statistics import quantile, wilson
 
 Reference = Literal["first", "median"]
-
-
 OUTLIER = 10.0  # times the median of a recording, from where on a time is an outlier
-
-
 SLOWER = 1.2  # times the median worker of the round, from where on a worker was slow in it
-
-
 SURE = 0.05  # chance of one false alarm among all workers of a recording
 
 

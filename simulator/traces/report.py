@@ -15,8 +15,6 @@ from simulator.traces.files import RecordedTimes
 from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, Reference, SlowWorkers, Times
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
-
-
 NAMED = 8  # persistently slow workers
 
 

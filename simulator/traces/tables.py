@@ -17,17 +17,9 @@ if TYPE_CHECKING:
 
 
 Axis = Literal["worker", "round"]
-
-
 Missing = Literal["error", "inf", "drop"]
-
-
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-
-
 SHOWN = 3  # of missing pairs
-
-
 INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")
 
 

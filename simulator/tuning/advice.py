@@ -23,17 +23,9 @@ if TYPE_CHECKING:
 
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
-
-
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
-
-
 ALIKE = 0.02  # choices that differ by less on the other half are as good
-
-
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
-
-
 Verdict = Literal["pays", "does not pay", "not enough data"]
 
 

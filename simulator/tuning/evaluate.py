@@ -26,23 +26,11 @@ if TYPE_CHECKING:
 
 
 TASK_S = 0.5  # that a task takes at least, roughly
-
-
 MOST_TASKS = 32
-
-
 CALLS_S = 100e-6  # of a round of a group, and then of each setting and word of workers
-
-
 WORD_S = 0.1e-6
-
-
 MOST_WORDS = 1 << 16  # of the sets of a grid
-
-
 COLUMNS = ("load", "makespan_s", "waited_rounds", "waited_s", "straggler_rate")
-
-
 Progress = Callable[[int, int], None]
 
 

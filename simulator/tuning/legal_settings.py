@@ -12,18 +12,10 @@ from schemes.sequential import Code
 from schemes.sequential_grid import Acceptance, MultiplexedGrid, SelectiveRepeatGrid
 
 KINDS = ("uncoded", "gradient_coding", "fractional_repetition", "selective_repeat", "multiplexed")
-
-
 REPETITION = "repetition only"  # `multiplexed` with lam = n, where nothing is coded
-
-
 LABELS = ("uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", REPETITION, "M-SGC-Rep")
-
-
 # the published search: T at most 20, and windows of at most 80 rounds
 PUBLISHED_DELAY = 20
-
-
 PUBLISHED_WINDOW = 80
 
 
@@ -153,8 +145,6 @@ def thinned(groups: Sequence[Group]) -> list[Group]:
 
 
 MOST_VALUES = 24
-
-
 FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
-
-
 N_CHECKED = 6  # settings that are run again on events
 
 

@@ -13,14 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
-from simulator.looks import Look, add_legend, looks_of, plain_ticks
+from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks
+from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import MOST_POINTS, Curve, Measure, curves
 from simulator.results.results import Results
 from simulator.statistics import half_width
-from simulator.sweep_plots import Draw, kept_of, swept_entries, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 N_TIMES = 300  # at which curves of different trials are averaged
 

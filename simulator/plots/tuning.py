@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from simulator.looks import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
-from simulator.sweep_maps import LETTERS, tint
+from simulator.plots.style import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
+from simulator.plots.sweep.maps import LETTERS, tint
 from simulator.tuning.best import best_settings, winners
 from simulator.tuning.legal_settings import LABELS, REPETITION
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 MOST_PANELS = 8
 

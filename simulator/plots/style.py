@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+Draw = Callable[[Figure], None]
+
 WIDTH_IN = 3.4  # one column
 DPI = 200
 GREY = "#555555"
-
 # Okabe and Ito's colours, grey in place of the yellow, which can't be seen on white
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.7)), (0, (8, 2, 1, 2, 1, 2)))
-
 STYLE = {
     "font.size": 8,
     "axes.labelsize": 8,

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from schemes.base import FloatArray
-from simulator.looks import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
+from simulator.plots.style import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
 from simulator.statistics import Z, quantile
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
 from simulator.traces.report import Description

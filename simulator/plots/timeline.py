@@ -1,8 +1,4 @@
-"""Pictures of single runs: who straggled in which round, and what the workers were busy with.
-
-The tables of a run do not hold this much detail. Runs are deterministic, so the collectors here get it by running
-a trial once more; each keeps only what its picture shows.
-"""
+"""Who did what in the first rounds."""
 
 from __future__ import annotations
 
@@ -15,172 +11,22 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
-from numpy.typing import NDArray
 
-from schemes import Ideal
 from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
+from simulator.plots.stragglers import LIGHT, VERMILLION, StragglerLog, schemes_at_work
 from simulator.scenario.scenario import Scenario
 
-BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
 JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
-
-N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
 N_EARLY_ROUNDS = 40  # the timeline looks among these ...
 N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
 N_SHOWN_SCHEMES = 3
-
-
-class StragglerLog:
-    """A collector that keeps who straggled, one bit for each worker and round, and when the master waited."""
-
-    def __init__(self) -> None:
-        self._packed: list[NDArray[np.uint8]] = []
-        self._n_workers = 0
-        self._n_given = 0
-        self.waited: list[bool] = []
-
-    def round_opened(self, index: int, work: Work, session: Session) -> None:
-        """Nothing to see yet."""
-
-    def round_closed(self, closed: ClosedRound) -> None:
-        """Note who was missing."""
-        self._n_workers = len(closed.closing.missing)
-        self._n_given += closed.work.n_busy
-        self._packed.append(np.packbits(closed.closing.missing))
-        self.waited.append(closed.waited_s > 0)
-
-    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
-        """Leave it: whoever is late has been counted when the round closed."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rounds and workers."""
-        return len(self._packed), self._n_workers
-
-    @property
-    def stragglers(self) -> BoolArray:
-        """Who straggled, shape ``(n_rounds, n_workers)``."""
-        return np.unpackbits(np.array(self._packed), axis=1, count=self._n_workers).view(np.bool_)
-
-    @property
-    def straggler_rate(self) -> float:
-        """Share of the lists given out that were not reported in time."""
-        return np.count_nonzero(self.stragglers) / max(1, self._n_given)
-
-
-def _real(scenario: Scenario) -> list[str]:
-    """The schemes with work of their own to show; all, if there is none."""
-    real = [label for label, scheme in scenario.schemes.items() if not isinstance(scheme, Ideal)]
-    return real or list(scenario.schemes)
-
-
-def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
-    """Run trial 0 of every scheme for its stragglers."""
-    logs = {label: StragglerLog() for label in _real(scenario)}
-    for label, log in logs.items():
-        run_one(scenario, label, 0, log)
-    return logs
-
-
-def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
-    """Draw who straggled in which round, a panel for each scheme, with a strip for the rounds that were waited for."""
-    is_tall = max(log.shape[1] for log in logs.values()) > N_CELLS[1] // 2
-    figure.set_figheight(0.9 + (1.05 if is_tall else 0.8) * len(logs))
-    panels: list[Axes] = list(figure.subplots(len(logs), 1, sharex=True, squeeze=False)[:, 0])
-    cell = _cell([log.shape for log in logs.values()])
-    shares = [_shares(log.stragglers, cell) for log in logs.values()]
-    most = max(float(share.max(initial=0)) for share in shares) or 1.0
-    any_waited = any(any(log.waited) for log in logs.values())
-    for axes, (label, log), share in zip(panels, logs.items(), shares, strict=True):
-        image = _draw_matrix(axes, share, log.shape, 1.0 if cell == (1, 1) else most)
-        if any_waited:
-            _draw_strip(axes, log)
-        title = _straggler_title(label, log, any_waited=any_waited)
-        axes.set_title(title, fontsize=6.5, loc="left", pad=2, parse_math=False)
-    panels[-1].set_xlim(-0.5, max(len(log.waited) for log in logs.values()) - 0.5)
-    panels[-1].set_xlabel("round")
-    figure.supylabel("worker", fontsize=8)
-    _straggler_key(figure, panels, image, cell, any_waited=any_waited)
-
-
-def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Rounds and workers that share a cell of the picture, so that no straggler falls between two pixels."""
-    rounds, workers = (math.ceil(int(n) / most) for n, most in zip(np.max(shapes, axis=0), N_CELLS, strict=True))
-    return rounds, workers
-
-
-def _shares(stragglers: BoolArray, cell: tuple[int, int]) -> FloatArray:
-    """Share of stragglers in each cell, shape ``(cells of rounds, cells of workers)``."""
-    shares: FloatArray | BoolArray = stragglers
-    for axis, size in enumerate(cell):
-        starts = np.arange(0, shares.shape[axis], size)
-        sizes = np.diff(starts, append=shares.shape[axis])
-        shares = np.add.reduceat(shares, starts, axis=axis, dtype=np.float64) / np.expand_dims(sizes, 1 - axis)
-    return np.asarray(shares, dtype=np.float64)
-
-
-def _draw_matrix(axes: Axes, shares: FloatArray, shape: tuple[int, int], most: float) -> AxesImage:
-    n_rounds, n_workers = shape
-    axes.set_yticks(np.unique([0, n_workers // 2, n_workers - 1]))
-    axes.spines[:].set_visible(True)  # or one could not see where nobody straggled
-    return axes.imshow(
-        shares.T,
-        extent=(-0.5, n_rounds - 0.5, n_workers - 0.5, -0.5),
-        aspect="auto",
-        interpolation="nearest",
-        cmap=LinearSegmentedColormap.from_list("share", ["white", BLUE]),
-        vmin=0.0,
-        vmax=most,
-    )
-
-
-def _draw_strip(axes: Axes, log: StragglerLog) -> None:
-    """Mark the rounds in which the master waited, above the workers."""
-    n_workers = log.shape[1]
-    rounds = np.flatnonzero(log.waited)
-    top, bottom = -0.5 - 0.22 * n_workers, -0.5 - 0.06 * n_workers
-    axes.axhline(-0.5, color="black", linewidth=0.5)
-    axes.bar(rounds, height=bottom - top, bottom=top, width=1.0, color=ORANGE, linewidth=0)
-    axes.set_ylim(n_workers - 0.5, top - 0.04 * n_workers)
-
-
-def _straggler_title(label: str, log: StragglerLog, *, any_waited: bool) -> str:
-    title = f"{100 * log.straggler_rate:.1f} % straggled"
-    if any_waited:
-        title += f", waited in {sum(log.waited)} of {len(log.waited)} rounds"
-    return textwrap.fill(f"{label}: {title}", 60)
-
-
-def _straggler_key(
-    figure: Figure, panels: list[Axes], image: AxesImage, cell: tuple[int, int], *, any_waited: bool
-) -> None:
-    handles = [Patch(color=BLUE, label="straggler (cut off)")] if cell == (1, 1) else []
-    if any_waited:
-        handles.append(Patch(color=ORANGE, label="strip: the master waited"))
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
-    if cell != (1, 1):
-        bar = figure.colorbar(
-            image,
-            ax=panels,
-            location="bottom",
-            aspect=50,
-            pad=0.02,
-            shrink=0.8,
-            format=lambda share, _: f"{100 * share:.0f}",
-        )
-        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize=6.5)
-
-
 Filling = TaskKind | Literal["startup"]
 
 
@@ -286,7 +132,7 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
 
 def _shown_schemes(scenario: Scenario) -> list[str]:
     """The first scheme, for reference, and those with the longest memory, in the scenario's order."""
-    first, *others = _real(scenario)
+    first, *others = schemes_at_work(scenario)
     others.sort(key=lambda label: -scenario.schemes[label].delay_rounds)
     chosen = {first, *others[: N_SHOWN_SCHEMES - 1]}
     return [label for label in scenario.schemes if label in chosen]

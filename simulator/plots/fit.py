@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from simulator.fitting.goodness import N_LAGS, burst_lengths, memory, threshold_s
-from simulator.looks import COLOURS, GREY, literal
+from simulator.plots.style import COLOURS, GREY, literal
 from straggler_models.base import BoolArray, FloatArray
 
 RECORDED, SIMULATED = COLOURS[5], COLOURS[4]

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from schemes.base import BoolArray, FloatArray
-from simulator.looks import GREY, add_legend, key_label, looks_of, wrapped
+from simulator.plots.style import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results.compare import compare
 from simulator.results.results import Results
 from simulator.statistics import TIE

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.looks import GREY, Look, save, style, wrapped
-from simulator.tune_plots import dots, looks_among, say_below, winner_map
+from simulator.plots.style import GREY, Look, save, style, wrapped
+from simulator.plots.tuning import dots, looks_among, say_below, winner_map
 from simulator.tuning.advice import Advice
 
 WIDTH_IN = 7.0

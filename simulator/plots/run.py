@@ -13,15 +13,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base import FloatArray
-from simulator.closeups import draw_stragglers, draw_timeline, straggler_logs, timelines
-from simulator.looks import GREY, HOLLOW, WIDTH_IN, Look, add_legend, literal, looks_of, save, style, wrapped
+from simulator.plots.stragglers import draw_stragglers, straggler_logs
+from simulator.plots.style import (
+    GREY,
+    HOLLOW,
+    WIDTH_IN,
+    Draw,
+    Look,
+    add_legend,
+    literal,
+    looks_of,
+    save,
+    style,
+    wrapped,
+)
+from simulator.plots.sweep.charts import Chart
+from simulator.plots.sweep.figures import chart_picture, sweep_pictures
+from simulator.plots.sweep.frames import ChartError
+from simulator.plots.timeline import draw_timeline, timelines
+from simulator.plots.training import training_pictures
 from simulator.results.curves import MOST_POINTS, Measure
 from simulator.results.fairness import fairness
 from simulator.results.results import Results
 from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
-from simulator.sweep_plots import Chart, ChartError, Draw, chart_picture, sweep_pictures
-from simulator.training_plots import training_pictures
 
 if TYPE_CHECKING:
     import pandas as pd

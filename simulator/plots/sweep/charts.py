@@ -1,0 +1,112 @@
+"""A figure that somebody asks for: which column against which key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from simulator.plots.style import said
+from simulator.plots.sweep.frames import (
+    MOST_PANELS,
+    NOT_SHOWN,
+    ChartError,
+    at_points,
+    combinations,
+    is_numeric,
+    kept_of,
+    same_values,
+    short_names,
+    swept_entries,
+    undetermined,
+    varies_with,
+)
+from simulator.results.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A column of the runs table against a swept key, or against another column."""
+
+    x: str
+    """swept key, or column of numbers"""
+    y: str
+    """column of numbers"""
+    by: str = "scheme"
+    """what the lines are of: ``scheme`` or a swept key"""
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """values of ``scheme`` or swept keys, to which the picture keeps"""
+
+    @property
+    def name(self) -> str:
+        """A file name of its own, without an ending."""
+        parts = [self.y, "over", self.x]
+        parts += ["by", self.by] if self.by != "scheme" else []
+        for key, values in self.where.items():
+            parts += ["where", key, *map(said, values)]
+        return file_name("-".join(parts))
+
+
+def file_name(text: str) -> str:
+    """A text without what a file system could mind."""
+    return re.sub(r"[^\w-]+", "_", text)[:150]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A chart with what it shows."""
+
+    table: pd.DataFrame
+    panels: list[str]  # keys
+    is_line: bool
+    names: dict[str, str]  # of keys
+    bounds: list[list[str]]  # schemes whose bound is the same, which stands in the table's column "bound"
+
+
+def prepared(results: Results, chart: Chart) -> Prepared:
+    """Take what a chart shows from the results.
+
+    Raises
+    ------
+    ChartError
+        If they do not allow it.
+    """
+    entries = swept_entries(results)
+    keys = [key for keys in entries.values() for key in keys]
+    columns = map(str, results.runs)
+    numbers = [column for column in columns if is_numeric(results.runs[column]) and column not in NOT_SHOWN]
+    for option, given, known in (
+        ("x", chart.x, list(dict.fromkeys([*keys, *numbers]))),
+        ("y", chart.y, [column for column in numbers if column not in keys]),
+        ("by", chart.by, ["scheme", *keys]),
+    ):
+        if given not in known:
+            more = " (loss or accuracy against time: --x time_s --y loss)" if results.training is not None else ""
+            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
+    kept = Results(kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
+    table = at_points(kept, chart.y)
+    if chart.x not in keys:
+        table[chart.x] = at_points(kept, chart.x)["value"]
+        taken = [entry for entry in entries if varies_with(table, chart.x, entries[entry], ["scheme", *keys])]
+    else:
+        taken = []
+    open_entries = {"scheme": ["scheme"]} | {entry: entries[entry] for entry in entries if entry not in taken}
+    panels = undetermined(table, open_entries, [chart.x, chart.by])
+    n_panels = len(combinations(table, panels))
+    if n_panels > MOST_PANELS:
+        values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
+        raise ChartError(
+            f"--where: must leave at most {MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
+        )
+    is_line = len(taken) < 2 and is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
+    groups = []
+    if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
+        table["bound"] = at_points(kept, "load_bound")["value"]
+        bounds = table.pivot(index="point", columns="scheme", values="bound")
+        alike = same_values(bounds.loc[:, bounds.notna().any()])
+        groups = [list(group) for group in dict.fromkeys(map(tuple, alike.values()))]
+    return Prepared(table, panels, is_line, short_names(table, entries), groups)

@@ -1,0 +1,219 @@
+"""What the figures of a sweep show: entries, panels and means, as frames."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.errors import ResultsError
+from simulator.plots.style import key_label, literal, said, wrapped
+from simulator.results.results import Results
+from simulator.scenario.keys import swept_together
+from simulator.statistics import half_width
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+MOST_PANELS = 6
+
+
+class ChartError(ResultsError):
+    """A picture that the results do not allow, in one sentence."""
+
+
+def swept_entries(results: Results) -> dict[str, list[str]]:
+    """The keys of each entry of the sweep, by the first that tells its values apart: what varies together has one axis.
+
+    If none does, by the first of all.
+    """
+    points = results.runs.drop_duplicates("point")
+    entries = {}
+    for keys in map(swept_together, results.scenario.get("sweep", {})):
+        if set(keys) <= set(points):
+            n_values = len(points[keys].drop_duplicates())
+            telling = (key for key in keys if points[key].nunique(dropna=False) == n_values)
+            entries[next(telling, keys[0])] = keys
+    return entries or {"point": ["point"]}
+
+
+def undetermined(table: pd.DataFrame, entries: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """The keys that still vary where those known are fixed: of each entry, as many as tell its values apart."""
+    found = []
+    for keys in entries.values():
+        given = [key for key in keys if key in known]
+        for key in keys:
+            if key not in given and len(combinations(table, [*given, key])) > len(combinations(table, given)):
+                given.append(key)
+                found.append(key)
+    return found
+
+
+def short_names(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Short names, by key, of what several schemes have in common: their parameters that always have the same value."""
+    names = {}
+    all_keys = [key for keys in entries.values() for key in keys]
+    for keys in entries.values():
+        for key in keys:
+            alike = same_values(table[keys])[key]
+            if len(alike) < 2 or not all(other.startswith("schemes.") for other in alike):
+                continue
+            parameters = list(dict.fromkeys(other.rpartition(".")[2] for other in alike))
+            if not any(other.rpartition(".")[2] in parameters for other in all_keys if other not in alike):
+                names[key] = " = ".join(parameters)
+    return names
+
+
+def companions(
+    table: pd.DataFrame, entries: Mapping[str, Sequence[str]], key: str, panels: Sequence[str] = ()
+) -> list[str]:
+    """What is to be said of a key on an axis: which other keys change with it, to other values, in the same panel."""
+    keys = next((keys for keys in entries.values() if key in keys), [key])
+    groups = [group for group in same_values(table[list(keys)]).values() if not {key, *panels} & set(group)]
+    others = list(dict.fromkeys(group[0] for group in groups))
+    names = short_names(table, entries)
+    return [f"{names.get(key, key)} varies with {', '.join(names.get(other, other) for other in others)}"] * bool(
+        others
+    )
+
+
+def main_metric(results: Results) -> tuple[str, list[str]]:
+    """What schemes are compared by, and the remark that this calls for."""
+    failures = results.runs.groupby(["point", "scheme"])["decode_failures"].sum()
+    if (failures.groupby("point").nunique() > 1).any():
+        return "jobs_per_s", ["schemes failed different numbers of jobs, so they are compared by jobs per second"]
+    return "makespan_s", []
+
+
+def at_points(results: Results, column: str) -> pd.DataFrame:
+    """Mean of a column over the trials of each point and scheme (``value``), with the swept values of the point.
+
+    ``half`` is half the 95 % interval of the mean (Student's t; 0 for a single trial), ``failures`` the failed jobs.
+    """
+    groups = results.runs.groupby(["point", "scheme"], sort=False)
+    table = groups[column].agg(["mean", "std", "count"])
+    half = np.where(table["count"] > 1, half_width(table["std"], table["count"]), 0.0)
+    table = table.assign(half=half, failures=groups["decode_failures"].sum(), n_trials=groups.size())
+    table = table.rename(columns={"mean": "value"}).drop(columns=["std", "count"]).reset_index()
+    keys = [key for keys in swept_entries(results).values() for key in keys if key != "point"]
+    return table.join(results.runs.groupby("point")[keys].first(), on="point") if keys else table
+
+
+def label_of(column: str, width: int, names: Mapping[str, str], *, is_mean: bool = False) -> str:
+    """A column of the runs table, or a swept key, as the label of an axis, with its unit."""
+    if column in names:
+        return wrapped(names[column], width)
+    if column not in LABELS:
+        return key_label(column, width)
+    return wrapped(f"{'mean ' if is_mean else ''}{LABELS[column]}", width)
+
+
+LABELS = {
+    "point": "point",
+    "delay_rounds": "delay T (rounds)",
+    "load": "load (share of a job, per worker and round)",
+    "load_bound": "lower bound of the load (share of a job)",
+    "computed_load": "computed load (share of a job)",
+    "overhead": "overhead (extra work, in jobs per job)",
+    "makespan_s": "makespan (seconds)",
+    "jobs_per_s": "jobs per second",
+    "job_latency_mean_s": "job latency (seconds)",
+    **{f"job_latency_p{q}_s": f"{q} % quantile of job latency (seconds)" for q in (50, 95, 99)},
+    "decode_failures": "failed jobs of a trial",
+    "waited_rounds": "rounds in which the master waited",
+    "waited_s": "time waited (seconds)",
+    "straggler_rate": "stragglers (share of workers with work)",
+    "squared_error_mean": "squared error",
+    "relative_error_mean": "relative error",
+    "error_norm_mean": "error norm (of chunk gradients)",
+    "exact_share": "jobs decoded exactly (share)",
+    "uploads": "uploads",
+    "bytes_up": "sent to the master (bytes)",
+    "upload_s": "time on the way (seconds)",
+    "seconds_per_update": "time for each model update (seconds)",
+    "final_loss": "loss at the end",
+    "final_accuracy": "accuracy at the end",
+    "gradient_error_mean": "relative error of the gradient",
+    "worst_residual": "worst relative error of a decoded gradient",
+    "worst_condition": "worst condition number",
+    "decode_mean_s": "measured decoding time of a job (seconds)",
+    "n_workers": "workers",
+    "n_jobs": "jobs",
+}
+
+
+def combinations(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The combinations of values that keys have."""
+    return list(table[list(keys)].drop_duplicates().itertuples(index=False, name=None)) if keys else [()]
+
+
+def rows_at(table: pd.DataFrame, keys: Sequence[str], choice: Sequence[Any]) -> pd.DataFrame:
+    """The rows of a table in which keys have these values."""
+    for key, value in zip(keys, choice, strict=True):
+        table = table[table[key].isna() if value != value else table[key] == value]  # NaN: null in the scenario
+    return table
+
+
+def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
+    """The values of a panel's keys, wrapped between them, at the dots of a key, or before a long value."""
+    hard = "\N{NO-BREAK SPACE}"
+    says = []
+    for key, value in zip(keys, choice, strict=True):
+        is_long = len(f"{key.rsplit('.', 1)[-1]} = {said(value)},") > width
+        says.append(f"{key.replace('.', '. ')}{hard}={' ' if is_long else hard}{said(value)}")
+    return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
+
+
+FIXED = ("load", "load_bound", "delay_rounds", "n_workers", "n_jobs")  # the same in all trials
+
+
+def same_values(table: pd.DataFrame) -> dict[str, list[str]]:
+    """For each column, those with the same values, itself among them."""
+    columns = {str(name): table[name] for name in table}
+    return {name: [other for other in columns if columns[other].equals(columns[name])] for name in columns}
+
+
+NOT_SHOWN = ("point", "trial")
+
+
+def is_numeric(column: pd.Series[Any]) -> bool:
+    """Say whether a column holds numbers."""
+    return column.dtype.kind in "iuf"
+
+
+def kept_of(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The runs with one of the values wanted of each key.
+
+    Raises
+    ------
+    ChartError
+        If there is no such key or value.
+    """
+    for key, wanted in where.items():
+        if key not in keys:
+            raise ChartError(f"--where {key}: must be one of {', '.join(keys)}")
+        # what is neither number nor truth value is text in the tables
+        is_kept = runs[key].isin(list(wanted)) | runs[key].astype(str).isin([str(value) for value in wanted])
+        if None in wanted:
+            is_kept |= runs[key].isna() | (runs[key].astype(str) == "none")  # as it is written beside text
+        if not is_kept.any():
+            known = ", ".join("null" if value != value else str(value) for value in runs[key].drop_duplicates())
+            raise ChartError(f"--where {key}: must be one of {known}, got {', '.join(map(str, wanted))}")
+        runs = runs[is_kept]
+    return runs
+
+
+def varies_with(table: pd.DataFrame, x: str, entry: Sequence[str], keys: Sequence[str]) -> bool:
+    """Whether a column changes with the keys of one entry while the others stay."""
+    others = [key for key in keys if key not in entry]
+    return bool((table.groupby(others, dropna=False)[x].nunique() > 1).any())
+
+
+def unchosen_keys(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> list[str]:
+    """The swept keys that nobody chooses: all but those of schemes and master."""
+    chosen = ("schemes", "master")
+    given = {first: keys for first, keys in entries.items() if any(key.split(".")[0] not in chosen for key in keys)}
+    return undetermined(table, given, [])

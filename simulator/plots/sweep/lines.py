@@ -1,0 +1,196 @@
+"""A column against a swept key, with a line for each scheme."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
+
+from schemes.base import FloatArray
+from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of, plain_ticks, said, wrapped
+from simulator.plots.sweep.charts import Chart, prepared
+from simulator.plots.sweep.frames import (
+    FIXED,
+    LABELS,
+    at_points,
+    combinations,
+    is_numeric,
+    label_of,
+    rows_at,
+    short_names,
+    swept_entries,
+    title_of,
+    undetermined,
+)
+from simulator.results.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def panels(
+    figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
+) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Axes for each combination of values that keys have, two in a row, each with its part of the table."""
+    choices = combinations(table, keys)
+    n_columns = 1 if len(choices) == 1 else 2
+    n_rows = math.ceil(len(choices) / n_columns)
+    figure.set_figheight(0.6 + 1.7 * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    is_mean = bool(table["n_trials"].max() > 1)
+    for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
+        axes.set_title(
+            title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
+        )
+        if place % n_columns == 0:
+            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean and y not in FIXED))
+        if place + n_columns >= len(choices):  # nothing is below
+            axes.tick_params(labelbottom=True)
+        if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
+            axes.set_xlabel(label_of(x, 46 // n_columns, names, is_mean=is_mean and x not in FIXED))
+        yield axes, rows_at(table, keys, choice)
+    for spare in grid.flat[len(choices) :]:
+        spare.remove()
+
+
+def _bound_looks(groups: Sequence[Sequence[str]], drawn: Collection[str]) -> dict[str, Look]:
+    """How the bounds of the load are drawn, by what the legend calls each of them."""
+    names = ["bound" if set(schemes) == set(drawn) else f"bound of {', '.join(schemes)}" for schemes in groups]
+    return {name: Look(GREY, "", dashes) for name, dashes in zip(names, itertools.cycle(BOUND_DASHES), strict=False)}
+
+
+BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
+REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
+
+
+def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
+    """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
+    shown = prepared(results, chart)
+    is_of_schemes, is_swept = chart.by == "scheme", chart.x not in LABELS
+    labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
+    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in labels]
+    drawn = set(shown.table[chart.by])
+    looks = {name: look for label, (name, look) in zip(labels, looks_of(names).items(), strict=True) if label in drawn}
+    labels = [label for label in labels if label in drawn]
+    references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()
+    looks = {
+        (f"{name} (T = 0 reference)" if label in references else name): REFERENCE if label in references else look
+        for label, (name, look) in zip(labels, looks.items(), strict=True)
+    }
+    bounds = _bound_looks(shown.bounds, drawn)
+    for axes, here in panels(figure, shown.table, shown.panels, chart.x, chart.y, shown.names):
+        scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
+        for place, (label, name) in enumerate(zip(labels, looks, strict=True)):
+            group = here[here[chart.by] == label]
+            shift = 0.0 if scale is None else 0.6 * ((place + 0.5) / len(labels) - 0.5)
+            at = group[chart.x] if scale is None else group[chart.x].map(scale) + shift
+            if is_swept:  # else the line goes through the points in their order
+                order = np.argsort(at.to_numpy(dtype=np.float64), kind="stable")
+                group, at = group.iloc[order], at.iloc[order]
+            _line(axes, looks[name], at.to_numpy(dtype=np.float64), group, is_line=shown.is_line)
+        for (scheme, *_), look in zip(shown.bounds, bounds.values(), strict=True):
+            bound = here[here["scheme"] == scheme].sort_values(chart.x)
+            axes.plot(bound[chart.x], bound["bound"], color=look.colour, linestyle=look.dashes)
+        scale_up(axes, shown.table["value"], ratio=10 if shown.bounds else 50)
+    failed = [HOLLOW] if shown.table["failures"].any() else []
+    add_legend(figure, looks | bounds, has_lines=shown.is_line, extra=failed)
+
+
+MOST_LARGE = 12  # markers of a line that have room at their usual size
+
+
+def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
+    """A line with a band, or points with bars; hollow where jobs failed."""
+    value, half = (group[name].to_numpy(dtype=np.float64) for name in ("value", "half"))
+    if is_line:
+        is_long = len(at) > MOST_VECTORS
+        axes.plot(at, value, color=look.colour, linestyle=look.dashes, rasterized=is_long)
+        style: dict[str, Any] = {"color": look.colour, "alpha": 0.15, "linewidth": 0, "rasterized": is_long}
+        axes.fill_between(at, value - half, value + half, **style)
+    else:
+        axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
+    has_failed = group["failures"].to_numpy() > 0
+    for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
+        size = 4 if len(at) <= MOST_LARGE else 2.5
+        [points] = axes.plot(
+            at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size
+        )
+        points.set_rasterized(len(at) > MOST_VECTORS)
+
+
+LETTER = 0.02  # width of a letter of a tick, as a share of an axis
+
+
+def _is_geometric(values: Sequence[float]) -> bool:
+    steps = np.diff(np.log(np.sort(np.array(values, dtype=np.float64))))
+    return bool(np.allclose(steps, steps[0], rtol=0.05))
+
+
+def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
+    """Prepare the horizontal axis for numbers; for other values, between which there is nothing, give them places."""
+    distinct = values.drop_duplicates().tolist()
+    if not is_numeric(values) or values.isna().any():  # NaN: null in the scenario
+        axes.set_xticks(range(len(distinct)), [wrapped(said(value), 12) for value in distinct])
+        return {value: place for place, value in enumerate(distinct)}
+    least, most = min(distinct), max(distinct)
+    gaps = np.diff(np.sort(np.array(distinct, dtype=np.float64)))
+    n_letters = max(len(f"{value:g}") for value in distinct)
+    if least > 0 and most > 50 * least:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    elif least > 0 and most > 8 * least and len(distinct) > 4 and _is_geometric(distinct):
+        axes.set_xscale("log")
+        plain_ticks(axes.xaxis, least, most)
+    elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= LETTER * n_letters * (most - least):
+        axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
+    elif all(float(value).is_integer() for value in distinct):
+        axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))
+    return None
+
+
+def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
+    """Prepare the vertical axis: a logarithm where the small could not be told apart else."""
+    if values.min() > 0 and values.max() > ratio * values.min():
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_formatter("{x:g}")
+        if values.max() < 300 * values.min():  # powers of ten alone would be too few
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+
+
+def draw_errors(figure: Figure, results: Results) -> None:
+    """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
+    norms, shares = at_points(results, "error_norm_mean"), at_points(results, "exact_share")
+    entries = swept_entries(results)
+    first = next(iter(entries))
+    looks = looks_of(list(norms["scheme"].unique()))
+    others = undetermined(norms, entries, [first])
+    names, choices = short_names(norms, entries), combinations(norms, others)
+    figure.set_figheight(3.6)
+    grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
+    for (above, below), choice in zip(grid.T, choices, strict=True):
+        scale = _scale(below, norms[first], n_shown=8 // len(choices))
+        for axes, table, factor in ((above, norms, 1), (below, shares, 100)):
+            for label, group in rows_at(table, others, choice).groupby("scheme", sort=False):
+                look, value = looks[str(label)], factor * group["value"].to_numpy(dtype=np.float64)
+                at = group[first] if scale is None else group[first].map(scale)
+                line = look.dashes if scale is None else "none"
+                shown = np.where(value > 0, value, np.nan) if axes is above else value
+                axes.plot(at, shown, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
+        above.set_yscale("log")
+        above.yaxis.set_major_formatter("{x:g}")
+        above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
+        below.set_ylim(-5, 105)
+        below.set_xlabel(label_of(first, 44 // len(choices), names).replace(" (", "\n("))
+        above.set_title(title_of([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5)
+    grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
+    grid[1, 0].set_ylabel("recovered\nexactly (%)")
+    add_legend(figure, looks)
+
+
+MOST_VECTORS = 2000  # points that an SVG holds one by one
