@@ -1,6 +1,6 @@
 """`python -m simulator` is `stragglersim`."""
 
-from simulator.cli import main
+from simulator.cli.app import main
 
 if __name__ == "__main__":
     try:

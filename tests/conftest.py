@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from simulator.cli import main
+from simulator.cli.app import main
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import stragglersim
-from simulator.cli import main
+from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.tuning.advice import ALIKE, Advice, advise

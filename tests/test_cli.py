@@ -233,7 +233,7 @@ def test_it_is_also_python_m_simulator(tmp_path):
 def test_help_imports_nothing_heavy():
     """What makes `--help` quick: no numpy, pandas, matplotlib, scipy, pyarrow, pydantic or simpy."""
     code = (
-        "import sys; from simulator.cli import main\n"
+        "import sys; from simulator.cli.app import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'numpy', 'pandas', 'matplotlib', 'scipy', 'pyarrow', 'pydantic', 'simpy'} & set(sys.modules)\n"
         "print(sorted(heavy), file=sys.stderr)"

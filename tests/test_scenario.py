@@ -370,7 +370,7 @@ def test_python_builds_the_same_scenarios_and_refuses_the_same_contradictions():
 def test_the_schema_describes_the_shipped_scenarios():
     from ruamel.yaml import YAML
 
-    from simulator.cli import _scenarios
+    from simulator.cli.look_up import _scenarios
 
     schema = scenario_schema()
     json.dumps(schema)

@@ -29,6 +29,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from schemes.codec import Weights
 from schemes.linear import LinearCodec
+from simulator.cli.terminal import print_summary
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.training import Training
 from simulator.engine.worker_times import stream
@@ -38,7 +39,6 @@ from simulator.results.summary import summary
 from simulator.scenario.identity import setting_key
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings
-from simulator.terminal import print_summary
 from straggler_models import Constant, GilbertElliott, ShiftedExponential
 from stragglersim import SimulationError
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork, Workload

@@ -17,11 +17,12 @@ import numpy as np
 import simpy
 
 from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from simulator.choices import Leftover
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Network, Traffic, Uplink
 from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes, SpeedChanges
-from simulator.engine.workers import Leftover, Workers
+from simulator.engine.workers import Workers
 
 NUMERICS = 6
 

@@ -15,12 +15,12 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemes.base import FloatArray, IntArray
+from simulator.choices import WaitFor
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ranks = TypeVar("Ranks", int, IntArray)
 Instants = TypeVar("Instants", float, FloatArray)
-WaitFor = Literal["all", "enough", "nobody"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from schemes.base import BoolArray, FloatArray, IntArray, Outcome, Session, Stat
 from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
 
-Detail = Literal["runs", "rounds", "workers"]
 Value = float | int | str | bool | None
 QUANTILES = (50, 95, 99)
 STATUSES = get_args(Status)

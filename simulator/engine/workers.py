@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, Work
+from simulator.choices import Leftover
 from simulator.engine.worker_times import RoundTimes, SpeedChanges
 from simulator.errors import SimulationError
-
-Leftover = Literal["cancel", "finish"]
 
 
 class Workers:

@@ -17,11 +17,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from simulator.choices import ExecutorName
 from simulator.errors import UserError
 
-ExecutorName = Literal["serial", "processes", "dask"]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from schemes.codec import Valued
+from simulator.choices import Detail, Engine
 from simulator.engine import vectorised
 from simulator.engine.events import Collector, RunPlan, simulate
-from simulator.engine.record import Detail, RunRecord
+from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.worker_times import ONCE, SpeedChanges, composed, round_times, stream
@@ -20,8 +21,6 @@ from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, tol
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.scenario.scenario import Scenario
 from straggler_models.base import SecondsModel
-
-Engine = Literal["auto", "vectorised", "events"]
 
 
 def run_unit(

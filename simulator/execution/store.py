@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from schemes.base import IntArray
-from simulator.engine.record import Detail, RunRecord
+from simulator.choices import Detail
+from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
 from simulator.results.columns import COLUMNS

@@ -13,11 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.engine.record import Detail
+from simulator.choices import Detail, Engine, ExecutorName
 from simulator.errors import SimulationError
 from simulator.execution.assemble import Place, arranged
-from simulator.execution.executors import Executor, ExecutorName, Lost, Processes, Serial, executor_of
-from simulator.execution.one_run import Engine
+from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Batches, Failure, Order, cost_of, run_task
 from simulator.files import whole

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from simulator.engine.record import Detail, RunRecord
+from simulator.choices import Detail, Engine
+from simulator.engine.record import RunRecord
 from simulator.errors import SimulationError
-from simulator.execution.one_run import Engine, row_of, run_unit
+from simulator.execution.one_run import row_of, run_unit
 from simulator.execution.store import Unit, encode
 from simulator.scenario.scenario import Scenario
 

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from simulator.choices import Axis, Missing, TraceKind, TraceTarget
 from simulator.errors import TraceError
 from simulator.traces.files import write_recording
-from simulator.traces.tables import Axis, Missing, native, read_long, read_wide
+from simulator.traces.tables import native, read_long, read_wide
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-Kind = Literal["wide", "long", "chrome", "run"]
-Target = Literal["parquet", "chrome"]
-OPTIONS: dict[str, tuple[Kind, ...]] = {  # which say something about which kind of source
+OPTIONS: dict[str, tuple[TraceKind, ...]] = {  # which say something about which kind of source
     "--rows": ("wide",),
     "--columns": ("long",),
     "--unit": ("wide", "long"),
@@ -37,8 +36,8 @@ class Request:
 
     sources: Sequence[Path]
     out: Path
-    source: Kind | None = None
-    target: Target | None = None
+    source: TraceKind | None = None
+    target: TraceTarget | None = None
     rows: Axis | None = None
     columns: str | None = None
     unit: str | None = None
@@ -98,7 +97,7 @@ def convert(request: Request) -> str:
     return f"Wrote {request.out}: {n_workers} workers, {n_rounds} rounds{labels}"
 
 
-def _kind(request: Request) -> Kind:
+def _kind(request: Request) -> TraceKind:
     """What the source is, by what was said of it, its name, or its columns."""
     first = request.sources[0]
     if request.source is not None:
@@ -131,7 +130,7 @@ def _export(request: Request) -> str:
     return f"Wrote {request.out}: {len(results.runs)} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
 
 
-def _table(request: Request, kind: Kind) -> pd.DataFrame:
+def _table(request: Request, kind: TraceKind) -> pd.DataFrame:
     first = request.sources[0]
     if kind == "run":
         from simulator.traces.chrome_write import chosen, recorded
@@ -160,7 +159,7 @@ def _columns(text: str) -> dict[str, str]:
     return names
 
 
-def _about(request: Request, kind: Kind) -> dict[str, str | float]:
+def _about(request: Request, kind: TraceKind) -> dict[str, str | float]:
     """What the file says about itself."""
     try:
         ours = version("stragglersim")

@@ -7,14 +7,14 @@ never answered. docs/recordings.md explains each figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.choices import Reference
 from simulator.statistics import quantile, wilson
 
-Reference = Literal["first", "median"]
 OUTLIER = 10.0  # times the median of a recording, from where on a time is an outlier
 SLOWER = 1.2  # times the median worker of the round, from where on a worker was slow in it
 SURE = 0.05  # chance of one false alarm among all workers of a recording

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from schemes.base import BoolArray, IntArray
+from simulator.choices import Reference
 from simulator.traces import measures
 from simulator.traces.files import RecordedTimes
-from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, Reference, SlowWorkers, Times
+from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
 NAMED = 8  # persistently slow workers

@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemes.base import BoolArray, FloatArray, IntArray
+from simulator.choices import Axis, Missing
 from simulator.errors import TraceError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-Axis = Literal["worker", "round"]
-Missing = Literal["error", "inf", "drop"]
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 SHOWN = 3  # of missing pairs
 INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.fit_command import fit
-from simulator.terminal import complain, print_table, say, status
+from simulator.choices import Axis, Missing, Reference, TraceKind, TraceTarget, Unit
+from simulator.cli.fit import fit
+from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
     from simulator.traces.measures import LoadSlope
     from simulator.traces.report import Description
+
 
 trace = typer.Typer(
     no_args_is_help=True,
@@ -23,60 +24,13 @@ trace = typer.Typer(
 )
 
 
-class Reference(StrEnum):
-    """Whose time the mu-rule multiplies."""
-
-    first = "first"
-    median = "median"
-
-
-class Source(StrEnum):
-    """What is converted."""
-
-    wide = "wide"
-    long = "long"
-    chrome = "chrome"
-    run = "run"
-
-
-class Target(StrEnum):
-    """What it becomes."""
-
-    parquet = "parquet"
-    chrome = "chrome"
-
-
-class Rows(StrEnum):
-    """What a row of a wide table is."""
-
-    worker = "worker"
-    round = "round"
-
-
-class Unit(StrEnum):
-    """In which times are given."""
-
-    s = "s"
-    ms = "ms"
-    us = "us"
-    ns = "ns"
-
-
-class Missing(StrEnum):
-    """What becomes of rounds in which workers have no time."""
-
-    error = "error"
-    inf = "inf"
-    drop = "drop"
-
-
 @trace.command()
 def info(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings (Parquet or CSV, long form).")],
     mu: Annotated[
         float, typer.Option(min=0.0, help="Over 1 + mu times the reference's time, a worker straggles.")
     ] = 1.0,
-    reference: Annotated[Reference, typer.Option(help="Whose time that is, in each round.")] = Reference.first,
+    reference: Annotated[Reference, typer.Option(help="Whose time that is, in each round.")] = "first",
     base_load: Annotated[
         str | None,
         typer.Option(
@@ -104,8 +58,7 @@ def info(
 
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
     described = [
-        report.describe(read_times(file, load), mu, reference.value, outlier)
-        for file, load in zip(files, loads, strict=True)
+        report.describe(read_times(file, load), mu, reference, outlier) for file, load in zip(files, loads, strict=True)
     ]
     for about in described:
         say(f"{about.recording.path}")
@@ -192,13 +145,13 @@ def convert(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
     source: Annotated[
-        Source | None, typer.Option("--from", help="What SOURCE is, if its name and the other options do not say.")
+        TraceKind | None, typer.Option("--from", help="What SOURCE is, if its name and the other options do not say.")
     ] = None,
     to: Annotated[
-        Target | None,
+        TraceTarget | None,
         typer.Option("--to", help="What to write (default: chrome for .json and .json.gz, else parquet)."),
     ] = None,
-    rows: Annotated[Rows | None, typer.Option(help="What a row of a wide CSV is.")] = None,
+    rows: Annotated[Axis | None, typer.Option(help="What a row of a wide CSV is.")] = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
@@ -217,7 +170,7 @@ def convert(
     ] = None,
     missing: Annotated[
         Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
-    ] = Missing.error,
+    ] = "error",
     scheme: Annotated[list[str] | None, typer.Option(help="Of a run: only this scheme (repeatable).")] = None,
     trial: Annotated[list[int] | None, typer.Option(help="Of a run: only this trial (repeatable).")] = None,
     point: Annotated[list[int] | None, typer.Option(help="Of a run: only this point (repeatable).")] = None,
@@ -239,14 +192,14 @@ def convert(
     request = Request(
         sources=sources,
         out=out,
-        source=None if source is None else source.value,
-        target=None if to is None else to.value,
-        rows=None if rows is None else rows.value,
+        source=source,
+        target=to,
+        rows=rows,
         columns=columns,
-        unit=None if unit is None else unit.value,
+        unit=unit,
         event=event,
         base_load=base_load,
-        missing=missing.value,
+        missing=missing,
         schemes=scheme or [],
         trials=trial or [],
         points=point or [],

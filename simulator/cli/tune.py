@@ -3,63 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from simulator.terminal import print_table, progress, say, status
+from simulator.cli.options import (
+    Accept,
+    AsPublished,
+    BaseLoad,
+    Jobs,
+    MaxDelay,
+    Models,
+    Mus,
+    Out,
+    RecordingFile,
+    Rules,
+    Schemes,
+    SecondsPerLoad,
+    WaitFor,
+)
+from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedRecording
-
-
-class GridName(StrEnum):
-    """Which settings to try."""
-
-    every = "every"
-    published = "published"
-
-
-RecordingFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)
-]
-Jobs = Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")]
-MaxDelay = Annotated[
-    int | None,
-    typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
-]
-Models = Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")]
-SecondsPerLoad = Annotated[
-    str | None,
-    typer.Option(
-        metavar="S",
-        help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
-        "recorded time grows with the load.",
-    ),
-]
-BaseLoad = Annotated[
-    float | None,
-    typer.Option(
-        metavar="L",
-        help="Load of the recorded times (if not given: what the file's metadata say, or 0, or 1/n if proportional).",
-    ),
-]
-Rules = Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")]
-Mus = Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")]
-WaitFor = Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")]
-Schemes = Annotated[
-    str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
-]
-Accept = Annotated[
-    str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
-]
-AsPublished = Annotated[bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
 
 
 def tune(
@@ -76,8 +46,8 @@ def tune(
     accepts: Accept = None,
     as_published: AsPublished = False,
     grid: Annotated[
-        GridName, typer.Option(help="Every legal setting, or the grid of the first paper.")
-    ] = GridName.every,
+        Literal["every", "published"], typer.Option(help="Every legal setting, or the grid of the first paper.")
+    ] = "every",
     out: Out = None,
 ) -> None:
     """Find the best setting of each scheme, together with the master's rule, for a recording.
@@ -98,7 +68,7 @@ def tune(
         schemes=schemes,
         accepts=accepts,
         as_published=as_published,
-        is_published_grid=grid is GridName.published,
+        is_published_grid=grid == "published",
     )
     recording = recording_of(file, base_load, seconds_per_load)
     must_be_folder(out)

@@ -57,7 +57,6 @@ def print_summary(results: Results) -> None:
 
 
 MOST_POINTS = 20  # whose tables are printed
-
 SUMMARY_HEADER = (
     "scheme",
     "load",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.terminal import print_table, say, status
+from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
     from simulator.fitting.fit import Fit

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.terminal import print_table, progress, say, status
-from simulator.tune_command import (
+from simulator.cli.options import (
     Accept,
     AsPublished,
     BaseLoad,
@@ -20,11 +19,9 @@ from simulator.tune_command import (
     Schemes,
     SecondsPerLoad,
     WaitFor,
-    forget_stale,
-    must_be_folder,
-    recording_of,
-    search_of,
 )
+from simulator.cli.terminal import print_table, progress, say, status
+from simulator.cli.tune import forget_stale, must_be_folder, recording_of, search_of
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice

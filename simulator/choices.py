@@ -1,0 +1,15 @@
+"""The words among which a user chooses, in Python and on the command line."""
+
+from typing import Literal
+
+Detail = Literal["runs", "rounds", "workers"]  # the finest table to keep
+Engine = Literal["auto", "vectorised", "events"]  # what computes the numbers
+ExecutorName = Literal["serial", "processes", "dask"]  # where they are computed
+Leftover = Literal["cancel", "finish"]  # what becomes of lists that a closed round leaves over
+WaitFor = Literal["all", "enough", "nobody"]  # what a master waits for, if there is not enough at its look
+Reference = Literal["first", "median"]  # the worker whose time the mu-rule multiplies
+Axis = Literal["worker", "round"]  # what a row of a wide table is
+Missing = Literal["error", "inf", "drop"]  # what becomes of rounds in which workers have no time
+TraceKind = Literal["wide", "long", "chrome", "run"]  # what is read as a trace
+TraceTarget = Literal["parquet", "chrome"]  # what a trace is written as
+Unit = Literal["s", "ms", "us", "ns"]  # of measured times

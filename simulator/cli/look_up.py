@@ -1,0 +1,163 @@
+"""`stragglersim list`, `explain`, `schema` and `examples`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from simulator.cli.options import Overrides, ScenarioFile, Sweeps, load_scenario
+from simulator.cli.terminal import InputError, print_table, say
+
+if TYPE_CHECKING:
+    from schemes import Scheme
+
+
+Family = Literal["schemes", "models", "assignments", "masters", "orderings", "workloads"]
+
+
+def list_plugins(
+    family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
+) -> None:
+    """List schemes, straggler models, master rules, workloads, or parts of schemes, with their parameters.
+
+    Example: stragglersim list models
+    """
+    from simulator.plugins.kinds import (
+        ASSIGNMENT_TABLE,
+        MODEL_TABLE,
+        ORDERING_TABLE,
+        RULE_TABLE,
+        SCHEME_TABLE,
+        WORKLOAD_TABLE,
+    )
+    from simulator.plugins.messages import parameters
+
+    table = {
+        "schemes": SCHEME_TABLE,
+        "models": MODEL_TABLE,
+        "assignments": ASSIGNMENT_TABLE,
+        "masters": RULE_TABLE,
+        "orderings": ORDERING_TABLE,
+        "workloads": WORKLOAD_TABLE,
+    }[family]
+    rows: list[tuple[str, ...]] = []
+    for kind, cls in table.known().items():
+        rows.append((kind, "", (cls.__doc__ or "").strip().partition("\n")[0].replace("`", "")))
+        for parameter in parameters(cls, table.filled_in):
+            default = "" if parameter.default is None else f" [default: {parameter.default}]"
+            rows.append((f"  {parameter.name}", parameter.must_be, parameter.meaning + default))
+        rows.append(("", "", ""))
+    print_table(("kind, parameters", "must be", "meaning"), rows[:-1], wrap="meaning")
+
+
+def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
+    """Say what each scheme of a scenario costs and tolerates, without running it; of a sweep, each scheme once.
+
+    Example: stragglersim explain quickstart.yaml
+
+    The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
+    """
+
+    scenario = load_scenario(scenario_file, overrides, sweeps)
+    rows, facts, told = [], [], set()
+    for values, at_point in scenario.all_points():
+        for label, scheme in at_point.schemes.items():
+            at = _of_scheme(values, label)
+            bound = scheme.load_bound
+            reports = _most_reports(scheme)
+            row = (
+                label,
+                f"{scheme.load:.6g}",
+                f"{scheme.load * at_point.workers:.3g}x",
+                str(scheme.delay_rounds),
+                "-" if bound is None else f"{bound:.6g}",
+                "-" if bound is None else f"{scheme.load / bound:.3g}",
+                str(reports),
+                scheme.tolerates,
+            )
+            if row not in told:
+                told.add(row)
+                rows.append((row[0], at, *row[1:]) if scenario.points else row)
+                facts += [f"{label}{f' ({at})' if at else ''}: {name} {said}" for name, said in scheme.facts.items()]
+    first = ("scheme", "at") if scenario.points else ("scheme",)
+    header = (*first, "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
+    print_table(header, rows, wrap="tolerates")
+    for fact in facts:
+        say(fact)
+
+
+def _of_scheme(values: dict[str, Any], label: str) -> str:
+    """The swept values that can decide what a scheme costs and tolerates."""
+    own = {key: key.removeprefix(f"schemes.{label}.").removeprefix("schemes.*.") for key in values}
+    return ", ".join(f"{name} = {values[key]}" for key, name in own.items() if name != key or key == "workers")
+
+
+def _most_reports(scheme: Scheme) -> int:
+    """Reports of a worker in a round in the middle of a run in which nobody is missing."""
+    import numpy as np
+
+    from schemes import Closing
+
+    session, most = scheme.start(scheme.delay_rounds + 1, np.random.default_rng(0)), 0
+    for index in range(scheme.delay_rounds + 1):
+        work = session.open_round(index)
+        most = max(most, work.loads.shape[1])
+        for worker, report in np.argwhere(work.reporting).tolist():
+            session.receive(worker, report)
+        session.close_round(Closing(np.zeros(scheme.n_workers, dtype=np.bool_), forced=False))
+    return most
+
+
+def schema() -> None:
+    """Print the JSON Schema of a scenario, so that editors complete and check it.
+
+    Example: stragglersim schema > stragglersim.schema.json
+
+    Then begin a scenario with:  # yaml-language-server: $schema=stragglersim.schema.json
+    """
+    import json
+
+    from simulator.scenario.json_schema import scenario_schema
+
+    print(json.dumps(scenario_schema(), indent=2))
+
+
+def examples(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Scenario to copy to this folder.", show_default=False)
+    ] = None,
+) -> None:
+    """List the scenarios that come with the simulator, or copy one here.
+
+    Example: stragglersim examples quickstart
+    """
+    from simulator.errors import ScenarioError
+
+    shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
+    if name is None:
+        rows = [(stem, file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")) for stem, file in shipped.items()]
+        print_table(("name", "question"), rows, wrap="question")
+        return
+    if name.removesuffix(".yaml") not in shipped:
+        raise InputError(f"examples: {name!r} is not one of {', '.join(shipped)}")
+    source = shipped[name.removesuffix(".yaml")]
+    target = Path(source.name)
+    if target.exists():
+        raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
+    target.write_bytes(source.read_bytes())
+    say(f"Wrote {target}")
+    try:
+        load_scenario(target)
+    except ScenarioError as error:
+        say(f"Before it runs, it needs something of yours:\n{error}")
+    else:
+        say(f"Now: stragglersim run {target}")
+
+
+def _scenarios() -> Path:
+    """The shipped scenarios: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "scenarios"
+    return inside if inside.is_dir() else package.parent / "scenarios"

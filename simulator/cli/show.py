@@ -1,0 +1,156 @@
+"""`stragglersim plot` and `compare`: what a run has written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from simulator.cli.options import load_scenario
+from simulator.cli.terminal import InputError, complain, print_table, say, status
+
+if TYPE_CHECKING:
+    from simulator.results.results import Results
+
+
+def plot(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key, or column of runs.")] = None,
+    y: Annotated[
+        str | None,
+        typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s)."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="KEY", help="A line for each: scheme, or a swept key.")] = "scheme",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
+    ] = None,
+) -> None:
+    """Draw the pictures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
+
+    Example: stragglersim plot results/quickstart
+
+    Example: stragglersim plot results/mine --x master.mu --y makespan_s --by scheme --where workers=12
+
+    Example: stragglersim plot results/training --x time_s --y loss --where scheme=GC --where scheme=M-SGC
+    """
+    from simulator.results.results import Results
+
+    if x is None and (y is not None or by != "scheme" or where):
+        raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
+    results = Results.load(folder)
+    if x is None:
+        pictures = _draw_again(results, folder)
+    else:
+        from simulator.plots.run import draw_chart
+        from simulator.plots.sweep.charts import Chart
+        from simulator.plots.sweep.frames import main_metric
+
+        chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
+        pictures = [draw_chart(results, folder / "plots", chart)]
+    say_figures(folder, pictures)
+
+
+def _draw_again(results: Results, folder: Path) -> list[Path]:
+    from simulator.errors import ScenarioError, SimulationError
+    from simulator.plots.run import draw
+
+    try:
+        scenario = load_scenario(folder / "scenario.yaml")
+    except ScenarioError as error:
+        complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
+        scenario = None
+    with status("Drawing"):
+        try:
+            return draw(results, folder / "plots", scenario)
+        except SimulationError as error:
+            complain(f"{error}\nno pictures of single rounds: these need a trial that runs")
+            return draw(results, folder / "plots")
+
+
+def _wanted(where: list[str]) -> dict[str, list[Any]]:
+    """The values of each key of ``--where key=value``; of a key given again, any of them."""
+    from simulator.scenario.yaml_text import plain_value
+
+    wanted: dict[str, list[Any]] = {}
+    for assignment in where:
+        key, equals, text = assignment.partition("=")
+        if not (equals and key.strip()):
+            raise InputError(f"--where {assignment}: must be key=value")
+        try:
+            wanted.setdefault(key.strip(), []).append(plain_value(text))
+        except ValueError as error:
+            raise InputError(f"--where {key.strip()}: {error}") from None
+    return wanted
+
+
+def say_figures(folder: Path, pictures: Sequence[Path]) -> None:
+    """Say which figures there are."""
+    names = ", ".join(sorted(picture.stem for picture in pictures))
+    if names:
+        say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+    else:
+        say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
+
+
+SHOWN_ROWS = 40  # of a comparison, in whole points
+
+
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
+    baseline: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss."),
+    ] = "makespan_s",
+    target: Annotated[
+        float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for time_to_...")
+    ] = None,
+) -> None:
+    """Compare the schemes of a run, paired by trial; also into DIR/compare.csv and compare.md.
+
+    Example: stragglersim compare results/quickstart --baseline GC
+
+    Example: stragglersim compare results/training --metric time_to_accuracy --target 0.9
+    """
+    from simulator.results.compare import compare as compare_runs
+    from simulator.results.compare import swept_keys
+    from simulator.results.compare_text import as_text, notes, write
+    from simulator.results.curves import TIMES_TO, with_time_to
+    from simulator.results.fairness import fairness
+    from simulator.results.results import Results
+
+    if metric.startswith("time_to_") and metric not in TIMES_TO:
+        raise InputError(f"--metric: must be a column of runs or one of {', '.join(TIMES_TO)}, got {metric}")
+    if target is not None and metric not in TIMES_TO:
+        raise InputError(f"--target: must go with --metric {' or '.join(TIMES_TO)}, got --metric {metric}")
+    if target is None and metric in TIMES_TO:
+        raise InputError(f"--metric {metric}: must go with --target, got none (e.g. --target 0.9)")
+    if target is not None and TIMES_TO[metric] == "accuracy" and not 0 <= target <= 1:
+        raise InputError(f"--target: must be a share between 0 and 1 for {metric}, got {target:g}")
+    if target is not None and not math.isfinite(target):
+        raise InputError(f"--target: must be a finite number, got {target:g}")
+    results = Results.load(folder)
+    with status("Comparing"):
+        runs, said = with_time_to(results, metric, target) if target is not None else (results.runs, [])
+        table = compare_runs(runs, baseline=baseline, metric=metric)
+        remarks = [*said, *notes(table), fairness(results)]
+        write(table, folder, f"{results.scenario['name']}: {metric}", remarks)
+    n_shown = 0
+    for _, rows in table.groupby("point", sort=False):
+        if n_shown and n_shown + len(rows) > SHOWN_ROWS:
+            break
+        n_shown += len(rows)
+        at = ", ".join(f"{key} = {rows[key].iloc[0]}" for key in swept_keys(table))
+        say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
+        print_table(*as_text(rows))
+    if n_shown < len(table):
+        say(f"The first {n_shown} of {len(table)} rows; compare.csv has all.")
+    for remark in remarks:
+        say(remark)
+    say(f"\nTables   {folder}/ (compare.csv, compare.md)")
