@@ -13,7 +13,7 @@ from pathlib import Path
 
 from findings import groups
 
-from schemes.sequential import Code
+from schemes.base.patterns import Code
 from simulator.engine.master_rules import FirstEnough
 from simulator.execution.executors import Serial
 from simulator.tuning.evaluate import evaluate

@@ -25,9 +25,8 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import Cyclic
-from schemes.codec import Precision
-from schemes.gradient_coding import cyclic_repetition, cyclic_weights
-from schemes.linear import least_squares_weights
+from schemes.base.codec import Precision, least_squares_weights
+from schemes.codes import cyclic_repetition, cyclic_weights
 from schemes.testing import check_codec
 
 SCHEMES = {

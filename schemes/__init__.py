@@ -1,16 +1,8 @@
 """Schemes: who computes what, and when the answers are enough."""
 
-from schemes.base import (
-    Allowance,
-    Closing,
-    CountingSession,
-    Outcome,
-    Scheme,
-    Session,
-    Task,
-    Work,
-    at_most,
-)
+from schemes.base.allowance import Allowance, CountingSession, at_most
+from schemes.base.linear import ApproximateScheme, LinearScheme, MemorylessSession
+from schemes.base.scheme import Closing, Outcome, Scheme, Session, Task, Work
 from schemes.bernoulli_gradient_coding import BernoulliGradientCoding
 from schemes.bibd_gradient_coding import BibdGradientCoding
 from schemes.expander_gradient_coding import ExpanderGradientCoding
@@ -18,7 +10,6 @@ from schemes.fastest_k import FastestK
 from schemes.fractional_repetition import FractionalRepetition
 from schemes.gradient_coding import GradientCoding
 from schemes.ideal import Ideal
-from schemes.linear import ApproximateScheme, LinearScheme, MemorylessSession
 from schemes.multiplexed import Multiplexed
 from schemes.partial_gradient_coding import PartialGradientCoding
 from schemes.selective_repeat import SelectiveRepeat

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base import BoolArray, InputPath, IntArray, PositiveCount
+from schemes.base.scheme import BoolArray, InputPath, IntArray, PositiveCount
 
 
 class Assignment(ABC):

@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import BernoulliAssignment, drawn
-from schemes.base import Count, FloatArray, PositiveCount
-from schemes.linear import ApproximateScheme
+from schemes.base.linear import ApproximateScheme
+from schemes.base.scheme import Count, FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import math
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import FloatArray, PositiveCount
-from schemes.linear import ApproximateScheme
+from schemes.base.linear import ApproximateScheme
+from schemes.base.scheme import FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)

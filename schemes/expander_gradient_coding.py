@@ -9,9 +9,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import RandomRegular, drawn
-from schemes.base import Allowance, BoolArray, Count, FloatArray, IntArray, PositiveCount, at_most
-from schemes.codec import Weights
-from schemes.linear import ApproximateScheme
+from schemes.base.allowance import Allowance, at_most
+from schemes.base.codec import Weights
+from schemes.base.linear import ApproximateScheme
+from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

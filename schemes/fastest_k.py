@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, BoolArray, FloatArray, IntArray, PositiveCount, at_most
-from schemes.codec import Weights
-from schemes.linear import LinearScheme
+from schemes.base.allowance import Allowance, at_most
+from schemes.base.codec import Weights
+from schemes.base.linear import LinearScheme
+from schemes.base.scheme import BoolArray, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import Allowance, Count, FloatArray, IntArray, PositiveCount
-from schemes.codec import Weights
-from schemes.linear import LinearScheme
-from schemes.patterns import load_bound
+from schemes.base.allowance import Allowance
+from schemes.base.codec import Weights
+from schemes.base.linear import LinearScheme
+from schemes.base.patterns import load_bound
+from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
+from schemes.codes import fractional_repetition, repetition_weights
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,7 @@ class FractionalRepetition(LinearScheme):
             raise ValueError(f"workers must be a multiple of s + 1 = {self.s + 1}, got {self.n_workers}")
 
     def encoding_matrix(self) -> FloatArray:
-        replicas = self.s + 1
-        return np.kron(np.eye(self.n_workers // replicas), np.ones((replicas, replicas))).astype(np.float64)
+        return fractional_repetition(self.n_workers, self.s)
 
     def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
         return np.full(self.n_workers, (self.s + 1) / self.n_workers)
@@ -64,17 +65,3 @@ class FractionalRepetition(LinearScheme):
     @property
     def load_bound(self) -> float:
         return load_bound(self.n_workers, B=1, W=1, lam=self.s)
-
-
-def repetition_weights(n_workers: int, replicas: int, answered: IntArray) -> Weights:
-    """The first answer of each group of neighbours counts, the others say the same.
-
-    Examples
-    --------
-    >>> repetition_weights(4, 2, np.array([3, 0, 2])).values
-    array([1., 0., 0., 1.])
-    """
-    values = np.zeros(n_workers)
-    _, first = np.unique(answered // replicas, return_index=True)
-    values[answered[first]] = 1.0
-    return Weights(values)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import (
+from schemes.base.allowance import CountingSession, at_most
+from schemes.base.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
+from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.scheme import (
     BoolArray,
     Closing,
-    CountingSession,
     FloatArray,
     Heard,
     IntArray,
@@ -20,10 +22,7 @@ from schemes.base import (
     Session,
     Task,
     Work,
-    at_most,
 )
-from schemes.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Decoded, Ended, Precision
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import read_columns
-from schemes.base import BoolArray, FloatArray, InputPath, IntArray, PositiveCount
+from schemes.base.scheme import BoolArray, FloatArray, InputPath, IntArray, PositiveCount
 
 
 class Ordering(ABC):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.around import Around
-from schemes.base import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
-from schemes.batch import Batch, BatchClosing, BatchOutcome
-from schemes.codec import Codec, Ended, Precision
+from schemes.base.around import Around
+from schemes.base.batch import Batch, BatchClosing, BatchOutcome
+from schemes.base.codec import Codec, Ended, Precision
+from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
+from schemes.base.task_codec import codec_of
 from schemes.uncoded import Uncoded
 
 
@@ -106,8 +107,8 @@ class _ProbingCodec(Codec):
     def __init__(self, scheme: Probing, precision: Precision, rng: np.random.Generator) -> None:
         super().__init__(scheme, precision)
         self._probe = scheme.probe
-        self._first = Uncoded(scheme.n_workers).codec(precision, rng)
-        self._later = scheme.scheme.codec(precision, rng)
+        self._first = codec_of(Uncoded(scheme.n_workers), precision, rng)
+        self._later = codec_of(scheme.scheme, precision, rng)
         self._now = self._first
 
     def _of(self, index: int) -> tuple[Codec, int]:

@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base import (
-    Allowance,
+from schemes.base.allowance import Allowance, CountingSession, Tally
+from schemes.base.batch import Batch
+from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
+from schemes.base.patterns import Accepts, Code, History, LateAnswers, bursty_allowance, few_allowance, load_bound
+from schemes.base.scheme import (
     BoolArray,
     Closing,
     Count,
-    CountingSession,
     FloatArray,
     Heard,
     IntArray,
@@ -25,20 +27,8 @@ from schemes.base import (
     Task,
     Work,
 )
-from schemes.batch import Batch
-from schemes.codec import Codec, Decoded, Encoder, Ended, Precision, combined
-from schemes.patterns import History, bursty_allowance, few_allowance, load_bound
-from schemes.sequential import (
-    Accepts,
-    Code,
-    LateAnswers,
-    Tally,
-    check_published,
-    check_replicas,
-    code_matrix,
-    code_weights,
-)
-from schemes.sequential_batch import SelectiveRepeatBatch
+from schemes.base.sequential_batch import SelectiveRepeatBatch
+from schemes.codes import check_published, check_replicas, code_matrix, code_weights
 
 
 @dataclass(frozen=True)

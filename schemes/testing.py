@@ -15,9 +15,11 @@ from typing import get_args
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Work
-from schemes.codec import Codec, Decoded, Ended, Precision, ValuedSession, ValuePlane
-from schemes.linear import ApproximateScheme, LinearScheme
+from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.linear import ApproximateScheme, LinearScheme
+from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Work
+from schemes.base.task_codec import codec_of
+from schemes.base.valued import ValuedSession, ValuePlane
 
 Chooser = Callable[[int, BoolArray], BoolArray]
 """Who straggles, given the round and who has work; both of shape (n_workers,)."""
@@ -216,7 +218,7 @@ def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Prec
     rng = np.random.default_rng(seed)
     n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
     plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
-    session = valued(scheme, scheme.codec(precision, rng), later, n_jobs)
+    session = valued(scheme, codec_of(scheme, precision, rng), later, n_jobs)
     play_valued(scheme, session, rng)
     for _, jobs in itertools.groupby(later.ended, lambda ended: (ended.decode, ended.outcome.job // 3)):
         plane.end_together(list(jobs))

@@ -27,12 +27,12 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import Cyclic
-from schemes.base import Closing, Heard, Outcome
-from schemes.codec import Encoder, TaskCodec, ValuedSession
-from schemes.gradient_coding import cyclic_repetition, cyclic_weights
-from schemes.linear import least_squares_weights
+from schemes.base.codec import Encoder, least_squares_weights
+from schemes.base.scheme import Closing, Heard, Outcome
+from schemes.base.task_codec import TaskCodec, codec_of
+from schemes.base.valued import ValuedSession
+from schemes.codes import code_weights, cyclic_repetition, cyclic_weights
 from schemes.probing import Probing
-from schemes.sequential import code_weights
 from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
 
 
@@ -53,7 +53,7 @@ def test_messages_in_float32_lose_what_rounding_loses(scheme):
     answered = np.sort(rng.permutation(scheme.n_workers)[: max(1, round(0.9 * scheme.n_workers))]).tolist()
     results = []
     for precision in ("float64", "float32"):
-        codec = scheme.codec(precision, rng)
+        codec = codec_of(scheme, precision, rng)
         session = scheme.start(1, rng)
         codec.open_round(0, session.open_round(0), session)
         codec.close_round(
@@ -86,7 +86,7 @@ class Scales:
 
 
 @pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
-@pytest.mark.parametrize("codec_of", [lambda scheme: scheme.codec("float64", np.random.default_rng(0)), TaskCodec])
+@pytest.mark.parametrize("codec_of", [lambda scheme: codec_of(scheme, "float64", np.random.default_rng(0)), TaskCodec])
 def test_no_codec_grows_with_the_run(scheme, codec_of):
     codec = codec_of(scheme)
     scales = Scales(codec)
@@ -109,7 +109,7 @@ def test_codecs_agree_with_the_tasks_that_a_session_names(scheme):
     n_jobs = max(12, 2 * scheme.delay_rounds + 3)
     for seed in range(2):
         planes = UnitGradients(scheme.n_error_blocks), UnitGradients(scheme.n_error_blocks)
-        session = valued(scheme, scheme.codec("float64", np.random.default_rng(0)), planes[0], n_jobs)
+        session = valued(scheme, codec_of(scheme, "float64", np.random.default_rng(0)), planes[0], n_jobs)
         session = ValuedSession(session, TaskCodec(scheme), planes[1])
         play_valued(scheme, session, np.random.default_rng(seed))
         assert planes[0].ended.keys() == planes[1].ended.keys() == set(range(n_jobs))
@@ -127,7 +127,7 @@ def test_sequential_schemes_decode_gradients_under_patterns_that_they_claim(case
     scheme, pattern, n_jobs = case
     scheme = dataclasses.replace(scheme, late_answers=late_answers)
     plane = UnitGradients(scheme.n_error_blocks)
-    session = valued(scheme, scheme.codec("float64", np.random.default_rng(0)), plane, n_jobs)
+    session = valued(scheme, codec_of(scheme, "float64", np.random.default_rng(0)), plane, n_jobs)
     outcomes, accepted = play(scheme, n_jobs, lambda index, busy: pattern[index], session)
     assert all(accepted)
     assert all(outcome.status == "decoded" for outcome in outcomes)
@@ -139,7 +139,7 @@ def test_probing_decodes_jobs_on_both_sides_of_the_switch(scheme):
     probing = Probing(4, scheme, probe=3)
     plane = UnitGradients(4)
     plane.n_error_blocks = 1  # the chunks are others after the switch
-    session = valued(probing, probing.codec("float64", np.random.default_rng(0)), plane, 9)
+    session = valued(probing, codec_of(probing, "float64", np.random.default_rng(0)), plane, 9)
     play(probing, 9, lambda index, busy: np.zeros(4, dtype=bool), session)
     assert sorted(plane.ended) == list(range(9))
     assert plane.worst < 1e-12
@@ -164,7 +164,7 @@ class Given:
 def ended(scheme, gradients, missing_by_round, takes_estimate=False):
     plane, n_jobs = Given(gradients), len(missing_by_round) - scheme.delay_rounds
     session = ValuedSession(
-        scheme.start(n_jobs, np.random.default_rng(0)), scheme.codec("float64", np.random.default_rng(0)), plane
+        scheme.start(n_jobs, np.random.default_rng(0)), codec_of(scheme, "float64", np.random.default_rng(0)), plane
     )
     for index, gone in enumerate(missing_by_round):
         work = session.open_round(index)
@@ -243,7 +243,7 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
         used.append(set(answered.tolist()))
         return code_weights(code, n_workers, s, answered)
 
-    for module in ("multiplexed_codec", "selective_repeat"):
+    for module in ("multiplexed", "selective_repeat"):
         monkeypatch.setattr(f"schemes.{module}.code_weights", spy)
     n_used, forgotten = [], []
 
@@ -252,7 +252,7 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
 
         def __init__(self):
             super().__init__(scheme)
-            self.own = scheme.codec("float64", np.random.default_rng(0))
+            self.own = codec_of(scheme, "float64", np.random.default_rng(0))
             self.is_closing = False
 
         def open_round(self, index, work, session):
@@ -388,7 +388,7 @@ def test_sequential_codes_decode_at_256_workers_with_as_many_stragglers_as_they_
             rounds = [rounds[index - index % 3] * (index % 3 < 2) for index in range(12)]
         plane, n_jobs = UnitGradients(256), 12 - scheme.delay_rounds
         plane.n_error_blocks = 1
-        session = valued(scheme, scheme.codec("float64", np.random.default_rng(0)), plane, n_jobs)
+        session = valued(scheme, codec_of(scheme, "float64", np.random.default_rng(0)), plane, n_jobs)
         chooser = lambda index, busy, rounds=rounds: np.isin(np.arange(256), rounds[index])  # noqa: E731
         outcomes, accepted = play(scheme, n_jobs, chooser, session)
         assert all(accepted)

@@ -27,8 +27,8 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
+from schemes.base.patterns import is_arbitrary, is_bursty
 from schemes.ordering import RandomOrdering
-from schemes.patterns import is_arbitrary, is_bursty
 from schemes.testing import check_scheme, play
 
 EXAMPLES = [

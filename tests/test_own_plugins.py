@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from schemes import Uncoded
-from schemes.base import Outcome
-from schemes.linear import LinearScheme
+from schemes.base.scheme import Outcome
+from schemes.base.linear import LinearScheme
 from straggler_models.base import SecondsModel, Speeds
 from workloads import LeastSquares
 

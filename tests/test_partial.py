@@ -20,6 +20,7 @@ from schemes.assignment import (
     Fractional,
     RandomRegular,
 )
+from schemes.base.block_decoder import decoder
 from schemes.ordering import (
     ORDERINGS,
     BestOfRandom,
@@ -31,7 +32,6 @@ from schemes.ordering import (
     q_max,
     q_of_chunks,
 )
-from schemes.partial_codec import decoder
 from schemes.testing import check_scheme
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import FailedWorkers, ShiftedExponential, Trace

@@ -9,7 +9,7 @@ from test_every_scheme import SMALL
 
 import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
-from schemes.patterns import is_bursty
+from schemes.base.patterns import is_bursty
 from schemes.testing import play
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import Bernoulli, Constant

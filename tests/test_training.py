@@ -27,8 +27,8 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import Cyclic
-from schemes.codec import Weights
-from schemes.linear import LinearCodec
+from schemes.base.codec import Weights
+from schemes.base.linear import LinearCodec
 from simulator.cli.terminal import print_summary
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.training import Training
@@ -595,7 +595,7 @@ def test_at_the_optimum_the_chunks_are_the_measure():
 
 def test_the_health_of_a_code_is_in_the_runs(monkeypatch):
     ticks = itertools.count()
-    monkeypatch.setattr("schemes.codec.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("schemes.base.codec.time.perf_counter", lambda: float(next(ticks)))
     schemes = {label: EXACT_SCHEMES[label] for label in ("uncoded", "GC", "M-SGC", "partial, l = 2")}
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     runs = stragglersim.run(scenario(schemes, training, trials=2, stragglers={"usual": Constant(1.0)})).runs

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import stragglersim
 from schemes import SCHEMES
-from schemes.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
+from schemes.base.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.replay import Recorded, replay

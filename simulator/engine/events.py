@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import simpy
 
-from schemes.base import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from schemes.base.scheme import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
 from simulator.choices import Leftover
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Network, Traffic, Uplink

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base import FloatArray, IntArray
+from schemes.base.scheme import FloatArray, IntArray
 from simulator.choices import WaitFor
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

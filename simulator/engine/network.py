@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base import BoolArray, FloatArray, Heard, IntArray, Work
+from schemes.base.scheme import BoolArray, FloatArray, Heard, IntArray, Work
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0)]

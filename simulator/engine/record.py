@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
+from schemes.base.scheme import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
 from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
-from schemes.bits import Bits, packed, size, unpacked
-from schemes.grid import Grid
+from schemes.base.bits import Bits, packed, size, unpacked
+from schemes.base.grid import Grid
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.engine.master_rules import MasterRule
 from straggler_models.base import WorkerTimes
 

@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass as checked
 
-from schemes.base import FloatArray
-from schemes.codec import Decode, Decoded, Ended, Precision
+from schemes.base.codec import Decode, Decoded, Ended, Precision
+from schemes.base.scheme import FloatArray
 from simulator.engine.events import ClosedRound
 from simulator.engine.record import RunRecord, Value
 from simulator.engine.worker_times import stream

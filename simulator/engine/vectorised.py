@@ -1,7 +1,7 @@
 """The vectorised engine: the semantics of the events engine on arrays over runs, rounds and workers.
 
 A round needs no events where arrivals depend on nothing that happens in it: when the answers are enough is an order
-statistic of the arrivals (the scheme's :class:`~schemes.batch.Batch` says which), and all that the master does
+statistic of the arrivals (the scheme's :class:`~schemes.base.batch.Batch` says which), and all that the master does
 follows from a few instants. Rounds of schemes without memory are all taken at once, others one after another in
 all runs together.
 """
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray, Status
-from schemes.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
+from schemes.base.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
+from schemes.base.scheme import BoolArray, FloatArray, IntArray, Status
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import RoundTimes

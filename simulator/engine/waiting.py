@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import simpy
 
-from schemes.base import Session, Work
+from schemes.base.scheme import Session, Work
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Messages
 from simulator.errors import SimulationError

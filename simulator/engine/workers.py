@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, Work
+from schemes.base.scheme import BoolArray, FloatArray, Work
 from simulator.choices import Leftover
 from simulator.engine.worker_times import RoundTimes, SpeedChanges
 from simulator.errors import SimulationError

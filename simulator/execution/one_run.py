@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from schemes.codec import Valued
+from schemes.base.valued import Valued
 from simulator.choices import Detail, Engine
 from simulator.engine import vectorised
 from simulator.engine.events import Collector, RunPlan, simulate

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from schemes.base import IntArray
+from schemes.base.scheme import IntArray
 from simulator.choices import Detail
 from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord

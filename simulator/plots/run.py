@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.plots.stragglers import draw_stragglers, straggler_logs
 from simulator.plots.style import (
     GREY,

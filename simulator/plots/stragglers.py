@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from schemes import Ideal
-from schemes.base import BoolArray, FloatArray, Session, Work
+from schemes.base.scheme import BoolArray, FloatArray, Session, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.scenario.scenario import Scenario

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Transform
 
-from schemes.base import BoolArray, FloatArray, Session, Task, TaskKind, Work
+from schemes.base.scheme import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.plots.stragglers import LIGHT, VERMILLION, StragglerLog, schemes_at_work

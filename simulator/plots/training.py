@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks
 from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import MOST_POINTS, Curve, Measure, curves

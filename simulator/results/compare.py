@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.errors import UserError, did_you_mean
 from simulator.plugins.fields import fields_of
 from simulator.scenario.scenario import Scenario

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.results.compare import CompareError
 from simulator.results.results import Results
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.errors import TraceError
 from simulator.files import whole_file
 from straggler_models.trace_file import Recording, read_recording

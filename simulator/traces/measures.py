@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Reference
 from simulator.statistics import quantile, wilson
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from schemes.base import BoolArray, IntArray
+from schemes.base.scheme import BoolArray, IntArray
 from simulator.choices import Reference
 from simulator.traces import measures
 from simulator.traces.files import RecordedTimes

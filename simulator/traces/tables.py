@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Axis, Missing
 from simulator.errors import TraceError
 

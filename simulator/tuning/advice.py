@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from schemes.base import FloatArray, IntArray
+from schemes.base.scheme import FloatArray, IntArray
 from simulator.errors import SimulationError
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tuning.best import fastest_first, said_setting

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.tuning.advice import ALIKE, WORTH_PERCENT, Advice
 from simulator.tuning.best import said_setting

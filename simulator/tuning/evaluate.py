@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemes import SCHEMES, Scheme
-from schemes.base import FloatArray, IntArray
-from schemes.bits import WORD
+from schemes.base.bits import WORD
+from schemes.base.scheme import FloatArray, IntArray
 from simulator.engine import vectorised
 from simulator.engine.master_rules import MasterRule, MuRule
 from simulator.engine.record import RunRecord

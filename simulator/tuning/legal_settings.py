@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemes.grid import GradientCodingGrid, Grid
-from schemes.sequential import Code
-from schemes.sequential_grid import Acceptance, MultiplexedGrid, SelectiveRepeatGrid
+from schemes.base.grid import GradientCodingGrid, Grid
+from schemes.base.patterns import Code
+from schemes.base.sequential_grid import Acceptance, MultiplexedGrid, SelectiveRepeatGrid
 
 KINDS = ("uncoded", "gradient_coding", "fractional_repetition", "selective_repeat", "multiplexed")
 REPETITION = "repetition only"  # `multiplexed` with lam = n, where nothing is coded

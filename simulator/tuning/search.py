@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from schemes.sequential import Accepts
-from schemes.sequential_grid import Acceptance
+from schemes.base.patterns import Accepts
+from schemes.base.sequential_grid import Acceptance
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import SimulationError
 from simulator.tuning.best import best_settings

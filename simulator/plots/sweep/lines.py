@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
-from schemes.base import FloatArray
+from schemes.base.scheme import FloatArray
 from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of, plain_ticks, said, wrapped
 from simulator.plots.sweep.charts import Chart, prepared
 from simulator.plots.sweep.frames import (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from schemes.base import BoolArray, FloatArray
+from schemes.base.scheme import BoolArray, FloatArray
 from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of
 from simulator.plots.sweep.frames import at_points, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up

@@ -10,9 +10,12 @@ Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding For Straggler Mitigat
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from schemes.base import Allowance, BoolArray, at_most
+from schemes.base.allowance import Allowance, at_most
+from schemes.base.scheme import BoolArray
 
 
 def is_bursty(pattern: BoolArray, B: int, W: int, lam: int) -> bool:
@@ -120,3 +123,12 @@ def _fits_bursty(window: BoolArray, B: int, lam: int) -> bool:
 def _fits_arbitrary(window: BoolArray, N: int, lam: int) -> bool:
     times = np.count_nonzero(window, axis=0)
     return bool(np.count_nonzero(times) <= lam and times.max(initial=0) <= N)
+
+
+Code = Literal["gradient_coding", "fractional_repetition"]
+
+
+Accepts = Literal["pattern", "recoverable"]
+
+
+LateAnswers = Literal["drop", "keep"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -19,14 +19,22 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
 if TYPE_CHECKING:
-    from schemes.batch import Batch
-    from schemes.codec import Codec, Precision
+    from schemes.base.batch import Batch
+    from schemes.base.codec import Codec, Precision
+
 
 FloatArray = NDArray[np.float64]
+
+
 IntArray = NDArray[np.int64]
+
+
 BoolArray = NDArray[np.bool_]
 
+
 Count = Annotated[int, Field(ge=0)]
+
+
 PositiveCount = Annotated[int, Field(ge=1)]
 
 
@@ -36,7 +44,10 @@ class BesideTheScenario:
 
 InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
 
+
 Status = Literal["decoded", "approximate", "failed"]
+
+
 TaskKind = Literal["plain", "coded", "repeat"]
 
 
@@ -274,111 +285,10 @@ class Scheme(ABC):
             raise ValueError(f"{type(self).__name__} must say the coefficients of its coded tasks to train with them")
         return np.ones(len(task.chunks))
 
-    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec | None:
         """Begin the numbers of a run; ``rng`` is for what a code draws for each job.
 
-        By default, each task's message is encoded with its :meth:`coefficients`, and least squares over all messages
-        of a job decode it.
+        None (default): each task's message is encoded with its :meth:`coefficients`, and least squares over all
+        messages of a job decode it (:class:`~schemes.base.task_codec.TaskCodec`).
         """
-        from schemes.codec import TaskCodec
-
-        return TaskCodec(self, precision)
-
-
-class Allowance(NamedTuple):
-    """Who may be missing: of each of some disjoint groups of workers, at most so many.
-
-    A group with limit 0 holds the workers whom the master needs.
-    """
-
-    group_of: IntArray  # shape (n_workers,): the worker's group, or -1: may be missing freely
-    limits: IntArray  # shape (n_groups,): how many of the group may be missing
-
-    def missing_beyond(self, missing: BoolArray) -> IntArray:
-        """How many more of each group are missing than may be (positive: too many), shape (n_groups,)."""
-        # group -1 is counted first and dropped
-        return np.bincount(self.group_of[missing] + 1, minlength=len(self.limits) + 1)[1:] - self.limits
-
-    def permits(self, missing: BoolArray) -> bool:
-        """Are these workers allowed to be missing together?"""
-        return bool((self.missing_beyond(missing) <= 0).all())
-
-
-def at_most(n_missing: int, n_workers: int) -> Allowance:
-    """Any ``n_missing`` of the workers may be missing."""
-    return Allowance(np.zeros(n_workers, dtype=np.int64), np.array([n_missing]))
-
-
-class _Demand:
-    """The first of some allowances, all of which must hold, that does not hold yet.
-
-    As workers only ever arrive, an allowance that holds once holds for the rest of the round. So it is enough
-    to count for one of them at a time, and to skip to the next that fails when it starts to hold: each
-    allowance is looked at by an array operation at most twice in a round.
-    """
-
-    __slots__ = ("_arrived", "_pending", "beyond", "group_of", "n_violated")
-
-    def __init__(self, allowances: Sequence[Allowance], arrived: bytearray) -> None:
-        self._pending: Iterator[Allowance] = iter(allowances)
-        self._arrived = arrived
-        self.group_of: list[int] = []
-        self.beyond: list[int] = []
-        self.advance()
-
-    def advance(self) -> None:
-        """Skip allowances that hold."""
-        missing = ~np.frombuffer(self._arrived, dtype=np.bool_)
-        for allowance in self._pending:
-            beyond = allowance.missing_beyond(missing)
-            self.n_violated = int(np.count_nonzero(beyond > 0))
-            if self.n_violated:
-                self.group_of = allowance.group_of.tolist()
-                self.beyond = beyond.tolist()
-                return
-        self.n_violated = 0
-
-
-class CountingSession(Session):
-    """A session in which every worker reports once and *who is missing* decides what is enough.
-
-    A subclass calls :meth:`expect` whenever a round opens.
-    """
-
-    def __init__(self, n_workers: int) -> None:
-        self.n_workers = n_workers
-        self._arrived = bytearray(n_workers)
-        self._demands: list[_Demand] = []
-        self._is_enough = True
-
-    def expect(self, busy: BoolArray, alternatives: Sequence[Sequence[Allowance]]) -> None:
-        """Wait for the ``busy`` workers until all allowances of one of the ``alternatives`` hold."""
-        self._arrived = bytearray((~busy).tobytes())
-        self._demands = [_Demand(allowances, self._arrived) for allowances in alternatives]
-        self._is_enough = False
-        self._settle()
-
-    def _settle(self) -> None:
-        if any(not demand.n_violated for demand in self._demands):
-            self._is_enough = True
-            self._demands = []
-
-    def receive(self, worker: int, report: int) -> None:
-        self._arrived[worker] = 1
-        for demand in self._demands:  # hot: called for every arrival
-            group = demand.group_of[worker]
-            if group >= 0:
-                beyond = demand.beyond[group] - 1
-                demand.beyond[group] = beyond
-                if not beyond:
-                    self._holds(demand)
-
-    def _holds(self, demand: _Demand) -> None:
-        """One more group has as few missing as it may."""
-        demand.n_violated -= 1
-        if not demand.n_violated:
-            demand.advance()
-            self._settle()
-
-    def enough(self) -> bool:
-        return self._is_enough
+        return None

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
-from schemes.bits import Bits, Recent, lowest, meet, no_bits, packed, size
-from schemes.grid import Grid, lost_groups
-from schemes.sequential import Accepts, Code
+from schemes.base.bits import Bits, Recent, lowest, meet, no_bits, packed, size
+from schemes.base.grid import Grid, lost_groups
+from schemes.base.patterns import Accepts, Code
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 
 Acceptance = Accepts | Literal["published"]  # the last one: as_published
 

@@ -1,19 +1,15 @@
-"""The numbers of a run of `partial_gradient_coding`: coefficients that the master sends when it knows what is done."""
+"""Coefficients that a master sends when it knows what is done, so that all uploads together make the gradient."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome
-from schemes.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined
-from schemes.linear import least_squares_weights
+from schemes.base.scheme import BoolArray, FloatArray
 
 if TYPE_CHECKING:
-    from schemes.partial_gradient_coding import PartialGradientCoding
+    pass
 
 NEGLIGIBLE = 1e-12  # of the largest singular value: rows of R that do not span anything more
 
@@ -86,56 +82,3 @@ def decoder(finished: BoolArray, random: FloatArray) -> Decoder:
     complete = n_copies >= blocks
     worst = (singular[complete, 0] / singular[complete, -1]).max(initial=1.0)
     return Decoder(random, coefficients, float(worst))
-
-
-class PartialCodec(Codec):
-    """What each worker had finished when the master stopped the round, and the uploads that it then asked for."""
-
-    def __init__(self, scheme: PartialGradientCoding, precision: Precision, rng: np.random.Generator) -> None:
-        super().__init__(scheme, precision)
-        self._scheme, self._rng = scheme, rng
-        self._positions = scheme.placement.positions
-        self._held = scheme.held
-        self._encoder = Encoder(np.repeat(self._held.T, scheme.blocks, axis=1).astype(np.float64))
-
-    def close_round(self, heard: Heard, closing: Closing) -> None:
-        self._n_done = np.bincount(heard.workers, minlength=self._scheme.n_workers)  # chunks that they have reported
-        self._decode: Decode = self._decode_coded
-        if self._scheme.credit == "whole_list":
-            self._n_done = np.where(self._n_done > 0, len(self._held), 0)  # one report is the whole list
-            self._decode = self._decode_sums if closing.takes_estimate else self._decode_coded
-
-    def end(self, outcome: Outcome) -> Ended:
-        if outcome.status == "failed" or self._decode == self._decode_sums:
-            return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
-        random = self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
-        return Ended(outcome, self.chunk_loads, (self._n_done, random), self._decode)
-
-    def _decode_coded(self, answers: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray) -> Sequence[Decoded]:
-        return [self._decode_job(*of_job, gradients[:, place]) for place, of_job in enumerate(answers)]
-
-    def _decode_job(self, n_done: IntArray, random: FloatArray, gradients: FloatArray) -> Decoded:
-        began_s = time.perf_counter()
-        code = decoder(self._held & (self._positions <= n_done), random)
-        ready_s = time.perf_counter()
-        n_chunks, dimension = gradients.shape
-        parts = _in_blocks(gradients, self._scheme.blocks).reshape(n_chunks * self._scheme.blocks, 1, -1)
-        uploads = self.sent(self._encoder.reweighted(code.encoding_matrix).messages(parts))[:, 0]
-        received_s = time.perf_counter()
-        gradient = code.gradient(uploads)[:dimension]
-        return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
-
-    def _decode_sums(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        """From the plain sums that workers send who have finished everything."""
-        matrix = self._held.T.astype(np.float64)
-        return combined(
-            answers,
-            lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),
-            self.sent(self._encoder.messages(gradients)),
-        )
-
-
-def _in_blocks(gradients: FloatArray, blocks: int) -> FloatArray:
-    """Gradients with zeros behind, where the length is not a multiple of the blocks."""
-    missing = -gradients.shape[1] % blocks
-    return np.pad(gradients, ((0, 0), (0, missing))) if missing else gradients

@@ -11,9 +11,11 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from schemes.base import Allowance, BoolArray, FloatArray, IntArray
+from schemes.base.allowance import Allowance
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 
 Values = TypeVar("Values", BoolArray, FloatArray)
+
 
 NOT_ENDED, DECODED, APPROXIMATE, FAILED = range(4)
 

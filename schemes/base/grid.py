@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
-from schemes.bits import Bits, size, unpacked
-from schemes.sequential import Code
+from schemes.base.bits import Bits, size, unpacked
+from schemes.base.patterns import Code
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 
 
 class Grid(ABC):

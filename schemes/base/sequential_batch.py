@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemes.base import BoolArray, FloatArray, IntArray
-from schemes.batch import DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, BatchOutcome, at_most_missing_s, last_of
+from schemes.base.batch import DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, BatchOutcome, at_most_missing_s, last_of
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from schemes.multiplexed import Multiplexed
     from schemes.selective_repeat import SelectiveRepeat
 
+
 Rows = IntArray | slice
+
+
 ALL = slice(None)
 
 
@@ -63,7 +66,7 @@ class Limits:
 
 
 def bursty_limits(recent: Window, old: IntArray, lam: int, valid: BoolArray) -> Limits:
-    """As `schemes.patterns.bursty_allowance`: ``old`` counts the rounds of the window that are B or more ago."""
+    """As `schemes.base.patterns.bursty_allowance`: ``old`` counts the rounds of the window that are B or more ago."""
     straggled = recent.times > 0
     return Limits(old > 0, ~straggled, lam - np.count_nonzero(straggled, axis=1), valid)
 

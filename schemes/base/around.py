@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from schemes.base import FloatArray, Scheme
+from schemes.base.scheme import FloatArray, Scheme
 
 
 @dataclasses.dataclass(frozen=True)

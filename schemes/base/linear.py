@@ -7,32 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base import (
-    Allowance,
-    BoolArray,
-    Closing,
-    CountingSession,
-    FloatArray,
-    Heard,
-    IntArray,
-    Outcome,
-    Scheme,
-    Session,
-    Task,
-    Work,
+from schemes.base.allowance import Allowance, CountingSession
+from schemes.base.batch import APPROXIMATE, FAILED, Batch, BatchClosing, BatchOutcome, Groups
+from schemes.base.batch import DECODED as JOB_DECODED
+from schemes.base.codec import (
+    Codec,
+    Decoded,
+    Encoder,
+    Ended,
+    Precision,
+    Weights,
+    combined,
+    least_squares_error,
+    least_squares_weights,
 )
-from schemes.batch import (
-    APPROXIMATE,
-    FAILED,
-    Batch,
-    BatchClosing,
-    BatchOutcome,
-    Groups,
-)
-from schemes.batch import (
-    DECODED as JOB_DECODED,
-)
-from schemes.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
+from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -156,40 +145,6 @@ class LinearScheme(Scheme):
         if allowance is None:
             return _SpanSession(self, n_jobs)
         return MemorylessSession(self, n_jobs, allowance)
-
-
-def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
-    """Weights of smallest norm that bring a combination of some rows of a matrix nearest to all ones.
-
-    The condition number is that of the rows, without what is 0 to rounding.
-
-    Examples
-    --------
-    >>> matrix = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
-    >>> least_squares_weights(matrix, np.array([0, 2, 1])).values.round(6)
-    array([0.5, 1. , 0.5])
-    """
-    values, condition = np.zeros(len(matrix)), 1.0
-    if len(answered):
-        rows = matrix[answered]
-        found, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(matrix.shape[1]), rcond=None)
-        values[answered] = found
-        condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
-    return Weights(values, condition)
-
-
-def least_squares_error(answers: FloatArray) -> float:
-    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
-
-    Examples
-    --------
-    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
-    1.0
-    """
-    ones = np.ones(len(answers))
-    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
-    error = float(np.sum((answers @ weights - ones) ** 2))
-    return error if error > 1e-12 * len(answers) else 0.0
 
 
 class ApproximateScheme(LinearScheme):

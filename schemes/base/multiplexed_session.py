@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base import Allowance, BoolArray, Closing, CountingSession, IntArray, Outcome, Task, Work
-from schemes.patterns import History, arbitrary_allowance, bursty_allowance
-from schemes.sequential import Tally
+from schemes.base.allowance import Allowance, CountingSession, Tally
+from schemes.base.patterns import History, arbitrary_allowance, bursty_allowance
+from schemes.base.scheme import BoolArray, Closing, IntArray, Outcome, Task, Work
 
 if TYPE_CHECKING:
     from schemes.multiplexed import Multiplexed

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from schemes.base import BoolArray, IntArray
+from schemes.base.scheme import BoolArray, IntArray
 
 Bits = NDArray[np.uint64]
+
 
 WORD = 64
 

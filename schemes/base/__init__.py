@@ -1,0 +1,1 @@
+"""The contract of a scheme, and all that follows from it."""

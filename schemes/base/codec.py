@@ -1,0 +1,206 @@
+"""Memoryless linear codes: a new one is a matrix and one line in the table."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Work
+
+
+def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
+    """Weights of smallest norm that bring a combination of some rows of a matrix nearest to all ones.
+
+    The condition number is that of the rows, without what is 0 to rounding.
+
+    Examples
+    --------
+    >>> matrix = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    >>> least_squares_weights(matrix, np.array([0, 2, 1])).values.round(6)
+    array([0.5, 1. , 0.5])
+    """
+    values, condition = np.zeros(len(matrix)), 1.0
+    if len(answered):
+        rows = matrix[answered]
+        found, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(matrix.shape[1]), rcond=None)
+        values[answered] = found
+        condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
+    return Weights(values, condition)
+
+
+def least_squares_error(answers: FloatArray) -> float:
+    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
+
+    Examples
+    --------
+    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
+    1.0
+    """
+    ones = np.ones(len(answers))
+    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
+    error = float(np.sum((answers @ weights - ones) ** 2))
+    return error if error > 1e-12 * len(answers) else 0.0
+
+
+Answers = TypeVar("Answers")
+
+
+Precision = Literal["float64", "float32"]
+
+
+NEIGHBOURS = 8  # workers encoded at a time: their chunks overlap
+
+
+class Decoded(NamedTuple):
+    """The gradient that the master returns, and what it took."""
+
+    gradient: FloatArray  # shape (dimension,)
+    condition: float  # the worst condition number of a linear system that was solved for the weights; 1: none was
+    decode_s: float  # seconds that the master took for the weights and for combining messages, as measured
+
+
+Decode = Callable[[Sequence[Any], FloatArray], Sequence[Decoded]]
+
+
+"""Encodes what has come for each of some jobs, and decodes their gradients.
+
+Given the answers of each job, and the gradients of their chunks, shape ``(n_chunks, n_jobs, dimension)``.
+"""
+
+
+class Weights(NamedTuple):
+    """How the master combines the answers of one code."""
+
+    values: FloatArray  # shape (n_workers,); exactly 0 for everybody who has not answered
+    condition: float = 1.0
+
+
+class Codec(ABC):
+    """The numbers of one run of a scheme.
+
+    Parameters
+    ----------
+    scheme
+        Whose run it is.
+    precision
+        In which workers send their messages. The master computes in float64.
+    """
+
+    def __init__(self, scheme: Scheme, precision: Precision = "float64") -> None:
+        self.chunk_loads = scheme.chunk_loads()
+        self.precision = precision
+
+    def open_round(self, index: int, work: Work, session: Session) -> None:  # noqa: B027 - some need no note
+        """Note who computes what in the round that the session has just opened."""
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:  # noqa: B027 - most have no use for it
+        """Note that a report of round ``index`` has arrived in a later one."""
+
+    @abstractmethod
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        """The master has ended the open round, after it has heard some reports."""
+
+    @abstractmethod
+    def end(self, outcome: Outcome) -> Ended:
+        """A job has ended, perhaps failed, with the round that was closed last."""
+
+    def sent(self, messages: FloatArray) -> FloatArray:
+        """Messages as they arrive: rounded to the precision in which they are sent."""
+        return messages if self.precision == "float64" else messages.astype(np.float32).astype(np.float64)
+
+
+class Ended(NamedTuple):
+    """A job that has ended, and all that it takes to decode its gradient at any time: what comes later is not in it."""
+
+    outcome: Outcome
+    chunk_loads: FloatArray  # size of each chunk of the job's data
+    answers: Any  # that have come
+    decode: Decode
+
+    def decoded(self, gradients: FloatArray) -> Decoded:
+        """Decode this job alone, from the gradients of its chunks, shape ``(n_chunks, dimension)``."""
+        (decoded,) = self.decode([self.answers], gradients[:, np.newaxis])
+        return decoded
+
+
+class Encoder:
+    """Messages that are linear combinations of chunk gradients, some neighbouring workers at a time.
+
+    A product with the whole matrix would mostly multiply zeros: neighbours of a cyclic code share most of their chunks.
+
+    Examples
+    --------
+    >>> Encoder(np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 1.0]])).messages(np.array([[[1.0]], [[10.0]], [[100.0]]]))
+    array([[[ 11.]],
+    <BLANKLINE>
+           [[120.]]])
+    """
+
+    def __init__(self, matrix: FloatArray) -> None:
+        self._n_workers, n_chunks = matrix.shape
+        self._is_identity = self._n_workers == n_chunks and np.array_equal(matrix, np.eye(n_chunks))
+        self._room: dict[int, FloatArray] = {}  # for messages of one length, also of the same with other coefficients
+        self._blocks: list[tuple[slice, slice | IntArray, FloatArray]] = []
+        for first in range(0, self._n_workers, NEIGHBOURS):
+            rows = matrix[first : first + NEIGHBOURS]
+            held = np.flatnonzero(rows.any(axis=0))
+            is_run = len(held) and held[-1] - held[0] + 1 == len(held)
+            chunks = slice(held[0], held[-1] + 1) if is_run else held  # a slice need not be copied
+            self._blocks.append((slice(first, first + len(rows)), chunks, np.ascontiguousarray(rows[:, chunks])))
+
+    def reweighted(self, matrix: FloatArray) -> Encoder:
+        """The same with other coefficients, which are 0 where this one's are."""
+        other = copy.copy(self)
+        other._is_identity = False
+        other._blocks = [(workers, chunks, matrix[workers, chunks]) for workers, chunks, _ in self._blocks]
+        return other
+
+    def messages(self, gradients: FloatArray) -> FloatArray:
+        """Each worker's, shape ``(n_workers, n_jobs, dimension)``; of gradients ``(n_chunks, n_jobs, dimension)``.
+
+        They are gone with the next call.
+        """
+        if self._is_identity:
+            return gradients
+        n_chunks, n_jobs, dimension = gradients.shape
+        gradients = gradients.reshape(n_chunks, n_jobs * dimension)
+        if n_jobs * dimension not in self._room:  # a new array of this size costs more than what is written into it
+            self._room.clear()
+            self._room[n_jobs * dimension] = np.empty((self._n_workers, n_jobs * dimension))
+        messages = self._room[n_jobs * dimension]
+        for workers, chunks, coefficients in self._blocks:
+            np.matmul(coefficients, gradients[chunks], out=messages[workers])
+        return messages.reshape(self._n_workers, n_jobs, dimension)
+
+
+def combined(
+    answers: Sequence[Answers], solve: Callable[[Answers], Weights], messages: FloatArray
+) -> Sequence[Decoded]:
+    """The gradients of some jobs.
+
+    Parameters
+    ----------
+    answers
+        What has come, for each job.
+    solve
+        Gives the weights for them.
+    messages
+        Of all workers, shape ``(n_workers, n_jobs, dimension)``.
+    """
+    decoded = []
+    for job, answered in enumerate(answers):
+        began_s = time.perf_counter()
+        weights = solve(answered)
+        if weights.values.shape != messages.shape[:1]:
+            raise ValueError(
+                f"weights must be one for each of {len(messages)} messages, 0 for those that have not come, "
+                f"got shape {weights.values.shape}"
+            )
+        gradient = weights.values @ messages[:, job]
+        decoded.append(Decoded(gradient, weights.condition, time.perf_counter() - began_s))
+    return decoded

@@ -1,0 +1,90 @@
+"""Least squares over all messages of a job: any linear scheme can be decoded so."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.scheme import Closing, FloatArray, Heard, Outcome, Scheme, Session, Task, Work
+
+
+class Answer(NamedTuple):
+    """A task that has been done by a worker."""
+
+    worker: int
+    task: Task
+
+
+class TaskCodec(Codec):
+    """For any scheme whose tasks are linear combinations of chunk gradients: says `Session.tasks`, and least squares.
+
+    The general answer, and a slow one: the master solves one system over all messages and chunks of a job. The shipped
+    schemes have codecs that know more; tests compare them with this one.
+
+    Examples
+    --------
+    >>> from schemes import GradientCoding
+    >>> code = GradientCoding(n_workers=3, s=1)
+    >>> session, codec = code.start(1, np.random.default_rng(0)), TaskCodec(code)
+    >>> codec.open_round(0, session.open_round(0), session)
+    >>> codec.close_round(Heard.of([(2, 0), (0, 0)]), Closing(np.array([False, True, False]), forced=False))
+    >>> codec.end(Outcome(0, "decoded")).decoded(np.array([[1.0], [10.0], [100.0]])).gradient.round(6)
+    array([111.])
+    """
+
+    def __init__(self, scheme: Scheme, precision: Precision = "float64") -> None:
+        super().__init__(scheme, precision)
+        self._scheme = scheme
+        self._lists: dict[int, list[list[Sequence[Task]]]] = {}  # of a round: what each report of each worker is about
+        self._heard: dict[int, list[Answer]] = defaultdict(list)
+
+    def open_round(self, index: int, work: Work, session: Session) -> None:
+        self._round = index
+        self._lists[index] = [
+            self._by_report(session.tasks(worker), int(last)) for worker, last in enumerate(work.last_report)
+        ]
+        # no older job is still open, nor one of an older list
+        self._lists.pop(index - self._scheme.delay_rounds - 1, None)
+        self._heard.pop(index - self._scheme.delay_rounds - 1, None)
+
+    @staticmethod
+    def _by_report(tasks: Sequence[Task], last_report: int) -> list[Sequence[Task]]:
+        """A list is reported as a whole, or task by task."""
+        return [tasks] if last_report <= 0 else [[task] for task in tasks]
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        if index in self._lists:
+            for task in self._lists[index][worker][report]:
+                if task.job >= self._round - self._scheme.delay_rounds:  # older ones have ended
+                    self._heard[task.job].append(Answer(worker, task))
+
+    def close_round(self, heard: Heard, closing: Closing) -> None:
+        for worker, report in zip(heard.workers.tolist(), heard.reports.tolist(), strict=True):
+            self.receive_late(self._round, worker, report)
+
+    def end(self, outcome: Outcome) -> Ended:
+        return Ended(outcome, self.chunk_loads, self._heard.pop(outcome.job, []), self._decode)
+
+    def _decode(self, answers: Sequence[Sequence[Answer]], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(answers)]
+
+    def _decode_job(self, heard: Sequence[Answer], gradients: FloatArray) -> Decoded:
+        rows = np.zeros((len(heard), len(gradients)))
+        for row, (worker, task) in zip(rows, heard, strict=True):
+            row[list(task.chunks)] = self._scheme.coefficients(worker, task)
+        messages = self.sent(rows @ gradients)
+        began_s = time.perf_counter()
+        weights, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(len(gradients)), rcond=None)
+        gradient = weights @ messages
+        condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
+        return Decoded(gradient, condition, time.perf_counter() - began_s)
+
+
+def codec_of(scheme: Scheme, precision: Precision, rng: np.random.Generator) -> Codec:
+    """Begin the numbers of a run of a scheme: with its own codec if it has one, otherwise with least squares."""
+    return scheme.codec(precision, rng) or TaskCodec(scheme, precision)

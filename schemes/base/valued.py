@@ -1,0 +1,99 @@
+"""A session around a scheme's own that carries numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from schemes.base.around import Around
+from schemes.base.codec import Codec, Ended, Precision
+from schemes.base.scheme import Closing, FloatArray, IntArray, Outcome, Session, Task, Work
+from schemes.base.task_codec import codec_of
+
+
+class ValuePlane(Protocol):
+    """Whoever computes gradients for a run and uses what is decoded."""
+
+    def end(self, ended: Ended) -> None:
+        """A job has ended, perhaps failed; its gradient can be decoded now or later."""
+
+
+class ValuedSession(Session):
+    """A session that keeps a codec informed: it plays the same run, and its answers carry numbers.
+
+    Parameters
+    ----------
+    session
+        The master's memory; its decisions stay as they are.
+    codec
+        Of the same scheme.
+    plane
+        Where the gradients come from, and go to.
+    """
+
+    def __init__(self, session: Session, codec: Codec, plane: ValuePlane) -> None:
+        self.n_rounds = session.n_rounds
+        self._session, self._codec, self._plane = session, codec, plane
+
+    def open_round(self, index: int) -> Work:
+        work = self._session.open_round(index)
+        self.asks_for_uploads = self._session.asks_for_uploads
+        self._codec.open_round(index, work, self._session)
+        return work
+
+    # these two are called at each arrival, and the codec hears of a round when it closes: no call in between
+    @property
+    def receive(self) -> Callable[[int, int], None]:
+        return self._session.receive
+
+    @property
+    def enough(self) -> Callable[[], bool]:
+        return self._session.enough
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        self._session.receive_late(index, worker, report)
+        self._codec.receive_late(index, worker, report)
+
+    def uploads(self, n_received: IntArray) -> FloatArray | None:
+        return self._session.uploads(n_received)
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        outcomes = self._session.close_round(closing)
+        assert closing.heard is not None, "a codec is told what has arrived"
+        self._codec.close_round(closing.heard, closing)
+        for outcome in outcomes:
+            self._plane.end(self._codec.end(outcome))
+        return outcomes
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        return self._session.tasks(worker)
+
+
+@dataclasses.dataclass(frozen=True)
+class Valued(Around):
+    """A scheme whose runs carry numbers; all else is as without them.
+
+    Parameters
+    ----------
+    n_workers
+        As of the scheme.
+    scheme
+        What runs.
+    precision
+        In which workers send.
+    plane
+        Where the gradients come from, and go to: of one run.
+    rng
+        For what the code draws for each job.
+    """
+
+    precision: Precision
+    plane: ValuePlane
+    rng: np.random.Generator
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        codec = codec_of(self.scheme, self.precision, self.rng)
+        return ValuedSession(self.scheme.start(n_jobs, rng), codec, self.plane)

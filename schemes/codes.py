@@ -1,0 +1,138 @@
+"""The codes of one job that several schemes use: cyclic and fractional repetition, their matrices and weights."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from schemes.base.codec import Weights, least_squares_weights
+from schemes.base.patterns import Accepts, Code, LateAnswers
+from schemes.base.scheme import FloatArray, IntArray
+
+
+@functools.lru_cache(maxsize=8)
+def cyclic_repetition(n_workers: int, s: int) -> FloatArray:
+    """Encoding matrix of the cyclic repetition code, shape ``(n_workers, n_workers)``, read-only.
+
+    With H random of shape (s, n) whose rows sum to zero, every row of the matrix lies in the null space of H,
+    which any n - s of them span, and so does the all-ones vector. A random H keeps the decoding well
+    conditioned where integer nodes would not. It is drawn from a fixed seed: the code belongs to (n, s).
+
+    Examples
+    --------
+    >>> np.count_nonzero(cyclic_repetition(4, 1), axis=1)
+    array([2, 2, 2, 2])
+    """
+    rng = np.random.default_rng([n_workers, s])
+    checks = rng.standard_normal((s, n_workers))
+    checks[:, -1] = -checks[:, :-1].sum(axis=1)
+    matrix = np.eye(n_workers)
+    if s:
+        for worker in range(n_workers):
+            others = np.arange(worker + 1, worker + s + 1) % n_workers
+            matrix[worker, others] = -np.linalg.solve(checks[:, others], checks[:, worker])
+    matrix.setflags(write=False)
+    return matrix
+
+
+def fractional_repetition(n_workers: int, s: int) -> FloatArray:
+    """Encoding matrix of groups of s + 1 neighbours that hold the same chunks, shape ``(n_workers, n_workers)``."""
+    replicas = s + 1
+    return np.kron(np.eye(n_workers // replicas), np.ones((replicas, replicas))).astype(np.float64)
+
+
+class _Solutions(NamedTuple):
+    """All a with ``a @ B == 1``: one of them, and what may be added."""
+
+    inverse: FloatArray  # pseudo-inverse of B^T, shape (n_workers, n_workers): makes the solution of smallest norm
+    smallest: FloatArray  # that solution, shape (n_workers,)
+    free: FloatArray  # an orthonormal basis of the a with ``a @ B == 0``, shape (s, n_workers)
+
+
+@functools.lru_cache(maxsize=8)
+def _solutions(n_workers: int, s: int) -> _Solutions:
+    left, singular, right = np.linalg.svd(cyclic_repetition(n_workers, s))
+    rank = n_workers - s  # of the code, by construction
+    inverse = (left[:, :rank] / singular[:rank]) @ right[:rank]
+    smallest = inverse.sum(axis=1)
+    smallest.setflags(write=False)  # it is handed out
+    return _Solutions(inverse, smallest, np.ascontiguousarray(left[:, rank:].T))
+
+
+def cyclic_weights(n_workers: int, s: int, answered: IntArray) -> Weights:
+    """Weights of smallest norm that make the sum of all chunks out of the answers of at least n - s workers.
+
+    They are what least squares over the answers gives, for the price of a system with a row for each *missing* worker:
+    the code has a weight vector for everybody, and an s-dimensional space of vectors that add nothing; of these,
+    one is added that makes the weights of the missing workers 0. The condition number is that of this system. What
+    rounding leaves is solved for once more: that wins one or two digits. What is left then is the rounding of the
+    answers themselves, times their weights.
+
+    Examples
+    --------
+    >>> weights = cyclic_weights(5, 2, np.array([4, 0, 2])).values
+    >>> bool(np.allclose(weights @ cyclic_repetition(5, 2), 1)), np.flatnonzero(weights).tolist()
+    (True, [0, 2, 4])
+    """
+    inverse, smallest, free = _solutions(n_workers, s)
+    is_missing = np.ones(n_workers, dtype=np.bool_)
+    is_missing[answered] = False
+    missing = np.flatnonzero(is_missing)
+    if not len(missing):
+        return Weights(smallest)
+    if len(missing) > s:  # not the sum, but what comes nearest to it
+        return least_squares_weights(cyclic_repetition(n_workers, s), answered)
+    left, singular, right = np.linalg.svd(free.take(missing, axis=1), full_matrices=False)
+    of_missing = (right.T / singular) @ left.T  # what of the vectors to add, for each unit of a missing worker's weight
+    values = smallest - smallest[missing] @ of_missing @ free
+    values[missing] = 0.0
+    values += inverse @ (1.0 - values @ cyclic_repetition(n_workers, s))
+    values -= values[missing] @ of_missing @ free
+    values[missing] = 0.0
+    return Weights(values, float(singular[0] / singular[-1]))
+
+
+def repetition_weights(n_workers: int, replicas: int, answered: IntArray) -> Weights:
+    """The first answer of each group of neighbours counts, the others say the same.
+
+    Examples
+    --------
+    >>> repetition_weights(4, 2, np.array([3, 0, 2])).values
+    array([1., 0., 0., 1.])
+    """
+    values = np.zeros(n_workers)
+    _, first = np.unique(answered // replicas, return_index=True)
+    values[answered[first]] = 1.0
+    return Weights(values)
+
+
+def check_replicas(code: Code, n_workers: int, replicas: int, formula: str) -> None:
+    """Refuse groups of replicas that do not divide the workers."""
+    if code == "fractional_repetition" and n_workers % replicas:
+        raise ValueError(
+            f"workers must be a multiple of {formula} = {replicas} for code: fractional_repetition, got {n_workers}"
+        )
+
+
+def check_published(accepts: Accepts, late_answers: LateAnswers, *, as_published: bool) -> None:
+    """Refuse what the published simulator does in its own way."""
+    if as_published and accepts != "pattern":
+        raise ValueError(f"accepts must be left out with as_published, which has a rule of its own, got {accepts}")
+    if as_published and late_answers != "drop":
+        raise ValueError(f"late_answers must be drop with as_published, got {late_answers}")
+
+
+def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
+    """Encoding matrix of the code of one job, or of one group of coded chunks, shape ``(n_workers, n_workers)``."""
+    if code == "gradient_coding":
+        return cyclic_repetition(n_workers, s)
+    return fractional_repetition(n_workers, s)
+
+
+def code_weights(code: Code, n_workers: int, s: int, answered: IntArray) -> Weights:
+    """Weights of the answers to it."""
+    if code == "gradient_coding":
+        return cyclic_weights(n_workers, s, answered)
+    return repetition_weights(n_workers, s + 1, answered)
