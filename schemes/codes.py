@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from schemes.base.codec import Weights, least_squares_weights
-from schemes.base.patterns import Accepts, Code, LateAnswers
 from schemes.base.scheme import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from schemes.base.patterns import Accepts, Code, LateAnswers
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,6 +13,7 @@ from simulator.engine.master_rules import MuRule
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.keys import find
 from simulator.scenario.no_effect import warnings
+from simulator.scenario.plain import plain
 from straggler_models import Bernoulli, Constant
 from stragglersim import Scenario, ScenarioError
 
@@ -64,7 +65,7 @@ def test_the_resolved_scenario_is_the_same_scenario(write):
     scenario = stragglersim.load(write(GOOD + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
     again = write("", "resolved.yaml")
     with again.open("w") as file:
-        YAML(typ="safe").dump(scenario.as_dict(), file)
+        YAML(typ="safe").dump(plain(scenario), file)
     assert stragglersim.load(again) == scenario
 
 
@@ -73,7 +74,7 @@ def test_a_scheme_may_have_a_master_of_its_own(write):
     scenario = stragglersim.load(write(text))
     assert scenario.rule_for("GC").time_s == 2
     assert scenario.rule_for("uncoded") == MuRule(mu=1.0)
-    assert scenario.as_dict()["schemes"]["GC"]["master"]["kind"] == "fixed_time"
+    assert plain(scenario)["schemes"]["GC"]["master"]["kind"] == "fixed_time"
     assert "GC" in warnings(scenario)[0]
     assert warnings(scenario)[0].startswith("sweep.master.mu")
 
@@ -350,7 +351,7 @@ def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     scenario = stragglersim.load(write(GOOD.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
     assert scenario.schemes["uncoded"].extra == 3
-    assert scenario.as_dict()["schemes"]["uncoded"] == {"kind": "mypackage:Mine", "extra": 3}
+    assert plain(scenario)["schemes"]["uncoded"] == {"kind": "mypackage:Mine", "extra": 3}
     del sys.modules["mypackage"]
     (tmp_path / "broken.py").write_text("1 / 0")
     lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'broken:Mine'")))

@@ -6,6 +6,7 @@ import pytest
 import stragglersim
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings
+from simulator.scenario.plain import plain
 from simulator.scenario.ranges import read_values, values_of
 from stragglersim import ScenarioError
 
@@ -93,7 +94,7 @@ def test_a_range_in_the_file_is_a_list_of_points_and_of_the_resolved_scenario(wr
     scenario = stragglersim.load(write("sweep: {schemes.GC.s: {from: 1, to: 5, n: 3}, master.mu: [0.5, 1]}"))
     assert swept(scenario, "schemes.GC.s") == [1, 3, 5]
     assert len(scenario.points) == 6
-    assert scenario.as_dict()["sweep"] == {"schemes.GC.s": [1, 3, 5], "master.mu": [0.5, 1]}
+    assert plain(scenario)["sweep"] == {"schemes.GC.s": [1, 3, 5], "master.mu": [0.5, 1]}
 
 
 def test_options_add_to_the_sweep_of_the_file_and_replace_entries_of_it(write):

@@ -25,6 +25,7 @@ from simulator.results.curves import MOST_POINTS
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
 from simulator.results.results import Results
 from simulator.scenario.identity import Identities, setting_key
+from simulator.scenario.plain import plain
 from simulator.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def run(
     sweep.run(progress)
     pieces = list(sweep.tables())
     frames = {name: pa.concat_tables([piece[name] for piece in pieces]).to_pandas() for name in pieces[0]}
-    return Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
+    return Results(**frames, scenario=plain(scenario), manifest=_manifest(scenario, engine, began))
 
 
 def run_into(
@@ -139,7 +140,7 @@ def run_into(
     wanted = ["runs"] + ["training"] * (n_points <= MOST_POINTS) + ["jobs"] * (n_points == 1)
     files = {name: folder / f"{name}.parquet" for name in wanted}
     frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
-    results = Results(**frames, scenario=scenario.as_dict(), manifest=_manifest(scenario, engine, began))
+    results = Results(**frames, scenario=plain(scenario), manifest=_manifest(scenario, engine, began))
     results.write_beside(folder)
     return results, sweep.failures
 

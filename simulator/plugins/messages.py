@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -12,7 +13,6 @@ from pydantic_core import PydanticUndefined
 
 from simulator.errors import Path_, Problem, show
 from simulator.plugins.fields import fields_of, unwrap
-from simulator.plugins.kinds import NESTED
 
 
 class Parameter(NamedTuple):
@@ -85,8 +85,8 @@ def must_be(field: FieldInfo) -> str:
     """What a parameter must be: its type and its range."""
     kind, bounds = unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
-    if kind in NESTED:
-        family = NESTED[kind].family
+    if inspect.isabstract(kind):  # a plug-in of a plug-in
+        family = kind.__name__.lower()
         return f"{'an' if family[0] in 'aeiou' else 'a'} {family} (list {family}s)"
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))

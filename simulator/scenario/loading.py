@@ -31,6 +31,7 @@ from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Table
 from simulator.plugins.messages import explain
 from simulator.scenario.keys import find_all, replaced, swept_together
+from simulator.scenario.plain import plain
 from simulator.scenario.ranges import values_of
 from simulator.scenario.scenario import ContradictionError, Scenario
 from simulator.scenario.yaml_file import Document
@@ -74,7 +75,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
     if not problems and not sweep_problems:
         points, sweep_problems = _points(data, entries, folder)
     if scenario is not None and not problems:
-        problems = [*problems, *_unwritable(scenario.as_dict(), ())]
+        problems = [*problems, *_unwritable(plain(scenario), ())]
     if problems or sweep_problems or scenario is None:
         raise ScenarioError(document.describe_all([*problems, *sweep_problems]))
     if not entries:

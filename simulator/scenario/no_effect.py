@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import Path_, show
 from simulator.scenario.identity import Identities, decisive
 from simulator.scenario.keys import find, find_all, swept_together
+from simulator.scenario.plain import plain
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
@@ -69,7 +70,7 @@ def _runs_of(scenario: Scenario, identify: Identities) -> tuple[Any, ...]:
 
 def _shadowed_options(scenario: Scenario, overrides: Sequence[str]) -> Iterator[str]:
     """Warn of options ``--set key=value`` whose place the sweep fills at every point."""
-    data = {"network": {}} | scenario.as_dict()
+    data = {"network": {}} | plain(scenario)
     swept = {
         path: key
         for key in itertools.chain.from_iterable(map(swept_together, scenario.sweep))

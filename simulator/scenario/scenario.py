@@ -16,9 +16,7 @@ from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
 from simulator.engine.training import Training
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
-from simulator.plugins.building import as_values
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, WORKLOAD_TABLE
 from simulator.plugins.messages import at_parameter
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
@@ -116,34 +114,6 @@ class Scenario:
             for index, (values, at_point) in enumerate(self.points)
         ]
         return dataclasses.replace(self, points=tuple(points))
-
-    def as_dict(self) -> dict[str, Any]:
-        """The resolved scenario: plain values, with every default, as YAML would hold them."""
-        plain: dict[str, Any] = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name
-            not in ("network", "training", "stragglers", "master", "schemes", "masters", "sweep", "points")
-        }
-        if self.models is None:
-            del plain["models"]
-        if self.network != Network():
-            plain["network"] = {key: value for key, value in vars(self.network).items() if value is not None}
-        if self.training is not None:
-            plain["training"] = plain_training(self.training)
-        plain["stragglers"] = {label: as_values(model, MODEL_TABLE) for label, model in self.stragglers.items()}
-        plain["master"] = as_values(self.master, RULE_TABLE)
-        plain["schemes"] = {label: as_values(scheme, SCHEME_TABLE) for label, scheme in self.schemes.items()}
-        for label, rule in self.masters.items():
-            plain["schemes"][label]["master"] = as_values(rule, RULE_TABLE)
-        return plain | ({"sweep": self.sweep} if self.sweep else {})
-
-
-def plain_training(training: Training) -> dict[str, Any]:
-    """Its keys as YAML would hold them."""
-    values = {name: getattr(training, name) for name in fields_of(Training)}
-    given = {name: value for name, value in values.items() if value is not None}
-    return given | {"workload": as_values(training.workload, WORKLOAD_TABLE)}
 
 
 class ContradictionError(ScenarioError):
