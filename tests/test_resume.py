@@ -1,12 +1,14 @@
 """Executors and parts: the same tables wherever they are computed, and however often that was interrupted."""
 
 import errno
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
@@ -99,6 +101,27 @@ def die_the_first_time(path):
     return path.name
 
 
+def stop_within_a_result(then):
+    """Let this process send all but the end of its next message."""
+
+    def send(pipe, content):
+        os.write(pipe.fileno(), content[:-1])
+        then()
+
+    Connection._send = send
+
+
+def die_within_a_result_the_first_time(path):
+    if not path.exists():
+        path.touch()
+        stop_within_a_result(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    return path.name
+
+
+def interrupt_within_a_result(starter):
+    stop_within_a_result(lambda: (os.kill(starter, signal.SIGINT), time.sleep(3600)))
+
+
 def fail(task):
     raise ValueError(f"no {task}")
 
@@ -116,6 +139,17 @@ def test_every_executor_runs_every_task():
 def test_a_task_whose_process_dies_is_done_again(tmp_path):
     paths = [tmp_path / name for name in "abcde"]
     assert results_of(Processes(2), die_the_first_time, paths) == {path: path.name for path in paths}
+
+
+def test_a_process_that_dies_within_a_result_is_replaced(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    assert results_of(Processes(2), die_within_a_result_the_first_time, paths) == {path: path.name for path in paths}
+
+
+def test_ctrl_c_within_a_result_ends_every_process():
+    with pytest.raises(KeyboardInterrupt):
+        results_of(Processes(2), interrupt_within_a_result, [os.getpid()])
+    assert not multiprocessing.active_children()
 
 
 def test_a_task_that_always_takes_its_process_down_is_lost_and_the_others_are_not():
@@ -286,14 +320,14 @@ def test_a_damaged_part_counts_for_nothing(sweep, tmp_path, damage):
     assert not list((tmp_path / "out/parts").glob(".*"))
 
 
-def call(folder, *options):
+def call(folder, *options, path=()):
     return subprocess.Popen(
         [sys.executable, "-m", "simulator", "run", "sweep.yaml", "--out", "out", "--processes", "2", *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(stragglersim.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, Path(stragglersim.__file__).parents[1]]))},
     )
 
 
@@ -328,6 +362,18 @@ def test_ctrl_c_stops_with_one_line_and_what_is_finished_stays(sweep, tmp_path):
         f"stopped; what is finished stays in {tmp_path}/out, and the same command goes on"
     ]
     assert list(tmp_path.glob("out/parts/*.arrow"))
+
+
+def test_ctrl_c_at_the_terminal_is_one_line_while_processes_start(sweep, tmp_path):
+    sweep()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'forkserver' in ' '.join(sys.orig_argv):\n"
+        "    for pid in (os.getpid(), os.getppid()): os.kill(pid, signal.SIGINT)\n"
+    )
+    process = call(tmp_path, "--set", "jobs=600", path=[tmp_path])
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (130, "stopped; nothing was written\n")
 
 
 # --- failures ---

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from simulator.choices import ExecutorName
@@ -24,8 +25,10 @@ from simulator.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
-AHEAD = 2  # tasks handed out for each process, so that none is idle while a result is being written
+AHEAD = 2  # tasks handed out for each process of a cluster, so that none is idle while a result is being written
+NO_MORE = b""  # in place of a task
 
 
 class Lost(NamedTuple):
@@ -104,19 +107,48 @@ class Serial:
 
 
 @dataclass
-class _Running:
-    """A task in a pool, and how many processes died while it was there."""
+class _Tried:
+    """A task, and how many processes died of it."""
 
     task: Any
     deaths: int = 0
+
+
+class _Worker:
+    """A process, the pipe to it that nobody else holds, and what it is at. A closed pipe ends it, however that came."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        context = _context()
+        self.pipe, its_end = context.Pipe()
+        self._process = context.Process(target=_work, args=(its_end, function))
+        self._process.start()
+        its_end.close()
+        self.tried: _Tried | None = None
+
+    def send(self, tried: _Tried) -> None:
+        content = pickle.dumps(tried.task)
+        self.tried = tried
+        with contextlib.suppress(OSError):  # it has died: to be found when its result is wanted
+            self.pipe.send_bytes(content)
+
+    def dismiss(self) -> None:
+        """Let it end in its own way; it has no task."""
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(NO_MORE)
+        self._process.join()
+
+    def end(self) -> None:
+        """End it at once."""
+        self.pipe.close()
+        self._process.kill()
+        self._process.join()
 
 
 @dataclass(frozen=True)
 class Processes:
     """Processes of this machine. One that dies is replaced, and its task is done again.
 
-    A pool can't tell which of its processes died. So the tasks that were there run alone once more: the one that takes
-    its process down again is known then.
+    Each has a pipe of its own and no lock is shared, so that none waits for one that died, whatever that was doing.
     """
 
     n_processes: int
@@ -124,82 +156,92 @@ class Processes:
     def map_unordered(
         self, function: Callable[[Task], Result], next_task: Callable[[], Task | None]
     ) -> Generator[tuple[Task, Result | Lost], None, None]:
-        suspects: deque[_Running] = deque()
-        while True:
-            running: dict[Future[Result], _Running] = {}
-            try:
-                with _pool(self.n_processes) as pool:
-                    while self._fill(pool, running, suspects, function, next_task):
-                        done, _ = wait(running, return_when=FIRST_COMPLETED)
-                        for future in sorted(done, key=_is_broken):
-                            result = future.result()
-                            yield running.pop(future).task, result
-                    return
-            except BrokenProcessPool:
-                for one in running.values():
-                    one.deaths += 1
-                    if one.deaths < MOST_DEATHS:
-                        suspects.append(one)
-                    else:
-                        yield one.task, Lost(f"its process died {MOST_DEATHS} times (was memory short?)")
+        workers: list[_Worker] = []
+        again: deque[_Tried] = deque()
+        try:
+            while busy := self._hand_out(workers, again, function, next_task):
+                for pipe in wait(list(busy)):
+                    worker, tried = busy[pipe]
+                    try:
+                        content = worker.pipe.recv_bytes()
+                    except (EOFError, OSError):  # an OSError if it died within its result
+                        workers.remove(worker)
+                        worker.end()
+                        tried.deaths += 1
+                        if tried.deaths < MOST_DEATHS:
+                            again.append(tried)
+                        else:
+                            yield tried.task, Lost(f"its process died {MOST_DEATHS} times (was memory short?)")
+                        continue
+                    worker.tried = None
+                    result, error = pickle.loads(content)
+                    if error is not None:
+                        raise error
+                    self._hand_out(workers, again, function, next_task)  # none is idle while this result is written
+                    yield tried.task, result
+            for worker in workers:
+                worker.dismiss()
+        finally:
+            for worker in workers:
+                worker.end()
 
-    def _fill(
+    def _hand_out(
         self,
-        pool: ProcessPoolExecutor,
-        running: dict[Future[Result], _Running],
-        suspects: deque[_Running],
+        workers: list[_Worker],
+        again: deque[_Tried],
         function: Callable[[Task], Result],
         next_task: Callable[[], Task | None],
-    ) -> bool:
-        """Hand out tasks while there is room; return whether any is running."""
-        while len(running) < AHEAD * self.n_processes:
-            if running and (suspects or any(one.deaths for one in running.values())):
-                break  # a suspect runs alone
-            one = suspects.popleft() if suspects else _Running(next_task())
-            if one.task is None:
+    ) -> dict[Any, tuple[_Worker, _Tried]]:
+        """Give every process a task, as long as there are any; return those that have one, by their pipes."""
+        while (worker := next((one for one in workers if one.tried is None), None)) or len(workers) < self.n_processes:
+            tried = again.popleft() if again else _Tried(next_task())
+            if tried.task is None:
                 break
-            try:
-                running[pool.submit(function, one.task)] = one
-            except BrokenProcessPool:  # not this one's fault
-                suspects.append(one)
-                raise
-        return bool(running)
+            if worker is None:
+                worker = _Worker(function)
+                workers.append(worker)
+            worker.send(tried)
+        return {worker.pipe: (worker, worker.tried) for worker in workers if worker.tried is not None}
 
 
-def _is_broken(future: Future[Any]) -> bool:
-    return isinstance(future.exception(), BrokenProcessPool)
+def _context() -> Any:
+    """Where fresh processes come from, none of which ever meets a Ctrl-C at the terminal."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker  # not on every system
 
-
-@contextlib.contextmanager
-def _pool(n_processes: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose processes end at once when this block is left by an exception, or when this process dies."""
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["simulator.execution.tasks"])
-    watched, held = context.Pipe(duplex=False)  # its end, which nobody else holds, closes with this process
-    pool = ProcessPoolExecutor(n_processes, context, initializer=_begin, initargs=(watched,))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["simulator.execution.tasks"])
+    resource_tracker.ensure_running()  # the server needs it, and it unblocks Ctrl-C where it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server and its processes inherit
     try:
-        yield pool
-    except BaseException:
-        held.close()
-        raise
+        forkserver.ensure_running()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        held.close()
-        watched.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return context
 
 
-def _begin(watched: Connection) -> None:
-    """In a new process: leave Ctrl-C to the one that has started it, and end when that one does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
+    """In a new process: run one task after the other, until there is no more or nobody waits for it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked: Ctrl-C is for the one that has started this
+    tasks: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
+    while content := tasks.get():
+        try:
+            outcome = pickle.dumps((function(pickle.loads(content)), None))
+        except BaseException as error:
+            error.add_note(traceback.format_exc())  # what is sent has lost its own
+            outcome = pickle.dumps((None, error))
+        pipe.send_bytes(outcome)
 
-    def watch() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            watched.recv()
+
+def _listen(pipe: Connection, tasks: SimpleQueue[bytes]) -> None:
+    """Pass on what comes; end this process at once when the other end is closed, whatever it is at."""
+    try:
+        while True:
+            tasks.put(pipe.recv_bytes())
+    except (EOFError, OSError):
         os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass(frozen=True)
