@@ -12,7 +12,7 @@ import pickle
 import numpy as np
 
 from workloads.base import Rows, Workload
-from workloads.checks import check_parts, count_of, initial_of, measured_of
+from workloads.guards import check_parts, count_of, initial_of, measured_of
 
 STEP = 1e-5  # of central differences
 N_DIRECTIONS = 5

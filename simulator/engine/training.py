@@ -26,7 +26,7 @@ from simulator.engine.worker_times import stream
 from simulator.errors import SimulationError, is_shipped
 from workloads import Rows, Workload
 from workloads.base import Measured
-from workloads.checks import check_parts, count_of, initial_of, measured_of
+from workloads.guards import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")
 PositiveCount = Annotated[int, Field(ge=1)]
