@@ -5,23 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.cli.options import (
-    Accept,
-    AsPublished,
-    BaseLoad,
-    Jobs,
-    MaxDelay,
-    Models,
-    Mus,
-    Out,
-    RecordingFile,
-    Rules,
-    Schemes,
-    SecondsPerLoad,
-    WaitFor,
-)
+from simulator.cli.options import Out, SearchOptions, takes_search_options
 from simulator.cli.terminal import print_table, progress, say, status
-from simulator.cli.tune import forget_stale, must_be_folder, recording_of, search_of
+from simulator.cli.tune import forget_stale, must_be_folder
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice
@@ -29,21 +15,8 @@ if TYPE_CHECKING:
     from simulator.tuning.trace import AdjustedRecording
 
 
-def advise(
-    file: RecordingFile,
-    jobs: Jobs = 80,
-    max_delay: MaxDelay = None,
-    models: Models = None,
-    seconds_per_load: SecondsPerLoad = None,
-    base_load: BaseLoad = None,
-    rules: Rules = "first_enough,mu_rule",
-    mus: Mus = "0.1,0.3,1",
-    wait_for: WaitFor = "all",
-    schemes: Schemes = None,
-    accepts: Accept = None,
-    as_published: AsPublished = False,
-    out: Out = None,
-) -> None:
+@takes_search_options
+def advise(options: SearchOptions, out: Out = None) -> None:
     """Say which scheme, setting and master rule to use on a recorded cluster, what it gains, and how sure that is.
 
     Settings are chosen on the first half of the recording and tested on the rest, in order and in resamples. The search
@@ -54,21 +27,9 @@ def advise(
     from simulator.tuning import advice
     from simulator.tuning.advice_text import sentences
 
-    search = search_of(
-        rules=rules,
-        mus=mus,
-        wait_for=wait_for,
-        n_jobs=jobs,
-        max_delay=max_delay,
-        models=models,
-        schemes=schemes,
-        accepts=accepts,
-        as_published=as_published,
-        is_coarse=True,
-    )
-    recording = recording_of(file, base_load, seconds_per_load)
+    search, recording = options.search(is_coarse=True), options.trace()
     must_be_folder(out)
-    with progress(f"Trying settings on {file.name}", "settings") as told:
+    with progress(f"Trying settings on {options.file.name}", "settings") as told:
         found = advice.advise(recording, search, progress=told)
     lines = sentences(found, search)
     note = _note(found, recording, search)

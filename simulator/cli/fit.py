@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.options import FittedBaseLoad, FittedFile, FittedSecondsPerLoad
 from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
@@ -17,25 +18,12 @@ if TYPE_CHECKING:
 
 
 def fit(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="Recording, .parquet or .csv: round, worker, duration_s.", show_default=False
-        ),
-    ],
+    file: FittedFile,
     out: Annotated[
         Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
     ],
-    base_load: Annotated[
-        float | None,
-        typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded (what its metadata say, or 0)."),
-    ] = None,
-    seconds_per_load: Annotated[
-        float,
-        typer.Option(
-            metavar="S", min=0, help="Seconds that load 1 takes, besides start-up; not known: all is start-up."
-        ),
-    ] = 0.0,
+    base_load: FittedBaseLoad = None,
+    seconds_per_load: FittedSecondsPerLoad = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of what the page compares with.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier model and page.")] = False,
 ) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +15,8 @@ from simulator.cli.terminal import complain
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
+    from simulator.tuning.search import Search
+    from simulator.tuning.trace import AdjustedRecording
 
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
@@ -41,38 +47,134 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
     return scenario
 
 
-RecordingFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)
-]
-Jobs = Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")]
-MaxDelay = Annotated[
-    int | None,
-    typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
-]
-Models = Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")]
-SecondsPerLoad = Annotated[
+# How a trace is read: by `trace info` (several), by `trace fit` (none proportional); by `tune` and `advise`: see below.
+TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings (Parquet or CSV, long form).")]
+BaseLoads = Annotated[
     str | None,
     typer.Option(
-        metavar="S",
-        help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
-        "recorded time grows with the load.",
+        metavar="LOADS",
+        help="Load at which each file was recorded, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
+        "of its metadata); several loads give the slope.",
     ),
 ]
-BaseLoad = Annotated[
+FittedFile = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="Recording, .parquet or .csv: round, worker, duration_s.", show_default=False),
+]
+FittedBaseLoad = Annotated[
     float | None,
+    typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded (what its metadata say, or 0)."),
+]
+FittedSecondsPerLoad = Annotated[
+    float,
     typer.Option(
-        metavar="L",
-        help="Load of the recorded times (if not given: what the file's metadata say, or 0, or 1/n if proportional).",
+        metavar="S",
+        min=0,
+        help="Seconds that load 1 takes, besides start-up; not known: all is start-up.",
     ),
 ]
-Rules = Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")]
-Mus = Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")]
-WaitFor = Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")]
-Schemes = Annotated[
-    str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
-]
-Accept = Annotated[
-    str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
-]
-AsPublished = Annotated[bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What `tune` and `advise` are told, in the order of their help."""
+
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)
+    ]
+    jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
+    max_delay: Annotated[
+        int | None,
+        typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
+    ] = None
+    models: Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")] = (
+        None
+    )
+    seconds_per_load: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S",
+            help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
+            "recorded time grows with the load.",
+        ),
+    ] = None
+    base_load: Annotated[
+        float | None,
+        typer.Option(
+            metavar="L",
+            help="Load of the recorded times (if not given: what the file's metadata say, or 0, or 1/n if "
+            "proportional).",
+        ),
+    ] = None
+    rules: Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")] = "first_enough,mu_rule"
+    mus: Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")] = "0.1,0.3,1"
+    wait_for: Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")] = "all"
+    schemes: Annotated[
+        str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
+    ] = None
+    accepts: Annotated[
+        str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
+    ] = None
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")
+    ] = False
+
+    def search(self, **more: bool) -> Search:
+        """Return the search that is meant."""
+        from simulator.tuning.legal_settings import KINDS
+        from simulator.tuning.search import Search, rules_of
+
+        return Search(
+            rules=rules_of(_items(self.rules), _numbers("--mu", self.mus), _items(self.wait_for)),
+            schemes=KINDS if self.schemes is None else tuple(_items(self.schemes)),
+            accepts=None if self.accepts is None else tuple(_items(self.accepts)),
+            n_jobs=self.jobs,
+            max_delay=self.max_delay,
+            models=self.models,
+            as_published=self.as_published,
+            **more,
+        )
+
+    def trace(self) -> AdjustedRecording:
+        """Return the trace, with how its times change with the load."""
+        from simulator.tuning.trace import AdjustedRecording, SearchError
+
+        if self.seconds_per_load in (None, "proportional"):
+            return AdjustedRecording(self.file, self.base_load, self.seconds_per_load)  # type: ignore[arg-type]  # one of these two
+        try:
+            return AdjustedRecording(self.file, self.base_load, float(self.seconds_per_load))
+        except ValueError:
+            raise SearchError(
+                f"--seconds-per-load: must be a number or proportional, got {self.seconds_per_load}"
+            ) from None
+
+
+def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each of :class:`SearchOptions`, which it gets as its first argument."""
+    shared = inspect.signature(SearchOptions, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    @functools.wraps(command)
+    def told(**given: Any) -> None:
+        command(SearchOptions(**{name: given.pop(name) for name in shared}), **given)
+
+    signature = inspect.Signature([*shared.values(), *own])
+    told.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    told.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return told
+
+
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    from simulator.tuning.trace import SearchError
+
+    try:
+        return [float(item) for item in _items(text)]
+    except ValueError:
+        raise SearchError(f"{option}: must be numbers, e.g. 0.1,0.3,1, got {text}") from None

@@ -10,6 +10,7 @@ import typer
 
 from simulator.choices import Axis, Missing, Reference, TraceKind, TraceTarget, Unit
 from simulator.cli.fit import fit
+from simulator.cli.options import BaseLoads, TraceFiles
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
@@ -26,19 +27,12 @@ trace = typer.Typer(
 
 @trace.command()
 def info(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings (Parquet or CSV, long form).")],
+    files: TraceFiles,
     mu: Annotated[
         float, typer.Option(min=0.0, help="Over 1 + mu times the reference's time, a worker straggles.")
     ] = 1.0,
     reference: Annotated[Reference, typer.Option(help="Whose time that is, in each round.")] = "first",
-    base_load: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOADS",
-            help="Load at which each file was recorded, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
-            "of its metadata); several loads give the slope.",
-        ),
-    ] = None,
+    base_load: BaseLoads = None,
     outlier: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=0.0, help="From where on a time is an outlier (default: 10 x the median)."),

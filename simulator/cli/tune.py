@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulator.cli.options import (
-    Accept,
-    AsPublished,
-    BaseLoad,
-    Jobs,
-    MaxDelay,
-    Models,
-    Mus,
-    Out,
-    RecordingFile,
-    Rules,
-    Schemes,
-    SecondsPerLoad,
-    WaitFor,
-)
+from simulator.cli.options import Out, SearchOptions, takes_search_options
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -32,19 +18,9 @@ if TYPE_CHECKING:
     from simulator.tuning.trace import AdjustedRecording
 
 
+@takes_search_options
 def tune(
-    file: RecordingFile,
-    jobs: Jobs = 80,
-    max_delay: MaxDelay = None,
-    models: Models = None,
-    seconds_per_load: SecondsPerLoad = None,
-    base_load: BaseLoad = None,
-    rules: Rules = "first_enough,mu_rule",
-    mus: Mus = "0.1,0.3,1",
-    wait_for: WaitFor = "all",
-    schemes: Schemes = None,
-    accepts: Accept = None,
-    as_published: AsPublished = False,
+    options: SearchOptions,
     grid: Annotated[
         Literal["every", "published"], typer.Option(help="Every legal setting, or the grid of the first paper.")
     ] = "every",
@@ -58,21 +34,9 @@ def tune(
     """
     from simulator.tuning.search import N_CHECKED, largest_difference, search_recording
 
-    search = search_of(
-        rules=rules,
-        mus=mus,
-        wait_for=wait_for,
-        n_jobs=jobs,
-        max_delay=max_delay,
-        models=models,
-        schemes=schemes,
-        accepts=accepts,
-        as_published=as_published,
-        is_published_grid=grid == "published",
-    )
-    recording = recording_of(file, base_load, seconds_per_load)
+    search, recording = options.search(is_published_grid=grid == "published"), options.trace()
     must_be_folder(out)
-    with progress(f"Trying settings on {file.name}", "settings") as told:
+    with progress(f"Trying settings on {options.file.name}", "settings") as told:
         settings = search_recording(recording, search, progress=told)
     with status("Running some again on events"):
         difference = largest_difference(settings, recording, search)
@@ -84,31 +48,6 @@ def tune(
     say("The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.")
     if out is not None:
         _write(settings, recording, search, out)
-
-
-def search_of(*, rules: str, mus: str, wait_for: str, schemes: str | None, accepts: str | None, **given: Any) -> Search:
-    """A search from the options."""
-    from simulator.tuning.legal_settings import KINDS
-    from simulator.tuning.search import Search, rules_of
-
-    return Search(
-        rules=rules_of(_items(rules), _numbers("--mu", mus), _items(wait_for)),
-        schemes=KINDS if schemes is None else tuple(_items(schemes)),
-        accepts=None if accepts is None else tuple(_items(accepts)),
-        **given,
-    )
-
-
-def recording_of(file: Path, base_load: float | None, seconds_per_load: str | None) -> AdjustedRecording:
-    """A recording from the options."""
-    from simulator.tuning.trace import AdjustedRecording, SearchError
-
-    if seconds_per_load in (None, "proportional"):
-        return AdjustedRecording(file, base_load, seconds_per_load)  # type: ignore[arg-type]  # one of these two
-    try:
-        return AdjustedRecording(file, base_load, float(seconds_per_load))
-    except ValueError:
-        raise SearchError(f"--seconds-per-load: must be a number or proportional, got {seconds_per_load}") from None
 
 
 def must_be_folder(out: Path | None) -> None:
@@ -124,19 +63,6 @@ def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
     if "winners.png" not in {picture.name for picture in pictures}:
         for name in ("winners.png", "winners.svg"):
             (out / name).unlink(missing_ok=True)
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    from simulator.tuning.trace import SearchError
-
-    try:
-        return [float(item) for item in _items(text)]
-    except ValueError:
-        raise SearchError(f"{option}: must be numbers, e.g. 0.1,0.3,1, got {text}") from None
 
 
 def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
