@@ -1,9 +1,11 @@
 """`stragglersim trace`, as a user calls it."""
 
 import gzip
+import inspect
 import itertools
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,12 @@ import pyarrow.parquet
 import pytest
 
 import stragglersim
+from simulator.choices import TraceKind
+from simulator.cli.trace import convert as convert_command
 from simulator.plots.style import save
 from simulator.plots.traces import figures
 from simulator.traces.files import metadata, read_times
+from simulator.traces.formats import FORMATS
 from simulator.traces.report import describe
 from straggler_models import Trace
 from straggler_models.trace_file import read_recording
@@ -132,6 +137,18 @@ def test_a_step_column_with_gaps_is_noticed(cli, steps, has_gaps):
     for name in ("mine.csv", "mine.parquet"):
         assert read_times(Path(name)).has_gaps == has_gaps
         assert ("rounds are a sample" in cli("trace", "info", name)[1]) == has_gaps
+
+
+# ---- convert: formats
+
+
+def test_the_words_of_from_are_the_formats():
+    assert {kind: form.kind for kind, form in FORMATS.items()} == {word: word for word in get_args(TraceKind)}
+
+
+def test_convert_has_the_options_of_its_formats_and_no_others():
+    taken = {name for form in FORMATS.values() for name in form.options}
+    assert set(inspect.signature(convert_command).parameters) == taken | {"sources", "out", "source", "to", "force"}
 
 
 # ---- convert: tables

@@ -180,26 +180,21 @@ def convert(
 
     Example: stragglersim trace convert results/mine --scheme GC --trial 0 --out run.json
     """
-    from simulator.traces.convert import Request
     from simulator.traces.convert import convert as convert_trace
 
-    request = Request(
-        sources=sources,
-        out=out,
-        source=source,
-        target=to,
-        rows=rows,
-        columns=columns,
-        unit=unit,
-        event=event,
-        base_load=base_load,
-        missing=missing,
-        schemes=scheme or [],
-        trials=trial or [],
-        points=point or [],
-        replace=force,
-    )
-    say(convert_trace(request))
+    options = {
+        "rows": rows,
+        "columns": columns,
+        "unit": unit,
+        "event": event,
+        "base_load": base_load,
+        "missing": None if missing == "error" else missing,
+        "scheme": scheme,
+        "trial": trial,
+        "point": point,
+    }
+    given = {name: value for name, value in options.items() if value not in (None, [])}
+    say(convert_trace(sources, out, given, kind=source, target=to, replace=force))
 
 
 trace.command()(fit)

@@ -6,11 +6,10 @@ import gzip
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import TraceError
 from simulator.files import whole_file
 from simulator.results.results import Results
 
@@ -151,50 +150,3 @@ def _worker_events(pid: int, rounds: pd.DataFrame, workers: pd.DataFrame) -> Ite
             cut_off=is_cut_off,
             **args,
         ) | ({"cname": "terrible"} if row["straggler"] else {})
-
-
-def chosen(
-    folder: Path, schemes: Sequence[str] = (), trials: Sequence[int] = (), points: Sequence[int] = ()
-) -> Results:
-    """Read the runs of a folder that are wanted; an empty choice means all.
-
-    Raises
-    ------
-    TraceError
-        If the folder has no table of workers, or no such runs.
-    """
-    results = Results.load(folder, tables=("runs", "rounds", "workers"))
-    if results.workers is None or results.rounds is None:
-        raise TraceError(
-            f"{folder}: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)"
-        )
-    for key, wanted in (("scheme", schemes), ("trial", trials), ("point", points)):
-        known = list(dict.fromkeys(results.runs[key].tolist()))
-        unknown = [value for value in wanted if value not in known]
-        if unknown:
-            listed = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
-            raise TraceError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
-        if wanted:
-            for table in ("runs", "rounds", "workers"):
-                rows = getattr(results, table)
-                setattr(results, table, rows[rows[key].isin(wanted)])
-    return results
-
-
-def recorded(results: Results, folder: Path) -> pd.DataFrame:
-    """The worker times of one run as a recording, for ``kind: trace``.
-
-    Raises
-    ------
-    TraceError
-        If these are several runs.
-    """
-    assert results.workers is not None
-    runs = results.runs[["point", "scheme", "trial"]]
-    if len(runs) != 1:
-        raise TraceError(
-            f"{folder}: must be restricted to one run by --scheme, --trial and --point to become a recording, got "
-            f"{len(runs)} runs"
-        )
-    columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]
-    return results.workers[columns].reset_index(drop=True)

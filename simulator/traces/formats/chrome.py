@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.errors import TraceError
+from simulator.traces.formats.format import Format, Options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,41 +30,27 @@ class _Event(NamedTuple):
     duration_us: float
 
 
-def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame:
+def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     """Add up, for each rank and step, the durations of the events with a name.
 
     The rank is ``distributedInfo.rank`` of the file, or else the process (``pid``) of the event; of several files
     without ranks, each process of each file is a worker of its own. Copies of annotations on a GPU's track are not
     counted.
 
-    Parameters
-    ----------
-    paths
-        One file for each rank, or one with several processes; .json or .json.gz.
-    event
-        Regular expression for the whole name. A group in it, as in ``iteration ([0-9]+)``, captures the number of the
-        step; without one, an event belongs to the step ``ProfilerStep#N`` of its process in which it begins, and
-        events outside of all steps are left out. By default, the steps themselves.
-
-    Returns
-    -------
-    samples
-        With the columns round (the number of the step), worker (the rank) and duration_s.
-
-    Raises
-    ------
-    TraceError
-        If a file is no such trace, has no such event, or has a step of a rank that another file has, too.
+    ``event`` is a regular expression for the whole name. A group in it, as in ``iteration ([0-9]+)``, captures the
+    number of the step; without one, an event belongs to the step ``ProfilerStep#N`` of its process in which it begins,
+    and events outside of all steps are left out. The default are the steps themselves.
     """
     import pandas as pd
 
-    pattern = _pattern(event or STEP)
+    event = options.get("event") or STEP
+    pattern = _pattern(event)
     seconds: dict[tuple[int, str], float] = {}
     found_in: dict[tuple[int, str], Path] = {}
-    for path in paths:
+    for path in sources:
         document = _read(path)
         rank = _rank(document)
-        by_name = len(paths) > 1 and rank is None
+        by_name = len(sources) > 1 and rank is None
         events = _events(document, path)
         n_found = 0
         for step, happened in _in_steps(events, pattern):
@@ -79,7 +66,7 @@ def read_chrome(paths: Sequence[Path], event: str | None = None) -> pd.DataFrame
         if n_found == 0:
             known = ", ".join(dict.fromkeys(re.sub(r"\d+", "N", happened.name) for happened in events[:1000]))
             raise TraceError(
-                f"{path}: must hold events {event or STEP} in steps, got none (--event takes a regular expression; "
+                f"{path}: must hold events {event} in steps, got none (--event takes a regular expression; "
                 f"events are {known[:200] or 'none'})"
             )
     rows = [(step, worker, duration_us / 1e6) for (step, worker), duration_us in seconds.items()]
@@ -149,3 +136,13 @@ def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tu
         place = bisect.bisect_right(of_process, event.begin_us, key=lambda span: span[0]) - 1
         if place >= 0 and event.begin_us < of_process[place][1]:
             yield of_process[place][2], event
+
+
+CHROME = Format(
+    kind="chrome",
+    options=("event", "base_load", "missing"),
+    fits=lambda source, options: ".json" in source.suffixes,
+    read=read,
+    unit="us",
+    takes_several=True,
+)

@@ -1,0 +1,9 @@
+"""What can be read as a trace: a file for each format."""
+
+from simulator.traces.formats.chrome import CHROME
+from simulator.traces.formats.format import Format
+from simulator.traces.formats.long import LONG
+from simulator.traces.formats.run import RUN
+from simulator.traces.formats.wide import WIDE
+
+FORMATS: dict[str, Format] = {form.kind: form for form in (RUN, CHROME, WIDE, LONG)}  # the first that fits is meant

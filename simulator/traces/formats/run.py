@@ -1,0 +1,65 @@
+"""Folders that a run has written: the worker times of one run, or runs as a Chrome trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.errors import TraceError
+from simulator.results.results import Results
+from simulator.traces.chrome_write import export_chrome
+from simulator.traces.formats.format import Format, Options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
+    """Return the worker times of one run, in the native form."""
+    results = _chosen(sources[0], options)
+    assert results.workers is not None
+    if len(results.runs) != 1:
+        raise TraceError(
+            f"{sources[0]}: must be restricted to one run by --scheme, --trial and --point to become a recording, got "
+            f"{len(results.runs)} runs"
+        )
+    columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]
+    return results.workers[columns].reset_index(drop=True)
+
+
+def _export(folder: Path, options: Options, out: Path) -> str:
+    results = _chosen(folder, options)
+    n_events = export_chrome(results, out)
+    return f"Wrote {out}: {len(results.runs)} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
+
+
+def _chosen(folder: Path, options: Options) -> Results:
+    """Read the runs of a folder that are wanted; an empty choice means all."""
+    results = Results.load(folder, tables=("runs", "rounds", "workers"))
+    if results.workers is None or results.rounds is None:
+        raise TraceError(
+            f"{folder}: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)"
+        )
+    for key in RUN.options:
+        wanted = options.get(key, ())
+        known = list(dict.fromkeys(results.runs[key].tolist()))
+        unknown = [value for value in wanted if value not in known]
+        if unknown:
+            listed = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
+            raise TraceError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
+        if wanted:
+            for table in ("runs", "rounds", "workers"):
+                rows = getattr(results, table)
+                setattr(results, table, rows[rows[key].isin(wanted)])
+    return results
+
+
+RUN = Format(
+    kind="run",
+    options=("scheme", "trial", "point"),
+    fits=lambda source, options: source.is_dir(),
+    read=read,
+    is_native=True,
+    export=_export,
+)
