@@ -29,7 +29,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from schemes.base.codec import Weights
 from schemes.base.linear import LinearCodec
-from simulator.cli.terminal import print_summary
+from simulator.cli.run_summary import print_summary
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.training import Training
 from simulator.engine.worker_times import stream

@@ -139,14 +139,13 @@ class SearchOptions:
         """Return the trace, with how its times change with the load."""
         from simulator.tuning.trace import AdjustedRecording, SearchError
 
-        if self.seconds_per_load in (None, "proportional"):
-            return AdjustedRecording(self.file, self.base_load, self.seconds_per_load)  # type: ignore[arg-type]  # one of these two
+        said = self.seconds_per_load
+        if said in (None, "proportional"):
+            return AdjustedRecording(self.file, self.base_load, said)  # type: ignore[arg-type]  # one of these two
         try:
-            return AdjustedRecording(self.file, self.base_load, float(self.seconds_per_load))
+            return AdjustedRecording(self.file, self.base_load, float(said))
         except ValueError:
-            raise SearchError(
-                f"--seconds-per-load: must be a number or proportional, got {self.seconds_per_load}"
-            ) from None
+            raise SearchError(f"--seconds-per-load: must be a number or proportional, got {said}") from None
 
 
 def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -155,13 +154,13 @@ def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
     @functools.wraps(command)
-    def told(**given: Any) -> None:
+    def spread(**given: Any) -> None:
         command(SearchOptions(**{name: given.pop(name) for name in shared}), **given)
 
     signature = inspect.Signature([*shared.values(), *own])
-    told.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
-    told.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    return told
+    spread.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    spread.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return spread
 
 
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from simulator.choices import Detail, Engine, ExecutorName
 from simulator.cli.options import Overrides, ScenarioFile, Sweeps, load_scenario
+from simulator.cli.run_summary import print_summary
 from simulator.cli.show import say_figures
-from simulator.cli.terminal import InputError, complain, print_summary, progress, say, status
+from simulator.cli.terminal import InputError, complain, progress, say, status
+
+if TYPE_CHECKING:
+    from simulator.execution.tasks import Failure
+    from simulator.results.results import Results
+    from simulator.scenario.scenario import Scenario
 
 
 def run(
@@ -41,13 +47,7 @@ def run(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="List runs that fail in errors.csv, and go on with the others.")
     ] = False,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ci=PERCENT%",
-            help="Add trials (10 at least) until the 95 % interval of each mean makespan is so narrow, e.g. ci=2%.",
-        ),
-    ] = None,
+    until: Until = None,
     force: Annotated[bool, typer.Option("--force", help="Forget the results that are in DIR.")] = False,
 ) -> None:
     """Run a scenario: tables, a summary and pictures. Stopped or killed, the same command goes on.
@@ -55,8 +55,7 @@ def run(
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
     from simulator.execution.sweep import run_into
-    from simulator.files import whole
-    from simulator.results.folder import ERRORS, building
+    from simulator.results.folder import building
 
     narrow = None if until is None else _half_width(until)
     scenario = load_scenario(scenario_file, overrides, sweeps)
@@ -75,18 +74,46 @@ def run(
                 keep_going=keep_going,
                 until=narrow,
             )
-        with status("Drawing"), whole(place / "plots") as partial:
-            from simulator.plots.run import draw
-
-            pictures = draw(results, partial, None if failures else scenario)  # for which trials are run again
+        pictures = _draw(results, place, None if failures else scenario)  # for which trials are run again
         results.seal(place)
     print_summary(results)
-    say(f"Tables   {folder}/ ({', '.join(f'{table}.parquet' for table in _tables(folder))}, summary.csv)")
-    say_figures(folder, pictures)
+    _say_written(folder, pictures)
     if failures:
-        n_failed = sum(len(failure.unit.trials) for failure in failures)
-        complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
-        raise typer.Exit(1)
+        _fail(folder, failures)
+
+
+def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path]:
+    from simulator.files import whole
+
+    with status("Drawing"), whole(place / "plots") as partial:
+        from simulator.plots.run import draw
+
+        return draw(results, partial, scenario)
+
+
+def _say_written(folder: Path, pictures: list[Path]) -> None:
+    from simulator.results.columns import TABLES
+
+    tables = [f"{name}.parquet" for name in TABLES if (folder / f"{name}.parquet").exists()]
+    say(f"Tables   {folder}/ ({', '.join(tables)}, summary.csv)")
+    say_figures(folder, pictures)
+
+
+def _fail(folder: Path, failures: list[Failure]) -> NoReturn:
+    from simulator.results.folder import ERRORS
+
+    n_failed = sum(len(failure.unit.trials) for failure in failures)
+    complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
+    raise typer.Exit(1)
+
+
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ci=PERCENT%",
+        help="Add trials (10 at least) until the 95 % interval of each mean makespan is so narrow, e.g. ci=2%.",
+    ),
+]
 
 
 def _half_width(until: str) -> float:
@@ -97,12 +124,6 @@ def _half_width(until: str) -> float:
     if match is None or not float(match[1]) > 0:
         raise InputError(f"--until: must be ci= and a percentage above 0, e.g. ci=2%, got {until}")
     return float(match[1]) / 100
-
-
-def _tables(folder: Path) -> list[str]:
-    from simulator.results.columns import TABLES
-
-    return [name for name in TABLES if (folder / f"{name}.parquet").exists()]
 
 
 def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
