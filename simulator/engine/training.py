@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as checked
 from schemes.base.codec import Decode, Decoded, Ended, Precision
 from schemes.base.scheme import FloatArray
 from simulator.engine.events import ClosedRound
+from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
 from simulator.engine.record import RunRecord, Value
 from simulator.engine.worker_times import stream
 from simulator.errors import SimulationError, is_shipped
@@ -33,7 +34,6 @@ PositiveCount = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EXACT = 1e-8  # largest residual of a gradient that was called decoded ...
 ROUNDING = 1e-14  # ... or this times the condition number, which is what float64 can do: beyond both, the code is wrong
-MOMENTUM = 0.9
 BURST = 64  # jobs that have ended before values are computed: going to and fro costs a processor its caches
 ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have no more, unless those of one job have
 
@@ -57,7 +57,7 @@ class Training:
     """what is trained"""
     batch: PositiveCount | None = None
     """rows of data of one job, one batch after another of a shuffled order; all of them if not given"""
-    optimiser: Literal["sgd", "momentum"] = "sgd"
+    optimiser: OptimiserName = "sgd"
     """what is done with a gradient; momentum keeps 0.9 of the last step"""
     learning_rate: Positive
     """factor of the mean gradient of a job's rows"""
@@ -77,7 +77,7 @@ class _Model:
     """One of the networks that are trained in turn."""
 
     parameters: FloatArray
-    velocity: FloatArray
+    optimiser: Optimiser
     batches: Iterator[Rows]
     rows: Rows
     step: int = 0
@@ -121,7 +121,7 @@ class TrainingRecord(RunRecord):
         batches = _batches(
             self._workload.n_rows, self.plan.batch, stream(self.seed, self.trial, "batches", str(number))
         )
-        return _Model(parameters, np.zeros_like(parameters), batches, next(batches))
+        return _Model(parameters, OPTIMISERS[self.plan.optimiser](), batches, next(batches))
 
     def _n_rows(self, rows: Rows) -> int:
         return self._workload.n_rows if isinstance(rows, slice) else len(rows)
@@ -208,9 +208,8 @@ class TrainingRecord(RunRecord):
         errors = self._check(jobs, decoded, gradients)
         for ended, (gradient, *_) in zip(jobs, decoded, strict=True):
             model = self._model_of(ended)
-            model.velocity *= MOMENTUM if self.plan.optimiser == "momentum" else 0.0
-            model.velocity += gradient / n_rows
-            model.parameters = model.parameters - self.plan.learning_rate * model.velocity
+            step = model.optimiser.step(gradient / n_rows)
+            model.parameters = model.parameters - self.plan.learning_rate * step
         return errors
 
     @staticmethod
