@@ -1,8 +1,8 @@
 """How often the intervals of `trace fit` hold the truth, and how often it sees what is not there.
 
 `python benchmarks/fit_coverage.py [SEEDS [CASE]]` prints, for several sets of known parameters over so many seeds (20):
-which base law was chosen, how often each layer was kept, and how often an estimate is within 1.96 standard errors of
-the truth; z is the error in standard errors.
+which base distribution was chosen, how often each layer was kept, and how often an estimate is within 1.96 standard
+errors of the truth; z is the error in standard errors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 
 import numpy as np
 
-from simulator.fitting.fit import fit
+from simulator.fitting.fit import fit_models
 from simulator.fitting.goodness import simulated_durations
 from straggler_models import (
     Bernoulli,
@@ -67,27 +67,29 @@ def truth_of(models: dict, layer: str, parameter: str) -> float:
     if parameter == "floor":
         return models["floor"].startup_s
     name = "slowdown_min" if (layer, parameter) == ("slow_workers", "slowdown") else parameter
-    return getattr(models[layer], name, np.nan)  # NaN: of another law
+    return getattr(models[layer], name, np.nan)  # NaN: of another base distribution
 
 
 def main(n_seeds: int, only: str) -> None:
     for case, models in CASES.items():
         if only not in case:
             continue
-        kept, held, laws, seconds = Counter(), {}, Counter(), []
+        kept, held, bases, seconds = Counter(), {}, Counter(), []
         for seed in range(n_seeds):
             durations_s = simulated_durations(models, *SHAPE, seed=1000 + seed)
             began = time.perf_counter()
-            fitted = fit(durations_s)
+            fitted = fit_models(durations_s)
             seconds.append(time.perf_counter() - began)
-            laws[fitted.law] += 1
+            bases[fitted.base] += 1
             kept.update(choice.layer for choice in fitted.choices if choice.is_kept)
             for layer, parameter, value, error in fitted.estimates:
                 if layer not in models:
                     continue
                 z = (value - truth_of(models, layer, parameter)) / error
                 held.setdefault(f"{layer}.{parameter}", []).append(z)
-        print(f"{case}: laws {dict(laws)}, layers kept {dict(kept)} of {n_seeds}, {np.mean(seconds):.1f} s each")
+        print(
+            f"{case}: base distributions {dict(bases)}, layers {dict(kept)} of {n_seeds}, {np.mean(seconds):.1f} s each"
+        )
         for name, z in held.items():
             inside = np.mean(np.abs(z) <= 1.96)
             spread = f"z {np.mean(z):+.2f} ± {np.std(z):.2f}"

@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 import stragglersim
-from simulator.fitting.base_distributions import BASE_LAWS
-from simulator.fitting.fit import FitError, as_yaml, fit
+from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS
+from simulator.fitting.fit import FitError, as_yaml, fit_models
 from simulator.fitting.goodness import burst_lengths, checks, memory, simulated_durations, threshold_s
-from simulator.fitting.likelihood import LAYERS, Layered
+from simulator.fitting.layers import LAYERS
+from simulator.fitting.likelihood import Layered
 from straggler_models import (
     Bernoulli,
     CommonShock,
@@ -32,21 +33,21 @@ LOGNORMAL = Lognormal(median=1.0, sigma=0.12, adds_to="startup_s")
 EXPONENTIAL = ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s")
 
 
-def a_law(kind, durations_s):
-    return BASE_LAWS[kind](float(durations_s[np.isfinite(durations_s)].min()))
+def a_base(kind, durations_s):
+    return BASE_DISTRIBUTIONS[kind](float(durations_s[np.isfinite(durations_s)].min()))
 
 
 def theta_for(layered, rng):
     x = np.sort(layered.durations_s[np.isfinite(layered.durations_s)])
-    of_layers = rng.normal(-1.0, 0.4, layered.n_theta - layered.law.n_theta)
-    return np.concatenate([layered.law.start(x), of_layers])
+    of_layers = rng.normal(-1.0, 0.4, layered.n_theta - layered.base.n_theta)
+    return np.concatenate([layered.base.start(x), of_layers])
 
 
 def test_the_likelihood_is_the_sum_over_all_hidden_states():
     rng = np.random.default_rng(3)
     durations_s = np.exp(rng.normal(0.3, 0.5, (3, 2)))
     durations_s[1, 1] = np.inf
-    layered = Layered(durations_s, a_law("lognormal", durations_s), tuple(LAYERS))
+    layered = Layered(durations_s, a_base("lognormal", durations_s), LAYERS)
     theta = theta_for(layered, rng)
     hits = np.array([0.0, 1.0, 0.0])  # known for sure: then the bound is the likelihood
     median, sigma = np.exp(theta[:2])
@@ -83,13 +84,13 @@ def test_the_likelihood_is_the_sum_over_all_hidden_states():
     assert layered.evaluate(theta, hits).log_likelihood == pytest.approx(total, rel=1e-12)
 
 
-@pytest.mark.parametrize("layers", [(), ("slow_workers",), ("bursts",), ("shocks",), ("outliers",), tuple(LAYERS)])
-@pytest.mark.parametrize("kind", BASE_LAWS)
+@pytest.mark.parametrize("layers", [(), *((layer,) for layer in LAYERS), LAYERS])
+@pytest.mark.parametrize("kind", BASE_DISTRIBUTIONS)
 def test_the_gradient_is_that_of_the_likelihood(kind, layers):
     rng = np.random.default_rng(4)
     durations_s = np.exp(rng.normal(0.0, 0.3, (6, 5)))
     durations_s[2, 3] = np.inf
-    layered = Layered(durations_s, a_law(kind, durations_s), layers)
+    layered = Layered(durations_s, a_base(kind, durations_s), layers)
     theta = theta_for(layered, rng)
     hits = rng.uniform(0.1, 0.9, 6)
 
@@ -110,11 +111,11 @@ def test_the_gradient_is_that_of_the_likelihood(kind, layers):
         ("pareto", [0.7], stats.pareto(math.exp(0.7), scale=0.4)),
     ],
 )
-def test_each_base_law_has_the_density_of_its_models(kind, theta, frozen):
-    law = BASE_LAWS[kind](0.4).sharp()
+def test_each_base_distribution_has_the_density_of_its_models(kind, theta, frozen):
+    base = BASE_DISTRIBUTIONS[kind](0.4).sharp()
     x = np.array([0.45, 0.8, 1.3, 4.0])
-    np.testing.assert_allclose(law.density(np.log(x), np.array(theta)).log, frozen.logpdf(x), rtol=1e-12)
-    drawn = simulated_durations(law.models(np.array(theta)), 200, 50, seed=1).ravel()
+    np.testing.assert_allclose(base.density(np.log(x), np.array(theta)).log, frozen.logpdf(x), rtol=1e-12)
+    drawn = simulated_durations(base.models(np.array(theta)), 200, 50, seed=1).ravel()
     assert stats.kstest(drawn, frozen.cdf).pvalue > 1e-4
 
 
@@ -124,7 +125,7 @@ CASES = {
     "nothing but a Weibull": {"usual": Weibull(scale=2.0, shape=4.0, adds_to="startup_s")},
     "nothing but a Pareto": {"usual": Pareto(scale=0.5, shape=5.0, adds_to="startup_s")},
     "bursts": {"usual": LOGNORMAL, "bursts": BURSTS},
-    "bursts on a law with an edge": {"usual": EXPONENTIAL, "bursts": BURSTS},
+    "bursts on a distribution with an edge": {"usual": EXPONENTIAL, "bursts": BURSTS},
     "shocks and outliers": {"usual": LOGNORMAL, "shocks": SHOCKS, "outliers": OUTLIERS},
     "slow workers above a floor": {
         "floor": Constant(startup_s=0.8),
@@ -151,7 +152,7 @@ def known(models, layer, parameter):
 @pytest.mark.parametrize("case", CASES)
 def test_known_parameters_are_found_within_their_intervals_and_nothing_else_is(case):
     models = CASES[case]
-    fitted = fit(simulated_durations(models, 60, 48, seed=5))
+    fitted = fit_models(simulated_durations(models, 60, 48, seed=5))
     assert set(fitted.models) == set(models)
     assert [type(fitted.models[label]) for label in models] == [type(model) for model in models.values()]
     for layer, parameter, value, error in fitted.estimates:
@@ -166,7 +167,7 @@ def test_who_is_slow_and_which_rounds_are_hit_is_told():
     durations_s = np.random.default_rng(2).lognormal(0.0, 0.1, (30, 24))
     durations_s[:, [3, 17]] *= 1.7
     durations_s[[4, 9, 20]] *= np.where(np.random.default_rng(3).random((3, 24)) < 0.5, 2.5, 1.0)
-    fitted = fit(durations_s)
+    fitted = fit_models(durations_s)
     assert fitted.slow_workers == (3, 17)
     assert fitted.hit_rounds == (4, 9, 20)
     assert fitted.models["slow_workers"].share == pytest.approx(2 / 24, rel=0.01)
@@ -175,7 +176,7 @@ def test_who_is_slow_and_which_rounds_are_hit_is_told():
 def test_a_known_time_per_load_is_kept_apart():
     models = {"load": Constant(seconds_per_load=4.0), "usual": EXPONENTIAL, "bursts": BURSTS}
     durations_s = simulated_durations(models, 60, 48, seed=7, load=0.5)
-    fitted = fit(durations_s, base_load=0.5, seconds_per_load=4.0)
+    fitted = fit_models(durations_s, base_load=0.5, seconds_per_load=4.0)
     assert fitted.models["load"] == models["load"]
     assert fitted.models["usual"].shift == pytest.approx(1.0, abs=0.01)
     assert fitted.models["bursts"].slowdown == pytest.approx(3.0, rel=0.02)
@@ -184,13 +185,13 @@ def test_a_known_time_per_load_is_kept_apart():
 def test_answers_that_never_came_are_a_layer_of_their_own():
     durations_s = np.random.default_rng(1).lognormal(0.0, 0.2, (60, 40))
     lost = np.random.default_rng(5).random((60, 40)) < 0.05
-    fitted = fit(np.where(lost, np.inf, durations_s))
+    fitted = fit_models(np.where(lost, np.inf, durations_s))
     assert isinstance(fitted.models["failures"], Bernoulli)
     assert fitted.models["failures"].slowdown == math.inf
     assert fitted.models["failures"].p == pytest.approx(lost.mean(), abs=0.001)
     assert set(fitted.models) == {"usual", "failures"}
     bursts = np.repeat(np.random.default_rng(6).random((12, 40)) < 0.1, 5, axis=0)
-    chain = fit(np.where(bursts, np.inf, durations_s)).models["failures"]
+    chain = fit_models(np.where(bursts, np.inf, durations_s)).models["failures"]
     assert isinstance(chain, GilbertElliott)
     assert chain.p_recover == pytest.approx(0.18, abs=0.05)  # ends only at multiples of 5
 
@@ -327,7 +328,7 @@ def test_an_error_in_an_included_model_is_told_where_it_stands(call, tmp_path, t
 
 
 def test_the_model_file_says_how_sure_it_is():
-    fitted = fit(np.random.default_rng(1).lognormal(0.0, 0.5, (20, 30)))
+    fitted = fit_models(np.random.default_rng(1).lognormal(0.0, 0.5, (20, 30)))
     text = as_yaml(fitted, "times.csv: 20 rounds\nmore")
     assert text.startswith(
         "# Fitted to times.csv: 20 rounds\n# more\nstragglers:\n  usual: {kind: lognormal, median: 0.978303, "
@@ -337,4 +338,4 @@ def test_the_model_file_says_how_sure_it_is():
 
 def test_too_little_is_refused():
     with pytest.raises(FitError, match="got 2, 40 and 80"):
-        fit(np.ones((2, 40)))
+        fit_models(np.ones((2, 40)))

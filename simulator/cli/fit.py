@@ -34,8 +34,7 @@ def fit(
     The model is a `stragglers:` mapping: paste it into a scenario, or give its file there (stragglers: model.yaml), or
     run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
-    from simulator.fitting.fit import FitError, as_yaml
-    from simulator.fitting.fit import fit as fit_models
+    from simulator.fitting.fit import FitError, as_yaml, fit_models
     from simulator.fitting.goodness import N_SIMULATED, checks, simulated_durations
     from simulator.traces.files import read_times
 
@@ -60,7 +59,7 @@ def fit(
             for offset in range(N_SIMULATED)
         ]
     found = checks(durations_s, simulated_s)
-    said = f"base law {fitted.law}; BIC {fitted.bic:.1f}"
+    said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
     _write(out, text, page, durations_s, simulated_s, f"{about}; {said}")
     _print(fitted, found)
@@ -118,8 +117,9 @@ def _print(fitted: Fit, found: list[Check]) -> None:
     absent = [f"{choice.layer} {choice.delta_bic:+.1f}" for choice in fitted.choices if not choice.is_kept]
     if absent:
         say(f"Not asked for by the recording (BIC with it): {', '.join(absent)}")
-    if fitted.other_law is not None:
-        say(f"Base law {fitted.law}; the next best: {fitted.other_law[0]} (BIC {fitted.other_law[1]:+.1f})")
+    if fitted.other_base is not None:
+        other, delta_bic = fitted.other_base
+        say(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
     for what, which in (("Slow workers", fitted.slow_workers), ("Rounds hit by a shock", fitted.hit_rounds)):
         if which:
             shown = ", ".join(map(str, which[:20]))

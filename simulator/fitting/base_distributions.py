@@ -1,7 +1,7 @@
-"""Laws that usual worker times may follow: their densities, with derivatives, and the straggler models they are.
+"""Distributions that usual worker times may follow: densities, with derivatives, and the straggler models they are.
 
-A law describes what a worker takes when nothing slows it down; a slowed worker takes a multiple of that. All is
-written in terms of log x, and every function works on arrays of any shape.
+One describes what a worker takes when nothing slows it down; a slowed worker takes a multiple of that. All is written
+in terms of log x, and every function works on arrays of any shape.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from straggler_models.base import FloatArray
 
 IMPOSSIBLE = -700.0  # log density where there is none: exp of it is still a number
 HALF_LOG_2_PI = 0.9189385332046727
-SOFT = 0.05  # width of a softened edge, as a share of the law's own scale
+SOFT = 0.05  # width of a softened edge, as a share of the distribution's own scale
 LEAST_SPREAD = 1e-4  # of logarithms; below, the durations are as good as equal
 
 
@@ -31,7 +31,7 @@ class Density(NamedTuple):
 
 
 @dataclass(frozen=True)
-class BaseLaw(ABC):
+class BaseDistribution(ABC):
     """A family of positive distributions, with what does not vary during a search for its parameters.
 
     ``theta`` are its unconstrained parameters, of which there are ``n_theta``; ``names`` are those a user reads.
@@ -65,7 +65,7 @@ class BaseLaw(ABC):
 
     @abstractmethod
     def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
-        """The law as straggler models by label, less the ``known_s`` seconds that another model adds."""
+        """The distribution as straggler models by label, less the ``known_s`` seconds that another model adds."""
 
     def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
         """Where an edge is, given that the smallest of n_usual values is ``least``; and its standard error."""
@@ -84,9 +84,9 @@ class BaseLaw(ABC):
     @property
     def kind(self) -> str:
         """Its name."""
-        return next(kind for kind, law in BASE_LAWS.items() if isinstance(self, law))
+        return next(kind for kind, distribution in BASE_DISTRIBUTIONS.items() if isinstance(self, distribution))
 
-    def sharp(self) -> BaseLaw:
+    def sharp(self) -> BaseDistribution:
         """The same with edges as they are."""
         return dataclasses.replace(self, is_soft=False)
 
@@ -98,13 +98,13 @@ def _robust(x: FloatArray) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class LognormalLaw(BaseLaw):
+class LognormalDistribution(BaseDistribution):
     """log x is normal.
 
     Examples
     --------
-    >>> law = LognormalLaw(least=0.1)
-    >>> law.density(np.zeros(1), np.zeros(2)).log.round(4)
+    >>> base = LognormalDistribution(least=0.1)
+    >>> base.density(np.zeros(1), np.zeros(2)).log.round(4)
     array([-0.9189])
     """
 
@@ -130,7 +130,7 @@ class LognormalLaw(BaseLaw):
 
 
 @dataclass(frozen=True)
-class ShiftedLognormalLaw(BaseLaw):
+class ShiftedLognormalDistribution(BaseDistribution):
     """log(x - floor) is normal: a constant and a lognormal time, one after the other."""
 
     names = ("floor", "median", "sigma")
@@ -148,7 +148,7 @@ class ShiftedLognormalLaw(BaseLaw):
         floor, x = self._floor(theta), np.exp(log_x)
         is_above = x > floor
         above = np.where(is_above, x - floor, 1.0)
-        of_rest = LognormalLaw(self.least).density(np.log(above), theta[1:])
+        of_rest = LognormalDistribution(self.least).density(np.log(above), theta[1:])
         slope = is_above * of_rest.by_log_x / above  # by x
         by_floor = -slope * (floor - self.known_s) * (self.least - floor) / (self.least - self.known_s)
         by_rest = [is_above * by for by in of_rest.by_theta]
@@ -168,7 +168,7 @@ class ShiftedLognormalLaw(BaseLaw):
 
 
 @dataclass(frozen=True)
-class WeibullLaw(BaseLaw):
+class WeibullDistribution(BaseDistribution):
     """(x/scale)^shape is exponential."""
 
     names = ("scale", "shape")
@@ -198,7 +198,7 @@ class WeibullLaw(BaseLaw):
 
 
 @dataclass(frozen=True)
-class ShiftedExponentialLaw(BaseLaw):
+class ShiftedExponentialDistribution(BaseDistribution):
     """x - shift is exponential; its edge is the shift."""
 
     names = ("shift", "mean")
@@ -228,7 +228,7 @@ class ShiftedExponentialLaw(BaseLaw):
 
 
 @dataclass(frozen=True)
-class ParetoLaw(BaseLaw):
+class ParetoDistribution(BaseDistribution):
     """log(x/scale) is exponential; its edge is the scale."""
 
     names = ("scale", "shape")
@@ -264,10 +264,10 @@ def _edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:
     return np.where(before, -IMPOSSIBLE, beyond), np.where(before, 0.0, 1.0)
 
 
-BASE_LAWS: dict[str, type[BaseLaw]] = {
-    "shifted_exponential": ShiftedExponentialLaw,
-    "lognormal": LognormalLaw,
-    "shifted_lognormal": ShiftedLognormalLaw,
-    "weibull": WeibullLaw,
-    "pareto": ParetoLaw,
+BASE_DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {
+    "shifted_exponential": ShiftedExponentialDistribution,
+    "lognormal": LognormalDistribution,
+    "shifted_lognormal": ShiftedLognormalDistribution,
+    "weibull": WeibullDistribution,
+    "pareto": ParetoDistribution,
 }

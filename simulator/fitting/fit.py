@@ -1,6 +1,6 @@
-"""From a recording to straggler models: which layers it asks for, their parameters, and how sure they are.
+"""From a trace to straggler models: which layers it asks for, their parameters, and how sure they are.
 
-:func:`fit` is the whole of it; docs/fitting.md says what is maximised and why.
+:func:`fit_models` is the whole of it; docs/fitting.md says what is maximised and why.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.errors import UserError
-from simulator.fitting.likelihood import LAYERS
-from simulator.fitting.selection import Choice, promising, search, with_law
+from simulator.fitting.selection import LayerChoice, promising, select, with_base
 from simulator.fitting.standard_errors import Settled, settled
 from simulator.plugins.building import as_values
 from simulator.plugins.kinds import MODEL_TABLE
@@ -22,11 +21,11 @@ from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
-USUAL = "usual"  # label of the base law
+USUAL = "usual"  # label of the base distribution
 
 
 class FitError(UserError):
-    """A recording that can't be fitted, in one sentence."""
+    """A trace that can't be fitted, in one sentence."""
 
 
 class Estimate(NamedTuple):
@@ -35,7 +34,7 @@ class Estimate(NamedTuple):
     layer: str  # label in the scenario
     parameter: str
     value: float
-    standard_error: float  # NaN: the recording does not say
+    standard_error: float  # NaN: the trace does not say
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,17 @@ class Fit:
     """A fitted model, ready for a scenario."""
 
     models: dict[str, StragglerModel]  # by label
-    law: str  # kind of the base law
+    base: str  # kind of the base distribution
     estimates: tuple[Estimate, ...]
-    choices: tuple[Choice, ...]
-    other_law: tuple[str, float] | None  # the next best base law, and how much larger BIC is with it
+    choices: tuple[LayerChoice, ...]
+    other_base: tuple[str, float] | None  # the next best base distribution, and how much larger BIC is with it
     bic: float
     slow_workers: tuple[int, ...]  # which are so more likely than not
     hit_rounds: tuple[int, ...]  # which are so more likely than not
 
 
-def fit(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: float = 0.0) -> Fit:
-    """Fit straggler models to a recording.
+def fit_models(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: float = 0.0) -> Fit:
+    """Fit straggler models to a trace.
 
     Parameters
     ----------
@@ -75,8 +74,8 @@ def fit(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: fl
 
     Examples
     --------
-    >>> fitted = fit(np.random.default_rng(1).lognormal(0.0, 0.5, (20, 30)))
-    >>> fitted.law, list(fitted.models)
+    >>> fitted = fit_models(np.random.default_rng(1).lognormal(0.0, 0.5, (20, 30)))
+    >>> fitted.base, list(fitted.models)
     ('lognormal', ['usual'])
     >>> [f"{estimate.parameter} {estimate.value:.2f} ± {estimate.standard_error:.2f}" for estimate in fitted.estimates]
     ['median 0.98 ± 0.02', 'sigma 0.47 ± 0.01']
@@ -91,26 +90,25 @@ def fit(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: fl
 
 
 def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fit:
-    laws = promising(durations_s, known_s)
-    found, other = search(durations_s, laws[0]), None
-    if len(laws) > 1:
-        other = with_law(found.best, laws[1])
+    bases = promising(durations_s, known_s)
+    found, other = select(durations_s, bases[0]), None
+    if len(bases) > 1:
+        other = with_base(found.best, bases[1])
         if other.bic < found.best.bic:
-            found, other = search(durations_s, laws[1], other), found.best
+            found, other = select(durations_s, bases[1], other), found.best
     result = settled(found.best)
     models = result.layered.models(result.theta)
     if seconds_per_load:
         models["load"] = Constant(seconds_per_load=seconds_per_load)
     lost, of_lost = _failures(np.isinf(durations_s))
-    law = result.layered.law
     slow = result.layered.evaluate(result.theta, result.hits).slow_workers > 0.5
-    is_hit = (result.hits > 0.5) & ("shocks" in result.layered.layers)
+    is_hit = (result.hits > 0.5) & result.layered.hits_rounds
     return Fit(
         models | lost,
-        law.kind,
+        result.layered.base.kind,
         (*_estimates(result), *of_lost),
         found.choices,
-        None if other is None else (other.layered.law.kind, other.bic - found.best.bic),
+        None if other is None else (other.layered.base.kind, other.bic - found.best.bic),
         found.best.bic,
         tuple(np.flatnonzero(slow).tolist()),
         tuple(np.flatnonzero(is_hit).tolist()),
@@ -137,8 +135,8 @@ def _check(durations_s: FloatArray, known_s: float) -> None:
 
 def _estimates(result: Settled) -> Iterator[Estimate]:
     layered = result.layered
-    names = [(USUAL, name) for name in layered.law.names]
-    names += [(layer, name) for layer in layered.layers for name in LAYERS[layer]]
+    names = [(USUAL, name) for name in layered.base.names]
+    names += [(layer.label, name) for layer in layered.layers for name in layer.names]
     for (layer, name), value, error in zip(names, result.natural.tolist(), result.errors.tolist(), strict=True):
         yield Estimate(layer, name, value, error)
 

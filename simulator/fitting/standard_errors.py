@@ -29,9 +29,9 @@ class Settled(NamedTuple):
 def settled(fitted: Fitted) -> Settled:
     """Climb to the very top, and find standard errors.
 
-    Where the base law has an edge, the likelihood of a slowdown has saw teeth, and its curvature says nothing. There
-    the estimate is the mean of the likelihood taken as a density of log(slowdown), the other parameters being given,
-    and its error the standard deviation.
+    Where the base distribution has an edge, the likelihood of a slowdown has saw teeth, and its curvature says
+    nothing. There the estimate is the mean of the likelihood taken as a density of log(slowdown), the other parameters
+    being given, and its error the standard deviation.
 
     References
     ----------
@@ -39,7 +39,7 @@ def settled(fitted: Fitted) -> Settled:
     Estimation of the Location and Scale Parameters ...", Biometrika 1939; Ibragimov and Has'minskii, "Statistical
     Estimation", 1981, chapter V (densities with jumps).
     """
-    if fitted.layered.law.has_edge:
+    if fitted.layered.base.has_edge:
         return _settled_at_edges(fitted)
     top = maximise(fitted.layered, fitted.theta, fitted.hits, is_final=True)
     free = _inside(top)
@@ -50,8 +50,8 @@ def settled(fitted: Fitted) -> Settled:
 
 
 def _settled_at_edges(fitted: Fitted) -> Settled:
-    law = fitted.layered.law.sharp()
-    layered = dataclasses.replace(fitted.layered, law=law)
+    base = fitted.layered.base.sharp()
+    layered = dataclasses.replace(fitted.layered, base=base)
     slowdowns = [place for (_, name), place in layered.places.items() if name == "slowdown"]
     top = dataclasses.replace(fitted, layered=layered)
     spread = dict.fromkeys(slowdowns, WIDE)
@@ -67,8 +67,8 @@ def _settled_at_edges(fitted: Fitted) -> Settled:
         slowdown = 1 + np.exp(top.theta[place])
         covariance[place, place] = (deviation * slowdown / (slowdown - 1)) ** 2
     n_usual = float(np.isfinite(layered.durations_s).sum()) * layered.usual_share(top.theta)
-    edge, edge_error = law.behind(top.theta[: law.n_theta], n_usual)
-    behind = dataclasses.replace(layered, law=dataclasses.replace(law, least=edge))
+    edge, edge_error = base.behind(top.theta[: base.n_theta], n_usual)
+    behind = dataclasses.replace(layered, base=dataclasses.replace(base, least=edge))
     errors = np.concatenate([[edge_error], _delta_method(top, covariance)[1:]])
     return Settled(behind, top.theta, top.hits, behind.natural(top.theta), errors)
 
@@ -116,7 +116,7 @@ def _covariance(top: Fitted, free: list[int]) -> FloatArray:
             theta = top.theta.copy()
             theta[place] += sign * STEP
             # the hits follow: what counts is the bound at its largest
-            hits = updated(top.layered, theta, top.hits) if "shocks" in top.layered.layers else top.hits
+            hits = updated(top.layered, theta, top.hits) if top.layered.hits_rounds else top.hits
             gradients.append(top.layered.evaluate(theta, hits).gradient[free])
         information[row] = (gradients[1] - gradients[0]) / (2 * STEP)
     information = (information + information.T) / 2
