@@ -123,9 +123,6 @@ class TrainingRecord(RunRecord):
         )
         return _Model(parameters, OPTIMISERS[self.plan.optimiser](), batches, next(batches))
 
-    def _n_rows(self, rows: Rows) -> int:
-        return self._workload.n_rows if isinstance(rows, slice) else len(rows)
-
     def _cut(self, chunk_loads: FloatArray, n_rows: int) -> Sequence[slice]:
         """Neighbouring rows for each chunk, as many as its load says, to rounding."""
         known = self._chunks.get(n_rows)
@@ -194,7 +191,7 @@ class TrainingRecord(RunRecord):
     def _apply(self, jobs: Sequence[Ended]) -> dict[int, float]:
         """Compute the gradients of some jobs, decode and use them; returns their relative errors."""
         rows = self._model_of(jobs[0]).rows
-        n_rows = self._n_rows(rows)
+        n_rows = self._workload.n_rows if isinstance(rows, slice) else len(rows)
         chunks = self._cut(jobs[0].chunk_loads, n_rows)
         held = chunks if isinstance(rows, slice) else [rows[chunk] for chunk in chunks]
         parameters = self._stack([self._model_of(ended) for ended in jobs])
@@ -261,7 +258,8 @@ class TrainingRecord(RunRecord):
         """Residual of a gradient that is called exact."""
         # near an optimum chunks cancel, and their sum is rounding: there, their own size is the measure
         # (which takes time, and is not needed where it changes nothing: no new worst, and nothing to complain of)
-        scale = length if error <= min(self._worst_residual, EXACT) * length else _size(gradients, length)
+        is_usual = error <= min(self._worst_residual, EXACT) * length
+        scale = length if is_usual else max(length, float(np.linalg.norm(gradients)))
         residual = error / scale if scale else 0.0
         self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
         allowed = max(EXACT, ROUNDING * decoded.condition)
@@ -296,11 +294,6 @@ class TrainingRecord(RunRecord):
             "worst_condition": self._worst_condition,
             "decode_mean_s": float(np.mean(self._decode_s)) if self._decode_s else math.nan,
         }
-
-
-def _size(gradients: FloatArray, length: float) -> float:
-    """Root of the chunks' squared norms, at least the length of their sum."""
-    return max(length, float(np.linalg.norm(gradients)))
 
 
 def _blocks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
