@@ -11,7 +11,7 @@ import stragglersim
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS
 from simulator.fitting.fit import FitError, as_yaml, fit_models
 from simulator.fitting.goodness import burst_lengths, checks, memory, simulated_durations, threshold_s
-from simulator.fitting.layers import LAYERS
+from simulator.fitting.layers import LAYERS, Outliers
 from simulator.fitting.likelihood import Layered
 from straggler_models import (
     Bernoulli,
@@ -37,9 +37,15 @@ def a_base(kind, durations_s):
     return BASE_DISTRIBUTIONS[kind](float(durations_s[np.isfinite(durations_s)].min()))
 
 
+class Hiccups(Outliers):
+    """A layer that is not among those shipped."""
+
+    label = "hiccups"
+
+
 def theta_for(layered, rng):
     x = np.sort(layered.durations_s[np.isfinite(layered.durations_s)])
-    of_layers = rng.normal(-1.0, 0.4, layered.n_theta - layered.base.n_theta)
+    of_layers = rng.normal(-1.0, 0.4, len(layered.places))
     return np.concatenate([layered.base.start(x), of_layers])
 
 
@@ -84,7 +90,7 @@ def test_the_likelihood_is_the_sum_over_all_hidden_states():
     assert layered.evaluate(theta, hits).log_likelihood == pytest.approx(total, rel=1e-12)
 
 
-@pytest.mark.parametrize("layers", [(), *((layer,) for layer in LAYERS), LAYERS])
+@pytest.mark.parametrize("layers", [(), *((layer,) for layer in LAYERS), LAYERS, (*LAYERS, Hiccups())])
 @pytest.mark.parametrize("kind", BASE_DISTRIBUTIONS)
 def test_the_gradient_is_that_of_the_likelihood(kind, layers):
     rng = np.random.default_rng(4)
@@ -112,7 +118,7 @@ def test_the_gradient_is_that_of_the_likelihood(kind, layers):
     ],
 )
 def test_each_base_distribution_has_the_density_of_its_models(kind, theta, frozen):
-    base = BASE_DISTRIBUTIONS[kind](0.4).sharp()
+    base = BASE_DISTRIBUTIONS[kind](0.4, is_soft=False)
     x = np.array([0.45, 0.8, 1.3, 4.0])
     np.testing.assert_allclose(base.density(np.log(x), np.array(theta)).log, frozen.logpdf(x), rtol=1e-12)
     drawn = simulated_durations(base.models(np.array(theta)), 200, 50, seed=1).ravel()

@@ -6,8 +6,8 @@ in terms of log x, and every function works on arrays of any shape.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -38,18 +38,13 @@ class BaseDistribution(ABC):
     """
 
     names: ClassVar[tuple[str, ...]]
-    n_theta: ClassVar[int]
-    has_edge: ClassVar[bool] = False
-    """Whether the density jumps at its smallest value, ``least``, which is then no part of theta."""
-    has_shift: ClassVar[bool] = False
-    """Whether its first parameter is a constant time that all the rest comes on top of."""
+    becomes: ClassVar[Callable[..., StragglerModel]]  # from parameters of the same names
+    has_edge: ClassVar[bool] = False  # whether the density jumps at its smallest value, ``least``, then not in theta
+    has_shift: ClassVar[bool] = False  # whether its first parameter is a constant time that the rest comes on top of
 
-    least: float
-    """smallest recorded value: where an edge is, or below which a shift must stay"""
-    known_s: float = 0.0
-    """seconds that are part of every value and known: a shift is at least that"""
-    is_soft: bool = True
-    """whether slowed workers may be a little faster than the edge: searches climb no saw teeth"""
+    least: float  # smallest measured value: where an edge is, or below which a shift must stay
+    known_s: float = 0.0  # seconds that are part of every value and known: a shift is at least that
+    is_soft: bool = True  # whether slowed workers may be a little faster than the edge: searches climb no saw teeth
 
     @abstractmethod
     def start(self, x: FloatArray) -> FloatArray:
@@ -59,13 +54,14 @@ class BaseDistribution(ABC):
     def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
         """The density of x, not of log x; its derivatives are by log x and by theta."""
 
-    @abstractmethod
     def natural(self, theta: FloatArray) -> FloatArray:
         """The parameters that a user reads, in the order of ``names``."""
+        return np.exp(theta)
 
-    @abstractmethod
     def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
         """The distribution as straggler models by label, less the ``known_s`` seconds that another model adds."""
+        parameters = dict(zip(self.names, self.natural(theta).tolist(), strict=True))
+        return {"usual": self.becomes(**parameters, adds_to="startup_s")}
 
     def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
         """Where an edge is, given that the smallest of n_usual values is ``least``; and its standard error."""
@@ -77,18 +73,14 @@ class BaseDistribution(ABC):
         return [(-30.0, 30.0)] * self.n_theta
 
     @property
-    def n_parameters(self) -> int:
-        """What an information criterion counts."""
-        return len(self.names)
+    def n_theta(self) -> int:
+        """How many unconstrained parameters there are."""
+        return len(self.names) - self.has_edge
 
     @property
     def kind(self) -> str:
         """Its name."""
         return next(kind for kind, distribution in BASE_DISTRIBUTIONS.items() if isinstance(self, distribution))
-
-    def sharp(self) -> BaseDistribution:
-        """The same with edges as they are."""
-        return dataclasses.replace(self, is_soft=False)
 
 
 def _robust(x: FloatArray) -> tuple[float, float]:
@@ -109,7 +101,7 @@ class LognormalDistribution(BaseDistribution):
     """
 
     names = ("median", "sigma")
-    n_theta = 2
+    becomes = Lognormal
 
     def start(self, x: FloatArray) -> FloatArray:
         middle, spread = _robust(x)
@@ -121,20 +113,12 @@ class LognormalDistribution(BaseDistribution):
         square = z * z
         return Density(-log_x - theta[1] - HALF_LOG_2_PI - square / 2, -1 - z / sigma, [z / sigma, square - 1])
 
-    def natural(self, theta: FloatArray) -> FloatArray:
-        return np.exp(theta)
-
-    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
-        median, sigma = self.natural(theta).tolist()
-        return {"usual": Lognormal(median=median, sigma=sigma, adds_to="startup_s")}
-
 
 @dataclass(frozen=True)
 class ShiftedLognormalDistribution(BaseDistribution):
     """log(x - floor) is normal: a constant and a lognormal time, one after the other."""
 
     names = ("floor", "median", "sigma")
-    n_theta = 3
     has_shift = True
 
     def start(self, x: FloatArray) -> FloatArray:
@@ -172,7 +156,7 @@ class WeibullDistribution(BaseDistribution):
     """(x/scale)^shape is exponential."""
 
     names = ("scale", "shape")
-    n_theta = 2
+    becomes = Weibull
 
     def start(self, x: FloatArray) -> FloatArray:
         middle, spread = _robust(x)
@@ -183,18 +167,8 @@ class WeibullDistribution(BaseDistribution):
         shape = np.exp(theta[1])
         power = shape * (log_x - theta[0])
         excess = np.exp(np.minimum(power, 300.0))
-        return Density(
-            theta[1] - log_x + power - excess,
-            shape * (1 - excess) - 1,
-            [-shape * (1 - excess), 1 + power * (1 - excess)],
-        )
-
-    def natural(self, theta: FloatArray) -> FloatArray:
-        return np.exp(theta)
-
-    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
-        scale, shape = self.natural(theta).tolist()
-        return {"usual": Weibull(scale=scale, shape=shape, adds_to="startup_s")}
+        slope = shape * (1 - excess)
+        return Density(theta[1] - log_x + power - excess, slope - 1, [-slope, 1 + power * (1 - excess)])
 
 
 @dataclass(frozen=True)
@@ -202,7 +176,7 @@ class ShiftedExponentialDistribution(BaseDistribution):
     """x - shift is exponential; its edge is the shift."""
 
     names = ("shift", "mean")
-    n_theta = 1
+    becomes = ShiftedExponential
     has_edge = True
     has_shift = True
 
@@ -222,17 +196,13 @@ class ShiftedExponentialDistribution(BaseDistribution):
         mean = float(np.exp(theta[0]))
         return max(self.least - mean / n_usual, self.known_s), mean / n_usual
 
-    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
-        shift, mean = self.natural(theta).tolist()
-        return {"usual": ShiftedExponential(shift=shift, mean=mean, adds_to="startup_s")}
-
 
 @dataclass(frozen=True)
 class ParetoDistribution(BaseDistribution):
     """log(x/scale) is exponential; its edge is the scale."""
 
     names = ("scale", "shape")
-    n_theta = 1
+    becomes = Pareto
     has_edge = True
 
     def start(self, x: FloatArray) -> FloatArray:
@@ -249,10 +219,6 @@ class ParetoDistribution(BaseDistribution):
     def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
         by = float(np.exp(-theta[0])) / n_usual
         return self.least * (1 - by), self.least * by
-
-    def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
-        scale, shape = self.natural(theta).tolist()
-        return {"usual": Pareto(scale=scale, shape=shape, adds_to="startup_s")}
 
 
 def _edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,14 +13,13 @@ import numpy as np
 
 from simulator.errors import UserError
 from simulator.fitting.selection import LayerChoice, promising, select, with_base
-from simulator.fitting.standard_errors import Settled, settled
+from simulator.fitting.standard_errors import settled
 from simulator.plugins.building import as_values
 from simulator.plugins.kinds import MODEL_TABLE
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
-USUAL = "usual"  # label of the base distribution
 
 
 class FitError(UserError):
@@ -97,6 +95,9 @@ def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fi
         if other.bic < found.best.bic:
             found, other = select(durations_s, bases[1], other), found.best
     result = settled(found.best)
+    base, layers = result.layered.base, result.layered.layers
+    labels = [*("usual" for _ in base.names), *(layer.label for layer in layers for _ in layer.names)]
+    names = [*base.names, *(name for layer in layers for name in layer.names)]
     models = result.layered.models(result.theta)
     if seconds_per_load:
         models["load"] = Constant(seconds_per_load=seconds_per_load)
@@ -105,8 +106,8 @@ def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fi
     is_hit = (result.hits > 0.5) & result.layered.hits_rounds
     return Fit(
         models | lost,
-        result.layered.base.kind,
-        (*_estimates(result), *of_lost),
+        base.kind,
+        (*map(Estimate, labels, names, result.natural.tolist(), result.errors.tolist()), *of_lost),
         found.choices,
         None if other is None else (other.layered.base.kind, other.bic - found.best.bic),
         found.best.bic,
@@ -133,14 +134,6 @@ def _check(durations_s: FloatArray, known_s: float) -> None:
         )
 
 
-def _estimates(result: Settled) -> Iterator[Estimate]:
-    layered = result.layered
-    names = [(USUAL, name) for name in layered.base.names]
-    names += [(layer.label, name) for layer in layered.layers for name in layer.names]
-    for (layer, name), value, error in zip(names, result.natural.tolist(), result.errors.tolist(), strict=True):
-        yield Estimate(layer, name, value, error)
-
-
 def _failures(lost: np.ndarray) -> tuple[dict[str, StragglerModel], list[Estimate]]:
     """A model of the answers that never came: seen, so that counting is enough; in bursts, if BIC says so.
 
@@ -148,27 +141,21 @@ def _failures(lost: np.ndarray) -> tuple[dict[str, StragglerModel], list[Estimat
     """
     if not lost.any():
         return {}, []
-    n_lost, n_all = int(lost.sum()), lost.size
     before, after = lost[:-1], lost[1:]
-    begun, steady = int((~before & after).sum()), int((~before).sum())
-    ended, waiting = int((before & ~after).sum()), int(before.sum())
 
-    def likelihood(hits: int, tries: int) -> float:
+    def counted(name: str, hits: int, tries: int) -> tuple[float, Estimate]:
         p = (hits + 0.5) / (tries + 1)
-        return hits * math.log(p) + (tries - hits) * math.log(1 - p)
+        log_likelihood = hits * math.log(p) + (tries - hits) * math.log(1 - p)
+        return log_likelihood, Estimate("failures", name, p, math.sqrt(p * (1 - p) / (tries + 1)))
 
-    def estimate(name: str, hits: int, tries: int) -> Estimate:
-        p = (hits + 0.5) / (tries + 1)
-        return Estimate("failures", name, p, math.sqrt(p * (1 - p) / (tries + 1)))
-
-    alone = likelihood(int(after.sum()), after.size)
-    chained = likelihood(begun, steady) + likelihood(ended, waiting)
-    if 2 * (chained - alone) > math.log(after.size):
-        found = [estimate("p_slow", begun, steady), estimate("p_recover", ended, waiting)]
-        chain = GilbertElliott(p_slow=found[0].value, p_recover=found[1].value, slowdown=math.inf)
-        return {"failures": chain}, found
-    found = [estimate("p", n_lost, n_all)]
-    return {"failures": Bernoulli(p=found[0].value, slowdown=math.inf)}, found
+    alone, _ = counted("p", int(after.sum()), after.size)
+    of_begun, p_slow = counted("p_slow", int((~before & after).sum()), int((~before).sum()))
+    of_ended, p_recover = counted("p_recover", int((before & ~after).sum()), int(before.sum()))
+    if 2 * (of_begun + of_ended - alone) > math.log(after.size):
+        chain = GilbertElliott(p_slow=p_slow.value, p_recover=p_recover.value, slowdown=math.inf)
+        return {"failures": chain}, [p_slow, p_recover]
+    _, p = counted("p", int(lost.sum()), lost.size)
+    return {"failures": Bernoulli(p=p.value, slowdown=math.inf)}, [p]
 
 
 def as_yaml(fitted: Fit, about: str) -> str:
@@ -188,11 +175,9 @@ def as_yaml(fitted: Fit, about: str) -> str:
     for label, model in fitted.models.items():
         values = ", ".join(f"{key}: {_scalar(value)}" for key, value in as_values(model, MODEL_TABLE).items())
         errors = [
-            f"{estimate.parameter} {estimate.standard_error:.2g}"
-            if estimate.standard_error >= 0
-            else f"{estimate.parameter} unknown"
-            for estimate in fitted.estimates
-            if estimate.layer == label
+            f"{parameter} {error:.2g}" if error >= 0 else f"{parameter} unknown"
+            for layer, parameter, _, error in fitted.estimates
+            if layer == label
         ]
         lines.append(f"  {label}: {{{values}}}" + (f"  # ± {', '.join(errors)}" if errors else ""))
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -18,15 +18,9 @@ from straggler_models import Bernoulli, CommonShock, GilbertElliott, PartialSlow
 from straggler_models.base import BoolArray, FloatArray
 
 Bounds = tuple[float, float]
-CHANCE, MINORITY, RARE = (-11.5, 11.5), (-11.5, 0.0), (-11.5, -2.2)  # of logits
+Starts = Iterator[tuple[tuple[float, ...], FloatArray]]
+CHANCE, MINORITY, RARE = (-11.5, 11.5), (-11.5, 0.0), (-11.5, -2.2)  # limits of logits
 FAR = 100.0  # in logarithms: less likely states are as good as impossible; products stay normal numbers
-
-
-class Start(NamedTuple):
-    """Where a search for a layer begins."""
-
-    values: tuple[float, ...]  # of its parameters
-    hits: FloatArray | None = None  # probability that each round is hit; None: as it is
 
 
 class Summed(NamedTuple):
@@ -50,50 +44,48 @@ class Posterior(NamedTuple):
 
 
 class Layer(ABC):
-    """One way in which durations become slow. Its ``chances`` are all of its parameters but the last."""
+    """One way in which durations become slow: unless it says otherwise, each by itself, with one chance.
 
-    label: ClassVar[str]
-    """in scenarios and in what is printed"""
-    names: ClassVar[tuple[str, ...]]
-    """of its parameters: chances, then ``slowdown``"""
-    least_rounds: ClassVar[int] = 1
-    least_workers: ClassVar[int] = 1
-    """with less it can't be told from other layers"""
-    slows_workers: ClassVar[bool] = False
-    """whether its state is a worker's, the same in all rounds"""
-    hits_rounds: ClassVar[bool] = False
-    """whether rounds have a state, of which ``hits`` has the probabilities: there is one ``hits``, so one such layer"""
-    pooled: ClassVar[tuple[tuple[float, ...], ...]] = ()
-    """two starting values where order does not matter; none: it is left out there"""
+    Its parameters are its chances and then ``slowdown``.
+    """
 
-    @abstractmethod
+    label: ClassVar[str]  # in scenarios and in what is printed
+    names: ClassVar[tuple[str, ...]]  # of its parameters
+    limits: ClassVar[tuple[Bounds, ...]]  # of the logits of its chances
+    becomes: ClassVar[Callable[..., StragglerModel]]  # from parameters of the same names
+    least_shape: ClassVar[tuple[int, int]] = (1, 1)  # rounds and workers: in less, it can't be told from other layers
+    pooled: ClassVar[tuple[tuple[float, ...], ...]] = ()  # two starts where order does not matter; (): left out there
+    slows_workers: ClassVar[bool] = False  # whether its state is a worker's, in all rounds: of one layer only
+    hits_rounds: ClassVar[bool] = False  # whether ``hits`` are of its states: of one layer only, as it is one array
+
+    def bounds(self, n_rounds: int) -> list[Bounds]:
+        """Of the logits of its chances, and log(slowdown - 1): slow is at least a tenth slower."""
+        return [*self.limits, (-2.3, 6.9)]
+
     def model(self, values: Sequence[float]) -> StragglerModel:
         """Return the straggler model that it is."""
+        return self.becomes(**dict(zip(self.names, values, strict=True)))
 
     @abstractmethod
-    def bounds(self, n_rounds: int) -> list[Bounds]:
-        """Of the logits of its chances."""
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
+        """Say where to look for it, given log durations less their median: its parameters, and new ``hits``."""
 
-    @abstractmethod
-    def starts(self, excess: FloatArray) -> Iterator[Start]:
-        """Say where to look for it, given log durations less their median (0 if not observed)."""
-
-    @abstractmethod
     def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
         """Count the draws that each of its chances decides."""
+        return [n_durations]
 
     def shares(self, chances: Sequence[float]) -> tuple[float, float]:
         """Shares of the durations that it does not touch and that it slows."""
         slow = float(np.prod(chances))
         return 1 - slow, slow
 
-    @abstractmethod
     def sum_out(self, logs: FloatArray, chances: Sequence[float], hits: FloatArray) -> Summed:
         """Sum over its states, the last axis of log densities before rounds and workers."""
+        return Summed(*_mixed(logs, chances[0]))
 
-    @abstractmethod
     def by_logits(self, chances: Sequence[float], known: Posterior) -> list[float]:
         """The gradient of the log-likelihood by the logits of its chances."""
+        return [float(known.slow.sum()) - chances[0] * int(known.observed.sum())]
 
     def hit_evidence(self, chances: Sequence[float], known: Posterior) -> FloatArray:
         """Log odds of each round's being hit."""
@@ -104,8 +96,8 @@ class SlowWorkers(Layer):
     """Some workers are slow in all rounds."""
 
     label = "slow_workers"
-    names = ("share", "slowdown")
-    least_rounds = least_workers = 3
+    names, limits = ("share", "slowdown"), (MINORITY,)
+    least_shape = (3, 3)
     slows_workers = True
     pooled = ((0.05, 2.0), (0.2, 1.3))
 
@@ -113,18 +105,15 @@ class SlowWorkers(Layer):
         share, slowdown = values
         return PartialSlowdown(share=share, slowdown_min=slowdown, slowdown_max=slowdown, drawn="per_run")
 
-    def bounds(self, n_rounds: int) -> list[Bounds]:
-        return [MINORITY]
-
-    def starts(self, excess: FloatArray) -> Iterator[Start]:
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
         of_worker = np.sort(np.median(excess, axis=0))
         n_workers = len(of_worker)
         gaps = np.diff(of_worker)[n_workers // 2 - 1 :]
         first_slow = n_workers // 2 + int(np.argmax(gaps))
         slowdown = float(np.exp(of_worker[first_slow:].mean() - of_worker[:first_slow].mean()))
-        yield Start(((n_workers - first_slow) / (n_workers + 1), max(slowdown, 1.1)))
+        yield ((n_workers - first_slow) / (n_workers + 1), max(slowdown, 1.1)), hits
         slowest = of_worker[-max(1, n_workers // 7) :].mean() - np.median(of_worker)
-        yield Start((0.15, max(float(np.exp(slowest)), 1.12)))
+        yield (0.15, max(float(np.exp(slowest)), 1.12)), hits
 
     def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
         return [n_workers]
@@ -144,18 +133,17 @@ class Bursts(Layer):
     """Each worker is fast or slow, and changes state between rounds (a Markov chain)."""
 
     label = "bursts"
-    names = ("p_slow", "p_recover", "slowdown")
-    least_rounds = 3
-
-    def model(self, values: Sequence[float]) -> StragglerModel:
-        return GilbertElliott(p_slow=values[0], p_recover=values[1], slowdown=values[2])
+    names, limits = ("p_slow", "p_recover", "slowdown"), (MINORITY, CHANCE)
+    becomes = GilbertElliott
+    least_shape = (3, 1)
 
     def bounds(self, n_rounds: int) -> list[Bounds]:
-        return [MINORITY, (-math.log(max(1.0, n_rounds / 2 - 1)), 11.5)]  # bursts end within the trace
+        p_slow, _, slowdown = super().bounds(n_rounds)
+        return [p_slow, (-math.log(max(1.0, n_rounds / 2 - 1)), 11.5), slowdown]  # bursts end within the trace
 
-    def starts(self, excess: FloatArray) -> Iterator[Start]:
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
         for quantile, p_slow in ((0.9, 0.05), (0.98, 0.02)):
-            yield Start((p_slow, 0.4, _slowdown_at(excess, quantile)))
+            yield (p_slow, 0.4, _slowdown_at(excess, quantile)), hits
 
     def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
         _, slow = self.shares(chances)
@@ -172,7 +160,7 @@ class Bursts(Layer):
         rounds = np.moveaxis(np.exp(np.maximum(logs - np.expand_dims(most, -3), -FAR)), -2, 0)  # (T, ..., 2, n)
         fast, slow = np.ascontiguousarray(rounds[..., 0, :]), np.ascontiguousarray(rounds[..., 1, :])
         keeps = 1 - p_slow - p_recover
-        predicted, filtered, norms = np.empty_like(fast), np.empty_like(fast), np.empty_like(fast)
+        predicted, filtered, norms, smoothed = (np.empty_like(fast) for _ in range(4))
         now = np.full(fast.shape[1:], p_slow / (p_slow + p_recover))
         for t in range(len(fast)):
             predicted[t] = now
@@ -180,7 +168,6 @@ class Bursts(Layer):
             norms[t] = joint + (1 - now) * fast[t]
             filtered[t] = joint / norms[t]
             now = p_slow + keeps * filtered[t]
-        smoothed = np.empty_like(fast)
         smoothed[-1] = filtered[-1]
         stays = filtered[:-1] * (1 - p_recover) / predicted[1:]
         leaves = filtered[:-1] * p_recover / (1 - predicted[1:])
@@ -213,17 +200,12 @@ class Shocks(Layer):
     """Some rounds are hit, and many workers slow in these."""
 
     label = "shocks"
-    names = ("p", "share", "slowdown")
-    least_workers = 3
+    names, limits = ("p", "share", "slowdown"), (CHANCE, CHANCE)
+    becomes = CommonShock
+    least_shape = (1, 3)
     hits_rounds = True
 
-    def model(self, values: Sequence[float]) -> StragglerModel:
-        return CommonShock(p=values[0], share=values[1], slowdown=values[2])
-
-    def bounds(self, n_rounds: int) -> list[Bounds]:
-        return [CHANCE, CHANCE]
-
-    def starts(self, excess: FloatArray) -> Iterator[Start]:
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
         slow = excess > np.quantile(excess, 0.9)
         share = slow.mean(axis=1)
         middle = float(np.median(share))
@@ -237,7 +219,7 @@ class Shocks(Layer):
             slowest = float(np.exp(np.median(seen))) if len(seen) else _slowdown_at(excess, 0.98)
             chances = (float(np.clip(hit.mean(), 0.02, 0.9)), float(np.clip(share[hit].mean(), 0.05, 0.95)))
             for slowdown in (max(slowest, 1.15), _slowdown_at(excess, 0.9)):
-                yield Start((*chances, slowdown), np.where(hit, 0.95, 0.02))
+                yield (*chances, slowdown), np.where(hit, 0.95, 0.02)
 
     def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
         return [n_rounds, n_durations * chances[0]]
@@ -262,37 +244,21 @@ class Shocks(Layer):
 
     def hit_evidence(self, chances: Sequence[float], known: Posterior) -> FloatArray:
         gain = known.outer * known.summed.rest
-        evidence: FloatArray = gain.sum(axis=(*range(gain.ndim - 2), -1)) + (
-            np.log(chances[0]) - np.log(1 - chances[0])
-        )
-        return evidence
+        prior = np.log(chances[0]) - np.log(1 - chances[0])
+        return np.asarray(gain.sum(axis=(*range(gain.ndim - 2), -1)) + prior)
 
 
 class Outliers(Layer):
     """Some durations are slow, without memory."""
 
     label = "outliers"
-    names = ("p", "slowdown")
+    names, limits = ("p", "slowdown"), (RARE,)
+    becomes = Bernoulli
     pooled = ((0.005, 8.0), (0.02, 3.0))
 
-    def model(self, values: Sequence[float]) -> StragglerModel:
-        return Bernoulli(p=values[0], slowdown=values[1])
-
-    def bounds(self, n_rounds: int) -> list[Bounds]:
-        return [RARE]
-
-    def starts(self, excess: FloatArray) -> Iterator[Start]:
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
         for quantile, p in ((0.999, 0.002), (0.995, 0.005), (0.98, 0.02)):
-            yield Start((p, _slowdown_at(excess, quantile)))
-
-    def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
-        return [n_durations]
-
-    def sum_out(self, logs: FloatArray, chances: Sequence[float], hits: FloatArray) -> Summed:
-        return Summed(*_mixed(logs, chances[0]))
-
-    def by_logits(self, chances: Sequence[float], known: Posterior) -> list[float]:
-        return [float(known.slow.sum()) - chances[0] * int(known.observed.sum())]
+            yield (p, _slowdown_at(excess, quantile)), hits
 
 
 # The order is that of theta and of the axes of all arrays of states, and no matter of taste: what has no memory is
@@ -306,8 +272,7 @@ def _slowdown_at(excess: FloatArray, quantile: float) -> float:
 
 def _weighted(logs: FloatArray, chance: float) -> FloatArray:
     """Log densities of fast and slow, with the chances of these."""
-    weighted: FloatArray = logs + np.log([1 - chance, chance])[:, np.newaxis, np.newaxis]
-    return weighted
+    return np.asarray(logs + np.log([1 - chance, chance])[:, np.newaxis, np.newaxis])
 
 
 def _mixed(logs: FloatArray, chance: float) -> tuple[FloatArray, FloatArray]:
@@ -321,5 +286,4 @@ def _mixed(logs: FloatArray, chance: float) -> tuple[FloatArray, FloatArray]:
     shares = np.empty_like(logs)
     shares[..., 0, :, :] = np.where(gap > 0, less_likely, likelier)
     shares[..., 1, :, :] = np.where(gap > 0, likelier, less_likely)
-    log_sum: FloatArray = np.maximum(fast, slow) - np.log(likelier)
-    return log_sum, shares
+    return np.maximum(fast, slow) - np.log(likelier), shares

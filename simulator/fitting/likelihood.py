@@ -6,6 +6,7 @@ is on. docs/fitting.md has the formulas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -46,31 +47,20 @@ class Layered:
     layers: tuple[Layer, ...]
 
     @property
-    def n_theta(self) -> int:
-        """How many unconstrained parameters there are: the base's, then logits and log(slowdown - 1) of each layer."""
-        return self.base.n_theta + sum(len(layer.names) for layer in self.layers)
-
-    @property
-    def n_parameters(self) -> int:
-        """What an information criterion counts."""
-        return self.base.n_parameters + sum(len(layer.names) for layer in self.layers)
-
-    @property
     def hits_rounds(self) -> bool:
         """Whether a layer asks which rounds are hit."""
         return any(layer.hits_rounds for layer in self.layers)
 
     @property
     def places(self) -> dict[tuple[Layer, str], int]:
-        """Where in theta each layer's parameters are."""
+        """Where in theta each layer's parameters are: after the base's; logits, and log(slowdown - 1)."""
         pairs = [(layer, name) for layer in self.layers for name in layer.names]
         return {pair: self.base.n_theta + place for place, pair in enumerate(pairs)}
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
-        """Of theta: slow is at least a tenth slower."""
-        of_layers = (pair for layer in self.layers for pair in (*layer.bounds(len(self.durations_s)), (-2.3, 6.9)))
-        return [*self.base.bounds, *of_layers]
+        """Of theta."""
+        return sum((layer.bounds(len(self.durations_s)) for layer in self.layers), self.base.bounds)
 
     def natural(self, theta: FloatArray) -> FloatArray:
         """Parameters as a user reads them: the base's, then the layers'."""
@@ -88,10 +78,7 @@ class Layered:
 
     def usual_share(self, theta: FloatArray) -> float:
         """Share of the durations that nothing slows."""
-        share = 1.0
-        for layer in self.layers:
-            share *= layer.shares(self.of_layer(theta, layer)[:-1])[0]
-        return share
+        return math.prod(layer.shares(self.of_layer(theta, layer)[:-1])[0] for layer in self.layers)
 
     def models(self, theta: FloatArray) -> dict[str, StragglerModel]:
         """The straggler models that have this distribution, by label."""
@@ -110,8 +97,8 @@ class Layered:
             Not used without a layer that hits rounds.
         """
         parameters = [self.of_layer(theta, layer) for layer in self.layers]
-        density, log_y_density = self._density(theta, [slowdown for *_, slowdown in parameters])
-        logs, summed = log_y_density, list[Summed]()
+        density, logs = self._density(theta, [slowdown for *_, slowdown in parameters])
+        summed: list[Summed] = []
         for layer, (*chances, _) in zip(reversed(self.layers), reversed(parameters), strict=True):
             summed.insert(0, layer.sum_out(logs, chances, hits))
             logs = summed[0].logs

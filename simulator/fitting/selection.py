@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,7 @@ NEARLY = 30.0  # of a log-likelihood: what the last steps of a search may still 
 MOST_TURNS = 8  # of dropping or exchanging a layer
 LITTLE = 0.05  # of a log-likelihood: smaller gains end a search
 UNLIKELY = 1e-9  # a round is never quite sure to be hit, or not: else it could not change
+_bic, _likelihood = operator.attrgetter("bic"), operator.attrgetter("log_likelihood")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,13 @@ class Fitted:
     @property
     def bic(self) -> float:
         """Schwarz's information criterion: the smaller, the better."""
+        n_parameters = len(self.layered.base.names) + len(self.layered.places)
         n_observed = int(np.isfinite(self.layered.durations_s).sum())
-        return self.layered.n_parameters * math.log(n_observed) - 2 * self.log_likelihood
+        return n_parameters * math.log(n_observed) - 2 * self.log_likelihood
+
+    def at_top(self) -> Fitted:
+        """The best fit that can be climbed to from here."""
+        return maximise(self.layered, self.theta, self.hits)
 
 
 class LayerChoice(NamedTuple):
@@ -114,9 +121,8 @@ def _rough_information(layered: Layered, theta: FloatArray) -> FloatArray:
     of_scale = float(np.mean((1 + density.by_log_x) ** 2))
     for layer in layered.layers:
         *chances, slowdown = layered.of_layer(theta, layer)
-        spread = [p * (1 - p) for p in chances]
         units = layer.units(chances, len(log_y), n_rounds, n_workers)
-        information += [n * p for n, p in zip(units, spread, strict=True)]
+        information += [n * (p * (1 - p)) for n, p in zip(units, chances, strict=True)]
         information.append(len(log_y) * layer.shares(chances)[1] * of_scale * (1 - 1 / slowdown) ** 2)
     return np.maximum(information, 1.0)
 
@@ -146,9 +152,8 @@ def promising(durations_s: FloatArray, known_s: float) -> list[BaseDistribution]
     for base in (kind(least, known_s) for kind in BASE_DISTRIBUTIONS.values() if kind.has_shift or not known_s):
         mixture, usual = Layered(pooled, base, layers), base.start(x)
         tries = [maximise(mixture, np.array([*usual, *_unconstrained(start)]), np.zeros(1)) for start in starts]
-        fits.append(max(tries, key=lambda fitted: fitted.log_likelihood))
-    fits.sort(key=_bic)
-    return [fitted.layered.base for fitted in fits[:N_BASES]]
+        fits.append(max(tries, key=_likelihood))
+    return [fitted.layered.base for fitted in sorted(fits, key=_bic)[:N_BASES]]
 
 
 def _unconstrained(natural: Sequence[float]) -> FloatArray:
@@ -170,33 +175,28 @@ def select(durations_s: FloatArray, base: BaseDistribution, start: Fitted | None
     """
     x = np.sort(durations_s[np.isfinite(durations_s)])
     best = start or maximise(Layered(durations_s, base, ()), base.start(x), np.full(len(durations_s), 0.5))
-    possible = _possible(durations_s)
-    n_turns = 0
-    while True:
+    possible = [layer for layer in LAYERS if np.all(np.array(durations_s.shape) >= layer.least_shape)]
+    for n_turns in range(MOST_TURNS + 1):
         longer: dict[Layer, Fitted] = {}
         absent = [layer for layer in possible if layer not in best.layered.layers]
         while absent:
             # the most promising first; once one is added, the others are looked at anew
             absent.sort(key=lambda layer: -_promise(best, layer))
-            better = _with(best, absent[0])
+            better = _with(best, absent[0], n_steps=6).at_top()
             if better.bic < best.bic:
                 best, longer = better, {}
                 absent = [layer for layer in possible if layer not in best.layered.layers]
             else:
                 longer[absent.pop(0)] = better
-        shorter = {layer: _without(best, layer) for layer in best.layered.layers}
+        shorter = {layer: _without(best, layer).at_top() for layer in best.layered.layers}
         better = min(shorter.values(), key=_bic, default=best)
         if better.bic >= best.bic:
             better = min(_exchanged(best, shorter, possible), key=_bic, default=best)
         if better.bic >= best.bic - 1 or n_turns == MOST_TURNS:
             break
-        n_turns += 1
         best = better
-    others = longer | shorter
-    kept = best.layered.layers
-    choices = (
-        LayerChoice(layer.label, layer in kept, others[layer].bic - best.bic) for layer in LAYERS if layer in others
-    )
+    kept, rises = best.layered.layers, {layer: other.bic - best.bic for layer, other in (longer | shorter).items()}
+    choices = (LayerChoice(layer.label, layer in kept, rises[layer]) for layer in LAYERS if layer in rises)
     return Selection(best, tuple(choices))
 
 
@@ -207,10 +207,9 @@ def _exchanged(best: Fitted, shorter: Mapping[Layer, Fitted], possible: Sequence
         for layer in possible:
             if layer not in less.layered.layers:
                 # a layer sought anew finds the others as they are, not as they would be without it
-                base = _stripped(best, gone) if layer == gone else less
-                likeliest = max(_tries(base, layer, n_steps=12), key=lambda found: found.log_likelihood)
-                if likeliest.log_likelihood > enough:
-                    yield maximise(likeliest.layered, likeliest.theta, likeliest.hits)
+                tried = _with(_without(best, gone) if layer is gone else less, layer, n_steps=12)
+                if tried.log_likelihood > enough:
+                    yield tried.at_top()
 
 
 def _promise(fitted: Fitted, layer: Layer) -> float:
@@ -218,8 +217,7 @@ def _promise(fitted: Fitted, layer: Layer) -> float:
     every = -(-fitted.layered.durations_s.shape[1] // N_WORKERS)
     some = dataclasses.replace(fitted.layered, durations_s=fitted.layered.durations_s[:, ::every])
     before = some.evaluate(fitted.theta, fitted.hits).log_likelihood
-    part = Fitted(some, fitted.theta, fitted.hits, before)
-    return max(tried.log_likelihood for tried in _tries(part, layer, n_steps=10)) - before
+    return _with(dataclasses.replace(fitted, layered=some), layer, n_steps=10).log_likelihood - before
 
 
 def with_base(fitted: Fitted, base: BaseDistribution) -> Fitted:
@@ -230,47 +228,22 @@ def with_base(fitted: Fitted, base: BaseDistribution) -> Fitted:
     return maximise(Layered(old.durations_s, base, old.layers), theta, fitted.hits)
 
 
-def _bic(fitted: Fitted) -> float:
-    return fitted.bic
-
-
-def _possible(durations_s: FloatArray) -> list[Layer]:
-    """The layers that a trace of this shape can tell from others."""
-    n_rounds, n_workers = durations_s.shape
-    return [layer for layer in LAYERS if n_rounds >= layer.least_rounds and n_workers >= layer.least_workers]
-
-
-def _with(fitted: Fitted, layer: Layer) -> Fitted:
-    """The best fit with one more layer, from the best of several starts."""
-    likeliest = max(_tries(fitted, layer, n_steps=6), key=lambda found: found.log_likelihood)
-    return maximise(likeliest.layered, likeliest.theta, likeliest.hits)
-
-
-def _tries(fitted: Fitted, layer: Layer, n_steps: int) -> list[Fitted]:
-    """The first steps to a fit with one more layer."""
+def _with(fitted: Fitted, layer: Layer, n_steps: int) -> Fitted:
+    """The likeliest of several fits with one more layer, so many steps from their starts."""
     old = fitted.layered
     log_y = np.log(old.durations_s)
     is_seen = np.isfinite(log_y)
     new = Layered(old.durations_s, old.base, tuple(one for one in LAYERS if one in (*old.layers, layer)))
-    place = new.places[layer, layer.names[0]]
-    return [
-        maximise(
-            new,
-            np.insert(fitted.theta, place, _unconstrained(start.values)),
-            fitted.hits if start.hits is None else start.hits,
-            n_steps=n_steps,
-        )
-        for start in layer.starts(np.where(is_seen, log_y - np.median(log_y[is_seen]), 0.0))
+    first = new.places[layer, layer.names[0]]
+    excess = np.where(is_seen, log_y - np.median(log_y[is_seen]), 0.0)
+    tries = [
+        maximise(new, np.insert(fitted.theta, first, _unconstrained(values)), hits, n_steps=n_steps)
+        for values, hits in layer.starts(excess, fitted.hits)
     ]
+    return max(tries, key=_likelihood)
 
 
 def _without(fitted: Fitted, layer: Layer) -> Fitted:
-    """The best fit without one of the layers."""
-    rest = _stripped(fitted, layer)
-    return maximise(rest.layered, rest.theta, rest.hits)
-
-
-def _stripped(fitted: Fitted, layer: Layer) -> Fitted:
     """A fit less one of its layers, all else being as it is."""
     old = fitted.layered
     new = Layered(old.durations_s, old.base, tuple(one for one in old.layers if one is not layer))

@@ -23,7 +23,7 @@ class Settled(NamedTuple):
     theta: FloatArray
     hits: FloatArray
     natural: FloatArray  # the parameters that a user reads, as in Layered.natural
-    errors: FloatArray  # their standard errors; NaN: the recording does not say
+    errors: FloatArray  # their standard errors; NaN: the trace does not say
 
 
 def settled(fitted: Fitted) -> Settled:
@@ -42,15 +42,12 @@ def settled(fitted: Fitted) -> Settled:
     if fitted.layered.base.has_edge:
         return _settled_at_edges(fitted)
     top = maximise(fitted.layered, fitted.theta, fitted.hits, is_final=True)
-    free = _inside(top)
-    covariance = np.full((len(top.theta),) * 2, np.nan)
-    covariance[np.ix_(free, free)] = _covariance(top, free)
-    natural = top.layered.natural(top.theta)
-    return Settled(top.layered, top.theta, top.hits, natural, _delta_method(top, covariance))
+    errors = _delta_method(top, _covariance(top, _inside(top)))
+    return Settled(top.layered, top.theta, top.hits, top.layered.natural(top.theta), errors)
 
 
 def _settled_at_edges(fitted: Fitted) -> Settled:
-    base = fitted.layered.base.sharp()
+    base = dataclasses.replace(fitted.layered.base, is_soft=False)
     layered = dataclasses.replace(fitted.layered, base=base)
     slowdowns = [place for (_, name), place in layered.places.items() if name == "slowdown"]
     top = dataclasses.replace(fitted, layered=layered)
@@ -61,8 +58,7 @@ def _settled_at_edges(fitted: Fitted) -> Settled:
             theta[place], spread[place] = _pitman(layered, theta, top.hits, place, spread[place], n_zooms)
         top = maximise(layered, theta, top.hits, fixed=slowdowns, is_final=True)
     free = [place for place in _inside(top) if place not in slowdowns]
-    covariance = np.full((len(top.theta),) * 2, np.nan)
-    covariance[np.ix_(free, free)] = _covariance(top, free)
+    covariance = _covariance(top, free)
     for place, deviation in spread.items():  # of log(slowdown)
         slowdown = 1 + np.exp(top.theta[place])
         covariance[place, place] = (deviation * slowdown / (slowdown - 1)) ** 2
@@ -108,7 +104,7 @@ def _inside(top: Fitted) -> list[int]:
 
 
 def _covariance(top: Fitted, free: list[int]) -> FloatArray:
-    """The inverse of the observed information of some entries of theta; NaN if there is none."""
+    """The inverse of the observed information of some entries of theta; NaN for others, or if there is none."""
     information = np.empty((len(free), len(free)))
     for row, place in enumerate(free):
         gradients = []
@@ -120,9 +116,10 @@ def _covariance(top: Fitted, free: list[int]) -> FloatArray:
             gradients.append(top.layered.evaluate(theta, hits).gradient[free])
         information[row] = (gradients[1] - gradients[0]) / (2 * STEP)
     information = (information + information.T) / 2
-    if free and np.linalg.eigvalsh(information).min() <= 0:
-        return np.full_like(information, np.nan)
-    return np.asarray(np.linalg.inv(information), dtype=np.float64)
+    covariance = np.full((len(top.theta),) * 2, np.nan)
+    if free and np.linalg.eigvalsh(information).min() > 0:
+        covariance[np.ix_(free, free)] = np.linalg.inv(information)
+    return covariance
 
 
 def _delta_method(top: Fitted, covariance: FloatArray) -> FloatArray:
