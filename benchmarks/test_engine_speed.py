@@ -88,7 +88,7 @@ def test_bare_simpy_loop(benchmark):
 @pytest.mark.parametrize(("scheme", "rule"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_engine(benchmark, scheme, rule):
     record = benchmark.pedantic(engine, args=(scheme, rule), rounds=9, warmup_rounds=1)
-    assert len(record.jobs) == N_JOBS
+    assert len(record.jobs.job) == N_JOBS
 
 
 @pytest.mark.benchmark(group="command line")

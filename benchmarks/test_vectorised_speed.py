@@ -89,7 +89,7 @@ def test_engine(benchmark, times, scheme):
 
     records = benchmark.pedantic(run, rounds=5, warmup_rounds=1)
     assert len(records) == N_TRIALS
-    assert len(records[0].rounds) == n_rounds
+    assert len(records[0].rounds.round) == n_rounds
 
 
 @pytest.mark.benchmark(group="drawing the times of 480 rounds of 256 workers")
@@ -141,4 +141,4 @@ def test_large(benchmark):
         schemes={"M-SGC": scheme},
     )
     [record] = benchmark.pedantic(lambda: run_block(scenario, "M-SGC", range(1)), rounds=1)
-    assert len(record.rounds) == 1000
+    assert len(record.rounds.round) == 1000

@@ -63,12 +63,17 @@ def starts(*rounds):
     return [[(second, 0.0, 1.0) for second in row] for row in rounds]
 
 
+def rows_of(columns):
+    """Rows whose items have the names of columns."""
+    return list(map(type(columns)._make, zip(*columns, strict=True)))
+
+
 def durations(record):
-    return [row[2] for row in record.rounds]
+    return record.rounds.duration_s
 
 
 def statuses(record):
-    return [job[6] for job in sorted(record.jobs)]
+    return [job.status for job in sorted(rows_of(record.jobs))]
 
 
 # --- by hand ---
@@ -77,14 +82,14 @@ def statuses(record):
 def test_a_round_ends_at_the_arrival_that_makes_it_decodable():
     record = run(GradientCoding(4, s=1), 2, starts([1, 2, 3, 9], [5, 1, 1, 1]), FirstEnough())
     assert durations(record) == [3.0, 1.0]
-    assert record.rounds[0][6] == 1
+    assert record.rounds.stragglers[0] == 1
     assert record.makespan_s == 4.0
 
 
 def test_the_mu_rule_ends_at_the_tolerance_if_that_is_enough():
     record = run(GradientCoding(4, s=1), 1, starts([1, 1.5, 2.5, 9]), MuRule(mu=2.0))
     assert durations(record) == [3.0]
-    assert record.rounds[0][4:7] == (False, 0.0, 1)
+    assert rows_of(record.rounds)[0][4:7] == (False, 0.0, 1)
 
 
 def test_the_mu_rule_ends_with_the_slowest_if_that_comes_first():
@@ -98,7 +103,7 @@ def test_the_mu_rule_ends_with_the_slowest_if_that_comes_first():
 def test_what_the_mu_rule_waits_for(wait_for, duration_s, waited_s, stragglers, status):
     record = run(GradientCoding(4, s=1), 1, starts([1, 2, 5, 9]), MuRule(mu=2.0, wait_for=wait_for))
     assert durations(record) == [duration_s]
-    assert record.rounds[0][4:7] == (waited_s > 0, waited_s, stragglers)
+    assert rows_of(record.rounds)[0][4:7] == (waited_s > 0, waited_s, stragglers)
     assert statuses(record) == [status]
 
 
@@ -111,12 +116,12 @@ def test_the_median_worker_is_the_one_with_half_of_all_before_or_at_it():
 def test_mu_zero_calls_everybody_but_the_fastest_a_straggler_and_ties_are_in_time():
     record = run(GradientCoding(4, s=2), 1, starts([1, 3, 1, 3]), MuRule(mu=0.0))
     assert durations(record) == [1.0]
-    assert record.rounds[0][6] == 2
+    assert record.rounds.stragglers[0] == 2
 
 
 def test_a_large_mu_leaves_no_straggler():
     record = run(Uncoded(3), 1, starts([1, 2, 50]), MuRule(mu=1e6))
-    assert (durations(record), record.rounds[0][6]) == ([50.0], 0)
+    assert (durations(record), record.rounds.stragglers[0]) == ([50.0], 0)
 
 
 def test_what_arrives_at_exactly_the_fixed_time_counts():
@@ -127,13 +132,13 @@ def test_what_arrives_at_exactly_the_fixed_time_counts():
 def test_a_round_never_closes_before_its_first_arrival():
     record = run(FastestK(2, k=1), 1, starts([7, 8]), FixedTime(time_s=3.0))
     assert durations(record) == [7.0]
-    assert record.rounds[0][4:6] == (True, 4.0)
+    assert rows_of(record.rounds)[0][4:6] == (True, 4.0)
 
 
 def test_a_fixed_time_round_closes_then_if_nobody_can_come():
     record = run(Uncoded(2), 1, starts([INF, INF]), FixedTime(time_s=3.0))
     assert (durations(record), statuses(record)) == ([3.0], ["failed"])
-    assert math.isnan(record.rounds[0][3])
+    assert math.isnan(record.rounds.first_finish_s[0])
 
 
 def test_fixed_time_waits_as_told():
@@ -150,22 +155,22 @@ def test_a_timeout_closes_whatever_is_missing():
 
 def test_polling_rounds_every_instant_up_and_counts_what_arrived_by_then():
     record = run(GradientCoding(4, s=1), 1, starts([0.2, 0.5, 1.2, 1.8]), FirstEnough(poll_s=1.0))
-    assert (durations(record), record.rounds[0][6]) == ([2.0], 0)
+    assert (durations(record), record.rounds.stragglers[0]) == ([2.0], 0)
     record = run(GradientCoding(4, s=1), 1, starts([0.3, 0.7, 1.0, 9.0]), MuRule(mu=1.0, poll_s=0.5))
-    assert (durations(record), record.rounds[0][6]) == ([1.0], 1)
+    assert (durations(record), record.rounds.stragglers[0]) == ([1.0], 1)
     record = run(Uncoded(2), 1, starts([0.25, INF]), FirstEnough(timeout_s=1.2, poll_s=1.0))
     assert durations(record) == [2.0]
 
 
 def test_arrivals_at_once_are_all_received_before_the_master_looks():
     record = run(GradientCoding(4, s=2), 1, starts([2, 2, 2, 2]), FirstEnough())
-    assert (durations(record), record.rounds[0][6]) == ([2.0], 0)
+    assert (durations(record), record.rounds.stragglers[0]) == ([2.0], 0)
 
 
 def test_a_worker_that_never_answers_is_inf_in_any_component():
     for never in [(INF, 1.0, 1.0), (1.0, INF, 1.0), (1.0, 1.0, INF)]:
         record = run(GradientCoding(2, s=1), 1, [[(1.0, 0.0, 1.0), never]], FirstEnough())
-        assert (durations(record), record.rounds[0][6]) == ([1.0], 1)
+        assert (durations(record), record.rounds.stragglers[0]) == ([1.0], 1)
         assert record.load_done == 1.0
 
 
@@ -178,8 +183,8 @@ def test_times_are_slowdown_times_startup_plus_work():
 def test_overhead_is_paid_after_every_round_with_work():
     record = run(Uncoded(2), 3, starts(*[[1, 2]] * 3), FirstEnough(), overhead_s=0.5)
     assert durations(record) == [2.0] * 3
-    assert [row[1] for row in record.rounds] == [0.0, 2.5, 5.0]
-    assert [job[5] for job in record.jobs] == [2.5] * 3
+    assert record.rounds.start_s == [0.0, 2.5, 5.0]
+    assert record.jobs.latency_s == [2.5] * 3
     assert record.makespan_s == 7.5
 
 
@@ -207,15 +212,15 @@ def test_leftover_work_is_completed_first_and_unheard():
 def test_a_failed_worker_with_leftover_finish_is_gone_for_good():
     rows = starts([1, INF], [1, 1], [1, 1])
     record = run(GradientCoding(2, s=1), 3, rows, FirstEnough(), leftover="finish")
-    assert [row[6] for row in record.rounds] == [1, 1, 1]
+    assert record.rounds.stragglers == [1, 1, 1]
     assert record.load_done == 3.0
 
 
 def test_rounds_without_work_take_no_time_and_are_rows():
     record = run(SelectiveRepeat(3, B=1, W=2, lam=2), 2, starts(*[[1, 2, 3]] * 3), FirstEnough(), overhead_s=1.0)
-    assert len(record.rounds) == 3
-    assert (durations(record)[2], record.rounds[2][6]) == (0.0, 0)
-    assert record.makespan_s == record.rounds[2][1]
+    assert len(record.rounds.round) == 3
+    assert (durations(record)[2], record.rounds.stragglers[2]) == (0.0, 0)
+    assert record.makespan_s == record.rounds.start_s[2]
 
 
 def test_selective_repeat_by_hand():
@@ -224,9 +229,9 @@ def test_selective_repeat_by_hand():
     record = run(scheme, 2, starts([9, 9, 1], [1, 2, 9], [1, 1, 1]), MuRule(mu=1.0))
     # round 1: worker 2 would be a third straggler in the window, so the master waits; then nothing is left to repeat
     assert durations(record) == [2.0, 9.0, 0.0]
-    jobs = sorted(record.jobs)
-    assert [job[2] for job in jobs] == [1, 2 - 1]
-    assert [job[5] for job in jobs] == [11.0, 9.0]
+    jobs = sorted(rows_of(record.jobs))
+    assert [job.decoded_round for job in jobs] == [1, 2 - 1]
+    assert [job.latency_s for job in jobs] == [11.0, 9.0]
 
 
 def test_multiplexed_by_hand():
@@ -237,8 +242,8 @@ def test_multiplexed_by_hand():
     assert scheme.load_of(1) == 1 / 3
     # round 0 has one mini-task (1 s), worker 1 straggles (5 s > 2 s); later rounds hold job t and job t - 1
     assert durations(record) == [2.0, 2.0, 1.0]
-    assert [row[6] for row in record.rounds] == [1, 0, 0]
-    assert [job[2] for job in sorted(record.jobs)] == [1, 2]
+    assert record.rounds.stragglers == [1, 0, 0]
+    assert [job.decoded_round for job in sorted(rows_of(record.jobs))] == [1, 2]
     assert record.load_done == pytest.approx(1 / 3 * (1 + 0.4 + 4 + 2))
 
 
@@ -254,7 +259,7 @@ def test_the_ideal_round_ends_when_all_workers_together_have_done_one_job():
     record = run(Ideal(4), 1, rows, FirstEnough())
     assert durations(record) == [2.5]
     assert record.workers[0]["load_done"].tolist() == [0.625, 0.375, 0.0, 0.0]
-    assert (record.rounds[0][6], statuses(record)) == (0, ["decoded"])
+    assert (record.rounds.stragglers[0], statuses(record)) == (0, ["decoded"])
     at_once = run(Ideal(2), 1, [[(0.0, 4.0, 1.0), (1.0, 0.0, 1.0)]], MuRule())
     assert durations(at_once) == [1.0]
     assert at_once.workers[0]["load_done"].tolist() == [0.25, 0.75]
@@ -268,8 +273,8 @@ def test_the_ideal_work_adds_up_to_one_job_and_no_scheme_without_delay_is_faster
     rng = np.random.default_rng(seed)
     rows = (rng.exponential(1.0, (5, 6, 3)) + np.array([0, 0.1, 1])).tolist()
     record = run(Ideal(6), 5, rows, FirstEnough())
-    for row, times, workers in zip(record.rounds, rows, record.workers, strict=True):
-        done = [max(0.0, row[2] / slowdown - startup) / rate for startup, rate, slowdown in times]
+    for duration_s, times, workers in zip(record.rounds.duration_s, rows, record.workers, strict=True):
+        done = [max(0.0, duration_s / slowdown - startup) / rate for startup, rate, slowdown in times]
         assert workers["load_done"] == pytest.approx(done, abs=1e-12)
         assert sum(done) == pytest.approx(1.0)
     for scheme in (Uncoded(6), GradientCoding(6, s=2), FractionalRepetition(6, s=1)):
@@ -325,15 +330,15 @@ def test_reports_of_single_chunks_are_heard_as_they_come():
     record = run(ChunkByChunk(), 1, [[(1.0, 4.0, 1.0), (0.0, 4.0, 1.0)]], FirstEnough())
     # due: worker 0 at 2 and 3 s, worker 1 at 1 and 4 s; two reports are in at 2 s, nobody has finished
     assert durations(record) == [2.0]
-    assert math.isnan(record.rounds[0][3])
-    assert record.rounds[0][6] == 2
+    assert math.isnan(record.rounds.first_finish_s[0])
+    assert record.rounds.stragglers[0] == 2
     assert record.workers[0]["load_done"].tolist() == [0.25, 0.25 + 0.75 / 3]
 
 
 def test_the_reference_of_the_mu_rule_is_a_worker_that_has_finished_its_whole_list():
     record = run(ChunkByChunk(), 1, [[(1.0, 4.0, 1.0), (0.0, 4.0, 1.0)]], MuRule(mu=0.1))
     assert durations(record) == [pytest.approx(3.3)]
-    assert record.rounds[0][3] == 3.0
+    assert record.rounds.first_finish_s[0] == 3.0
 
 
 # --- against the naive simulator ---
@@ -404,12 +409,13 @@ def test_the_engine_agrees_with_the_naive_simulator(case):
     scheme, twin, n_jobs, rows, rule, told, timeout, poll = case
     record = run(scheme, n_jobs, rows, rule)
     rounds, outcomes = reference.simulate(twin, n_jobs, rows, told, timeout, poll)
-    for mine, workers, (closes, waited, left, loads) in zip(record.rounds, record.workers, rounds, strict=True):
-        assert mine[2] == pytest.approx(closes, rel=1e-12)
-        assert mine[5] == pytest.approx(waited, abs=1e-12)
+    mine = rows_of(record.rounds)
+    for row, workers, (closes, waited, left, loads) in zip(mine, record.workers, rounds, strict=True):
+        assert row.duration_s == pytest.approx(closes, rel=1e-12)
+        assert row.waited_s == pytest.approx(waited, abs=1e-12)
         assert set(np.flatnonzero(workers["straggler"]).tolist()) == left
         assert workers["load_given"] == pytest.approx([loads.get(i, 0.0) for i in range(scheme.n_workers)])
-    assert {job[0]: (job[6], job[2]) for job in record.jobs} == {
+    assert {job.job: (job.status, job.decoded_round) for job in rows_of(record.jobs)} == {
         job: (status, t if status != "failed" else None) for job, (status, t) in outcomes.items()
     }
 
@@ -427,7 +433,7 @@ def test_scaling_all_delays_scales_all_times(scheme, seed, factor):
     rows = np.random.default_rng(seed).exponential(1.0, (10 + scheme.delay_rounds, 6, 3)) + np.array([0, 0, 1])
     scaled = rows * [factor, factor, 1]
     one, other = (run(scheme, 10, r.tolist(), MuRule(mu=0.7)) for r in (rows, scaled))
-    assert [row[6] for row in one.rounds] == [row[6] for row in other.rounds]
+    assert one.rounds.stragglers == other.rounds.stragglers
     assert np.allclose(np.array(durations(one)) * factor, durations(other), rtol=1e-12)
 
 

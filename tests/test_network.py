@@ -7,7 +7,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import durations, run, starts, statuses
+from test_engine import durations, rows_of, run, starts, statuses
 
 import stragglersim
 from schemes import GradientCoding, Ideal, Multiplexed, PartialGradientCoding, SelectiveRepeat, Uncoded, Work
@@ -17,20 +17,24 @@ from simulator.engine.network import Uplink
 from stragglersim import Network
 
 INF = math.inf
-UPLOADS = slice(7, 10)  # uploads, bytes_up, upload_s of a round
+
+
+def uploads(record):
+    """Their number, bytes and seconds in each round."""
+    return list(zip(record.rounds.uploads, record.rounds.bytes_up, record.rounds.upload_s, strict=True))
 
 
 def test_a_free_network_changes_nothing_and_counts_answers():
     record = run(GradientCoding(4, s=1), 1, starts([1, 2, 3, 9]), FirstEnough())
-    assert record.rounds[0][UPLOADS] == (3, 0.0, 0.0)
+    assert uploads(record)[0] == (3, 0.0, 0.0)
 
 
 def test_a_message_takes_its_size_over_the_rate_and_the_latency():
     network = Network(latency_s=0.25, worker_bytes_per_s=100.0, ingress_bytes_per_s=400.0, gradient_bytes=200.0)
     record = run(Uncoded(2), 1, starts([1, 9]), FirstEnough(), network=network)
     assert durations(record) == [9 + 2 + 0.25 + 0.5]
-    assert record.rounds[0][3] == 1 + 2 + 0.25 + 0.5
-    assert record.rounds[0][UPLOADS] == (2, 400.0, 2.75)
+    assert record.rounds.first_finish_s[0] == 1 + 2 + 0.25 + 0.5
+    assert uploads(record)[0] == (2, 400.0, 2.75)
 
 
 def test_messages_queue_at_the_ingress_in_the_order_in_which_they_come():
@@ -40,7 +44,7 @@ def test_messages_queue_at_the_ingress_in_the_order_in_which_they_come():
     code = GradientCoding(4, s=1)
     record = run(code, 1, starts([3.5, 1, 3, 20]), FirstEnough(), network=network)
     assert durations(record) == [7.0]  # 1-3, 3-5, 5-7
-    assert record.rounds[0][UPLOADS] == (3, 600.0, 3.5)
+    assert uploads(record)[0] == (3, 600.0, 3.5)
 
 
 def test_messages_in_flight_are_dropped_and_have_been_sent():
@@ -48,8 +52,8 @@ def test_messages_in_flight_are_dropped_and_have_been_sent():
     record = run(GradientCoding(4, s=2), 2, starts([1, 1.5, 2, 4.5], [1, 2, 9, 9]), FirstEnough(), network=network)
     # 1-3, 3-5: enough at 5, with worker 2 in the queue and worker 3 behind it; the next round finds the ingress empty
     assert durations(record) == [5.0, 5.0]
-    assert [row[UPLOADS] for row in record.rounds] == [(4, 800.0, 3.5), (2, 400.0, 3.0)]
-    assert [row[6] for row in record.rounds] == [2, 2]
+    assert uploads(record) == [(4, 800.0, 3.5), (2, 400.0, 3.0)]
+    assert record.rounds.stragglers == [2, 2]
     assert record.workers[0]["finished_s"].tolist() == [1.0, 1.5, 2.0, 4.5]
     assert record.load_done == pytest.approx(4 * 0.75 + 2 * 0.75 + 2 * 0.75 * 5 / 9)
 
@@ -72,8 +76,8 @@ def test_a_multiplexed_list_brings_one_gradient_for_each_job():
     )
     # T = 1: one mini-task in the first and the last round, two in between; the last answer of a job is not needed
     assert durations(record) == [2.0, 3.0, 2.0]
-    assert [row[8] for row in record.rounds] == [24.0, 48.0, 24.0]
-    assert [row[7] for row in record.rounds] == [3, 3, 3]
+    assert record.rounds.bytes_up == [24.0, 48.0, 24.0]
+    assert record.rounds.uploads == [3, 3, 3]
 
 
 def test_padding_of_the_published_simulator_sends_nothing():
@@ -81,9 +85,9 @@ def test_padding_of_the_published_simulator_sends_nothing():
     how = {"n_workers": 4, "B": 1, "W": 2, "lam": 2, "as_published": True}
     rows = starts([1, 1, 9, 9], [1, 1, 1, 1])
     record = run(SelectiveRepeat(**how), 1, rows, MuRule(mu=1.0, wait_for="nobody"), network=network)
-    assert [row[8] for row in record.rounds] == [16.0, 8.0]
+    assert record.rounds.bytes_up == [16.0, 8.0]
     record = run(Multiplexed(**how), 1, starts([1, 1, 1, 1], [1, 1, 1, 1]), FirstEnough(), network=network)
-    assert [row[8] for row in record.rounds] == [32.0, 32.0]
+    assert record.rounds.bytes_up == [32.0, 32.0]
 
 
 def test_mini_tasks_that_are_reported_one_by_one_leave_one_after_another():
@@ -92,7 +96,7 @@ def test_mini_tasks_that_are_reported_one_by_one_leave_one_after_another():
     rows = [[(0, 2.0, 1), (0, 20.0, 1)], [(0, 2.0, 1), (0, 2.0, 1)]]
     record = run(scheme, 1, rows, FixedTime(time_s=3.0), network=network)
     assert durations(record) == [3.0, 2.0]  # load 1/2 each: done after 1 s, and after 10 s
-    assert [row[UPLOADS] for row in record.rounds] == [(1, 8.0, 1.0), (1, 8.0, 1.0)]
+    assert uploads(record) == [(1, 8.0, 1.0), (1, 8.0, 1.0)]
     rows = [[(0, 2.0, 1), (0, 2.0, 4)], [(0, 0.5, 1), (0, 0.5, 1)], [(0, 2.0, 1), (0, 2.0, 1)]]
     record = run(scheme, 2, rows, FixedTime(time_s=3.0), network=network)
     # round 1, worker 1: the repeat is done at 0.25 and arrives at 1.25; the first try, done at 0.5, follows it
@@ -109,14 +113,14 @@ def test_uploads_of_partial_coding_begin_at_the_masters_word():
     # worker 0: chunks 0, 1 at 1, 2; worker 1: chunks 1, 2 at 1, 2, reported at 2.5. The word is there at 3, sending
     # takes 2 s, they reach the ingress at 5.5 and have come through at 6.5 and 7.5. Worker 2 has nothing to say
     assert durations(record) == [7.5]
-    assert record.rounds[0][3] == 2.5
-    assert record.rounds[0][UPLOADS] == (2, 16.0, 5.0)
+    assert record.rounds.first_finish_s[0] == 2.5
+    assert uploads(record)[0] == (2, 16.0, 5.0)
     assert statuses(record) == ["decoded"]
     assert record.load_done == pytest.approx(2 / 3 + 2 / 3 + 0.25 / 3)  # work ends with the master's word
     record = run(PartialGradientCoding(**PARTIAL, blocks=2), 1, rows, FirstEnough(), network=network)
     # chunk 0 is at workers 0 and 2, which has it second: at 20, reported at 20.5; three uploads of half the size
     assert durations(record) == [20.5 + 0.5 + 1 + 0.5 + 3 * 0.5]
-    assert record.rounds[0][UPLOADS] == (3, 12.0, 3.5)
+    assert uploads(record)[0] == (3, 12.0, 3.5)
 
 
 def test_an_estimate_is_uploaded_too_by_whoever_has_finished_a_chunk():
@@ -124,12 +128,12 @@ def test_an_estimate_is_uploaded_too_by_whoever_has_finished_a_chunk():
     rows = [[(0, 3.0, 1), (0, 30.0, 1), (0, 30.0, 1)]]
     record = run(PartialGradientCoding(**PARTIAL), 1, rows, FixedTime(time_s=3.0), network=network)
     assert (durations(record), statuses(record)) == ([4.0], ["approximate"])
-    assert record.rounds[0][4:] == (False, 0.0, 2, 1, 8.0, 1.0)
+    assert rows_of(record.rounds)[0][4:] == (False, 0.0, 2, 1, 8.0, 1.0)
     whole = PartialGradientCoding(**PARTIAL, credit="whole_list")
     assert durations(run(whole, 1, rows, FixedTime(time_s=2.0), network=network)) == [3.5]  # waits for a first report
     nobody = [[(0, INF, 1)] * 3]
     record = run(PartialGradientCoding(**PARTIAL), 1, nobody, FixedTime(time_s=3.0), network=network)
-    assert (durations(record), record.rounds[0][UPLOADS]) == ([3.0], (0, 0.0, 0.0))
+    assert (durations(record), uploads(record)[0]) == ([3.0], (0, 0.0, 0.0))
 
 
 def test_a_timeout_during_the_uploads_loses_the_job():
@@ -137,7 +141,7 @@ def test_a_timeout_during_the_uploads_loses_the_job():
     rows = [[(0, 3.0, 1), (0, 3.0, 1), (0, 30.0, 1)]]
     record = run(PartialGradientCoding(**PARTIAL), 1, rows, FirstEnough(timeout_s=3.5), network=network)
     assert (durations(record), statuses(record)) == ([3.5], ["failed"])
-    assert record.rounds[0][UPLOADS] == (2, 16.0, 1.5)
+    assert uploads(record)[0] == (2, 16.0, 1.5)
     assert statuses(run(PartialGradientCoding(**PARTIAL), 1, rows, FirstEnough(timeout_s=4.0), network=network)) == [
         "decoded"
     ]
@@ -152,7 +156,7 @@ def test_a_master_that_polls_notices_the_end_of_the_uploads_then():
 def test_the_reference_sends_nothing():
     network = Network(ingress_bytes_per_s=1.0, gradient_bytes=100.0)
     record = run(Ideal(2), 1, [[(0, 2.0, 1), (0, 2.0, 1)]], FirstEnough(), network=network)
-    assert (durations(record), record.rounds[0][UPLOADS]) == ([1.0], (0, 0.0, 0.0))
+    assert (durations(record), uploads(record)[0]) == ([1.0], (0, 0.0, 0.0))
 
 
 @settings(deadline=None)

@@ -76,7 +76,7 @@ def test_only_what_is_really_missing_is_repeated():
         [0.25, 0.25],
         [0, 0.25],
     ]
-    assert [(job[0], job[2], job[6]) for job in record.jobs] == [(0, 1, "decoded"), (1, 3, "decoded")]
+    assert (record.jobs.job, record.jobs.decoded_round, statuses(record)) == ([0, 1], [1, 3], ["decoded"] * 2)
     whole = run(Multiplexed(2, B=1, W=3, lam=2), 2, rows, FixedTime(time_s=2.0))
     assert whole.workers[2]["load_given"].tolist() == [0.25, 0.5]
 
@@ -129,7 +129,7 @@ def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats
     rows = starts([1, 5, 7, 3], [1, 9, 9, 1], [1, 1, 1, 1])
     record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish")
     assert durations(record)[:2] == [2.0, 3.0]
-    assert (record.jobs[0][0], record.jobs[0][2]) == (0, 1)
+    assert (record.jobs.job[0], record.jobs.decoded_round[0]) == (0, 1)
 
 
 def test_an_answer_that_comes_while_the_master_is_busy_is_known_when_work_is_given_out():
@@ -138,7 +138,7 @@ def test_an_answer_that_comes_while_the_master_is_busy_is_known_when_work_is_giv
     record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish", overhead_s=3.5)
     assert record.workers[1]["finished_s"].tolist() == [1.0, 1.0, 1.0]  # nobody is late any more
     assert [block["load_given"].sum() for block in record.workers] == [2.0, 2.0, 0.0]
-    assert [(job[0], job[2]) for job in record.jobs] == [(0, 1), (1, 1)]
+    assert (record.jobs.job, record.jobs.decoded_round) == ([0, 1], [1, 1])
 
 
 def test_late_results_of_multiplexed_are_not_repeated():

@@ -18,13 +18,13 @@ from test_vectorised import OneRunOnly
 import stragglersim
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
+from simulator.columns import TABLES
 from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import WriteError
 from simulator.execution import tasks
 from simulator.execution.executors import ExecutorError, Lost, Processes, executor_of
 from simulator.execution.store import Parts
 from simulator.execution.sweep import run_into
-from simulator.results.columns import TABLES
 from simulator.results.compare import trials_needed
 from simulator.results.folder import building
 from simulator.scenario.identity import setting_key

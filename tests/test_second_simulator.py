@@ -8,6 +8,7 @@ import pytest
 import reference_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_engine import rows_of
 
 from schemes import (
     FastestK,
@@ -240,17 +241,16 @@ def compare(case):
         network=case.network,
     )
     record = run(case)
-    for mine, expected in zip(record.rounds, rounds, strict=True):
-        index, _, duration_s, _, _, waited_s, stragglers, uploads, bytes_up, upload_s = mine
-        found = (duration_s, waited_s, bytes_up, upload_s)
+    for mine, expected in zip(rows_of(record.rounds), rounds, strict=True):
+        found = (mine.duration_s, mine.waited_s, mine.bytes_up, mine.upload_s)
         told = tuple(expected[name] for name in ("duration", "waited", "bytes_up", "upload_s"))
-        assert found == pytest.approx(told, abs=1e-9), f"round {index}"
-        assert (stragglers, uploads) == (len(expected["missing"]), expected["uploads"]), f"round {index}"
-    assert {job[0]: (job[6], job[2]) for job in record.jobs} == {
+        assert found == pytest.approx(told, abs=1e-9), f"round {mine.round}"
+        assert (mine.stragglers, mine.uploads) == (len(expected["missing"]), expected["uploads"]), f"round {mine.round}"
+    assert {job.job: (job.status, job.decoded_round) for job in rows_of(record.jobs)} == {
         job: (status, None if status == "failed" else t) for job, (status, t, _) in outcomes.items()
     }
-    for job in record.jobs:
-        assert job[7] == pytest.approx(outcomes[job[0]][2], abs=1e-9, nan_ok=True)
+    for job in rows_of(record.jobs):
+        assert job.squared_error == pytest.approx(outcomes[job.job][2], abs=1e-9, nan_ok=True)
 
 
 @given(cases())

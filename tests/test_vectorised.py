@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_engine import rows_of
 
 import stragglersim
 from schemes import (
@@ -187,13 +188,13 @@ def both(scenario):
 
 
 def assert_equal(expected, found):
-    assert len(found.rounds) == len(expected.rounds)
-    for told, row in zip(expected.rounds, found.rounds, strict=True):
+    assert len(found.rounds.round) == len(expected.rounds.round)
+    for told, row in zip(rows_of(expected.rounds), rows_of(found.rounds), strict=True):
         assert row == pytest.approx(told, rel=1e-9, abs=1e-12, nan_ok=True)
-    assert [(job[0], job[1], job[2], job[6]) for job in found.jobs] == [
-        (job[0], job[1], job[2], job[6]) for job in sorted(expected.jobs)
+    assert [(job.job, job.start_round, job.decoded_round, job.status) for job in rows_of(found.jobs)] == [
+        (job.job, job.start_round, job.decoded_round, job.status) for job in sorted(rows_of(expected.jobs))
     ]
-    for told, row in zip(sorted(expected.jobs), found.jobs, strict=True):
+    for told, row in zip(sorted(rows_of(expected.jobs)), rows_of(found.jobs), strict=True):
         assert row[3:6] + row[7:] == pytest.approx(told[3:6] + told[7:], rel=1e-9, abs=1e-9, nan_ok=True)
     assert found.makespan_s == pytest.approx(expected.makespan_s, rel=1e-9)
     assert found.load_done == pytest.approx(expected.load_done, rel=1e-9)

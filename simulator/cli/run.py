@@ -92,7 +92,7 @@ def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path
 
 
 def _say_written(folder: Path, pictures: list[Path]) -> None:
-    from simulator.results.columns import TABLES
+    from simulator.columns import TABLES
 
     tables = [f"{name}.parquet" for name in TABLES if (folder / f"{name}.parquet").exists()]
     say(f"Tables   {folder}/ ({', '.join(tables)}, summary.csv)")

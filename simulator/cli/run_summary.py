@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from simulator.results.results import Results
 
 
+MOST_POINTS = 20  # whose tables are printed
+
+
 def print_summary(results: Results) -> None:
     """What came out, per scheme; a table for each point."""
+    from simulator.results.compare import swept_keys
     from simulator.results.fairness import fairness
     from simulator.results.summary import summary
-    from simulator.scenario.keys import swept_together
 
-    keys = [key for entry in results.scenario.get("sweep", {}) for key in swept_together(entry)]
+    keys = swept_keys(results.runs)
     table = summary(results.runs)
     n_points = table["point"].nunique()
     for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
@@ -26,10 +29,11 @@ def print_summary(results: Results) -> None:
         at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
         say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         has_errors = bool((rows["error_norm_mean"] > 0).any())
-        header = (*SUMMARY_HEADER, *(("error norm", "exact") if has_errors else ()))
-        print_table(header, [_summary_row(row, has_errors) for row in rows.to_dict("records")])
+        cells = [_summary_cells(row, has_errors) for row in rows.to_dict("records")]
+        print_table(tuple(cells[0]), [tuple(row.values()) for row in cells])
         if "final_loss" in rows and rows["final_loss"].notna().any():
-            print_table(TRAINING_HEADER, [_training_row(row) for row in rows.to_dict("records")])
+            cells = [_training_cells(row) for row in rows.to_dict("records")]
+            print_table(tuple(cells[0]), [tuple(row.values()) for row in cells])
         if rows["decode_failures"].nunique() > 1:
             say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
     if n_points > MOST_POINTS:
@@ -49,32 +53,16 @@ def print_summary(results: Results) -> None:
     say(f"{fairness(results)}\n")
 
 
-MOST_POINTS = 20  # whose tables are printed
-SUMMARY_HEADER = (
-    *("scheme", "load", "T", "makespan s", "change", "jobs/s"),
-    *("latency p50 s", "p95 s", "p99 s", "waits", "failed"),
-)
-TRAINING_HEADER = (
-    *("scheme", "final loss", "final accuracy", "gradient error"),
-    *("worst residual", "worst condition", "decode"),
-)
-
-
-def _training_row(row: dict[Any, Any]) -> tuple[str, ...]:
-    return (
-        str(row["scheme"]),
-        f"{row['final_loss']:.5g}",
-        *(
-            "–" if value != value else text
-            for value, text in (
-                (row["final_accuracy"], f"{100 * row['final_accuracy']:.4g} %"),
-                (row["gradient_error_mean"], f"{row['gradient_error_mean']:.2g}"),
-                (row["worst_residual"], f"{row['worst_residual']:.1e}"),
-                (row["decode_mean_s"], f"{row['worst_condition']:.3g}"),
-                (row["decode_mean_s"], f"{1e3 * row['decode_mean_s']:.2g} ms"),
-            )
-        ),
-    )
+def _training_cells(row: dict[Any, Any]) -> dict[str, str]:
+    cells = {
+        "final accuracy": (row["final_accuracy"], f"{100 * row['final_accuracy']:.4g} %"),
+        "gradient error": (row["gradient_error_mean"], f"{row['gradient_error_mean']:.2g}"),
+        "worst residual": (row["worst_residual"], f"{row['worst_residual']:.1e}"),
+        "worst condition": (row["decode_mean_s"], f"{row['worst_condition']:.3g}"),
+        "decode": (row["decode_mean_s"], f"{1e3 * row['decode_mean_s']:.2g} ms"),
+    }
+    shown = {heading: "–" if value != value else text for heading, (value, text) in cells.items()}
+    return {"scheme": str(row["scheme"]), "final loss": f"{row['final_loss']:.5g}", **shown}
 
 
 def _say_inexact(results: Results) -> None:
@@ -96,22 +84,24 @@ def _say_inexact(results: Results) -> None:
         )
 
 
-def _summary_row(row: dict[Any, Any], has_errors: bool) -> tuple[str, ...]:
+def _summary_cells(row: dict[Any, Any], has_errors: bool) -> dict[str, str]:
     from simulator.statistics import TIE
 
     half_s = row["makespan_high_s"] - row["makespan_s"]
     # equal trials differ in the last bit at most
     interval = "" if half_s != half_s else f" ± {half_s if half_s > TIE * row['makespan_s'] else 0:.3g}"
-    latencies = (f"{row[f'job_latency_p{q}_s']:.4g}" for q in (50, 95, 99))
-    return (
-        str(row["scheme"]),
-        f"{row['load']:.5g}",
-        str(row["delay_rounds"]),
-        f"{row['makespan_s']:.5g}{interval}",
-        f"{row['change_percent']:+.1f} %",
-        f"{row['jobs_per_s']:.4g}",
-        *latencies,
-        f"{row['waited_rounds']:.4g}",
-        str(row["decode_failures"]),
-        *((f"{row['error_norm_mean']:.4g}", f"{100 * row['exact_share']:.4g} %") if has_errors else ()),
-    )
+    errors = {"error norm": f"{row['error_norm_mean']:.4g}", "exact": f"{100 * row['exact_share']:.4g} %"}
+    return {
+        "scheme": str(row["scheme"]),
+        "load": f"{row['load']:.5g}",
+        "T": str(row["delay_rounds"]),
+        "makespan s": f"{row['makespan_s']:.5g}{interval}",
+        "change": f"{row['change_percent']:+.1f} %",
+        "jobs/s": f"{row['jobs_per_s']:.4g}",
+        "latency p50 s": f"{row['job_latency_p50_s']:.4g}",
+        "p95 s": f"{row['job_latency_p95_s']:.4g}",
+        "p99 s": f"{row['job_latency_p99_s']:.4g}",
+        "waits": f"{row['waited_rounds']:.4g}",
+        "failed": str(row["decode_failures"]),
+        **(errors if has_errors else {}),
+    }

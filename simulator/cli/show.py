@@ -118,10 +118,11 @@ def compare(
 
     Example: stragglersim compare results/training --metric time_to_accuracy --target 0.9
     """
+    from simulator.columns import TIMES_TO
     from simulator.results.compare import compare as compare_runs
     from simulator.results.compare import swept_keys
     from simulator.results.compare_text import as_text, notes, write
-    from simulator.results.curves import TIMES_TO, with_time_to
+    from simulator.results.curves import with_time_to
     from simulator.results.fairness import fairness
     from simulator.results.results import Results
 
@@ -146,7 +147,7 @@ def compare(
         if n_shown and n_shown + len(rows) > SHOWN_ROWS:
             break
         n_shown += len(rows)
-        at = ", ".join(f"{key} = {rows[key].iloc[0]}" for key in swept_keys(table))
+        at = ", ".join(f"{key} = {rows[key].iloc[0]}" for key in swept_keys(runs))
         say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         print_table(*as_text(rows))
     if n_shown < len(table):

@@ -9,11 +9,10 @@ from typing import get_args
 import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
+from simulator.columns import JobColumns, RoundColumns, RunRow, empty
 from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
 
-Value = float | int | str | bool | None
-QUANTILES = (50, 95, 99)
 STATUSES = get_args(Status)
 
 
@@ -21,15 +20,14 @@ STATUSES = get_args(Status)
 class RunRecord:
     """A collector for one run: one scheme in one trial of one point.
 
-    ``rounds`` and ``jobs`` hold one tuple for each row of the table of that name, without the columns that say
-    which run it was; ``workers`` one block of columns for each round.
+    ``workers`` holds one block of columns for each round.
     """
 
     n_workers: int
     n_jobs: int
     keeps_workers: bool = False
-    rounds: list[tuple[Value, ...]] = field(default_factory=list)
-    jobs: list[tuple[Value, ...]] = field(default_factory=list)
+    rounds: RoundColumns = field(default_factory=lambda: empty(RoundColumns))
+    jobs: JobColumns = field(default_factory=lambda: empty(JobColumns))
     workers: list[dict[str, FloatArray | IntArray | BoolArray]] = field(default_factory=list)
     makespan_s: float = 0.0
     load_done: float = 0.0
@@ -41,36 +39,36 @@ class RunRecord:
 
     def round_closed(self, closed: ClosedRound) -> None:
         """Take note of a round."""
-        stragglers = int(np.count_nonzero(closed.closing.missing))
-        self.rounds.append(
-            (
-                closed.index,
-                closed.start_s,
-                closed.duration_s,
-                closed.arrivals.first_finish_s(),
-                closed.waited_s > 0,
-                closed.waited_s,
-                stragglers,
-                *closed.traffic,
-            )
-        )
+        self.rounds.round.append(closed.index)
+        self.rounds.start_s.append(closed.start_s)
+        self.rounds.duration_s.append(closed.duration_s)
+        self.rounds.first_finish_s.append(closed.arrivals.first_finish_s())
+        self.rounds.waited.append(closed.waited_s > 0)
+        self.rounds.waited_s.append(closed.waited_s)
+        self.rounds.stragglers.append(int(np.count_nonzero(closed.closing.missing)))
+        self.rounds.uploads.append(closed.traffic.uploads)
+        self.rounds.bytes_up.append(closed.traffic.bytes_up)
+        self.rounds.upload_s.append(closed.traffic.upload_s)
         self.n_given += closed.work.n_busy
         self.makespan_s = closed.end_s
         self.load_done += float(closed.load_done.sum())
         for outcome in closed.outcomes:
             self._check_outcome(outcome, closed.index)
-            start_s = self.rounds[outcome.job][1]
-            assert isinstance(start_s, float)  # of ClosedRound, for the type checker
-            ended: tuple[Value, ...] = (closed.index, start_s, closed.end_s, closed.end_s - start_s)
-            if outcome.status == "failed":
-                ended = (None, start_s, math.nan, math.nan)
-            self.jobs.append((outcome.job, outcome.job, *ended, outcome.status, outcome.squared_error))
+            start_s, has_failed = self.rounds.start_s[outcome.job], outcome.status == "failed"
+            self.jobs.job.append(outcome.job)
+            self.jobs.start_round.append(outcome.job)
+            self.jobs.decoded_round.append(None if has_failed else closed.index)
+            self.jobs.start_s.append(start_s)
+            self.jobs.decoded_s.append(math.nan if has_failed else closed.end_s)
+            self.jobs.latency_s.append(math.nan if has_failed else closed.end_s - start_s)
+            self.jobs.status.append(outcome.status)
+            self.jobs.squared_error.append(outcome.squared_error)
         if self.keeps_workers:
             self._keep_workers(closed)
 
     def _check_outcome(self, outcome: Outcome, index: int) -> None:
         """A scheme of one's own may count wrongly."""
-        if not 0 <= outcome.job < min(self.n_jobs, len(self.rounds)) or outcome.job in self._ended:
+        if not 0 <= outcome.job < min(self.n_jobs, len(self.rounds.round)) or outcome.job in self._ended:
             raise SimulationError(f"round {index}: a job that is in flight must end, once, got job {outcome.job}")
         if outcome.status not in STATUSES or outcome.squared_error < 0:
             got, known = f"{outcome.status!r}, {outcome.squared_error:g}", ", ".join(STATUSES)
@@ -105,37 +103,40 @@ class RunRecord:
             columns["load_done"][workers] -= load
             columns["finished_s"][workers] = np.where(load > 1e-12, np.inf, columns["finished_s"][workers])
 
-    def figures(self, n_error_blocks: int | None) -> dict[str, float]:
-        """The figures of merit of the run, by the names of their columns.
+    def figures(self, n_error_blocks: int | None) -> RunRow:
+        """The figures of merit of the run.
 
         Parameters
         ----------
         n_error_blocks
             Chunk blocks that squared errors add up over; needed only if a job was approximate.
         """
-        if len(self.jobs) < self.n_jobs:
-            raise SimulationError(f"all {self.n_jobs} jobs must end, got {len(self.jobs)} that did")
-        decoded = [job for job in self.jobs if job[6] != "failed"]
-        latencies = np.array([job[5] for job in decoded], dtype=np.float64)
-        errors = np.array([job[7] for job in decoded], dtype=np.float64)
-        rounds = list(zip(*self.rounds, strict=True))
-        quantiles = np.quantile(latencies, [q / 100 for q in QUANTILES]) if decoded else [math.nan] * 3
+        rounds, jobs = self.rounds, self.jobs
+        if len(jobs.job) < self.n_jobs:
+            raise SimulationError(f"all {self.n_jobs} jobs must end, got {len(jobs.job)} that did")
+        is_decoded = np.array([status != "failed" for status in jobs.status], dtype=np.bool_)
+        latencies = np.array(jobs.latency_s, dtype=np.float64)[is_decoded]
+        errors = np.array(jobs.squared_error, dtype=np.float64)[is_decoded]
+        decoded = len(latencies)
+        p50_s, p95_s, p99_s = np.quantile(latencies, [0.5, 0.95, 0.99]).tolist() if decoded else [math.nan] * 3
         return {
             "computed_load": self.load_done / (self.n_workers * self.n_jobs),
-            "overhead": self.load_done / len(decoded) - 1 if decoded else math.nan,
+            "overhead": self.load_done / decoded - 1 if decoded else math.nan,
             "makespan_s": self.makespan_s,
-            "jobs_per_s": len(decoded) / self.makespan_s if self.makespan_s else math.nan,
+            "jobs_per_s": decoded / self.makespan_s if self.makespan_s else math.nan,
             "job_latency_mean_s": float(latencies.mean()) if decoded else math.nan,
-            **{f"job_latency_p{q}_s": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
-            "decode_failures": self.n_jobs - len(decoded),
-            "waited_rounds": sum(rounds[4]),
-            "waited_s": math.fsum(rounds[5]),
-            "straggler_rate": sum(rounds[6]) / self.n_given if self.n_given else 0.0,
+            "job_latency_p50_s": p50_s,
+            "job_latency_p95_s": p95_s,
+            "job_latency_p99_s": p99_s,
+            "decode_failures": self.n_jobs - decoded,
+            "waited_rounds": sum(rounds.waited),
+            "waited_s": math.fsum(rounds.waited_s),
+            "straggler_rate": sum(rounds.stragglers) / self.n_given if self.n_given else 0.0,
             "squared_error_mean": float(errors.mean()) if decoded else math.nan,
             "relative_error_mean": float(np.sqrt(errors / (n_error_blocks or 1)).mean()) if decoded else math.nan,
             "error_norm_mean": float(np.sqrt(errors).mean()) if decoded else math.nan,
             "exact_share": float((errors == 0).sum() / self.n_jobs),
-            "uploads": sum(rounds[7]),
-            "bytes_up": math.fsum(rounds[8]),
-            "upload_s": math.fsum(rounds[9]),
+            "uploads": sum(rounds.uploads),
+            "bytes_up": math.fsum(rounds.bytes_up),
+            "upload_s": math.fsum(rounds.upload_s),
         }

@@ -20,9 +20,10 @@ from pydantic.dataclasses import dataclass as checked
 
 from schemes.base.codec import Decode, Decoded, Ended, Precision
 from schemes.base.scheme import FloatArray
+from simulator.columns import RunRow, StepColumns, empty
 from simulator.engine.events import ClosedRound
 from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
-from simulator.engine.record import RunRecord, Value
+from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import stream
 from simulator.errors import SimulationError, is_shipped
 from workloads import Rows, Workload
@@ -88,15 +89,14 @@ class _Model:
 class TrainingRecord(RunRecord):
     """A run with what it did to the models: the collector and the value plane of one scheme in one trial.
 
-    ``training`` holds a row for each step of each model, in the order of their jobs, with the columns of the table of
-    that name.
+    ``training`` holds the steps of all models, in the order of their jobs.
     """
 
     plan: Training
     n_models: int
     seed: int
     trial: int
-    training: list[tuple[Value, ...]] = field(default_factory=list)
+    training: StepColumns = field(default_factory=lambda: empty(StepColumns))
 
     def __post_init__(self) -> None:
         self._workload = self.plan.workload
@@ -281,14 +281,19 @@ class TrainingRecord(RunRecord):
                 raise SimulationError(f"model {number}: its loss must be finite at the beginning, got {loss:g}")
             if not math.isfinite(loss):
                 model.has_diverged, loss = True, math.inf
-            self.training.append((number, model.step, time_s, loss, accuracy, error))
+            self.training.model.append(number)
+            self.training.step.append(model.step)
+            self.training.time_s.append(time_s)
+            self.training.loss.append(loss)
+            self.training.accuracy.append(accuracy)
+            self.training.gradient_error.append(error)
 
-    def figures(self, n_error_blocks: int | None) -> dict[str, float]:
+    def figures(self, n_error_blocks: int | None) -> RunRow:
         """Those of the run, with loss and accuracy at the end (means over models) and how exact gradients were."""
-        last = {row[0]: row for row in self.training}.values()
+        last = {model: place for place, model in enumerate(self.training.model)}.values()
         return super().figures(n_error_blocks) | {
-            "final_loss": float(np.mean([row[3] for row in last])),
-            "final_accuracy": float(np.mean([row[4] for row in last])),
+            "final_loss": float(np.mean([self.training.loss[place] for place in last])),
+            "final_accuracy": float(np.mean([self.training.accuracy[place] for place in last])),
             "gradient_error_mean": float(np.mean(self._errors)) if self._errors else math.nan,
             "worst_residual": self._worst_residual,
             "worst_condition": self._worst_condition,

@@ -15,6 +15,7 @@ import numpy as np
 
 from schemes.base.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
 from schemes.base.scheme import BoolArray, FloatArray, IntArray, Status
+from simulator.columns import JobColumns, RoundColumns
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import RoundTimes
@@ -305,71 +306,55 @@ class _Log:
     """What all runs are remembered by, in arrays of shape ``(n_runs, n_rounds)`` and ``(n_runs, n_jobs)``."""
 
     def __init__(self, n_runs: int, n_rounds: int, n_jobs: int) -> None:
-        self.per_round = {
-            name: np.zeros((n_runs, n_rounds))
-            for name in ("duration_s", "first_finish_s", "waited_s", "gradients", "load_done")
-        }
-        self.counts = {
-            name: np.zeros((n_runs, n_rounds), dtype=np.int64) for name in ("stragglers", "uploads", "n_given")
-        }
+        kinds = [int if name in ("stragglers", "uploads", "n_given") else float for name in _Closed._fields[:-1]]
+        self.rounds = _Closed._make([*(np.zeros((n_runs, n_rounds), kind) for kind in kinds), []])
         self.status = np.full((n_runs, n_jobs), NOT_ENDED)
         self.squared_error = np.zeros((n_runs, n_jobs))
         self.ended_in = np.zeros((n_runs, n_jobs), dtype=np.int64)
 
     def rounds_closed(self, rounds: slice, closed: _Closed, shape: tuple[int, int]) -> None:
         """Take note of some rounds of all runs."""
-        for table in (self.per_round, self.counts):
-            for name, column in table.items():
-                column[:, rounds] = getattr(closed, name).reshape(shape)
+        for column, values in zip(self.rounds[:-1], closed[:-1], strict=True):
+            column[:, rounds] = values.reshape(shape)
 
     def records(self, n_workers: int, round_overhead_s: float, gradient_bytes: float) -> list[RunRecord]:
         """Each run as the events engine would have recorded it."""
-        n_runs, n_rounds = self.counts["n_given"].shape
+        n_runs, n_rounds = self.rounds.n_given.shape
         n_jobs = self.status.shape[1]
-        overhead_s = np.where(self.counts["n_given"] > 0, round_overhead_s, 0.0)
-        ends_s = np.cumsum(self.per_round["duration_s"] + overhead_s, axis=1)
+        overhead_s = np.where(self.rounds.n_given > 0, round_overhead_s, 0.0)
+        ends_s = np.cumsum(self.rounds.duration_s + overhead_s, axis=1)
         starts_s = np.concatenate([np.zeros((n_runs, 1)), ends_s[:, :-1]], axis=1)
         records = []
         for run in range(n_runs):
-            record = RunRecord(n_workers, n_jobs)
-            waited_s = self.per_round["waited_s"][run]
-            no_upload_s = np.zeros(n_rounds)
-            columns: list[Any] = [
-                np.arange(n_rounds),
-                starts_s[run],
-                self.per_round["duration_s"][run],
-                self.per_round["first_finish_s"][run],
-                waited_s > 0,
-                waited_s,
-                self.counts["stragglers"][run],
-                self.counts["uploads"][run],
-                self.per_round["gradients"][run] * gradient_bytes,
-                no_upload_s,
-            ]
-            record.rounds = list(zip(*(column.tolist() for column in columns), strict=True))
-            record.jobs = self._jobs(run, starts_s[run, :n_jobs], ends_s[run])
-            record.makespan_s = float(ends_s[run, -1])
-            record.load_done = float(self.per_round["load_done"][run].sum())
-            record.n_given = int(self.counts["n_given"][run].sum())
+            rounds = RoundColumns(
+                round=list(range(n_rounds)),
+                start_s=starts_s[run].tolist(),
+                duration_s=self.rounds.duration_s[run].tolist(),
+                first_finish_s=self.rounds.first_finish_s[run].tolist(),
+                waited=(self.rounds.waited_s[run] > 0).tolist(),
+                waited_s=self.rounds.waited_s[run].tolist(),
+                stragglers=self.rounds.stragglers[run].tolist(),
+                uploads=self.rounds.uploads[run].tolist(),
+                bytes_up=(self.rounds.gradients[run] * gradient_bytes).tolist(),
+                upload_s=[0.0] * n_rounds,
+            )
+            jobs = self._jobs(run, starts_s[run, :n_jobs], ends_s[run])
+            record = RunRecord(n_workers, n_jobs, rounds=rounds, jobs=jobs, makespan_s=float(ends_s[run, -1]))
+            record.load_done = float(self.rounds.load_done[run].sum())
+            record.n_given = int(self.rounds.n_given[run].sum())
             records.append(record)
         return records
 
-    def _jobs(self, run: int, starts_s: FloatArray, ends_s: FloatArray) -> list[tuple[Any, ...]]:
-        ended_in, status = self.ended_in[run], self.status[run]
-        ended_s = np.where(status == FAILED, np.nan, ends_s[ended_in])
-        rounds: list[int | None] = ended_in.tolist()
-        if (status == FAILED).any():
-            rounds = [None if failed else index for failed, index in zip(status == FAILED, rounds, strict=True)]
-        return list(
-            zip(
-                range(len(status)),
-                range(len(status)),
-                rounds,
-                starts_s.tolist(),
-                ended_s.tolist(),
-                (ended_s - starts_s).tolist(),
-                map(STATUS.__getitem__, status.tolist()),
-                self.squared_error[run].tolist(),
-                strict=True,
-            )
+    def _jobs(self, run: int, starts_s: FloatArray, ends_s: FloatArray) -> JobColumns:
+        codes, ended_in = self.status[run].tolist(), self.ended_in[run].tolist()
+        ended_s = np.where(self.status[run] == FAILED, np.nan, ends_s[self.ended_in[run]])
+        return JobColumns(
+            job=list(range(len(codes))),
+            start_round=list(range(len(codes))),
+            decoded_round=[None if code == FAILED else index for code, index in zip(codes, ended_in, strict=True)],
+            start_s=starts_s.tolist(),
+            decoded_s=ended_s.tolist(),
+            latency_s=(ended_s - starts_s).tolist(),
+            status=[STATUS[code] for code in codes],
+            squared_error=self.squared_error[run].tolist(),
         )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from simulator.columns import LISTED, NULLABLE
 from simulator.execution.store import Parts, Rows
-from simulator.results.columns import LISTED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +129,5 @@ def _metadata(schema: pa.Schema) -> Any:
     import pyarrow as pa
 
     frame = schema.empty_table().to_pandas()
-    if "decoded_round" in frame:  # there is none of a job that failed
-        frame["decoded_round"] = frame["decoded_round"].astype("Int64")
+    frame = frame.astype(dict.fromkeys(NULLABLE.intersection(frame), "Int64"))
     return pa.Schema.from_pandas(frame, preserve_index=False).metadata

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import numpy as np
 
 from schemes.base.valued import Valued
 from simulator.choices import Detail, Engine
+from simulator.columns import RunRow
 from simulator.engine import vectorised
 from simulator.engine.events import Collector, RunPlan, simulate
 from simulator.engine.record import RunRecord
@@ -167,25 +167,21 @@ def _telling(scenario: Scenario, label: str, trial: int) -> Iterator[None]:
         raise SimulationError(f"{where}: {told(error, place)}") from error
 
 
-def row_of(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:
+def row_of(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> RunRow:
     """What a row of the runs table says, besides where in the scenario the run stands."""
     with _telling(scenario, label, trial):
-        return _columns(scenario, label, trial, record, engine)
-
-
-def _columns(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> dict[str, Any]:
-    scheme, models = scenario.schemes[label], scenario.models
-    is_approximate = any(job[6] == "approximate" for job in record.jobs)
-    return {
-        "kind": SCHEME_TABLE.kind_of(scheme),
-        "trial": trial,
-        "engine": engine,
-        "n_workers": scenario.workers,
-        "n_jobs": scenario.jobs,
-        "delay_rounds": scheme.delay_rounds,
-        "load": float(scheme.load),
-        **record.figures(scheme.n_error_blocks if is_approximate else None),
-        "load_bound": math.nan if scheme.load_bound is None else float(scheme.load_bound),
-        # a model is updated once in so many jobs
-        "seconds_per_update": math.nan if models is None else record.makespan_s * models / scenario.jobs,
-    }
+        scheme, models = scenario.schemes[label], scenario.models
+        is_approximate = "approximate" in record.jobs.status
+        return {
+            "kind": SCHEME_TABLE.kind_of(scheme),
+            "trial": trial,
+            "engine": engine,
+            "n_workers": scenario.workers,
+            "n_jobs": scenario.jobs,
+            "delay_rounds": scheme.delay_rounds,
+            "load": float(scheme.load),
+            **record.figures(scheme.n_error_blocks if is_approximate else None),
+            "load_bound": math.nan if scheme.load_bound is None else float(scheme.load_bound),
+            # a model is updated once in so many jobs
+            "seconds_per_update": math.nan if models is None else record.makespan_s * models / scenario.jobs,
+        }

@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,10 +23,10 @@ import numpy as np
 
 from schemes.base.scheme import IntArray
 from simulator.choices import Detail
+from simulator.columns import RUNS, TABLES, StepColumns, empty
 from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
-from simulator.results.columns import COLUMNS
 from simulator.results.folder import PART_SUFFIX
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Rows(NamedTuple):
 
 
 def encode(
-    units: Sequence[Unit], rows: Sequence[dict[str, Any]], records: Sequence[RunRecord], detail: Detail
+    units: Sequence[Unit], rows: Sequence[Mapping[str, Any]], records: Sequence[RunRecord], detail: Detail
 ) -> bytes:
     """The bytes of a part.
 
@@ -81,16 +82,17 @@ def encode(
     """
     import pyarrow as pa
 
-    columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: pa.array([row[name] for row in rows], RUNS[name].type) for name in rows[0]}
     if detail != "runs":
         columns["rounds"] = _lists("rounds", [record.rounds for record in records])
-        columns["jobs"] = _lists("jobs", [sorted(record.jobs, key=_job) for record in records])
+        in_order = [list(zip(*sorted(zip(*record.jobs, strict=True)), strict=True)) for record in records]
+        columns["jobs"] = _lists("jobs", in_order)
     if detail == "workers":
         columns["workers"] = _lists_of_blocks("workers", [record.workers for record in records])
     if any(isinstance(record, TrainingRecord) for record in records):
-        steps = [record.training if isinstance(record, TrainingRecord) else [] for record in records]
+        steps = [record.training if isinstance(record, TrainingRecord) else empty(StepColumns) for record in records]
         columns["training"] = _lists("training", steps)
-    lengths = [max([1, *(len(getattr(record, name)) for name in ("rounds", "jobs"))]) for record in records]
+    lengths = [max(1, len(record.rounds.round), len(record.jobs.job)) for record in records]
     if detail == "workers":
         lengths = [length * record.n_workers for length, record in zip(lengths, records, strict=True)]
     said, starts = _placed(units, lengths if detail != "runs" else [1] * len(records))
@@ -120,30 +122,26 @@ def _placed(units: Sequence[Unit], lengths: Sequence[int]) -> tuple[list[list[An
     return said, starts
 
 
-def _job(row: tuple[Any, ...]) -> int:
-    return int(row[0])
-
-
-def _lists(table: str, runs: Sequence[Sequence[tuple[Any, ...]]]) -> pa.ListArray:
-    """A list of rows for each run."""
-    columns = zip(*itertools.chain.from_iterable(runs), strict=True)
-    return _list_array(table, [len(rows) for rows in runs], columns)
+def _lists(table: str, runs: Sequence[Sequence[Sequence[Any]]]) -> pa.ListArray:
+    """A list of rows for each run, from columns."""
+    columns = (list(itertools.chain.from_iterable(parts)) for parts in zip(*runs, strict=True))
+    return _list_array(table, [len(run[0]) for run in runs], columns)
 
 
 def _lists_of_blocks(table: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> pa.ListArray:
     """A list of rows for each run, from blocks of columns."""
     lengths = [sum(len(block["round"]) for block in blocks) for blocks in runs]
     blocks = list(itertools.chain.from_iterable(runs))
-    return _list_array(table, lengths, (np.concatenate([block[name] for block in blocks]) for name in COLUMNS[table]))
+    return _list_array(table, lengths, (np.concatenate([block[name] for block in blocks]) for name in TABLES[table]))
 
 
 def _list_array(table: str, lengths: Sequence[int], columns: Iterable[Any]) -> pa.ListArray:
     import pyarrow as pa
 
-    kinds = COLUMNS[table]
-    arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds.values(), strict=True)]
+    known = TABLES[table]
+    arrays = [pa.array(values, column.type) for values, column in zip(columns, known.values(), strict=True)]
     offsets = pa.array(np.cumsum([0, *lengths]), "int32")
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(kinds)))
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(known)))
 
 
 class Parts:
@@ -206,7 +204,7 @@ class Parts:
     def missing(self, key: str, trials: range) -> Iterator[range]:
         """The gaps in what is there of a setting."""
         at = trials.start
-        for held in sorted(self._held.get(key, ()), key=_first):
+        for held in sorted(self._held.get(key, ()), key=attrgetter("trials.start")):
             if at < min(held.trials.start, trials.stop):
                 yield range(at, min(held.trials.start, trials.stop))
             at = max(at, held.trials.stop)
@@ -216,7 +214,7 @@ class Parts:
     def find(self, key: str, trials: range) -> Iterator[tuple[Rows, int]]:
         """Where the runs of a setting are, each once, as far as they are there; and about how long their tables are."""
         at = trials.start
-        for held in sorted(self._held.get(key, ()), key=_first):
+        for held in sorted(self._held.get(key, ()), key=attrgetter("trials.start")):
             first, stop = max(at, held.trials.start), min(held.trials.stop, trials.stop)
             if first < stop:
                 offset = held.row - held.trials.start
@@ -236,10 +234,6 @@ class Parts:
 
         names = {held.part for key in keys for held in self._held.get(key, ())}
         return pa.unify_schemas(list({self._schemas[name] for name in names}), promote_options="permissive")
-
-
-def _first(held: _Held) -> int:
-    return held.trials.start
 
 
 def _name(content: bytes) -> str:

@@ -10,20 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.choices import Detail, Engine, ExecutorName
+from simulator.columns import KEYS, TABLES
 from simulator.errors import SimulationError
 from simulator.execution.assemble import Place, arranged
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Batches, Failure, Order, cost_of, run_task
 from simulator.files import whole
-from simulator.results.columns import TABLES
-from simulator.results.curves import MOST_POINTS
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
-from simulator.results.results import Results
+from simulator.results.results import MOST_POINTS, Results
 from simulator.scenario.identity import Identities, setting_key
 from simulator.scenario.plain import plain
 from simulator.scenario.scenario import Scenario
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]  # runs done, runs in all
 MOST_TRIALS = 100  # in a unit
-# what tells how many trials are needed
-RUN_COLUMNS = ["point", "scheme", "trial", "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]
+RUN_COLUMNS = [*KEYS, "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]  # what tells how many trials are needed
 SMALL_COST = 100_000  # below it, everything is done before a process has started: about a second
 
 
@@ -266,12 +265,9 @@ def _write_errors(folder: Path, failures: Sequence[Failure]) -> None:
     with whole(folder / ERRORS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("point", "scheme", "first_trial", "last_trial", "error"))
-        for (point, label, trials, _), error in sorted(failures, key=_place_of):
+        where = attrgetter("unit.point", "unit.label", "unit.trials.start")
+        for (point, label, trials, _), error in sorted(failures, key=where):
             table.writerow((point, label, trials[0], trials[-1], error))
-
-
-def _place_of(failure: Failure) -> tuple[int, str, int]:
-    return failure.unit.point, failure.unit.label, failure.unit.trials.start
 
 
 def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from simulator.choices import Detail, Engine
+from simulator.columns import RunRow
 from simulator.engine.record import RunRecord
 from simulator.errors import SimulationError
 from simulator.execution.one_run import row_of, run_unit
@@ -109,7 +110,7 @@ def run_task(task: Task) -> Done:
     from threadpoolctl import threadpool_limits
 
     units: list[Unit] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[RunRow] = []
     records: list[RunRecord] = []
     failures: list[Failure] = []
     speeds: dict[str, float] = {}

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base.scheme import FloatArray
+from simulator.choices import Measure
 from simulator.plots.stragglers import draw_stragglers, straggler_logs
 from simulator.plots.style import (
     GREY,
@@ -32,9 +33,8 @@ from simulator.plots.sweep.figures import chart_picture, sweep_pictures
 from simulator.plots.sweep.frames import ChartError
 from simulator.plots.timeline import draw_timeline, timelines
 from simulator.plots.training import training_pictures
-from simulator.results.curves import MOST_POINTS, Measure
 from simulator.results.fairness import fairness
-from simulator.results.results import Results
+from simulator.results.results import MOST_POINTS, Results
 from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
 

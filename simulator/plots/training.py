@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from schemes.base.scheme import FloatArray
+from simulator.choices import Measure
+from simulator.columns import KEYS
 from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks
 from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
-from simulator.results.curves import MOST_POINTS, Curve, Measure, curves
-from simulator.results.results import Results
+from simulator.results.curves import Curve, curves
+from simulator.results.results import MOST_POINTS, Results
 from simulator.statistics import half_width
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def training_pictures(
     points = runs.drop_duplicates("point")
     if len(points) > MOST_POINTS:
         return
-    training = training.merge(runs[["point", "scheme", "trial"]], on=["point", "scheme", "trial"])
+    training = training.merge(runs[list(KEYS)], on=list(KEYS))
     varying = [key for key in swept_entries(results) if key != "point"] if results.runs["point"].nunique() > 1 else []
     titles = {row["point"]: title_of(varying, [row[key] for key in varying], 28) for row in points.to_dict("records")}
     remarks = ["band: 95 % interval; a trial that has ended stays as it is"] if runs["trial"].nunique() > 1 else []

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
+from simulator.columns import KEYS, RUNS, TIMES_TO
 from simulator.errors import UserError, did_you_mean
-from simulator.plugins.fields import fields_of
-from simulator.scenario.scenario import Scenario
 from simulator.statistics import (
     TIE,
     is_tie,
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-HIGHER_IS_BETTER = ("jobs_per_s", "exact_share", "final_accuracy")  # of all other columns, less is better
-UNFAIR_WITH_FAILURES = ("makespan_s", "seconds_per_update")  # who gives jobs up is done sooner: no merit
+HIGHER_IS_BETTER = [name for name, column in RUNS.items() if column.higher_is_better]  # of all others, less is better
+UNFAIR_WITH_FAILURES = [name for name, column in RUNS.items() if column.unfair]
 LEAST_TRIALS, MOST_TRIALS = 10, 10_000
 
 
@@ -88,7 +87,9 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     """
     import pandas as pd
 
-    labels, metrics = runs["scheme"].unique().tolist(), _metrics(runs)
+    keys = swept_keys(runs)
+    metrics = [name for name in map(str, runs.select_dtypes("number").columns) if name not in (*KEYS, *keys)]
+    labels = runs["scheme"].unique().tolist()
     if not labels:
         raise CompareError("runs: must have a row for each run, got none")
     baseline = labels[0] if baseline is None else baseline
@@ -104,7 +105,6 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     paired = _against(values, layout.beside(values, labels.index(baseline)), metric)
     failures = _failures(layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"]))
     ranking = _ranking(runs, layout, metric, failures["failure_rate"])
-    keys = swept_keys(runs)
     swept = runs.drop_duplicates("point")[["point", *keys]].iloc[layout.point].reset_index(drop=True)
     columns = {
         "scheme": np.array(labels, dtype=object)[layout.scheme],
@@ -211,14 +211,11 @@ class _Layout:
         return np.where(self.row_of >= 0, values[self.row_of], np.nan)
 
 
-def swept_keys(table: pd.DataFrame) -> list[str]:
-    """The columns of a table of runs, or of a comparison, that hold swept values: those named by a scenario's key."""
-    return [name for name in map(str, table.columns) if name.split(".")[0] in fields_of(Scenario)]
-
-
-def _metrics(runs: pd.DataFrame) -> list[str]:
-    others = {"point", "trial", *swept_keys(runs)}
-    return [name for name in map(str, runs.select_dtypes("number").columns) if name not in others]
+def swept_keys(runs: pd.DataFrame) -> list[str]:
+    """The columns of a table of runs that hold swept values: those that no run has of itself, one value at a point."""
+    names = [name for name in map(str, runs.columns) if name not in RUNS and name not in TIMES_TO]
+    n_values = runs.groupby("point")[names].nunique(dropna=False)
+    return [name for name in names if (n_values[name] == 1).all()]
 
 
 def _sign(metric: str) -> int:

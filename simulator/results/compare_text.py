@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.files import filling
-from simulator.results.compare import HIGHER_IS_BETTER, LEAST_TRIALS, swept_keys
+from simulator.results.compare import HIGHER_IS_BETTER, LEAST_TRIALS
 from simulator.statistics import TIE
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _span(numbers: pd.Series[int]) -> str:
 
 def markdown(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
     """A comparison as a Markdown document: a title, a table with the swept keys in front, remarks."""
-    keys = swept_keys(table)
+    keys = list(table.columns[1 : table.columns.get_loc("scheme")])  # between point and scheme
     header, rows = as_text(table)
     swept = table[keys].astype(str).to_numpy().tolist()
     cells = [[*keys, *header], *([*at, *row] for at, row in zip(swept, rows, strict=True))]

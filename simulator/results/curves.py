@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from schemes.base.scheme import FloatArray
+from simulator.choices import Measure
+from simulator.columns import KEYS, TIMES_TO
 from simulator.results.compare import CompareError
 from simulator.results.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-Measure = Literal["loss", "accuracy"]
-MOST_POINTS = 6  # of a sweep, whose curves are drawn in panels
-KEYS = ("point", "scheme", "trial")  # of a run
-TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}
 
 
 class Curve(NamedTuple):
@@ -64,7 +60,7 @@ def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any
     >>> curve.times_s, curve.values
     (array([0., 1., 3.]), array([3. , 2. , 1.5]))
     """
-    for (point, scheme, trial), steps in training.groupby(["point", "scheme", "trial"], sort=False):
+    for (point, scheme, trial), steps in training.groupby(list(KEYS), sort=False):
         by_model = steps.pivot_table(index="time_s", columns="model", values=measure, aggfunc="last", dropna=False)
         mean = by_model.ffill().mean(axis=1, skipna=False)
         yield (point, str(scheme), trial), Curve(mean.index.to_numpy(np.float64), mean.to_numpy(np.float64))

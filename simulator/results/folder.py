@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from simulator.columns import TABLES
 from simulator.errors import ResultsError, UserError
 from simulator.files import PARTIAL, made, remove, writing
-from simulator.results.columns import TABLES
 
 MANIFEST = "manifest.json"
 ERRORS = "errors.csv"

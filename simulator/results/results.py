@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator.columns import TABLES
 from simulator.errors import ResultsError
 from simulator.files import replacing, whole
-from simulator.results.columns import TABLES
 from simulator.results.folder import MANIFEST, PARTS, may_write
 from simulator.results.summary import summary
 from simulator.scenario.keys import swept_together
@@ -18,6 +18,8 @@ from simulator.scenario.yaml_text import write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MOST_POINTS = 6  # of a sweep, whose curves of training are drawn in panels
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Results:
             partial.write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path, tables: Sequence[str] = TABLES) -> Results:
+    def load(cls, folder: str | Path, tables: Iterable[str] = TABLES) -> Results:
         """Read what :meth:`save` or a run has written.
 
         Parameters

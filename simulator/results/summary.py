@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.results.columns import SUMMARY_MEANS, TRAINING_MEANS, TRAINING_WORST
+from simulator.columns import SUMMARY
 from simulator.statistics import half_width
 
 if TYPE_CHECKING:
@@ -19,17 +19,11 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     After training there are also loss and accuracy at the end, and the code's worst residual and condition number.
     """
     groups = runs.groupby(["point", "scheme"], sort=False)
-    n_trials, makespan_s = groups.size(), groups["makespan_s"].mean()
-    half_s = half_width(groups["makespan_s"].std(), n_trials)
-    table = groups[["load", "delay_rounds"]].first()
-    table["makespan_s"] = makespan_s
-    table["makespan_low_s"], table["makespan_high_s"] = makespan_s - half_s, makespan_s + half_s
-    table[list(SUMMARY_MEANS)] = groups[list(SUMMARY_MEANS)].mean()
-    if "final_loss" in runs:
-        table[list(TRAINING_MEANS)] = groups[list(TRAINING_MEANS)].mean()
-        table[list(TRAINING_WORST)] = groups[list(TRAINING_WORST)].max()
-    table["decode_failures"] = groups["decode_failures"].sum()
-    table["n_trials"] = n_trials
+    table = groups.agg({name: how for name, how in SUMMARY.items() if name in runs})
+    table["n_trials"] = groups.size()
+    half_s, after = half_width(groups["makespan_s"].std(), table["n_trials"]), list(table).index("makespan_s") + 1
+    table.insert(after, "makespan_high_s", table["makespan_s"] + half_s)
+    table.insert(after, "makespan_low_s", table["makespan_s"] - half_s)
     table = table.reset_index()
     first = table.groupby("point", sort=False)["makespan_s"].transform("first")
     table["change_percent"] = 100 * (table["makespan_s"] / first - 1)

@@ -215,7 +215,7 @@ def _on_arrays(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[st
             scheme = scheme_of(group.scheme(value), task.n_workers)
             rounds = np.arange(task.n_jobs + scheme.delay_rounds)[np.newaxis]
             [record] = run_on_arrays(scheme, task.times, rounds, task.n_jobs, rule)
-            rows.append({"load": scheme.load} | record.figures(None))
+            rows.append(dict(record.figures(None), load=scheme.load))
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 

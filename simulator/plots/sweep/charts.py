@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from simulator.columns import KEYS
 from simulator.plots.style import said
 from simulator.plots.sweep.frames import (
     MOST_PANELS,
-    NOT_SHOWN,
     ChartError,
     at_points,
     combinations,
@@ -77,8 +77,7 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     """
     entries = swept_entries(results)
     keys = [key for keys in entries.values() for key in keys]
-    columns = map(str, results.runs)
-    numbers = [column for column in columns if is_numeric(results.runs[column]) and column not in NOT_SHOWN]
+    numbers = [column for column in map(str, results.runs) if is_numeric(results.runs[column]) and column not in KEYS]
     for option, given, known in (
         ("x", chart.x, list(dict.fromkeys([*keys, *numbers]))),
         ("y", chart.y, [column for column in numbers if column not in keys]),

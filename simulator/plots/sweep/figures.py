@@ -101,7 +101,6 @@ def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
     remarks += companions(shown.table, swept_entries(results), chart.x, shown.panels)
-    remarks += (
-        ["band or bar: 95 % interval over trials"] if chart.y not in FIXED and shown.table["n_trials"].max() > 1 else []
-    )
+    if chart.y not in FIXED and shown.table["n_trials"].max() > 1:
+        remarks.append("band or bar: 95 % interval over trials")
     return lambda figure: draw_lines(figure, results, chart), remarks

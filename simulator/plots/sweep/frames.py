@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.columns import RUNS
 from simulator.errors import ResultsError
 from simulator.plots.style import key_label, literal, said, wrapped
 from simulator.results.results import Results
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 MOST_PANELS = 6
+FIXED = [name for name, column in RUNS.items() if column.fixed]
 
 
 class ChartError(ResultsError):
@@ -106,43 +108,10 @@ def label_of(column: str, width: int, names: Mapping[str, str], *, is_mean: bool
     """A column of the runs table, or a swept key, as the label of an axis, with its unit."""
     if column in names:
         return wrapped(names[column], width)
-    if column not in LABELS:
+    if column not in RUNS:
         return key_label(column, width)
-    return wrapped(f"{'mean ' if is_mean else ''}{LABELS[column]}", width)
-
-
-LABELS = {
-    "point": "point",
-    "delay_rounds": "delay T (rounds)",
-    "load": "load (share of a job, per worker and round)",
-    "load_bound": "lower bound of the load (share of a job)",
-    "computed_load": "computed load (share of a job)",
-    "overhead": "overhead (extra work, in jobs per job)",
-    "makespan_s": "makespan (seconds)",
-    "jobs_per_s": "jobs per second",
-    "job_latency_mean_s": "job latency (seconds)",
-    **{f"job_latency_p{q}_s": f"{q} % quantile of job latency (seconds)" for q in (50, 95, 99)},
-    "decode_failures": "failed jobs of a trial",
-    "waited_rounds": "rounds in which the master waited",
-    "waited_s": "time waited (seconds)",
-    "straggler_rate": "stragglers (share of workers with work)",
-    "squared_error_mean": "squared error",
-    "relative_error_mean": "relative error",
-    "error_norm_mean": "error norm (of chunk gradients)",
-    "exact_share": "jobs decoded exactly (share)",
-    "uploads": "uploads",
-    "bytes_up": "sent to the master (bytes)",
-    "upload_s": "time on the way (seconds)",
-    "seconds_per_update": "time for each model update (seconds)",
-    "final_loss": "loss at the end",
-    "final_accuracy": "accuracy at the end",
-    "gradient_error_mean": "relative error of the gradient",
-    "worst_residual": "worst relative error of a decoded gradient",
-    "worst_condition": "worst condition number",
-    "decode_mean_s": "measured decoding time of a job (seconds)",
-    "n_workers": "workers",
-    "n_jobs": "jobs",
-}
+    label, unit = RUNS[column].label, RUNS[column].unit
+    return wrapped(f"{'mean ' if is_mean and column not in FIXED else ''}{label}{f' ({unit})' if unit else ''}", width)
 
 
 def combinations(table: pd.DataFrame, keys: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -167,16 +136,10 @@ def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
     return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
 
 
-FIXED = ("load", "load_bound", "delay_rounds", "n_workers", "n_jobs")  # the same in all trials
-
-
 def same_values(table: pd.DataFrame) -> dict[str, list[str]]:
     """For each column, those with the same values, itself among them."""
     columns = {str(name): table[name] for name in table}
     return {name: [other for other in columns if columns[other].equals(columns[name])] for name in columns}
-
-
-NOT_SHOWN = ("point", "trial")
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:

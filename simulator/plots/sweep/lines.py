@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 
 from schemes.base.scheme import FloatArray
+from simulator.columns import RUNS
 from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of, plain_ticks, said, wrapped
 from simulator.plots.sweep.charts import Chart, prepared
 from simulator.plots.sweep.frames import (
-    FIXED,
-    LABELS,
     at_points,
     combinations,
     is_numeric,
@@ -49,11 +48,11 @@ def panels(
             title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
         )
         if place % n_columns == 0:
-            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean and y not in FIXED))
+            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean))
         if place + n_columns >= len(choices):  # nothing is below
             axes.tick_params(labelbottom=True)
         if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
-            axes.set_xlabel(label_of(x, 46 // n_columns, names, is_mean=is_mean and x not in FIXED))
+            axes.set_xlabel(label_of(x, 46 // n_columns, names, is_mean=is_mean))
         yield axes, rows_at(table, keys, choice)
     for spare in grid.flat[len(choices) :]:
         spare.remove()
@@ -72,7 +71,7 @@ REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme 
 def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = prepared(results, chart)
-    is_of_schemes, is_swept = chart.by == "scheme", chart.x not in LABELS
+    is_of_schemes, is_swept = chart.by == "scheme", chart.x not in RUNS
     labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
     names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in labels]
     drawn = set(shown.table[chart.by])

@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from schemes.base.scheme import BoolArray, FloatArray
+from simulator.columns import RUNS
 from simulator.plots.style import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results.compare import compare
 from simulator.results.results import Results
@@ -58,7 +59,7 @@ class Map:
         first, other = np.abs(self.values[0]), np.abs(values)
         with np.errstate(divide="ignore", invalid="ignore"):
             change: FloatArray = 100 * (other / first - 1)
-        return change if self.metric == "jobs_per_s" else -change
+        return change if RUNS[self.metric].higher_is_better else -change
 
 
 def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[str, str]) -> Map | None:
@@ -79,7 +80,7 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     schemes = list(dict.fromkeys(runs["scheme"]))
     if len(schemes) < 2 or any(runs[key].dtype.kind not in "iuf" for key in keys):
         return None
-    sign = -1.0 if metric == "jobs_per_s" else 1.0
+    sign = -1.0 if RUNS[metric].higher_is_better else 1.0
     points = runs.drop_duplicates("point").sort_values("point")
     x, y = (np.unique(points[key].to_numpy(dtype=np.float64)) for key in keys)
     if min(len(x), len(y)) < 2 or len(points) > len(x) * len(y):
@@ -131,7 +132,7 @@ def draw_best(figure: Figure, cells: Map) -> None:
     if has_room:
         for j, i in np.ndindex(n_best.shape):
             axes.text(i, j, _best_letters(cells, j, i), ha="center", va="center", fontsize=6.5)
-    axes.set_title(_below(cells, f"best by {METRICS[cells.metric]}"), fontsize=7)
+    axes.set_title(_below(cells, f"best by mean {RUNS[cells.metric].label}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
 
 
@@ -152,7 +153,6 @@ def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
 
 
 def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
@@ -228,7 +228,8 @@ def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, mos
 def _add_bar(figure: Figure, panels: Sequence[Axes], cells: Map, colours: _Colours) -> None:
     extend = "max" if colours.is_cut else "neither"
     bar = figure.colorbar(ScalarMappable(colours.norm, colours.cmap), ax=panels, pad=0.02, aspect=25, extend=extend)
-    bar.set_label("makespan saved (%)" if cells.metric == "makespan_s" else "more jobs per second (%)")
+    column = RUNS[cells.metric]
+    bar.set_label(f"more {column.label} (%)" if column.higher_is_better else f"{column.label} saved (%)")
 
 
 def _below(cells: Map, text: str) -> str:
