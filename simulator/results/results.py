@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from simulator.columns import TABLES
 from simulator.errors import ResultsError
 from simulator.files import replacing, whole
+from simulator.results.compare import swept_keys
 from simulator.results.folder import MANIFEST, PARTS, may_write
 from simulator.results.summary import summary
-from simulator.scenario.keys import swept_together
 from simulator.scenario.yaml_text import write_yaml
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ class Results:
 
     def write_beside(self, folder: Path) -> None:
         """Write what stands beside the tables: the summary, and the scenario as it ran."""
-        keys = [key for entry in self.scenario.get("sweep", {}) for key in swept_together(entry)]
-        swept = self.runs.groupby("point")[keys].first()
+        swept = self.runs.groupby("point")[swept_keys(self.runs)].first()
         with whole(folder / "summary.csv") as partial:
             summary(self.runs).join(swept, on="point").to_csv(partial, index=False)
         with whole(folder / "scenario.yaml") as partial:
