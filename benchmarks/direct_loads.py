@@ -13,14 +13,14 @@ from pathlib import Path
 
 from findings import groups
 
-from schemes.base.patterns import Code
+from schemes import FractionalRepetition, GradientCoding
 from simulator.engine.master_rules import FirstEnough
 from simulator.execution.executors import Serial
 from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group
 from simulator.tuning.trace import AdjustedRecording, SearchError
 
-CODES: dict[str, Code] = {"GC": "gradient_coding", "GC-Rep": "fractional_repetition"}
+CODES = {"GC": GradientCoding, "GC-Rep": FractionalRepetition}
 
 
 def makespan_s(recording: AdjustedRecording, label: str, load: float) -> float:
@@ -29,8 +29,8 @@ def makespan_s(recording: AdjustedRecording, label: str, load: float) -> float:
         times, n_workers = recording.times()
     except SearchError:
         return math.nan
-    code = CODES[label]
-    group = Group(label, code, code, "pattern", 0, 0, (round(load * n_workers) - 1,))
+    s = round(load * n_workers) - 1
+    group = Group(CODES[label](n_workers, s=s), (s,))
     [row] = evaluate(times, n_workers, 80, [group], [FirstEnough()], executor=Serial()).to_dict("records")
     return float(row["makespan_s"])
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from schemes.multiplexed import REPETITION
 from simulator.plots.advice import draw_advice
 from simulator.traces.files import read_times
 from simulator.traces.measures import load_slope, memory, stragglers
 from simulator.tuning.advice import advise
 from simulator.tuning.advice_text import sentences
-from simulator.tuning.best import said_setting
-from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search, rules_of
 from simulator.tuning.trace import AdjustedRecording
 

@@ -17,9 +17,9 @@ import numpy as np
 
 import stragglersim
 from simulator.engine.master_rules import MasterRule, MuRule
-from simulator.tuning.evaluate import evaluate, rule_name, scheme_of
+from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group, published_grid
-from simulator.tuning.search import Search, as_scheme, rules_of
+from simulator.tuning.search import Search, rules_of
 from simulator.tuning.trace import AdjustedRecording
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
@@ -33,7 +33,7 @@ def timed(times: WorkerTimes, n_workers: int, n_jobs: int, groups: Sequence[Grou
     began = time.perf_counter()
     settings = evaluate(times, n_workers, n_jobs, groups, [rule])
     seconds = time.perf_counter() - began
-    return f"{len(settings):6d} settings, {n_jobs:3d} jobs, {n_workers:4d} workers, {rule_name(rule)}: {seconds:5.2f} s"
+    return f"{len(settings):6d} settings, {n_jobs:3d} jobs, {n_workers:4d} workers, {rule.name}: {seconds:5.2f} s"
 
 
 def first_workers(times: WorkerTimes, n_workers: int) -> WorkerTimes:
@@ -76,8 +76,7 @@ def check(path: Path, n_settings: int, rng: np.random.Generator) -> float:
         value = int(rng.choice(group.values))
         rule = rules[rng.integers(len(rules))]
         [row] = evaluate(times, n_workers, 80, [group._replace(values=(value,))], [rule]).to_dict("records")
-        row["accepts"] = group.accepts
-        schemes = {"it": scheme_of(as_scheme(row), n_workers)}
+        schemes = {"it": group.scheme(value)}
         scenario = stragglersim.Scenario(workers=n_workers, jobs=80, stragglers=model, schemes=schemes, master=rule)
         run = stragglersim.run(scenario, detail="runs").runs.iloc[0]
         assert run["waited_rounds"] == row["waited_rounds"], row

@@ -15,18 +15,18 @@ from schemes.partial_gradient_coding import PartialGradientCoding
 from schemes.selective_repeat import SelectiveRepeat
 from schemes.uncoded import Uncoded
 
-SCHEMES: dict[str, type[Scheme]] = {
+SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides between equals
+    "uncoded": Uncoded,
+    "gradient_coding": GradientCoding,
+    "fractional_repetition": FractionalRepetition,
+    "selective_repeat": SelectiveRepeat,
+    "multiplexed": Multiplexed,
     "bernoulli_gradient_coding": BernoulliGradientCoding,
     "bibd_gradient_coding": BibdGradientCoding,
     "expander_gradient_coding": ExpanderGradientCoding,
     "fastest_k": FastestK,
-    "fractional_repetition": FractionalRepetition,
-    "gradient_coding": GradientCoding,
     "ideal": Ideal,
-    "multiplexed": Multiplexed,
     "partial_gradient_coding": PartialGradientCoding,
-    "selective_repeat": SelectiveRepeat,
-    "uncoded": Uncoded,
 }
 
 __all__ = [

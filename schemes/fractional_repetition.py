@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Self
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.allowance import Allowance
 from schemes.base.codec import Weights
+from schemes.base.grid import GradientCodingGrid, Grid
 from schemes.base.linear import LinearScheme
 from schemes.base.patterns import load_bound
 from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
@@ -39,6 +43,17 @@ class FractionalRepetition(LinearScheme):
             raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
         if self.n_workers % (self.s + 1):
             raise ValueError(f"workers must be a multiple of s + 1 = {self.s + 1}, got {self.n_workers}")
+
+    @property
+    def label(self) -> str:
+        return "GC-Rep"
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
+        return (cls(n_workers=n_workers, s=s) for s in range(1, n_workers) if n_workers % (s + 1) == 0)
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid:
+        return GradientCodingGrid(self.n_workers, n_jobs, values, code="fractional_repetition")
 
     def encoding_matrix(self) -> FloatArray:
         return fractional_repetition(self.n_workers, self.s)

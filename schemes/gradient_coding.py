@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Self
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.allowance import Allowance, at_most
 from schemes.base.codec import Weights
+from schemes.base.grid import GradientCodingGrid, Grid
 from schemes.base.linear import LinearScheme
 from schemes.base.patterns import load_bound
 from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
@@ -35,6 +39,17 @@ class GradientCoding(LinearScheme):
     def __post_init__(self) -> None:
         if self.s >= self.n_workers:
             raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
+
+    @property
+    def label(self) -> str:
+        return "GC"
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
+        return (cls(n_workers=n_workers, s=s) for s in range(1, n_workers))
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid:
+        return GradientCodingGrid(self.n_workers, n_jobs, values)
 
     def encoding_matrix(self) -> FloatArray:
         return cyclic_repetition(self.n_workers, self.s)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
+from schemes.base.grid import Grid
 from schemes.base.multiplexed_session import Lists, MultiplexedSession, TaskwiseSession
-from schemes.base.patterns import Accepts, Code, LateAnswers, load_bound
+from schemes.base.patterns import Acceptance, Accepts, Code, LateAnswers, accepting, load_bound
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -28,7 +30,10 @@ from schemes.base.scheme import (
     Work,
 )
 from schemes.base.sequential_batch import MultiplexedBatch
+from schemes.base.sequential_grid import MultiplexedGrid
 from schemes.codes import check_published, check_replicas, code_matrix, code_weights
+
+REPETITION = "repetition only"  # the label where nothing is coded
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,30 @@ class Multiplexed(Scheme):
         check_published(self.accepts, self.late_answers, as_published=self.as_published)
         if self.as_published and self.credit != "whole_list":
             raise ValueError(f"credit must be whole_list with as_published, got {self.credit}")
+
+    @property
+    def label(self) -> str:
+        if not self.is_coded:
+            return REPETITION
+        return "M-SGC" if self.code == "gradient_coding" else "M-SGC-Rep"
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int, *, accepts: Acceptance = "pattern") -> Iterator[Self]:
+        divided = [lam for lam in range(1, n_workers) if n_workers % (lam + 1) == 0]
+        for W in range(2, max_delay + 2):
+            for B in range(1, min(W - 1, max_delay + 2 - W) + 1):
+                first = cls(n_workers=n_workers, B=B, W=W, lam=n_workers, **accepting(accepts))
+                yield from first.with_each("lam", range(1, n_workers + 1))
+                if divided:
+                    repeated = dataclasses.replace(first, lam=divided[0], code="fractional_repetition")
+                    yield from repeated.with_each("lam", divided)
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+        is_equal = self.is_coded or self.as_published  # otherwise late lists are what was missed
+        if not is_equal or self.credit == "prefix":
+            return None
+        accepts: Acceptance = "published" if self.as_published else self.accepts
+        return MultiplexedGrid(self.n_workers, n_jobs, self.B, self.W, values, code=self.code, accepts=accepts)
 
     @property
     def is_coded(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -12,7 +13,18 @@ from pydantic.dataclasses import dataclass
 from schemes.base.allowance import Allowance, CountingSession, Tally
 from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
-from schemes.base.patterns import Accepts, Code, History, LateAnswers, bursty_allowance, few_allowance, load_bound
+from schemes.base.grid import Grid
+from schemes.base.patterns import (
+    Acceptance,
+    Accepts,
+    Code,
+    History,
+    LateAnswers,
+    accepting,
+    bursty_allowance,
+    few_allowance,
+    load_bound,
+)
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -28,6 +40,7 @@ from schemes.base.scheme import (
     Work,
 )
 from schemes.base.sequential_batch import SelectiveRepeatBatch
+from schemes.base.sequential_grid import SelectiveRepeatGrid
 from schemes.codes import check_published, check_replicas, code_matrix, code_weights
 
 
@@ -74,6 +87,31 @@ class SelectiveRepeat(Scheme):
             raise ValueError(f"lam must leave s = ceil(lam B / (W - 1 + B)) below n = {self.n_workers}, got {self.lam}")
         check_replicas(self.code, self.n_workers, self.s + 1, "s + 1")
         check_published(self.accepts, self.late_answers, as_published=self.as_published)
+
+    @property
+    def label(self) -> str:
+        return "SR-SGC" if self.code == "gradient_coding" else "SR-SGC-Rep"
+
+    @classmethod
+    def settings(
+        cls, n_workers: int, max_delay: int, *, max_window: int = 80, accepts: Acceptance = "pattern"
+    ) -> Iterator[Self]:
+        once = accepts == "recoverable"  # for each B and s, which are all that matters then
+        for B in range(1, max_delay + 1):
+            for W in range(B + 1, B + 2 if once else max(max_window, B + 1) + 1, B):
+                per_s = (W - 1 + B) // B
+                legal = [lam for lam in range(1, n_workers + 1, per_s if once else 1) if -(-lam // per_s) < n_workers]
+                divided = [lam for lam in legal if n_workers % (-(-lam // per_s) + 1) == 0]
+                if legal:
+                    first = cls(n_workers=n_workers, B=B, W=W, lam=1, **accepting(accepts))
+                    yield from first.with_each("lam", legal)
+                if divided:
+                    repeated = dataclasses.replace(first, lam=divided[0], code="fractional_repetition")
+                    yield from repeated.with_each("lam", divided)
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid:
+        accepts: Acceptance = "published" if self.as_published else self.accepts
+        return SelectiveRepeatGrid(self.n_workers, n_jobs, self.B, self.W, values, code=self.code, accepts=accepts)
 
     @property
     def s(self) -> int:

@@ -73,6 +73,10 @@ def check_scheme(scheme: Scheme, n_jobs: int = 12, seed: int = 0) -> None:
     assert 0 < scheme.load <= 1 + 1e-12, f"load {scheme.load} is not a share of a job's data"
     assert scheme.load_bound is None or scheme.load >= scheme.load_bound * (1 - 1e-12), "load below the bound"
     assert abs(scheme.chunk_loads().sum() - 1) < 1e-9, "chunks must add up to one job"
+    for setting in itertools.islice(type(scheme).settings(scheme.n_workers, scheme.delay_rounds), 100):
+        assert setting == dataclasses.replace(setting), "a setting is legal"
+        assert setting.n_workers == scheme.n_workers, "a setting is for these workers"
+        assert setting.delay_rounds <= scheme.delay_rounds, "a setting keeps to the largest T"
     _check_work(scheme, n_jobs)
     outcomes, accepted = play(scheme, n_jobs, lambda index, busy: np.zeros_like(busy))
     assert all(accepted), "nobody missing must be enough"

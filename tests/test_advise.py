@@ -8,14 +8,16 @@ import pandas as pd
 import pytest
 
 import stragglersim
+from schemes import Multiplexed
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.tuning.advice import ALIKE, Advice, advise
 from simulator.tuning.advice_text import sentences
-from simulator.tuning.evaluate import run_on_arrays, scheme_of
-from simulator.tuning.legal_settings import every_setting, thinned
-from simulator.tuning.search import Search, as_scheme
+from simulator.tuning.evaluate import run_recorded
+from simulator.tuning.legal_settings import every_setting, searchable, thinned
+from simulator.tuning.rows import as_scheme
+from simulator.tuning.search import Search
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes
 from stragglersim import load
@@ -68,10 +70,10 @@ def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
 
 def test_runs_of_a_batch_are_runs_of_their_own():
     times = WorkerTimes(bursty(9), 0.5)
-    scheme = scheme_of({"kind": "multiplexed", "B": 1, "W": 2, "lam": 3}, 8)
+    scheme = Multiplexed(8, B=1, W=2, lam=3)
     rounds = np.random.default_rng(1).integers(9, size=(3, 13))
-    together = run_on_arrays(scheme, times, rounds, 12, MuRule(mu=0.5))
-    alone = [run_on_arrays(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
+    together = run_recorded(scheme, times, rounds, 12, MuRule(mu=0.5))
+    alone = [run_recorded(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
     assert [run.makespan_s for run in together] == [run.makespan_s for run in alone]
 
 
@@ -81,7 +83,7 @@ def made(resampled_s, learned_s=(5.0, 5.0), labels=("GC", "repetition only", "un
         {
             "scheme": labels,
             "rule": "first_enough",
-            "kind": labels,
+            "kind": ["uncoded" if label == "uncoded" else "gradient_coding" for label in labels],
             "B": 0,
             "s": 1,
             "makespan_s": range(1, len(labels) + 1),
@@ -199,14 +201,12 @@ def test_times_in_proportion_to_the_load(tmp_path):
 
 
 def test_a_thinner_grid_is_part_of_the_whole():
-    whole = {
-        group._replace(values=()): set(group.values)
-        for group in every_setting(30, 40, max_delay=3, accepts=["pattern"])
-    }
-    coarse = thinned(every_setting(30, 40, max_delay=3, accepts=["pattern"]))
+    groups = every_setting(30, 40, max_delay=3, schemes=searchable().values(), accepts=["pattern"])
+    whole = {group.first: set(group.values) for group in groups}
+    coarse = thinned(groups)
     assert 0 < len(coarse) < len(whole)
     for group in coarse:
-        assert set(group.values) <= whole[group._replace(values=())]
+        assert set(group.values) <= whole[group.first]
         assert {min(group.values), max(group.values)} <= set(group.values)
 
 

@@ -1,5 +1,7 @@
 """The search for parameters: exactly the engines' numbers, every legal setting, and what is told about them."""
 
+import dataclasses
+import importlib.metadata
 import itertools
 import sys
 from pathlib import Path
@@ -11,17 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stragglersim
-from schemes import SCHEMES
+from schemes import SCHEMES, Multiplexed, SelectiveRepeat
 from schemes.base.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.replay import Recorded, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.vectorised import simulate as simulate_on_arrays
+from simulator.errors import OUTSIDE
+from simulator.plots.style import looks_of
+from simulator.plots.tuning import looks_among
 from simulator.tuning.best import best_settings, fastest_first, flatness, winners
-from simulator.tuning.evaluate import evaluate, rule_name
-from simulator.tuning.legal_settings import KINDS, Group, every_setting, published_grid
-from simulator.tuning.search import Search, as_scheme, rules_of, search_recording
+from simulator.tuning.evaluate import evaluate
+from simulator.tuning.legal_settings import Group, every_setting, published_grid, searchable, shipped_labels
+from simulator.tuning.rows import scheme_of
+from simulator.tuning.search import Search, rules_of, search_recording
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
@@ -39,9 +45,8 @@ RULES = [
 LAMBDA = Path(__file__).parents[2] / "shared" / "traces" / "aws-lambda"
 
 
-def build(group, value, n_workers):
-    fields = group.scheme(value)
-    return SCHEMES[fields.pop("kind")](n_workers=n_workers, **fields)
+KINDS = tuple(kind for kind in SCHEMES if kind in searchable())
+SHIPPED = [cls for cls in SCHEMES.values() if cls in searchable().values()]
 
 
 def some_times(rng, n_rounds, n_workers):
@@ -80,14 +85,14 @@ def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
     n_jobs = int(rng.integers(1, 12))
     times = some_times(rng, int(rng.integers(1, 12)), n_workers)
     accepts = str(rng.choice(["pattern", "recoverable", "published"]))
-    groups = every_setting(n_workers, n_jobs, max_delay=4, accepts=[accepts])
-    groups = [group for group in groups if group.has_equal_lists]
+    groups = every_setting(n_workers, n_jobs, max_delay=4, schemes=SHIPPED, accepts=[accepts])
+    groups = [group for group in groups if group.grid(n_jobs) is not None]
     recorded = Recorded(times, n_workers)
     for which in rng.choice(len(groups), min(4, len(groups)), replace=False):
         group = groups[which]
-        played = replay(group.grid(n_workers, n_jobs), recorded, [rule])
+        played = replay(group.grid(n_jobs), recorded, [rule])
         column = int(rng.integers(len(group.values)))
-        expected = on_arrays(build(group, group.values[column], n_workers), times, n_jobs, rule)
+        expected = on_arrays(group.scheme(group.values[column]), times, n_jobs, rule)
         np.testing.assert_array_equal(played.duration_s[:, column], expected[0])
         np.testing.assert_array_equal(played.waited_s[:, column], expected[1])
         np.testing.assert_array_equal(played.stragglers[:, column], expected[2])
@@ -97,8 +102,9 @@ def test_past_rounds_with_few_stragglers_may_not_be_bursty():
     """Worker 0 straggles twice in a window, which s = 1 allows, but no third round with two others does then."""
     slow = [(0,), (0,), (1, 2), (), ()]
     times = WorkerTimes(np.array([[5.0 if worker in who else 1.0 for worker in range(6)] for who in slow]))
-    group = Group("SR-SGC", "selective_repeat", "gradient_coding", "pattern", 1, 3, (3,))
-    played = replay(group.grid(6, 4), Recorded(times, 6), [MuRule(mu=1.0, wait_for="all")])
+    played = replay(
+        Group(SelectiveRepeat(6, B=1, W=3, lam=3), (3,)).grid(4), Recorded(times, 6), [MuRule(mu=1.0, wait_for="all")]
+    )
     assert played.duration_s[:, 0].tolist() == [2.0, 2.0, 5.0, 1.0, 0.0]
 
 
@@ -111,15 +117,12 @@ def test_evaluate_equals_events(accepts, rule, tmp_path):
     table = recording_of(measured_s)
     table.to_csv(tmp_path / "recording.csv", index=False)
     trace = Trace(path=str(tmp_path / "recording.csv"), wrap="cycle", seconds_per_load=2.0)
-    groups = every_setting(n_workers, n_jobs, max_delay=3, accepts=[accepts])
+    groups = every_setting(n_workers, n_jobs, max_delay=3, schemes=SHIPPED, accepts=[accepts])
     found = evaluate(WorkerTimes(measured_s, 2.0), n_workers, n_jobs, groups, [*RULES[1:4], rule])
-    found = found.iloc[[place for place, row in enumerate(found["rule"]) if row == rule_name(rule)]]
+    found = found.iloc[[place for place, row in enumerate(found["rule"]) if row == rule.name]]
     sample = found.iloc[np.sort(rng.choice(len(found), 12, replace=False))]
     sample = pd.concat([sample, found[found["scheme"] == "repetition only"].iloc[:2]])
-    schemes = {}
-    for place, row in enumerate(sample.to_dict("records")):
-        fields = as_scheme(row)
-        schemes[str(place)] = SCHEMES[fields.pop("kind")](n_workers=n_workers, **fields)
+    schemes = {str(place): scheme_of(row, n_workers) for place, row in enumerate(sample.to_dict("records"))}
     runs = stragglersim.run(
         Scenario(workers=n_workers, jobs=n_jobs, stragglers={"it": trace}, schemes=schemes, master=rule)
     ).runs
@@ -139,13 +142,48 @@ def recording_of(measured_s):
 @pytest.mark.parametrize("max_delay", [0, 1, 3])
 def test_every_legal_setting_is_there_once(n_workers, max_delay):
     n_jobs = 5
-    found = [
-        build(group, value, n_workers)
-        for group in every_setting(n_workers, n_jobs, max_delay=max_delay, accepts=["pattern"])
-        for value in group.values
-    ]
+    found = every_scheme(n_workers, n_jobs, max_delay, ["pattern"])
     assert len(set(found)) == len(found)
     assert set(found) == set(legal_schemes(n_workers, n_jobs, max_delay))
+    published = every_scheme(n_workers, n_jobs, max_delay, ["published"])
+    assert published == [as_published(scheme) for scheme in found]
+    recoverable = every_scheme(n_workers, n_jobs, max_delay, ["recoverable"])
+    least = {}
+    for scheme in found:  # of `selective_repeat` B and s are all that matters then
+        is_repeat = isinstance(scheme, SelectiveRepeat)
+        least.setdefault((scheme.B, scheme.s, scheme.code) if is_repeat else scheme, scheme)
+    assert recoverable == [with_acceptance(scheme, accepts="recoverable") for scheme in least.values()]
+
+
+def every_scheme(n_workers, n_jobs, max_delay, accepts):
+    groups = every_setting(n_workers, n_jobs, max_delay=max_delay, schemes=SHIPPED, accepts=accepts)
+    return [group.scheme(value) for group in groups for value in group.values]
+
+
+def as_published(scheme):
+    return with_acceptance(scheme, as_published=True)
+
+
+def with_acceptance(scheme, **given):
+    return dataclasses.replace(scheme, **given) if isinstance(scheme, SelectiveRepeat | Multiplexed) else scheme
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "max_delay", "n_jobs", "options", "n_settings"),
+    [
+        (2, 1, 1, {"accepts": ("pattern",)}, 10),
+        (6, 2, 5, {}, 123),
+        (12, 4, 40, {}, 2153),
+        (25, 2, 40, {"accepts": ("recoverable",)}, 109),
+        (3, 4, 5, {"as_published": True}, 56),
+        (25, 4, 40, {"is_coarse": True}, 867),
+    ],
+)
+def test_a_search_has_as_many_settings_as_ever(n_workers, max_delay, n_jobs, options, n_settings):
+    search = Search(rules=(FirstEnough(),), max_delay=max_delay, n_jobs=n_jobs, schemes=KINDS, **options)
+    groups = search.groups(n_workers)
+    assert sum(len(group.values) for group in groups) == n_settings
+    assert len({group.first.delay_rounds for group in groups}) == max_delay + 1
 
 
 def legal_schemes(n_workers, n_jobs, max_delay):
@@ -181,8 +219,7 @@ def test_what_is_recoverable_depends_on_s_alone_in_selective_repeat():
     times = WorkerTimes(rng.lognormal(0, 0.8, (9, 6)), 1.0)
     durations = {}
     for W, lam in itertools.product((3, 5, 7), range(1, 7)):
-        group = Group("SR-SGC", "selective_repeat", "gradient_coding", "recoverable", 2, W, (lam,))
-        scheme = build(group, lam, 6)
+        scheme = SelectiveRepeat(6, B=2, W=W, lam=lam, accepts="recoverable")
         durations.setdefault(scheme.s, set()).add(tuple(on_arrays(scheme, times, 8, RULES[2])[0]))
     assert all(len(same) == 1 for same in durations.values())
     assert len(durations) == 3
@@ -191,7 +228,7 @@ def test_what_is_recoverable_depends_on_s_alone_in_selective_repeat():
 def test_the_published_grid_has_the_published_number_of_settings():
     groups = published_grid(256, "published")
     assert sum(len(group.values) for group in groups) == 96_001
-    assert max(group.delay_rounds for group in groups) == 20
+    assert max(group.first.delay_rounds for group in groups) == 20
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=70, max_size=70), min_size=1, max_size=4), st.integers(1, 70))
@@ -225,7 +262,8 @@ def test_a_recording_without_one_order_is_refused():
 def table_of(*rows):
     names = ("scheme", "rule", "B", "s", "lam", "delay_rounds", "load", "makespan_s")
     frame = pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows])
-    return frame.assign(kind=frame["scheme"], code="", accepts="", W=0)
+    kinds = {"uncoded": "uncoded", "GC": "gradient_coding", "repetition only": "multiplexed"}
+    return frame.assign(kind=frame["scheme"].map(kinds), code="", accepts="", W=0)
 
 
 TABLE = table_of(
@@ -293,9 +331,7 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
     best = best_settings(table)
     assert runs["scheme"].tolist() == best["scheme"].tolist()
     np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)
-    assert set(table["rule"]) == {
-        rule_name(rule) for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all"])
-    }
+    assert set(table["rule"]) == {rule.name for rule in rules_of(["first_enough", "mu_rule"], [0.1, 0.3, 1], ["all"])}
     assert {path.name for path in out.iterdir()} == {
         "settings.parquet",
         "best.csv",
@@ -313,6 +349,8 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
         (("--seconds-per-load", 1, "--mu", "x"), "--mu: must be numbers, e.g. 0.1,0.3,1, got x"),
         (("--seconds-per-load", 1, "--wait-for", "nobody"), "--wait-for: must be all, enough or both, got nobody"),
         (("--seconds-per-load", 1, "--schemes", "magic"), f"--schemes: must be some of {', '.join(KINDS)}, got magic"),
+        (("--seconds-per-load", 1, "--schemes", "uncoded,fastest_k"), "--schemes: must be some of uncoded, gradient_c"),
+        (("--seconds-per-load", 1, "--schemes", "no.such:Thing"), "--schemes: must name a scheme that can be imported"),
         (("--seconds-per-load", 1, "--accepts", "all"), "--accepts: must be some of pattern, recoverable, got all"),
         (("--seconds-per-load", 1, "--jobs", 0), "--jobs: must be at least 1, got 0"),
         (("--seconds-per-load", 1, "--models", 2, "--max-delay", 2), "--max-delay: must be at most models - 1 = 1"),
@@ -346,7 +384,8 @@ def test_times_below_0_at_the_least_load_are_refused(tmp_path, monkeypatch, caps
 
 
 def test_rules_and_ties_are_told_apart_by_more_than_their_looks():
-    assert rule_name(MuRule(mu=0.9999999)) != rule_name(MuRule(mu=1.0))
+    assert MuRule(mu=0.9999999).name != MuRule(mu=1.0).name
+    assert len({rule.name for rule in RULES}) == len(RULES)
     table = TABLE.assign(makespan_s=[20.0000000000001, *TABLE["makespan_s"][1:]])
     assert best_settings(table).index.tolist()[0] == 0  # equal but for rounding: the first
 
@@ -379,3 +418,98 @@ def test_known_totals_of_a_recording(wait_for, mean_rounds):
     makespan_s, waited_rounds = mean_rounds["M-SGC"]
     assert row["makespan_s"] == pytest.approx(makespan_s, abs=0.005)
     assert waited_rounds in (None, row["waited_rounds"])
+
+
+COPIES = """
+import numpy as np
+from pydantic.dataclasses import dataclass
+from schemes import LinearScheme
+
+@dataclass(frozen=True)
+class Copies(LinearScheme):
+    n_workers: int
+    copies: int
+    @classmethod
+    def settings(cls, n_workers, max_delay):
+        return (cls(n_workers, c) for c in range(2, n_workers + 1) if n_workers % c == 0)
+    def encoding_matrix(self):
+        return np.kron(np.eye(self.n_workers // self.copies), np.ones((self.copies, 1)))
+
+class OnEvents(Copies):
+    settings = classmethod(Copies.settings.__func__)
+    def batch(self, n_jobs, n_runs):
+        return None
+
+class Twin(Copies):
+    label = "GC"
+    settings = classmethod(Copies.settings.__func__)
+
+class Faulty(Copies):
+    @classmethod
+    def settings(cls, n_workers, max_delay):
+        raise KeyError("x")
+"""
+
+
+@pytest.fixture
+def their_schemes(tmp_path, monkeypatch):
+    """A module from outside, and a package that has installed one of its schemes."""
+    (tmp_path / "their_schemes.py").write_text(COPIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = importlib.metadata.EntryPoint("copies", "their_schemes:Copies", "stragglersim.schemes")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] * (group == "stragglersim.schemes"))
+    yield
+    sys.modules.pop("their_schemes", None)
+    OUTSIDE.discard("their_schemes")
+
+
+@pytest.mark.parametrize("kind", ["copies", "their_schemes:Copies", "their_schemes:OnEvents"])
+def test_a_scheme_from_outside_is_tuned_with_the_numbers_of_events(
+    kind, their_schemes, recording, tmp_path, monkeypatch, capsys
+):
+    """Copies of chunks, as GC-Rep has them: only the code says otherwise."""
+    given = ("--seconds-per-load", 1.5, "--jobs", 10, "--mu", 0.3, "--out", tmp_path / "out")
+    assert cli(monkeypatch, "tune", recording, "--schemes", f"uncoded,fractional_repetition,{kind}", *given) == 0
+    said = capsys.readouterr().out
+    assert "equal to 1e-15" in said
+    table = pd.read_parquet(tmp_path / "out" / "settings.parquet")
+    label = kind.rpartition(":")[2].title().replace("Onevents", "OnEvents")
+    own, known = table[table["scheme"] == label], table[table["scheme"] == "GC-Rep"]
+    assert own["copies"].tolist() == [2, 4, 8] * 2
+    assert set(own["kind"]) == {"copies" if label == "Copies" else kind}
+    for name in ("makespan_s", "waited_s", "straggler_rate", "load"):
+        np.testing.assert_allclose(own[name].to_numpy(), known[name].to_numpy(), rtol=1e-12)
+    best = best_settings(table)
+    assert f"copies {best['copies'].iloc[-1]:.0f}" in said
+    runs = stragglersim.run(load(tmp_path / "out" / "winners.yaml"), engine="events").runs
+    np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)
+
+
+def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes, recording, monkeypatch, capsys):
+    assert Search(rules=(FirstEnough(),)).classes()[: len(SHIPPED)] == SHIPPED
+    assert cli(monkeypatch, "advise", recording, "--seconds-per-load", 1.5, "--jobs", 10, "--max-delay", 0) == 0
+    assert "Copies" in capsys.readouterr().out
+    assert cli(monkeypatch, "tune", recording, "--seconds-per-load", 1.5, "--schemes", "magic") == 2
+    assert f"must be some of {', '.join(KINDS)}, copies, got magic" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ("their_schemes:Faulty", "can't be searched: a plug-in raised KeyError: 'x' (their_schemes.py:"),
+        ("gradient_coding,their_schemes:Twin", "must have labels of their own, got GC for GradientCoding and Twin"),
+        ("schemes:FastestK", "--schemes: must be some of uncoded, gradient_coding,"),
+    ],
+)
+def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, recording, monkeypatch, capsys):
+    assert cli(monkeypatch, "tune", recording, "--seconds-per-load", 1.5, "--schemes", kinds) == 2
+    complaint = capsys.readouterr().err.strip().splitlines()
+    assert message in complaint[-1]
+
+
+def test_labels_have_the_same_looks_in_every_search():
+    expected = ["uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", "repetition only", "M-SGC-Rep"]
+    assert shipped_labels() == expected
+    assert list(looks_among(TABLE)) == ["uncoded", "GC", "repetition only"]
+    assert looks_among(TABLE)["GC"] == looks_of(expected)["GC"]
+    assert "mine" in looks_among(TABLE.assign(scheme="mine"))

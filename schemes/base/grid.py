@@ -1,7 +1,8 @@
 """Many settings of a scheme at once, on one sequence of worker times: what a search for parameters needs.
 
 In such a search the master never gives up a round, so no job ever fails, and all workers that have work have equally
-much of it: which workers are missing is all that there is to remember, and sets of workers fit into bits.
+much of it: which workers are missing is all that there is to remember, and sets of workers fit into bits. A scheme
+without such a form is run on arrays or events, one setting after the other.
 """
 
 from __future__ import annotations

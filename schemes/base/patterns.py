@@ -10,7 +10,7 @@ Krishnan, Ebrahimi and Khisti, "Sequential Gradient Coding For Straggler Mitigat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -131,4 +131,12 @@ Code = Literal["gradient_coding", "fractional_repetition"]
 Accepts = Literal["pattern", "recoverable"]
 
 
+Acceptance = Accepts | Literal["published"]  # the last one: as_published
+
+
 LateAnswers = Literal["drop", "keep"]
+
+
+def accepting(accepts: Acceptance) -> dict[str, Any]:
+    """Say what a sequential scheme is to accept, as its parameters."""
+    return {"as_published": True} if accepts == "published" else {"accepts": accepts}

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field
 if TYPE_CHECKING:
     from schemes.base.batch import Batch
     from schemes.base.codec import Codec, Precision
+    from schemes.base.grid import Grid
 
 
 FloatArray = NDArray[np.float64]
@@ -220,6 +221,29 @@ class Scheme(ABC):
     n_workers: int
 
     @property
+    def label(self) -> str:
+        """A short name for tables and figures of a search, which compares schemes label by label."""
+        return type(self).__name__
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
+        """Yield the legal settings with T of at most ``max_delay`` that a search tries, in its order; by default none.
+
+        An override may take two keywords more, each with a default: ``max_window``, the longest window worth trying (a
+        search gives the jobs of a run), and ``accepts``, what the master puts up with (:data:`Acceptance`).
+        """
+        return iter(())
+
+    def with_each(self, name: str, values: Iterable[Any]) -> Iterator[Self]:
+        """Yield copies that differ in one parameter. Its values must be legal: nothing is checked or derived again."""
+        new, cls, said = object.__new__, type(self), dict(vars(self))
+        for value in values:
+            said[name] = value
+            copy = new(cls)
+            copy.__dict__.update(said)
+            yield copy
+
+    @property
     def delay_rounds(self) -> int:
         """T: a job that starts in round t ends by the end of round t + T."""
         return 0
@@ -265,6 +289,13 @@ class Scheme(ABC):
 
     def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
         """Begin ``n_runs`` runs at once, in array form; None (default): the scheme has none, events are used."""
+        return None
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+        """Begin a run of each of some settings at once, for a search; None (default): arrays or events are used.
+
+        They differ from this one only in the last of the parameters that must be given: it has these values.
+        """
         return None
 
     @abstractmethod

@@ -6,16 +6,13 @@ Settings that share B and W run side by side, each with its own ``lam``.
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
 
 import numpy as np
 
 from schemes.base.bits import Bits, Recent, lowest, meet, no_bits, packed, size
 from schemes.base.grid import Grid, lost_groups
-from schemes.base.patterns import Accepts, Code
+from schemes.base.patterns import Acceptance, Code
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
-
-Acceptance = Accepts | Literal["published"]  # the last one: as_published
 
 
 class _Bursts:

@@ -63,7 +63,7 @@ def _note(found: Advice, recording: AdjustedRecording, search: Search) -> str:
 
 
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from simulator.tuning.best import said_setting
+    from simulator.tuning.rows import said_setting
 
     rows: list[tuple[str, ...]] = []
     for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):

@@ -110,7 +110,10 @@ class SearchOptions:
     mus: Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")] = "0.1,0.3,1"
     wait_for: Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")] = "all"
     schemes: Annotated[
-        str | None, typer.Option(metavar="KINDS", help="Schemes to try (all if not given), e.g. uncoded,multiplexed.")
+        str | None,
+        typer.Option(
+            metavar="KINDS", help="Schemes to try (all that have settings if not given), e.g. uncoded,multiplexed."
+        ),
     ] = None
     accepts: Annotated[
         str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
@@ -121,12 +124,11 @@ class SearchOptions:
 
     def search(self, **more: bool) -> Search:
         """Return the search that is meant."""
-        from simulator.tuning.legal_settings import KINDS
         from simulator.tuning.search import Search, rules_of
 
         return Search(
             rules=rules_of(_items(self.rules), _numbers("--mu", self.mus), _items(self.wait_for)),
-            schemes=KINDS if self.schemes is None else tuple(_items(self.schemes)),
+            schemes=None if self.schemes is None else tuple(_items(self.schemes)),
             accepts=None if self.accepts is None else tuple(_items(self.accepts)),
             n_jobs=self.jobs,
             max_delay=self.max_delay,

@@ -67,9 +67,10 @@ def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
 
 def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
     """The best of each scheme under each rule, and under its own best rule."""
+    from schemes.multiplexed import REPETITION
     from simulator.statistics import TIE
-    from simulator.tuning.best import best_settings, fastest_first, flatness, said_setting
-    from simulator.tuning.legal_settings import REPETITION
+    from simulator.tuning.best import best_settings, fastest_first, flatness
+    from simulator.tuning.rows import said_setting
 
     by_rule = best_settings(settings, by=("scheme", "rule"))
     rules = list(settings["rule"].unique())
@@ -98,7 +99,8 @@ def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search)
                 f"{row['makespan_s']:.2f}",
                 _saved(row["makespan_s"], makespans_s.get("uncoded")),
                 _saved(row["makespan_s"], makespans_s.get(REPETITION)),
-                f"{near.near} of {near.n_settings}" + (f" ({near.parameter} {span})" if near.near > 1 else ""),
+                f"{near.near} of {near.n_settings}"
+                + (f" ({near.parameter} {span})" if near.near > 1 and near.parameter else ""),
             )
         )
     header = ("scheme", "setting", "rule", "T", "load", "makespan s", "uncoded", REPETITION, "within 1 %")

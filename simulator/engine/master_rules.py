@@ -36,6 +36,11 @@ class MasterRule(ABC):
 
     @property
     @abstractmethod
+    def name(self) -> str:
+        """What tables call the rule."""
+
+    @property
+    @abstractmethod
     def waits_for(self) -> WaitFor:
         """What the master waits for when the answers are not enough."""
 
@@ -91,6 +96,10 @@ class FirstEnough(MasterRule):
     """Look at every arrival and stop as soon as the answers are enough."""
 
     @property
+    def name(self) -> str:
+        return "first_enough"
+
+    @property
     def waits_for(self) -> WaitFor:
         return "enough"
 
@@ -108,6 +117,11 @@ class MuRule(MasterRule):
     The median worker is the ceil(m/2)-th to finish of the m workers that have work.
 
     Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, section 2 (mu-rule and wait-out).
+
+    Examples
+    --------
+    >>> MuRule(mu=0.5, wait_for="enough").name
+    'mu 0.5, enough'
     """
 
     mu: Seconds = 1.0
@@ -116,6 +130,11 @@ class MuRule(MasterRule):
     """whose finishing time counts"""
     wait_for: WaitFor = "all"
     """what the master waits for if the answers are not enough then"""
+
+    @property
+    def name(self) -> str:
+        of_median = " of the median" if self.reference == "median" else ""
+        return f"mu {_exact(self.mu)}{of_median}, {self.wait_for}"
 
     @property
     def waits_for(self) -> WaitFor:
@@ -138,6 +157,10 @@ class FixedTime(MasterRule):
     """what the master waits for if the answers are not enough then"""
 
     @property
+    def name(self) -> str:
+        return f"{_exact(self.time_s)} s, {self.wait_for}"
+
+    @property
     def waits_for(self) -> WaitFor:
         return self.wait_for
 
@@ -150,6 +173,12 @@ class FixedTime(MasterRule):
 
     def wants_s(self, reference_s: Instants) -> float:
         return self.time_s
+
+
+def _exact(value: float) -> str:
+    """A number in as few digits as tell it from others."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 MASTER_RULES: dict[str, type[MasterRule]] = {

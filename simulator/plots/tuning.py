@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from schemes.multiplexed import REPETITION
 from simulator.plots.style import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
 from simulator.plots.sweep.maps import LETTERS, tint
 from simulator.tuning.best import best_settings, winners
-from simulator.tuning.legal_settings import LABELS, REPETITION
+from simulator.tuning.legal_settings import shipped_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,9 @@ def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
 
 def looks_among(settings: pd.DataFrame) -> dict[str, Look]:
     """The looks of the schemes that were tried, the same in every search."""
-    tried = set(settings["scheme"])
-    return {label: look for label, look in looks_of(LABELS).items() if label in tried}
+    tried = list(dict.fromkeys(settings["scheme"]))
+    looks = looks_of(list(dict.fromkeys([*shipped_labels(), *tried])))
+    return {label: look for label, look in looks.items() if label in tried}
 
 
 def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:

@@ -74,7 +74,7 @@ def from_values(
     if not isinstance(given, dict):
         return None, [Problem(path, f"must be a mapping with a kind, got {show(given)}")]
     if "kind" not in given:
-        kinds = ", ".join(table.shipped)
+        kinds = ", ".join(sorted(table.shipped))
         return None, [Problem((*path, "kind"), f"must be given (one of {kinds}), got nothing")]
     try:
         cls = table.find(given["kind"])

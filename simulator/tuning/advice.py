@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from schemes.base.scheme import FloatArray, IntArray
-from simulator.errors import SimulationError
+from schemes.multiplexed import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
-from simulator.tuning.best import fastest_first, said_setting
-from simulator.tuning.evaluate import Progress, evaluate, rule_name, run_on_arrays, scheme_of
-from simulator.tuning.legal_settings import REPETITION
-from simulator.tuning.search import Search, as_scheme
+from simulator.tuning.best import fastest_first
+from simulator.tuning.evaluate import Progress, evaluate, run_recorded
+from simulator.tuning.rows import said_setting, scheme_of
+from simulator.tuning.search import Search, searching
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes
 
@@ -151,7 +151,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     """
     import pandas as pd
 
-    if "uncoded" not in search.schemes:
+    if search.schemes is not None and "uncoded" not in search.schemes:
         search = dataclasses.replace(search, schemes=("uncoded", *search.schemes))
     times, n_workers = recording.times()
     if times.n_rounds < LEAST_ROUNDS:
@@ -164,7 +164,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     n_rounds = search.n_jobs + search.delay
     in_order, drawn = np.arange(n_rounds)[np.newaxis], block_resamples(rest.n_rounds, n_rounds)
     learned, settings = [], pd.DataFrame()
-    try:
+    with searching(recording):
         for place, n_used in enumerate(probes):
             tell = _within(progress, place, len(probes))
             groups = search.groups(n_workers)
@@ -173,8 +173,6 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
             [rest_s] = _makespans_s(first, search, rest, n_workers, in_order)
             found = {"scheme": first["scheme"], "setting": said_setting(first), "rule": first["rule"], "rest_s": rest_s}
             learned.append({"rounds": n_used} | found)
-    except (ValueError, SimulationError) as error:
-        raise SearchError(f"{recording.path}: can't be searched: {error}") from None
     chosen = fastest_first(settings)
     rows = chosen.to_dict("records")
     return Advice(
@@ -191,10 +189,10 @@ def _makespans_s(
     setting: dict[Any, Any], search: Search, times: WorkerTimes, n_workers: int, rounds: IntArray
 ) -> FloatArray:
     """Makespans of a setting under its rule, for runs that meet these recorded rounds; shape ``(n_runs,)``."""
-    scheme = scheme_of(as_scheme(setting), n_workers)
-    rules = {rule_name(rule): rule for rule in search.rules}
+    scheme = scheme_of(setting, n_workers)
+    rules = {rule.name: rule for rule in search.rules}
     needed = rounds[:, : search.n_jobs + scheme.delay_rounds]
-    records = run_on_arrays(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
+    records = run_recorded(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
     return np.array([record.makespan_s for record in records])
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from schemes.base.scheme import FloatArray
+from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.tuning.advice import ALIKE, WORTH_PERCENT, Advice
-from simulator.tuning.best import said_setting
-from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search
 
 

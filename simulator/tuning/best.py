@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schemes.multiplexed import REPETITION
+from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.statistics import TIE
-from simulator.tuning.legal_settings import REPETITION
+from simulator.tuning.legal_settings import searched_parameter
+from simulator.tuning.rows import parameters_of, said_setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,34 +61,23 @@ class Flatness(NamedTuple):
     near: int
     n_settings: int  # of the scheme under the same rule
     parameter: str  # s or lam
-    low: int  # its range among those that differ in nothing else
-    high: int
+    low: int | float  # its range among those that differ in nothing else
+    high: int | float
 
 
 def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
     """How flat the optimum is: settings within 1 % of the best of its scheme under its rule."""
     own = settings[(settings["scheme"] == best["scheme"]) & (settings["rule"] == best["rule"])]
     near = own[own["makespan_s"] <= NEAR * best["makespan_s"]]
+    cls = SCHEME_TABLE.find(best["kind"])
+    parameter = searched_parameter(cls)
+    if parameter is None:
+        return Flatness(len(near), len(own), "", 0, 0)
     alike = near
-    for name in ("code", "accepts", "B", "W"):
-        alike = alike[alike[name] == best[name]]
-    parameter = "lam" if best["B"] else "s"
-    return Flatness(len(near), len(own), parameter, int(alike[parameter].min()), int(alike[parameter].max()))
-
-
-def said_setting(row: Mapping[Any, Any]) -> str:
-    """The parameters of a setting.
-
-    Examples
-    --------
-    >>> said_setting({"kind": "multiplexed", "B": 1, "W": 2, "lam": 27, "accepts": "recoverable"})
-    'B 1, W 2, lam 27, recoverable'
-    """
-    if row["kind"] == "uncoded":
-        return ""
-    if not row["B"]:
-        return f"s {row['s']}"
-    return f"B {row['B']}, W {row['W']}, lam {row['lam']}, {row['accepts']}"
+    for name in parameters_of(cls):
+        if name != parameter and name in best:
+            alike = alike[alike[name] == best[name]]
+    return Flatness(len(near), len(own), parameter, alike[parameter].min(), alike[parameter].max())
 
 
 class Winner(NamedTuple):

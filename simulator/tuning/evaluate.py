@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemes import SCHEMES, Scheme
+from schemes import Scheme
 from schemes.base.bits import WORD
 from schemes.base.scheme import FloatArray, IntArray
 from simulator.engine import vectorised
-from simulator.engine.master_rules import MasterRule, MuRule
+from simulator.engine.events import RunPlan, simulate
+from simulator.engine.master_rules import MasterRule
+from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
 from simulator.engine.replay import Recorded, replay
 from simulator.engine.vectorised import BatchTimes
+from simulator.engine.worker_times import ONCE, RoundTimes, stream
 from simulator.errors import SimulationError
 from simulator.execution.executors import Executor, Lost, Serial, executor_of
 from simulator.tuning.legal_settings import Group
+from simulator.tuning.rows import columns_of, described
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ Progress = Callable[[int, int], None]
 class Task(NamedTuple):
     """Groups under rules, and what they are replayed."""
 
+    place: int  # of the first group among all
     times: WorkerTimes
     n_workers: int
     n_jobs: int
@@ -74,8 +79,9 @@ def evaluate(
     Returns
     -------
     settings
-        A row for each setting under each rule, group by group and rule by rule: scheme, kind, code, accepts, s, B, W,
-        lam, rule (its name), delay_rounds, load, makespan_s, waited_rounds, waited_s, straggler_rate.
+        A row for each setting under each rule, group by group and rule by rule: scheme (its label), kind, code,
+        accepts, B, W, delay_rounds, s, lam, what other parameters there are, rule (its name), load, makespan_s,
+        waited_rounds, waited_s, straggler_rate.
 
     Raises
     ------
@@ -90,37 +96,28 @@ def evaluate(
     rules = _by_what_they_wait_for(rules)
     groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
     chunks = list(_chunks(groups, rules, n_workers, n_jobs))
-    tasks = iter([Task(times, n_workers, n_jobs, chunk, rules) for chunk in chunks])
+    places = itertools.accumulate((len(chunk) for chunk in chunks), initial=0)
+    tasks = (Task(place, times, n_workers, n_jobs, chunk, rules) for place, chunk in zip(places, chunks, strict=False))
     if executor is None:
         executor = Serial() if len(chunks) <= 2 else executor_of("processes")
     n_all, n_done = sum(len(group.values) for group in groups) * len(rules), 0
-    found: dict[Group, dict[str, Any]] = {}
+    found: dict[int, dict[str, FloatArray]] = {}
     if progress is not None:
         progress(0, n_all)
     for task, result in executor.map_unordered(run_task, lambda: next(tasks, None)):
         if isinstance(result, Lost):
             raise SimulationError(f"tune: {result.reason}")
-        for group, figures in zip(task.groups, result, strict=True):
-            found[group] = figures
-            n_done += len(group.values) * len(rules)
+        found |= dict(enumerate(result, start=task.place))
+        n_done += sum(len(group.values) for group in task.groups) * len(rules)
         if progress is not None:
             progress(n_done, n_all)
-    columns = [_described(group, rules) | found[group] for group in groups]
+    names = np.array([rule.name for rule in rules], dtype=object)
+    columns = []
+    for place, said in enumerate(described(groups, columns_of(groups))):
+        n_settings = len(groups[place].values)
+        said = {name: np.tile(values, len(rules)) for name, values in said.items()}
+        columns.append(said | {"rule": np.repeat(names, n_settings)} | found[place])
     return pd.DataFrame({name: np.concatenate([one[name] for one in columns]) for name in columns[0]})
-
-
-def rule_name(rule: MasterRule) -> str:
-    """What a table calls a rule.
-
-    Examples
-    --------
-    >>> rule_name(MuRule(mu=0.5, wait_for="enough"))
-    'mu 0.5, enough'
-    """
-    if not isinstance(rule, MuRule):
-        return "first_enough"
-    mu = f"{rule.mu:g}"
-    return f"mu {mu if float(mu) == rule.mu else repr(rule.mu)}, {rule.wait_for}"
 
 
 def _by_what_they_wait_for(rules: Sequence[MasterRule]) -> tuple[MasterRule, ...]:
@@ -134,31 +131,6 @@ def _cut(group: Group, n_workers: int, n_rules: int) -> Iterator[Group]:
         yield group._replace(values=group.values[first : first + most])
 
 
-def _described(group: Group, rules: Sequence[MasterRule]) -> dict[str, Any]:
-    """What the settings of a group are, as columns."""
-    values = np.tile(group.values, len(rules))
-    s = -(-values * group.B // (group.W - 1 + group.B)) if group.kind == "selective_repeat" else values
-    same: dict[str, str | int] = {
-        "scheme": group.label,
-        "kind": group.kind,
-        "code": group.code if group.B else "",
-        "accepts": group.accepts if group.B else "",
-        "B": group.B,
-        "W": group.W,
-        "delay_rounds": group.delay_rounds,
-    }
-    return {
-        **{name: _repeated(value, len(values)) for name, value in same.items()},
-        "s": s if group.kind != "multiplexed" else np.zeros_like(values),
-        "lam": values if group.B else np.zeros_like(values),
-        "rule": np.repeat(np.array([rule_name(rule) for rule in rules], dtype=object), len(group.values)),
-    }
-
-
-def _repeated(value: str | int, times: int) -> NDArray[Any]:
-    return np.full(times, value, dtype=object if isinstance(value, str) else np.int64)
-
-
 def _chunks(
     groups: Sequence[Group], rules: Sequence[MasterRule], n_workers: int, n_jobs: int
 ) -> Iterator[tuple[Group, ...]]:
@@ -167,7 +139,7 @@ def _chunks(
     seconds = []
     for group in groups:
         per_round = CALLS_S * n_looks / len(rules) + WORD_S * len(group.values) * (n_workers / WORD) * n_looks
-        seconds.append(per_round * (n_jobs + group.delay_rounds))
+        seconds.append(per_round * (n_jobs + group.first.delay_rounds))
     task_s = max(TASK_S, sum(seconds) / MOST_TASKS)
     chunk: list[Group] = []
     chunk_s = 0.0
@@ -194,9 +166,9 @@ def run_task(task: Task) -> list[dict[str, FloatArray]]:
 
 
 def _columns(task: Task, group: Group, rules: Sequence[MasterRule], recorded: Recorded) -> dict[str, FloatArray]:
-    if not group.has_equal_lists:
-        return _on_arrays(task, group, rules)
-    grid = group._replace(values=group.values * len(rules)).grid(task.n_workers, task.n_jobs)
+    grid = group.grid(task.n_jobs, len(rules))
+    if grid is None:
+        return _one_by_one(task, group, rules)
     played = replay(grid, recorded, rules)
     return {
         "load": grid.load,
@@ -207,28 +179,22 @@ def _columns(task: Task, group: Group, rules: Sequence[MasterRule], recorded: Re
     }
 
 
-def _on_arrays(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
-    """As the vectorised engine runs it, one setting after the other: workers have unequal lists."""
+def _one_by_one(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
+    """As the engines run it, one setting after the other."""
     rows = []
     for rule in rules:
         for value in group.values:
-            scheme = scheme_of(group.scheme(value), task.n_workers)
+            scheme = group.scheme(value)
             rounds = np.arange(task.n_jobs + scheme.delay_rounds)[np.newaxis]
-            [record] = run_on_arrays(scheme, task.times, rounds, task.n_jobs, rule)
+            [record] = run_recorded(scheme, task.times, rounds, task.n_jobs, rule)
             rows.append(dict(record.figures(None), load=scheme.load))
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 
-def scheme_of(fields: Mapping[str, Any], n_workers: int) -> Scheme:
-    """A scheme as a scenario says it."""
-    parameters = dict(fields)
-    return SCHEMES[parameters.pop("kind")](n_workers=n_workers, **parameters)  # type: ignore[call-arg]  # each has it
-
-
-def run_on_arrays(
+def run_recorded(
     scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule
 ) -> list[RunRecord]:
-    """Runs of the vectorised engine on recorded rounds.
+    """Run a scheme on recorded rounds, on arrays if it has an array form, otherwise on events.
 
     Parameters
     ----------
@@ -241,8 +207,11 @@ def run_on_arrays(
     """
     shape = times.n_rounds, scheme.n_workers
     parts = [np.broadcast_to(part, shape) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
+    batch = scheme.batch(n_jobs, len(rounds))
+    if batch is None:
+        return [_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds]
     return vectorised.simulate(
-        scheme.batch(n_jobs, len(rounds)),
+        batch,
         n_workers=scheme.n_workers,
         n_jobs=n_jobs,
         n_rounds=rounds.shape[1],
@@ -251,3 +220,23 @@ def run_on_arrays(
         round_overhead_s=0.0,
         gradient_bytes=0.0,
     )
+
+
+def _on_events(
+    scheme: Scheme, parts: Sequence[FloatArray], rounds: IntArray, n_jobs: int, rule: MasterRule
+) -> RunRecord:
+    record = RunRecord(scheme.n_workers, n_jobs)
+    startup_s, seconds_per_load, slowdown = parts
+    plan = RunPlan(
+        scheme=scheme,
+        n_jobs=n_jobs,
+        times=(RoundTimes(startup_s[one], seconds_per_load[one], slowdown[one], None) for one in rounds.tolist()),
+        speeds=None,
+        rule=rule,
+        leftover="cancel",
+        round_overhead_s=0.0,
+        network=Network(),
+        rng=stream(0, ONCE, "scheme", scheme.label),
+    )
+    simulate(plan, record)
+    return record

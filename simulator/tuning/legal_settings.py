@@ -2,81 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+import functools
+import inspect
+import itertools
+import operator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemes.base.grid import GradientCodingGrid, Grid
-from schemes.base.patterns import Code
-from schemes.base.sequential_grid import Acceptance, MultiplexedGrid, SelectiveRepeatGrid
+from schemes import SCHEMES, GradientCoding, Multiplexed, Scheme, SelectiveRepeat, Uncoded
+from schemes.base.grid import Grid
+from schemes.base.patterns import Acceptance, accepting
+from simulator.plugins.fields import fields_of
+from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
 
-KINDS = ("uncoded", "gradient_coding", "fractional_repetition", "selective_repeat", "multiplexed")
-REPETITION = "repetition only"  # `multiplexed` with lam = n, where nothing is coded
-LABELS = ("uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", REPETITION, "M-SGC-Rep")
 # the published search: T at most 20, and windows of at most 80 rounds
 PUBLISHED_DELAY = 20
 PUBLISHED_WINDOW = 80
 
 
 class Group(NamedTuple):
-    """Settings of a scheme that differ only in ``s`` or ``lam``."""
+    """Settings with one label and T that differ in the searched parameter alone."""
 
-    label: str
-    kind: str
-    code: Code
-    accepts: Acceptance
-    B: int  # 0 for a scheme without memory, as W
-    W: int
-    values: tuple[int, ...]  # of s for a scheme without memory, otherwise of lam
+    first: Scheme
+    values: tuple[Any, ...]  # of the searched parameter; None of a scheme without one
 
     @property
-    def delay_rounds(self) -> int:
-        """T."""
-        return self.W - 2 + self.B if self.kind == "multiplexed" else self.B
+    def searched(self) -> str | None:
+        """The name of that parameter."""
+        return searched_parameter(type(self.first))
 
-    @property
-    def has_equal_lists(self) -> bool:
-        """Whether all workers that have work have equally much; with nothing coded, late lists are what was missed."""
-        return self.label != REPETITION or self.accepts == "published"
+    def scheme(self, value: Any) -> Scheme:
+        """One of the settings."""
+        return self.first if self.searched is None else _changed(self.first, {self.searched: value})
 
-    def grid(self, n_workers: int, n_jobs: int) -> Grid:
-        """A run of each setting."""
-        values = np.array(self.values)
-        if not self.B:
-            return GradientCodingGrid(n_workers, n_jobs, values, code=self.code)
-        make = SelectiveRepeatGrid if self.kind == "selective_repeat" else MultiplexedGrid
-        return make(n_workers, n_jobs, self.B, self.W, values, code=self.code, accepts=self.accepts)
+    def grid(self, n_jobs: int, n_times: int = 1) -> Grid | None:
+        """A run of each setting, so many times; None: the scheme has no such form."""
+        if "grid" not in vars(type(self.first)):  # one that is inherited may accept something else
+            return None
+        return self.first.grid(n_jobs, np.array(self.values * n_times))
 
-    def scheme(self, value: int) -> dict[str, Any]:
-        """One of the settings, as a scenario says it.
 
-        Examples
-        --------
-        >>> Group("SR-SGC", "selective_repeat", "gradient_coding", "recoverable", 1, 2, (3,)).scheme(3)
-        {'kind': 'selective_repeat', 'B': 1, 'W': 2, 'lam': 3, 'accepts': 'recoverable'}
-        """
-        if self.kind == "uncoded":
-            return {"kind": self.kind}
-        if not self.B:
-            return {"kind": self.kind, "s": value}
-        scheme: dict[str, Any] = {"kind": self.kind, "B": self.B, "W": self.W, "lam": value}
-        if self.code != "gradient_coding":
-            scheme["code"] = self.code
-        if self.accepts == "published":
-            scheme["as_published"] = True
-        elif self.accepts != "pattern":
-            scheme["accepts"] = self.accepts
-        return scheme
+def _changed(scheme: Any, values: dict[str, Any]) -> Scheme:
+    changed: Scheme = dataclasses.replace(scheme, **values)
+    return changed
+
+
+@functools.cache
+def searched_parameter(cls: type[Scheme]) -> str | None:
+    """Name the parameter whose values are replayed side by side: the last of those that must be given, if any."""
+    must_be_given = [name for name, field in fields_of(cls).items() if field.is_required() and name not in FILLED_IN]
+    return must_be_given[-1] if must_be_given else None
+
+
+def searchable() -> dict[str, type[Scheme]]:
+    """The schemes that have settings, shipped or from installed packages, in the order of a search."""
+    known = SCHEME_TABLE.known()
+    in_order = {kind: known[kind] for kind in (*SCHEMES, *known)}
+    return {kind: cls for kind, cls in in_order.items() if has_settings(cls)}
+
+
+def has_settings(cls: type[Scheme]) -> bool:
+    """Tell schemes that can be searched from others; a subclass of a scheme must say its own settings."""
+    return "settings" in vars(cls)
+
+
+def shipped_labels() -> list[str]:
+    """The labels that a search may meet; two workers and a round of delay are enough for each of them."""
+    return list(dict.fromkeys(scheme.label for cls in SCHEMES.values() for scheme in cls.settings(2, 1)))
 
 
 def every_setting(
-    n_workers: int, n_jobs: int, *, max_delay: int, kinds: Sequence[str] = KINDS, accepts: Sequence[Acceptance]
+    n_workers: int, n_jobs: int, *, max_delay: int, schemes: Iterable[type[Scheme]], accepts: Sequence[Acceptance]
 ) -> list[Group]:
-    """Every legal setting with T of at most ``max_delay``, and W of at most ``n_jobs`` or B + 1.
-
-    Where two settings are the same scheme, only one is there: `selective_repeat` that accepts what is recoverable has
-    nothing but B and s; lam = 0 is uncoded.
+    """Every legal setting with T of at most ``max_delay``, and W of at most ``n_jobs`` where T does not limit it.
 
     Parameters
     ----------
@@ -84,23 +86,39 @@ def every_setting(
         Of the run.
     max_delay
         Largest T, in rounds.
-    kinds
-        Schemes, each with its variant of repetition if it has one.
+    schemes
+        What is tried, in this order.
     accepts
         What the sequential schemes may accept, each of these.
     """
-    groups = list(_memoryless(n_workers, kinds))
-    for accepted in accepts:
-        if "selective_repeat" in kinds:
-            for B in range(1, max_delay + 1):
-                windows = range(B + 1, max(n_jobs, B + 1) + 1, B)
-                for W in windows[:1] if accepted == "recoverable" else windows:
-                    groups += _selective_repeat(n_workers, B, W, accepted)
-        if "multiplexed" in kinds:
-            for W in range(2, max_delay + 2):
-                for B in range(1, min(W - 1, max_delay + 2 - W) + 1):
-                    groups += _multiplexed(n_workers, B, W, accepted)
+    groups: list[Group] = []
+    for place, accepted in enumerate(accepts):
+        for cls in schemes:
+            taken = inspect.signature(cls.settings).parameters
+            limits = {"max_window": n_jobs, "accepts": accepted}
+            if place == 0 or "accepts" in taken:
+                known = {name: limit for name, limit in limits.items() if name in taken}
+                groups += grouped(cls.settings(n_workers, max_delay, **known))
     return groups
+
+
+def grouped(schemes: Iterable[Scheme]) -> Iterator[Group]:
+    """Put neighbours together that may be replayed side by side."""
+    for _, alike in itertools.groupby(schemes, key=_but_searched):
+        first, *others = alike
+        searched = searched_parameter(type(first))
+        yield Group(first, tuple(None if searched is None else vars(one)[searched] for one in (first, *others)))
+
+
+def _but_searched(scheme: Scheme) -> tuple[Any, ...]:
+    cls = type(scheme)
+    return cls, scheme.label, scheme.delay_rounds, _others(cls)(vars(scheme))
+
+
+@functools.cache
+def _others(cls: type[Scheme], *left_out: str) -> operator.itemgetter[Any]:
+    """Look up all parameters but the searched one."""
+    return operator.itemgetter(*(name for name in fields_of(cls) if name not in (searched_parameter(cls), *left_out)))
 
 
 def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
@@ -113,81 +131,53 @@ def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
     >>> sum(len(group.values) for group in published_grid(256, "published"))
     96001
     """
-    groups = [
-        Group("uncoded", "uncoded", "gradient_coding", "pattern", 0, 0, (0,)),
-        Group("GC", "gradient_coding", "gradient_coding", "pattern", 0, 0, tuple(range(n_workers))),
+    uncoded, no_replicas = Uncoded.settings(n_workers, 0), GradientCoding(n_workers, s=0)
+    sequential: Iterator[SelectiveRepeat | Multiplexed] = itertools.chain(
+        SelectiveRepeat.settings(n_workers, PUBLISHED_DELAY, max_window=PUBLISHED_WINDOW),
+        Multiplexed.settings(n_workers, PUBLISHED_DELAY - 1),
+    )
+    accepted = accepting(accepts)
+    return [
+        *grouped([*uncoded, no_replicas, *GradientCoding.settings(n_workers, 0)]),
+        *(
+            group._replace(first=_changed(group.first, accepted))
+            for group in grouped(scheme for scheme in sequential if scheme.code == "gradient_coding")
+        ),
     ]
-    lam = tuple(range(1, n_workers + 1))
-    for B in range(1, PUBLISHED_DELAY + 1):
-        for W in range(B + 1, PUBLISHED_WINDOW + 1, B):
-            legal = tuple(one for one in lam if -(-one * B // (W - 1 + B)) < n_workers)
-            groups.append(Group("SR-SGC", "selective_repeat", "gradient_coding", accepts, B, W, legal))
-    for W in range(2, PUBLISHED_WINDOW):
-        for B in range(1, min(W - 1, PUBLISHED_DELAY + 1 - W) + 1):
-            groups += [group for group in _multiplexed(n_workers, B, W, accepts) if group.code == "gradient_coding"]
-    return [group for group in groups if group.values]
 
 
 def thinned(groups: Sequence[Group]) -> list[Group]:
-    """A coarser grid: at most `MOST_VALUES` of s or lam in equal ratios, and x = 1, 2, 3, 5, 8 ... in W = x B + 1.
+    """A coarser grid: at most `MOST_VALUES` of s or lam in equal ratios, and of the windows W with one T some.
+
+    These are the 1st, 2nd, 3rd, 5th, 8th ...: in `selective_repeat` x = 1, 2, 3, 5, 8 ... in W = x B + 1.
 
     Examples
     --------
-    >>> [group] = thinned([Group("GC", "gradient_coding", "gradient_coding", "pattern", 0, 0, tuple(range(1, 256)))])
+    >>> [group] = thinned([Group(GradientCoding(256, s=1), tuple(range(1, 256)))])
     >>> group.values
     (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 29, 37, 47, 60, 76, 97, 124, 157, 200, 255)
     """
-    return [
-        group._replace(values=_in_equal_ratios(group.values))
-        for group in groups
-        if group.kind != "selective_repeat" or (group.W - 1) // group.B in FIBONACCI
-    ]
+    n_windows: Counter[str] = Counter()
+    kept = []
+    for group in groups:
+        others = _others(type(group.first), "W")(vars(group.first))
+        alike = repr((group.first.label, group.first.delay_rounds, others))
+        n_windows[alike] += 1
+        if n_windows[alike] in FIBONACCI:
+            kept.append(group._replace(values=_in_equal_ratios(group.values)))
+    return kept
 
 
 MOST_VALUES = 24
 FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 
-def _in_equal_ratios(values: tuple[int, ...]) -> tuple[int, ...]:
+def _in_equal_ratios(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(values) <= MOST_VALUES:
         return values
-    wanted = np.geomspace(max(1, values[0]), values[-1], MOST_VALUES)
-    places = np.searchsorted(values, np.round(wanted))
-    return tuple(values[place] for place in np.unique(np.minimum(places, len(values) - 1)))
-
-
-def _memoryless(n_workers: int, kinds: Sequence[str]) -> Iterator[Group]:
-    if "uncoded" in kinds:
-        yield Group("uncoded", "uncoded", "gradient_coding", "pattern", 0, 0, (0,))
-    if "gradient_coding" in kinds and n_workers > 1:
-        yield Group("GC", "gradient_coding", "gradient_coding", "pattern", 0, 0, tuple(range(1, n_workers)))
-    if "fractional_repetition" in kinds:
-        values = tuple(replicas - 1 for replicas in _divisors(n_workers)[1:])
-        if values:
-            yield Group("GC-Rep", "fractional_repetition", "fractional_repetition", "pattern", 0, 0, values)
-
-
-def _selective_repeat(n_workers: int, B: int, W: int, accepts: Acceptance) -> Iterator[Group]:
-    per_s = (W - 1 + B) // B  # s = ceil(lam / (x + 1))
-    legal = [lam for lam in range(1, n_workers + 1) if -(-lam // per_s) < n_workers]
-    once = accepts == "recoverable"  # for each s
-    values = tuple(legal[::per_s] if once else legal)
-    if values:
-        yield Group("SR-SGC", "selective_repeat", "gradient_coding", accepts, B, W, values)
-    divided = tuple(lam for lam in values if n_workers % (-(-lam // per_s) + 1) == 0)
-    if divided:
-        yield Group("SR-SGC-Rep", "selective_repeat", "fractional_repetition", accepts, B, W, divided)
-
-
-def _multiplexed(n_workers: int, B: int, W: int, accepts: Acceptance) -> Iterator[Group]:
-    if n_workers > 1:
-        values = tuple(range(1, n_workers))
-        yield Group("M-SGC", "multiplexed", "gradient_coding", accepts, B, W, values)
-    yield Group(REPETITION, "multiplexed", "gradient_coding", accepts, B, W, (n_workers,))
-    divided = tuple(replicas - 1 for replicas in _divisors(n_workers)[1:])
-    if divided:
-        yield Group("M-SGC-Rep", "multiplexed", "fractional_repetition", accepts, B, W, divided)
-
-
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    if not all(isinstance(value, int) for value in values):
+        places = np.linspace(0, len(values) - 1, MOST_VALUES).astype(np.int64)
+    else:
+        wanted = np.geomspace(max(1, values[0]), values[-1], MOST_VALUES)
+        places = np.minimum(np.searchsorted(values, np.round(wanted)), len(values) - 1)
+    return tuple(values[place] for place in np.unique(places))

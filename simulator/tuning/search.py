@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from schemes.base.patterns import Accepts
-from schemes.base.sequential_grid import Acceptance
+from schemes import Scheme
+from schemes.base.patterns import Acceptance, Accepts
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
-from simulator.errors import SimulationError
+from simulator.errors import OUTSIDE, SimulationError, place_in, told
+from simulator.plugins.building import as_values
+from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE
 from simulator.tuning.best import best_settings
-from simulator.tuning.evaluate import Progress, evaluate, rule_name
-from simulator.tuning.legal_settings import KINDS, PUBLISHED_DELAY, Group, every_setting, published_grid, thinned
+from simulator.tuning.evaluate import Progress, evaluate
+from simulator.tuning.legal_settings import (
+    PUBLISHED_DELAY,
+    Group,
+    every_setting,
+    has_settings,
+    published_grid,
+    searchable,
+    thinned,
+)
+from simulator.tuning.rows import as_scheme
 from simulator.tuning.trace import AdjustedRecording, SearchError
 
 if TYPE_CHECKING:
@@ -39,7 +51,7 @@ class Search:
     Examples
     --------
     >>> search = Search(max_delay=1, schemes=("uncoded", "multiplexed"), rules=(FirstEnough(),))
-    >>> [group.label for group in search.groups(n_workers=4)]
+    >>> [group.first.label for group in search.groups(n_workers=4)]
     ['uncoded', 'M-SGC', 'repetition only', 'M-SGC-Rep', 'M-SGC', 'repetition only', 'M-SGC-Rep']
     """
 
@@ -47,19 +59,16 @@ class Search:
     n_jobs: int = 80
     max_delay: int | None = None
     models: int | None = None
-    schemes: tuple[str, ...] = KINDS
+    schemes: tuple[str, ...] | None = None  # None: all that have settings
     accepts: tuple[str, ...] | None = None
     as_published: bool = False
     is_published_grid: bool = False
     is_coarse: bool = False
 
     def __post_init__(self) -> None:
-        for option, values, known in (
-            ("--schemes", self.schemes, KINDS),
-            ("--accepts", get_args(Accepts) if self.accepts is None else self.accepts, get_args(Accepts)),
-        ):
-            if not values or not set(values) <= set(known):
-                raise SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(values) or 'none'}")
+        self.classes()  # raises
+        if self.accepts is not None and (not self.accepts or not set(self.accepts) <= set(get_args(Accepts))):
+            raise _not_some_of("--accepts", get_args(Accepts), self.accepts)
         if not self.rules:
             raise SearchError("--rules: must name one at least, got none")
         if self.accepts is not None and self.as_published:
@@ -79,6 +88,24 @@ class Search:
                 f"--max-delay: must be at most models - 1 = {self.models - 1} (a model's update is needed by then), "
                 f"got {self.max_delay}"
             )
+
+    def classes(self) -> list[type[Scheme]]:
+        """The schemes to try, in the order of a search."""
+        known = searchable()
+        if self.schemes is None:
+            return list(known.values())
+        classes = [known[kind] for kind in known if kind in self.schemes]
+        for kind in dict.fromkeys(self.schemes):
+            if ":" in kind and kind not in known:
+                try:
+                    classes.append(SCHEME_TABLE.find(kind))
+                except ValueError as error:
+                    raise SearchError(f"--schemes: {error}") from None
+            elif kind not in known:
+                raise _not_some_of("--schemes", known, self.schemes)
+        if not classes or not all(map(has_settings, classes)):
+            raise _not_some_of("--schemes", known, self.schemes)
+        return classes
 
     @property
     def delay(self) -> int:
@@ -101,12 +128,17 @@ class Search:
 
     def groups(self, n_workers: int) -> list[Group]:
         """The settings."""
+        classes = self.classes()
         if self.is_published_grid:
             groups = published_grid(n_workers, self.acceptances[0])
-            return [group for group in groups if group.delay_rounds <= self.delay and group.kind in self.schemes]
-        groups = every_setting(
-            n_workers, self.n_jobs, max_delay=self.delay, kinds=self.schemes, accepts=self.acceptances
-        )
+            return [one for one in groups if one.first.delay_rounds <= self.delay and type(one.first) in classes]
+        groups = every_setting(n_workers, self.n_jobs, max_delay=self.delay, schemes=classes, accepts=self.acceptances)
+        labels: dict[str, type[Scheme]] = {}
+        for scheme, _ in groups:
+            other = labels.setdefault(scheme.label, type(scheme))
+            if other is not type(scheme):
+                names = f"{other.__name__} and {type(scheme).__name__}"
+                raise SearchError(f"--schemes: must have labels of their own, got {scheme.label} for {names}")
         return thinned(groups) if self.is_coarse else groups
 
 
@@ -119,24 +151,25 @@ def search_recording(recording: AdjustedRecording, search: Search, *, progress: 
         If the recording does not allow it.
     """
     times, n_workers = recording.times()
-    try:
+    with searching(recording):
         return evaluate(times, n_workers, search.n_jobs, search.groups(n_workers), search.rules, progress=progress)
+
+
+@contextmanager
+def searching(recording: AdjustedRecording) -> Iterator[None]:
+    """Say in a line what keeps a recording from being searched, also where it is a plug-in from outside."""
+    try:
+        yield
     except (ValueError, SimulationError) as error:
         raise SearchError(f"{recording.path}: can't be searched: {error}") from None
+    except Exception as error:
+        if not OUTSIDE:
+            raise  # a fault of ours: its traceback is wanted
+        raise SearchError(f"{recording.path}: can't be searched: {told(error, place_in(error, OUTSIDE))}") from error
 
 
-def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
-    """A setting as a scenario says it."""
-    values = int(setting["lam"] if setting["B"] else setting["s"])
-    alike = {name: setting[name] for name in ("kind", "code", "accepts", "B", "W")}
-    return Group(label=setting["scheme"], values=(values,), **alike).scheme(values)
-
-
-def as_rule(rule: MasterRule) -> dict[str, Any]:
-    """A rule as a scenario says it."""
-    if isinstance(rule, MuRule):
-        return {"kind": "mu_rule", "mu": rule.mu, "reference": rule.reference, "wait_for": rule.wait_for}
-    return {"kind": "first_enough"}
+def _not_some_of(option: str, known: Iterable[str], got: Iterable[str]) -> SearchError:
+    return SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(got) or 'none'}")
 
 
 def scenario_of(
@@ -144,7 +177,7 @@ def scenario_of(
 ) -> dict[str, Any]:
     """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
     _, n_workers = recording.times()
-    rules = {rule_name(rule): as_rule(rule) for rule in search.rules}
+    rules = {rule.name: as_values(rule, RULE_TABLE) for rule in search.rules}
     rows = settings.to_dict("records")
     labels = [row["scheme"] for row in rows]
     if len(set(labels)) < len(labels):

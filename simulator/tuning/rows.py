@@ -1,0 +1,97 @@
+"""Settings as rows of a table, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemes import Scheme
+from simulator.plugins.building import from_values
+from simulator.plugins.fields import fields_of
+from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
+
+if TYPE_CHECKING:
+    from simulator.tuning.legal_settings import Group
+
+
+# what every table says of a setting, and what stands there where the scheme has no such thing
+ALWAYS: dict[str, str | int | None] = {"code": "", "accepts": "", "B": 0, "W": 0, "delay_rounds": 0, "s": 0, "lam": 0}
+PUBLISHED = "published"  # what a scheme accepts as_published
+
+
+def columns_of(groups: Sequence[Group]) -> dict[str, str | int | None]:
+    """The columns that say what settings are: `ALWAYS`, and each parameter more that is given in some group."""
+    columns = dict(ALWAYS)
+    for group in groups:
+        for name in parameters_of(type(group.first)):
+            if name == group.searched or getattr(group.first, name) != fields_of(type(group.first))[name].default:
+                columns.setdefault(name, None)
+    return columns
+
+
+def described(groups: Sequence[Group], columns: Mapping[str, str | int | None]) -> Iterator[dict[str, Any]]:
+    """What the settings of each group are, by column."""
+    kinds = {cls: SCHEME_TABLE.kind_of(group.first) for cls, group in {type(one.first): one for one in groups}.items()}
+    for group in groups:
+        same = {"scheme": group.first.label, "kind": kinds[type(group.first)]}
+        said = {name: np.full(len(group.values), value, dtype=object) for name, value in same.items()}
+        yield said | {name: np.array(_column(group, name, columns[name])) for name in columns}
+
+
+def _column(group: Group, name: str, nothing: str | int | None) -> list[Any]:
+    first, cls = group.first, type(group.first)
+    if name == group.searched:
+        return list(group.values)
+    if name == "s" and "s" not in fields_of(cls) and hasattr(cls, "s") and group.searched:  # it follows from lam
+        return [getattr(one, name) for one in first.with_each(group.searched, group.values)]
+    value = getattr(first, name) if name in fields_of(cls) or name == "delay_rounds" else nothing
+    if name == "accepts" and getattr(first, "as_published", False):
+        value = PUBLISHED
+    return [value] * len(group.values)
+
+
+def parameters_of(cls: type[Scheme]) -> list[str]:
+    """The parameters of a scheme that a row says."""
+    return [name for name in fields_of(cls) if name not in (*FILLED_IN, "as_published")]
+
+
+def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row as a scenario says it.
+
+    Examples
+    --------
+    >>> as_scheme({"kind": "selective_repeat", "accepts": "published", "B": 1, "W": 2, "lam": 3})
+    {'kind': 'selective_repeat', 'B': 1, 'W': 2, 'lam': 3, 'as_published': True}
+    """
+    cls = SCHEME_TABLE.find(setting["kind"])
+    values = {name: setting[name] for name in parameters_of(cls) if setting.get(name) is not None}
+    given = {name: value for name, value in values.items() if value != fields_of(cls)[name].default}
+    if given.get("accepts") == PUBLISHED:
+        given["as_published"] = given.pop("accepts") == PUBLISHED
+    return {"kind": setting["kind"]} | {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()
+    }
+
+
+def scheme_of(setting: Mapping[Any, Any], n_workers: int) -> Scheme:
+    """The scheme of a row."""
+    scheme, problems = from_values(as_scheme(setting), (), SCHEME_TABLE, Path.cwd(), {"n_workers": n_workers})
+    assert not problems, problems
+    assert isinstance(scheme, Scheme)
+    return scheme
+
+
+def said_setting(row: Mapping[Any, Any]) -> str:
+    """The parameters of a setting that its label does not say.
+
+    Examples
+    --------
+    >>> said_setting({"kind": "multiplexed", "B": 1, "W": 2, "lam": 27, "accepts": "recoverable"})
+    'B 1, W 2, lam 27, recoverable'
+    """
+    names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name != "code"]
+    given = {name: row[name] for name in names if row.get(name) is not None}
+    return ", ".join(value if isinstance(value, str) else f"{name} {value}" for name, value in given.items())
