@@ -34,6 +34,8 @@ class FractionalRepetition(LinearScheme):
            [0, 0, 1, 1]])
     """
 
+    label = "GC-Rep"
+
     n_workers: PositiveCount
     s: Count
     """stragglers tolerated per round, whoever they are; s + 1 divides the number of workers"""
@@ -43,10 +45,6 @@ class FractionalRepetition(LinearScheme):
             raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
         if self.n_workers % (self.s + 1):
             raise ValueError(f"workers must be a multiple of s + 1 = {self.s + 1}, got {self.n_workers}")
-
-    @property
-    def label(self) -> str:
-        return "GC-Rep"
 
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:

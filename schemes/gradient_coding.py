@@ -32,6 +32,8 @@ class GradientCoding(LinearScheme):
     True
     """
 
+    label = "GC"
+
     n_workers: PositiveCount
     s: Count
     """stragglers tolerated per round, whoever they are"""
@@ -39,10 +41,6 @@ class GradientCoding(LinearScheme):
     def __post_init__(self) -> None:
         if self.s >= self.n_workers:
             raise ValueError(f"s must be between 0 and {self.n_workers - 1}, got {self.s}")
-
-    @property
-    def label(self) -> str:
-        return "GC"
 
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:

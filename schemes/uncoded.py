@@ -25,11 +25,9 @@ class Uncoded(LinearScheme):
     0.25
     """
 
-    n_workers: PositiveCount
+    label = "uncoded"
 
-    @property
-    def label(self) -> str:
-        return "uncoded"
+    n_workers: PositiveCount
 
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:

@@ -8,12 +8,15 @@ without such a form is run on arrays or events, one setting after the other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemes.base.bits import Bits, size, unpacked
-from schemes.base.patterns import Code
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from schemes.base.patterns import Code
 
 
 class Grid(ABC):
