@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import stragglersim
-from schemes import SCHEMES, Multiplexed, SelectiveRepeat
+from schemes import SCHEMES, GradientCoding, Multiplexed, SelectiveRepeat, at_most
 from schemes.base.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
@@ -513,3 +513,14 @@ def test_labels_have_the_same_looks_in_every_search():
     assert list(looks_among(TABLE)) == ["uncoded", "GC", "repetition only"]
     assert looks_among(TABLE)["GC"] == looks_of(expected)["GC"]
     assert "mine" in looks_among(TABLE.assign(scheme="mine"))
+
+
+def test_a_subclass_is_not_searched_by_the_rule_of_its_parent():
+    class Careful(GradientCoding):
+        def allowance(self):
+            return at_most(0, self.n_workers)
+
+    measured_s = np.random.default_rng(0).lognormal(0, 0.5, (3, 6))
+    group = Group(Careful(6, s=2), (2,))
+    [row] = evaluate(WorkerTimes(measured_s), 6, 3, [group], [FirstEnough()]).to_dict("records")
+    assert row["makespan_s"] == pytest.approx(measured_s.max(axis=1).sum())
