@@ -29,7 +29,7 @@ class Assignment(ABC):
 
     @abstractmethod
     def matrix(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
-        """Who holds what, shape ``(n_chunks, n_workers)``.
+        """Return who holds what, shape ``(n_chunks, n_workers)``.
 
         Raises
         ------

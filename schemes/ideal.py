@@ -87,7 +87,7 @@ class _IdealSession(CountingSession):
 
 
 class _IdealCodec(Codec):
-    """Whoever did how much, their shares add up to the gradient: the reference is free of error."""
+    """Codec without error: whoever did how much, their shares add up to the gradient."""
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
         """All that has arrived is the whole job."""

@@ -91,7 +91,7 @@ class PartialGradientCoding(Scheme):
 
     @property
     def placement(self) -> Placement:
-        """Who holds what, and in which order."""
+        """Placement of the chunks: who holds what, and in which order."""
         return _placement(self.n_workers, self.assignment, self.ordering, self.seed)
 
     @property
@@ -171,7 +171,7 @@ def _placement(n_workers: int, assignment: Assignment, ordering: Ordering, seed:
 
 
 class _PartialSession(Session):
-    """What both kinds of credit share: a job each round, and copies of each chunk counted until none lacks any."""
+    """Session of both kinds of credit: a job each round, and copies of each chunk counted until none lacks any."""
 
     asks_for_uploads = True
 
@@ -201,7 +201,7 @@ class _PartialSession(Session):
         return [Task(self._job, "plain", load, (chunk,)) for chunk in self._lists[worker]]
 
     def uploads(self, n_received: IntArray) -> FloatArray:
-        """Whoever has something to contribute gets coefficients for it: those of minimum norm use everybody."""
+        """Give coefficients to whoever has something to contribute: those of minimum norm use everybody."""
         return np.where(n_received > 0, 1 / self._scheme.blocks, 0.0)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
@@ -256,7 +256,7 @@ class _WholeListSession(_PartialSession):
             self._finish(chunk)
 
     def _squared_error(self, missing: BoolArray) -> float | None:
-        """Of the best weights for the plain sums that finished workers send."""
+        """Squared error of the best weights for the plain sums that finished workers send."""
         if self._scheme.blocks > 1:
             return None
         held = self._scheme.held
@@ -292,7 +292,7 @@ class _PartialBatch(Batch):
         return True
 
     def _copies_s(self, due_s: FloatArray) -> FloatArray:
-        """When each copy of each chunk is reported, shape ``(n, n_chunks, most copies)``."""
+        """Return when each copy of each chunk is reported, shape ``(n, n_chunks, most copies)``."""
         flat = due_s.reshape(len(due_s), -1)
         return np.concatenate([flat, np.full((len(flat), 1), np.inf)], axis=1)[:, self._reports]
 
@@ -328,7 +328,7 @@ class _PartialBatch(Batch):
 
 
 class _PartialCodec(Codec):
-    """What each worker had finished when the master stopped the round, and the uploads that it then asked for."""
+    """Codec of what each worker had finished when the master stopped, and of the uploads that it then asked for."""
 
     def __init__(self, scheme: PartialGradientCoding, precision: Precision, rng: np.random.Generator) -> None:
         super().__init__(scheme, precision)
@@ -365,7 +365,7 @@ class _PartialCodec(Codec):
         return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
 
     def _decode_sums(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        """From the plain sums that workers send who have finished everything."""
+        """Decode from the plain sums that workers send who have finished everything."""
         matrix = self._held.T.astype(np.float64)
         return combined(
             answers,

@@ -112,7 +112,7 @@ class _ProbingCodec(Codec):
         self._now = self._first
 
     def _of(self, index: int) -> tuple[Codec, int]:
-        """Whose a job or a round is, and its number there."""
+        """Return the codec that a job or a round belongs to, and its number there."""
         return (self._first, index) if index < self._probe else (self._later, index - self._probe)
 
     def open_round(self, index: int, work: Work, session: Session) -> None:

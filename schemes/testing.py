@@ -22,7 +22,7 @@ from schemes.base.task_codec import codec_of
 from schemes.base.valued import ValuedSession, ValuePlane
 
 Chooser = Callable[[int, BoolArray], BoolArray]
-"""Who straggles, given the round and who has work; both of shape (n_workers,)."""
+"""Stragglers, given the round and who has work; both of shape (n_workers,)."""
 
 
 def play(
@@ -116,7 +116,7 @@ def check_waiting_rescues(scheme: Scheme, n_jobs: int, rng: np.random.Generator)
 
 
 def check_decoding(scheme: LinearScheme, rng: np.random.Generator, n_patterns: int = 20) -> None:
-    """Who may be missing must agree with what can be decoded, and weights must give the sum of all chunks."""
+    """Check that who may be missing agrees with what can be decoded, and that weights give the sum of all chunks."""
     matrix, session = scheme.encoding_matrix(), scheme.start(1, rng)
     nobody = np.zeros(scheme.n_workers, dtype=np.bool_)
     is_estimate = isinstance(scheme, ApproximateScheme) or scheme.squared_error(nobody, enough=True) != 0

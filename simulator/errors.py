@@ -1,4 +1,4 @@
-"""What a user can mend, in one line each, and whose fault the rest is."""
+"""Errors: one line for each that a user can mend, and whose fault the rest is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the fi
 
 
 class Problem(NamedTuple):
-    """What is wrong with one value."""
+    """Error in one value."""
 
     path: Path_
     message: str  # "must be ..., got ..."

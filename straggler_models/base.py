@@ -1,4 +1,4 @@
-"""What a straggler model is: a description of how long work takes.
+"""Base of the straggler models, descriptions of how long work takes.
 
 A model lives in *rounds* (:class:`StragglerModel`: new worker times every round) or in *seconds*
 (:class:`SecondsModel`: a speed that changes while work is going on). Models compose: start-up times and seconds
@@ -42,7 +42,7 @@ InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
 
 @dataclass(frozen=True, slots=True)
 class WorkerTimes:
-    """How long work takes, in one or more successive rounds.
+    """Time that work takes, in one or more successive rounds.
 
     A task that ends at cumulative load c is done ``slowdown * (startup_s + seconds_per_load * c)`` seconds
     after the worker began.
@@ -66,7 +66,7 @@ class WorkerTimes:
 
     @property
     def n_rounds(self) -> int:
-        """How many rounds this is for."""
+        """Number of rounds that this is for."""
         fields = (self.startup_s, self.seconds_per_load, self.slowdown)
         return max(len(field) if isinstance(field, np.ndarray) and field.ndim == 2 else 1 for field in fields)
 
@@ -81,16 +81,16 @@ class StragglerModel(ABC):
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     is_random: ClassVar[bool] = True
-    """Whether another stream of random numbers gives other times."""
+    """True if another stream of random numbers gives other times."""
 
     @property
     def gives_same_times(self) -> bool:
-        """Whether every trial meets the same times because they were recorded."""
+        """True if every trial meets the same times because they were recorded."""
         return False
 
     @property
     def may_never_answer(self) -> bool:
-        """Whether a worker may take for ever: the master then needs a timeout."""
+        """True if a worker may take for ever: the master then needs a timeout."""
         return False
 
     def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: B027 - most models serve any number

@@ -1,4 +1,4 @@
-"""What a workload is: rows of data, parameters, and the gradient of a loss that is a mean over rows."""
+"""Base of the workloads: rows of data, parameters, and the gradient of a loss that is a mean over rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Rows = IntArray | slice
-"""Which rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
+"""Rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
 
 
 class Measured(NamedTuple):
-    """How good a model is."""
+    """Quality of a model."""
 
     loss: float  # mean over all rows
     accuracy: float  # share of all rows; NaN where nothing is classified

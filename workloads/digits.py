@@ -24,7 +24,7 @@ class Digits(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What the layers of some classifiers make of some images."""
+    """Output of the layers of some classifiers for some images."""
 
     hidden: FloatArray  # what the last layer sees, shape (n_models, n, width); 1 model if all see the same
     of_class: FloatArray  # shape (n_models, 10, n): classes before images, sums over them are then sums of long rows

@@ -1,4 +1,4 @@
-"""What a workload of one's own gets wrong most often, told where it happens."""
+"""Checks of what your own workload gets wrong most often, reported where it happens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _name(workload: Workload) -> str:
 
 
 def count_of(workload: Workload, name: Literal["n_rows", "models_at_once"]) -> int:
-    """How many rows it has, or of how many models it computes gradients together.
+    """Return the number of its rows, or of models whose gradients it computes together.
 
     Raises
     ------

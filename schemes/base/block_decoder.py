@@ -15,7 +15,7 @@ NEGLIGIBLE = 1e-12  # of the largest singular value: rows of R that do not span 
 
 
 class Decoder(NamedTuple):
-    """What the master makes of finished chunks: the paper's R and X."""
+    """Matrices with which finished chunks are decoded: the paper's R and X."""
 
     random: FloatArray  # R, shape (n_workers, blocks)
     coefficients: FloatArray  # X, shape (n_chunks, blocks, n_workers): of block u of chunk c in a worker's upload
@@ -27,7 +27,7 @@ class Decoder(NamedTuple):
         return self.coefficients.reshape(-1, self.coefficients.shape[2]).T
 
     def upload(self, gradients: FloatArray) -> FloatArray:
-        """What each worker sends, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
+        """Return all uploads, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
         matrix = self.encoding_matrix
         return matrix @ gradients.reshape(matrix.shape[1], -1)
 

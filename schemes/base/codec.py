@@ -74,7 +74,7 @@ Given the answers of each job, and the gradients of their chunks, shape ``(n_chu
 
 
 class Weights(NamedTuple):
-    """How the master combines the answers of one code."""
+    """Weights with which the master combines the answers of one code."""
 
     values: FloatArray  # shape (n_workers,); exactly 0 for everybody who has not answered
     condition: float = 1.0
@@ -103,11 +103,11 @@ class Codec(ABC):
 
     @abstractmethod
     def close_round(self, heard: Heard, closing: Closing) -> None:
-        """The master has ended the open round, after it has heard some reports."""
+        """Note that the master has ended the open round, after it has heard some reports."""
 
     @abstractmethod
     def end(self, outcome: Outcome) -> Ended:
-        """A job has ended, perhaps failed, with the round that was closed last."""
+        """Note that a job has ended, perhaps failed, with the round that was closed last."""
 
     def sent(self, messages: FloatArray) -> FloatArray:
         """Messages as they arrive: rounded to the precision in which they are sent."""

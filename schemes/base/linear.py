@@ -39,7 +39,7 @@ class LinearScheme(Scheme):
         """Coefficients of each worker's combination, shape ``(n_workers, n_chunks)``."""
 
     def allowance(self) -> Allowance | None:
-        """Who may be missing; None (default): whoever leaves the matrix decodable."""
+        """Return who may be missing; None (default): whoever leaves the matrix decodable."""
         return None
 
     def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
@@ -284,7 +284,7 @@ class _LinearBatch(Batch):
         return np.array([self._spanned_s(row) for row in due_s[:, :, 0]])
 
     def _spanned_s(self, due_s: FloatArray) -> float:
-        """From which arrival on the rows of the matrix span the sum of all chunks; shape ``(n_workers,)``."""
+        """Return when an arrival makes the rows span the sum of all chunks; shape of ``due_s``: ``(n_workers,)``."""
         session = _SpanSession(self._scheme, 1)
         session.open_round(0)
         for worker in np.argsort(due_s, kind="stable").tolist():

@@ -1,4 +1,4 @@
-"""What a scheme is: a description of who computes what, and the master's memory while a run lasts.
+"""Base of the schemes: a description of who computes what, and the master's memory while a run lasts.
 
 A scheme is written once and simulated by any engine. Three things have to be said: the work that every
 worker gets in a round (:meth:`Session.open_round`), when the answers are enough (:meth:`Session.enough`) and
@@ -64,7 +64,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Work:
-    """What every worker is given in one round.
+    """Work that every worker is given in one round.
 
     Parameters
     ----------
@@ -81,28 +81,28 @@ class Work:
 
     loads: FloatArray
     is_divisible: bool = False
-    """Whether the engine may share the loads out anew, so that all workers finish one job together."""
+    """True if the engine may share the loads out anew, so that all workers finish one job together."""
     gradients: FloatArray | None = None
-    """How many gradients go up with each report, shape of ``loads``; None: one with each."""
+    """Number of gradients that go up with each report, shape of ``loads``; None: one with each."""
 
     @functools.cached_property
     def reporting(self) -> BoolArray:
-        """Where there is a report, shape ``(n_workers, n_reports)``."""
+        """Mask of the reports that are made, shape ``(n_workers, n_reports)``."""
         return ~np.isnan(self.loads)
 
     @functools.cached_property
     def busy(self) -> BoolArray:
-        """Who has work, shape ``(n_workers,)``."""
+        """Mask of the workers with work, shape ``(n_workers,)``."""
         return np.asarray(self.reporting.any(axis=1))
 
     @functools.cached_property
     def n_busy(self) -> int:
-        """How many workers have work."""
+        """Number of workers with work."""
         return int(np.count_nonzero(self.busy))
 
     @functools.cached_property
     def n_reports(self) -> int:
-        """How many reports all workers together will make."""
+        """Number of reports that all workers together will make."""
         return int(np.count_nonzero(self.reporting))
 
     @functools.cached_property
@@ -118,7 +118,7 @@ class Work:
 
 
 class Heard(NamedTuple):
-    """What has arrived of a round during that round, in that order."""
+    """Reports of a round that arrived during that round, in that order."""
 
     workers: IntArray  # shape (n,)
     reports: IntArray  # which one of its worker's: 0, 1, ...; shape (n,)
@@ -137,7 +137,7 @@ class Heard(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Why a round ended and who was missing then."""
+    """End of a round: why it ended, and who was missing then."""
 
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
     forced: bool  # the master stopped although the answers were not enough
@@ -176,13 +176,13 @@ class Session(ABC):
 
     @abstractmethod
     def enough(self) -> bool:
-        """May the master end the open round with what has arrived? O(1) or close to it.
+        """True if the master may end the open round with what has arrived. O(1) or close to it.
 
         Once true, it stays true for the rest of the round, and it is true when nobody is missing.
         """
 
     def uploads(self, n_received: IntArray) -> FloatArray | None:
-        """What workers are to upload now that the master has stopped the round, before it ends.
+        """Return what workers are to upload now that the master has stopped the round, before it ends.
 
         Parameters
         ----------
@@ -265,22 +265,22 @@ class Scheme(ABC):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What else is worth knowing before a run, by name; `stragglersim explain` prints it."""
+        """Facts worth knowing before a run, by name; `stragglersim explain` prints them."""
         return {}
 
     @property
     def needs_enough(self) -> str | None:
-        """Why a rule that waits for nobody makes no sense for this scheme; None if it does."""
+        """Reason why a rule that waits for nobody makes no sense for this scheme; None if it does."""
         return None
 
     @property
     def hears_late(self) -> bool:
-        """Whether answers that arrive in a later round still count; the workers must finish what is left over then."""
+        """True if answers that arrive in a later round still count; the workers must finish what is left over then."""
         return False
 
     @property
     def n_error_blocks(self) -> int:
-        """How many chunk blocks the squared error adds up over: an answer of zeros has this squared error."""
+        """Number of chunk blocks that the squared error adds up over: an answer of zeros has this squared error."""
         return len(self.chunk_loads())
 
     @abstractmethod

@@ -15,10 +15,10 @@ from schemes.base.task_codec import codec_of
 
 
 class ValuePlane(Protocol):
-    """Whoever computes gradients for a run and uses what is decoded."""
+    """Source of the gradients of a run, and user of what is decoded."""
 
     def end(self, ended: Ended) -> None:
-        """A job has ended, perhaps failed; its gradient can be decoded now or later."""
+        """Note that a job has ended, perhaps failed; its gradient can be decoded now or later."""
 
 
 class ValuedSession(Session):

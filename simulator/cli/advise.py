@@ -52,7 +52,7 @@ REMARK = (
 
 
 def _note(found: Advice, recording: AdjustedRecording, search: Search) -> str:
-    """What makes the comparison fair or not, in one line."""
+    """Say in one line what makes the comparison fair or not."""
     _, n_workers = recording.times()
     first, rest = found.n_chosen_on, found.n_tested_on
     return (

@@ -79,7 +79,7 @@ def _is_stop(error: Exception) -> bool:
 
 
 def _usage(error: Exception) -> str | None:
-    """What is wrong with the call, if the library of the command line has found it."""
+    """Describe the mistake in the call, if the library of the command line has found it."""
     if not hasattr(error, "format_message"):
         return None
     said = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # of the library below it

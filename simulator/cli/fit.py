@@ -106,7 +106,7 @@ def _write(
 
 
 def _print(fitted: Fit, found: list[Check]) -> None:
-    """What was found: parameters, layers, and how well the model does."""
+    """Print the parameters, the layers, and how well the model fits."""
     delta = {choice.layer: choice.delta_bic for choice in fitted.choices}
     rows: list[tuple[str, ...]] = []
     for layer, parameter, value, error in fitted.estimates:

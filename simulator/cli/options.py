@@ -77,7 +77,7 @@ FittedSecondsPerLoad = Annotated[
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What `tune` and `advise` are told, in the order of their help."""
+    """Options of both `tune` and `advise`, in the order of their help."""
 
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)

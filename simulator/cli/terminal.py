@@ -1,4 +1,4 @@
-"""What the command line says: tables, progress, and complaints."""
+"""Output of the command line: tables, progress and complaints."""
 
 from __future__ import annotations
 

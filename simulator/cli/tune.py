@@ -118,7 +118,7 @@ def _saved(makespan_s: float, other_s: float | None) -> str:
 
 
 def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> str:
-    """What makes the comparison fair or not, in one line."""
+    """Say in one line what makes the comparison fair or not."""
     times, n_workers = recording.times()
     return (
         f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {recording} "

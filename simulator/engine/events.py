@@ -54,7 +54,7 @@ class ClosedRound:
 
 
 class Collector(Protocol):
-    """Whoever records a run."""
+    """Recorder of a run."""
 
     def round_opened(self, index: int, work: Work, session: Session) -> None:
         """Look at the work of a round, and at the tasks behind it, before anything arrives."""

@@ -25,7 +25,7 @@ Instants = TypeVar("Instants", float, FloatArray)
 
 @dataclass(frozen=True, kw_only=True)
 class MasterRule(ABC):
-    """What all rules have in common."""
+    """Base class of the master rules."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -42,11 +42,11 @@ class MasterRule(ABC):
     @property
     @abstractmethod
     def waits_for(self) -> WaitFor:
-        """What the master waits for when the answers are not enough."""
+        """Responses that the master waits for when those at the instant are not enough."""
 
     @abstractmethod
     def reference_rank(self, n_busy: Ranks) -> Ranks | int:
-        """After how many workers have finished the instant is known (0: from the start); for one round or an array."""
+        """Return how many workers must finish before the instant is known (0: none), for one round or an array."""
 
     @abstractmethod
     def wants_s(self, reference_s: Instants) -> Instants | float | None:
@@ -57,7 +57,7 @@ class MasterRule(ABC):
 
     @property
     def may_wait_for_ever(self) -> bool:
-        """Whether a worker that never answers could keep the master waiting."""
+        """True if a worker that never answers could keep the master waiting."""
         return self.timeout_s is None
 
     def acts_at(self, instants_s: FloatArray) -> FloatArray:
@@ -73,7 +73,7 @@ class MasterRule(ABC):
         return np.where(np.isinf(instants_s), instants_s, n_polls * self.poll_s)
 
     def acts_s(self, instant_s: float) -> float:
-        """When the master acts on something of that instant: the next multiple of ``poll_s``.
+        """Return when the master acts on an event at that instant: the next multiple of ``poll_s``.
 
         Examples
         --------

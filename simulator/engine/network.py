@@ -17,7 +17,7 @@ Rate = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What it takes to send a message; by default nothing.
+    """Cost of sending a message; by default none.
 
     A message leaves a worker at the worker's own rate, one after another; ``latency_s`` later it queues at the master's
     ingress, which all workers share: first come first served, one message at a time. It counts when it has come
@@ -52,12 +52,12 @@ class Network:
 
     @property
     def is_free(self) -> bool:
-        """Whether whatever is sent arrives at once."""
+        """True if whatever is sent arrives at once."""
         return not self.latency_s and self.worker_bytes_per_s is None and self.ingress_bytes_per_s is None
 
 
 class Traffic(NamedTuple):
-    """What the workers sent during a round."""
+    """Messages that the workers sent during a round."""
 
     uploads: int = 0  # messages with gradients whose sending began
     bytes_up: float = 0.0  # of these
@@ -123,26 +123,26 @@ class Arrivals:
         return int(self._completing[rank - 1]) if rank <= len(self._completing) else None
 
     def first_finish_s(self) -> float:
-        """When the first worker had reported everything; NaN if that has not happened."""
+        """Return when the first worker had reported everything; NaN if none has."""
         place = self.finisher(1)
         return self.times_s[place] if place is not None and place < self.n_arrived else np.nan
 
     def missing(self) -> BoolArray:
-        """Who has not reported everything."""
+        """Return a mask of the workers that have not reported everything."""
         missing = self._work.busy.copy()
         finished = self._completing[: np.searchsorted(self._completing, self.n_arrived)]
         missing[self.workers[finished]] = False
         return missing
 
     def heard(self) -> Heard:
-        """What has arrived of this round."""
+        """Return the reports of this round that have arrived."""
         workers, reports = self.workers[: self.n_arrived], self.reports[: self.n_arrived]
         if self.late is NO_MESSAGES:
             return Heard(workers, reports)
         return Heard(workers[workers >= 0], reports[workers >= 0])
 
     def n_received(self) -> IntArray:
-        """How many of its reports have arrived from each worker, shape ``(n_workers,)``."""
+        """Count the reports that have arrived from each worker, shape ``(n_workers,)``."""
         workers = self.workers[: self.n_arrived]
         return np.bincount(workers[workers >= 0], minlength=len(self._work.busy))
 
@@ -207,7 +207,7 @@ class Uplink:
         return self._arrivals
 
     def _leave(self, due_s: FloatArray, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """When each message begins to leave its worker, and has left; shapes of ``due_s``."""
+        """Return when each message begins to leave its worker, and when it has left; shapes of ``due_s``."""
         rate = self._network.worker_bytes_per_s
         if rate is None:
             return due_s, due_s
@@ -222,7 +222,7 @@ class Uplink:
         return begins_s, leaves_s
 
     def _pass_ingress(self, reaches_s: FloatArray, gradients: FloatArray) -> FloatArray:
-        """When each message has come through the ingress, shape of ``reaches_s``."""
+        """Return when each message has come through the ingress, shape of ``reaches_s``."""
         rate = self._network.ingress_bytes_per_s
         arrives_s = reaches_s.copy()
         if rate is None:

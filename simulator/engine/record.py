@@ -1,4 +1,4 @@
-"""What a run is remembered by: rounds and jobs as they ended, and the figures of merit derived from them."""
+"""Record of a run: rounds and jobs as they ended, and the figures of merit derived from them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunRecord:
     n_given: int = 0  # lists of work given out, over all rounds and workers
 
     def round_opened(self, index: int, work: Work, session: Session) -> None:
-        """Nothing is known yet that would be worth a row."""
+        """Do nothing: nothing is known yet that would be worth a row."""
 
     def round_closed(self, closed: ClosedRound) -> None:
         """Take note of a round."""

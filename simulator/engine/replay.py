@@ -22,7 +22,7 @@ NEGATIVE = "completion times must be at least 0 s at every load: use a smaller -
 
 
 class Played(NamedTuple):
-    """How the rounds of each setting went, shape ``(n_rounds, n_settings)`` each."""
+    """Outcome of the rounds of each setting, shape ``(n_rounds, n_settings)`` each."""
 
     duration_s: FloatArray
     waited_s: FloatArray
@@ -65,7 +65,7 @@ class Recorded:
         self._missing: list[Bits | None] = [None] * self.n_rounds
 
     def missing_after(self, index: int, n_arrived: IntArray) -> Bits:
-        """Who is missing after so many arrivals in a round, one set for each number."""
+        """Return the workers missing after so many arrivals in a round, one set for each number."""
         place = index % self.n_rounds
         table = self._missing[place]
         if table is None:
@@ -75,7 +75,7 @@ class Recorded:
         return table.take(n_arrived, axis=1)
 
     def arrivals_s(self, indices: IntArray, n_arrived: IntArray, load: FloatArray) -> FloatArray:
-        """When the last of so many arrives, by round and load; the three arrays broadcast against each other."""
+        """Return when the last of so many arrives, by round and load; the three arrays broadcast against each other."""
         rounds, places = indices % self.n_rounds, n_arrived - 1
         startup_s, seconds_per_load, slowdown = (
             part if isinstance(part, float) else part[rounds, places] for part in self._parts
@@ -87,7 +87,7 @@ class Recorded:
         return np.asarray(self._last_tied[index % self.n_rounds, n_arrived - 1] + 1)
 
     def n_by(self, indices: IntArray, instant_s: FloatArray, load: FloatArray) -> IntArray:
-        """How many have arrived by an instant, by bisection; arrays of equal shapes."""
+        """Count the arrivals up to an instant, by bisection; arrays of equal shapes."""
         low, high = np.zeros(instant_s.shape, dtype=np.int64), np.full(instant_s.shape, self.n_workers + 1)
         while (high - low > 1).any():
             middle = (low + high) // 2
@@ -137,7 +137,7 @@ def replay(grid: Grid, recorded: Recorded, rules: Sequence[MasterRule]) -> Playe
 
 
 class _Rounds:
-    """What is known of all rounds beforehand, and how they went; arrays of shape ``(n_rounds, n_settings)``."""
+    """Rounds: what is known of all of them beforehand, and how they went; shape ``(n_rounds, n_settings)``."""
 
     def __init__(self, recorded: Recorded, loads: FloatArray, rules: Sequence[MasterRule]) -> None:
         [self._waits_for] = {rule.waits_for for rule in rules}
@@ -165,7 +165,7 @@ class _Rounds:
         self._stops = self.looks.copy()
 
     def _know_looks(self, rule: MasterRule, settings: slice) -> None:
-        """When the master looks at rounds in which everybody has work; each load in each recorded round once."""
+        """Find when the master looks at rounds in which everybody has work; each load in each recorded round once."""
         n_recorded, n_rounds = self._recorded.n_rounds, len(self._loads)
         _, some, which = np.unique(self._loads[:, settings], axis=1, return_index=True, return_inverse=True)
         loads = self._loads[:, settings][:, some]
@@ -180,7 +180,7 @@ class _Rounds:
         self._wanted_s[:, settings], self.n_at_look[:, settings] = wanted_s[:, which], n_by[:, which]
 
     def _look(self, rule: MasterRule, indices: IntArray, loads: FloatArray) -> tuple[FloatArray, IntArray]:
-        """When the master wants to look, and how many have arrived when it does."""
+        """Return when the master wants to look, and how many have arrived when it does."""
         rank = rule.reference_rank(self._recorded.n_workers)
         reference_s = self._recorded.arrivals_s(indices, np.maximum(rank, np.ones(loads.shape, dtype=np.int64)), loads)
         wanted_s = np.broadcast_to(np.asarray(rule.wants_s(reference_s), dtype=np.float64), loads.shape)
@@ -188,7 +188,7 @@ class _Rounds:
         return wanted_s, self._recorded.n_by(indices, np.maximum(wanted_s, first_s), loads)
 
     def keep_to(self, index: int, busy: Bits) -> None:
-        """Only some workers have work in a round."""
+        """Note that only some workers have work in a round."""
         places, n_workers = self._recorded.in_order(index, busy), self._recorded.n_workers
         n_busy = np.count_nonzero(places, axis=1)
         self._n_given[index] = n_busy
@@ -208,7 +208,7 @@ class _Rounds:
         self.n_arrived[index] = self.n_at_look[index]
 
     def missing(self, index: int, n_arrived: IntArray, busy: Bits | None) -> Bits:
-        """Who is missing after so many arrivals."""
+        """Return the workers missing after so many arrivals."""
         missing = self._recorded.missing_after(index, n_arrived)
         return missing if busy is None else missing & busy
 
@@ -226,7 +226,7 @@ class _Rounds:
         self._stops[index] = stops
 
     def played(self) -> Played:
-        """How the rounds went."""
+        """Return the outcome of the rounds."""
         last_s = self._recorded.arrivals_s(self._indices, self.last, self._loads)
         first_s = self._recorded.arrivals_s(self._indices, self.first, self._loads)
         if first_s.min() < 0:

@@ -41,7 +41,7 @@ ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have
 
 @checked(frozen=True, kw_only=True)
 class Training:
-    """What every scheme of a scenario trains, and how.
+    """Training that every scheme of a scenario does.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class TrainingRecord(RunRecord):
             self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
-        """Beginnings and batches belong to a model of a trial: they are the same under every scheme."""
+        """Make a model of the trial; its beginning and its batches are the same under every scheme."""
         parameters = initial_of(self._workload, lambda: stream(self.seed, self.trial, "model", str(number)))
         batches = _batches(
             self._workload.n_rows, self.plan.batch, stream(self.seed, self.trial, "batches", str(number))
@@ -211,7 +211,7 @@ class TrainingRecord(RunRecord):
 
     @staticmethod
     def _decoded(jobs: Sequence[Ended], gradients: FloatArray) -> Sequence[Decoded]:
-        """What the master makes of the answers; it must leave the chunk gradients as they are."""
+        """Decode the answers as the master does, which must leave the chunk gradients as they are."""
         given = gradients.view()
         given.setflags(write=False)
         decoded = jobs[0].decode([ended.answers for ended in jobs], given)

@@ -171,7 +171,7 @@ def _lost(lists: FloatArray, due_s: FloatArray, instant_s: FloatArray) -> FloatA
 
 
 def _due(batch: Batch, loads: FloatArray, times: BatchTimes) -> tuple[FloatArray, FloatArray]:
-    """When each report is due, -inf where there is none, shape ``(n, n_workers, n_reports)``; and the loads."""
+    """Return when each report is due, -inf where there is none, shape ``(n, n_workers, n_reports)``; and the loads."""
     startup_s, seconds_per_load, slowdown = (field[:, :, np.newaxis] for field in times)
     if batch.is_divisible:
         return _shared_out(times)
@@ -203,7 +203,7 @@ def _shared_out(times: BatchTimes) -> tuple[FloatArray, FloatArray]:
 
 
 class _Stop:
-    """When the master stops in each row, as `simulator.engine.waiting` does it event by event."""
+    """Instant at which the master stops in each row, as `simulator.engine.waiting` finds it event by event."""
 
     def __init__(
         self,
@@ -303,7 +303,7 @@ def _uploads(
 
 
 class _Log:
-    """What all runs are remembered by, in arrays of shape ``(n_runs, n_rounds)`` and ``(n_runs, n_jobs)``."""
+    """Log of all runs, in arrays of shape ``(n_runs, n_rounds)`` and ``(n_runs, n_jobs)``."""
 
     def __init__(self, n_runs: int, n_rounds: int, n_jobs: int) -> None:
         kinds = [int if name in ("stragglers", "uploads", "n_given") else float for name in _Closed._fields[:-1]]

@@ -55,11 +55,11 @@ class Watch:
         self._schedule()
 
     def waited_s(self) -> float:
-        """How long the master went on after the instant at which the rule wanted to stop."""
+        """Return the seconds that the master went on after the instant at which the rule wanted to stop."""
         return max(0.0, self.duration_s - self._wanted_s)
 
     def _want(self, instant_s: float | None) -> None:
-        """Now it is known at which instant the rule wants to stop."""
+        """Note the instant at which the rule wants to stop, now that it is known."""
         if instant_s is None:
             self._checks_arrivals = True
         else:
@@ -123,7 +123,7 @@ class Watch:
         self._schedule()
 
     def _attend(self, now_s: float) -> None:
-        """What an arrival means to the master."""
+        """Take in an arrival and plan what the master does next."""
         if self._checks_arrivals or self._place >= self._arrivals.all_own:
             self._ends_s = min(self._ends_s, self._rule.acts_s(now_s))
             self._checks_arrivals = False
@@ -136,7 +136,7 @@ class Watch:
         self._plan()
 
     def _act(self, _: simpy.Event) -> None:
-        """The master looks, or the round is over."""
+        """Let the master look, or end the round."""
         self._receive_until(self._acts_s)
         if self._ends_s <= self._look_s:
             self._close(self._ends_s)

@@ -173,11 +173,11 @@ class SpeedChanges:
         ]
 
     def __bool__(self) -> bool:
-        """Whether any model lives in seconds."""
+        """True if any model lives in seconds."""
         return bool(self._paths)
 
     def finishing_s(self, start_s: float, begins_s: FloatArray, work_s: FloatArray) -> FloatArray:
-        """When work is done that each worker begins ``begins_s`` after ``start_s``, in seconds after ``start_s``.
+        """Return when work is done that each worker begins at ``begins_s``; both in seconds after ``start_s``.
 
         ``work_s`` are increasing amounts at slowdown 1, shape ``(n_workers, n_reports)``; NaN and inf stay.
         """
@@ -257,7 +257,7 @@ class _Path:
         self._ends_s, self._slowdowns = self._ends_s[n_over:], self._slowdowns[n_over:]
 
     def at(self, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """When the piece ends (wall-clock seconds) that each worker is in at its time, and the slowdown during it."""
+        """Return when each worker's piece at its time ends (wall-clock seconds), and the slowdown during it."""
         while (self._last_end_s <= times_s).any():
             self._extend()
         cursors, workers = np.count_nonzero(self._ends_s <= times_s, axis=0), np.arange(len(times_s))
@@ -270,7 +270,7 @@ class _Path:
         return int(np.searchsorted(self._ends_s[:, worker], time_s, side="right"))
 
     def piece(self, worker: int, cursor: int) -> tuple[float, float]:
-        """When a piece ends (wall-clock seconds) and the slowdown during it."""
+        """Return when a piece ends (wall-clock seconds) and the slowdown during it."""
         while cursor >= len(self._ends_s):
             self._extend()
         return float(self._ends_s[cursor, worker]), float(self._slowdowns[cursor, worker])

@@ -1,4 +1,4 @@
-"""What each worker has computed when, with what is left over from earlier rounds."""
+"""Progress of each worker, with what is left over from earlier rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulator.errors import SimulationError
 
 
 class Workers:
-    """When each worker's reports are due, and how much of its work was done."""
+    """Due times of each worker's reports, and the work that it has done."""
 
     times: RoundTimes
 
@@ -86,7 +86,7 @@ class Workers:
         return will_be_done
 
     def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
-        """What was still left over when the run ended: round, workers, load not done."""
+        """Yield what was still left over when the run ended: round, workers, load not done."""
         for index, start_s, late, loads, begin_s, finish_s in self._late:
             done = load_done(loads, begin_s, finish_s, end_s - start_s)
             yield index, late, np.nanmax(loads, axis=1) - done

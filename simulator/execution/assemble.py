@@ -21,7 +21,7 @@ MOST_ROWS = 200_000  # rows arranged, and written, at a time
 
 
 class Place(NamedTuple):
-    """Where the runs of a setting stand in the tables: by point, then by trial, then by scheme."""
+    """Place of a setting's runs in the tables: by point, then by trial, then by scheme."""
 
     point: int
     label: str

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in processes of this machine, or on a dask cluster.
+"""Executors of tasks: this process, processes of this machine, or a dask cluster.
 
 An executor only decides where and when a task runs. It asks for the next task when there is room for one, so that
 whoever makes the tasks can learn from those that are done.
@@ -32,7 +32,7 @@ NO_MORE = b""  # in place of a task
 
 
 class Lost(NamedTuple):
-    """In place of a result: the task's process died, again and again."""
+    """Stand-in for a result: the task's process died, again and again."""
 
     reason: str
 
@@ -205,7 +205,7 @@ class Processes:
 
 
 def _context() -> Any:
-    """Where fresh processes come from, none of which ever meets a Ctrl-C at the terminal."""
+    """Return the context of fresh processes, none of which ever meets a Ctrl-C at the terminal."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver, resource_tracker  # not on every system
@@ -222,7 +222,7 @@ def _context() -> Any:
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """In a new process: run one task after the other, until there is no more or nobody waits for it."""
+    """Run one task after the other in a new process, until there is no more or nobody waits for it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked: Ctrl-C is for the one that has started this
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()

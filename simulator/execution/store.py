@@ -47,7 +47,7 @@ class Unit(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """Where a unit is."""
+    """Place of a unit."""
 
     trials: range
     part: str
@@ -57,7 +57,7 @@ class _Held(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Where some runs are."""
+    """Place of some runs."""
 
     part: str
     batch: int
@@ -105,7 +105,7 @@ def encode(
 
 
 def _placed(units: Sequence[Unit], lengths: Sequence[int]) -> tuple[list[list[Any]], list[int]]:
-    """Where each unit stands, as :class:`_Held` wants it, and the run with which each batch begins.
+    """Return the place of each unit, as :class:`_Held` wants it, and the run with which each batch begins.
 
     ``lengths`` are the rows of each run's longest table.
     """
@@ -162,11 +162,11 @@ class Parts:
 
     @property
     def is_kept(self) -> bool:
-        """Whether parts outlive this process."""
+        """True if parts outlive this process."""
         return self._folder is not None
 
     def has(self, key: str) -> bool:
-        """Whether there is any trial of a setting."""
+        """True if there is any trial of a setting."""
         return key in self._held
 
     def add(self, content: bytes) -> None:
@@ -212,7 +212,7 @@ class Parts:
             yield range(at, trials.stop)
 
     def find(self, key: str, trials: range) -> Iterator[tuple[Rows, int]]:
-        """Where the runs of a setting are, each once, as far as they are there; and about how long their tables are."""
+        """Yield the places of the runs of a setting that are there, each once, and about how long their tables are."""
         at = trials.start
         for held in sorted(self._held.get(key, ()), key=attrgetter("trials.start")):
             first, stop = max(at, held.trials.start), min(held.trials.stop, trials.stop)
@@ -229,7 +229,7 @@ class Parts:
         return pa.Table.from_batches([self._open(part).get_batch(batch)]).take(rows)
 
     def schema(self, keys: Iterable[str]) -> pa.Schema:
-        """Of the runs of some settings."""
+        """Schema of the runs of some settings."""
         import pyarrow as pa
 
         names = {held.part for key in keys for held in self._held.get(key, ())}

@@ -218,7 +218,7 @@ class _Sweep:
         return Serial() if is_small and isinstance(self._executor, Processes) else self._executor
 
     def trials_needed(self, until: float) -> dict[int, int]:
-        """How many trials the points that are not known well enough are to have next."""
+        """Return the number of trials that each point not yet known well enough is to have next."""
         import pyarrow as pa
 
         from simulator.results.compare import trials_needed

@@ -30,12 +30,12 @@ class Failure(NamedTuple):
 
 
 def cost_of(scenario: Scenario) -> int:
-    """What a trial costs an engine, roughly, in steps of a worker; a round costs some fifty besides its workers."""
+    """Estimate a trial's cost to an engine, in steps of a worker; a round costs some fifty besides its workers."""
     return (scenario.workers + 50) * scenario.n_rounds
 
 
 class Order(NamedTuple):
-    """What is the same for all tasks of a sweep."""
+    """Instructions common to all tasks of a sweep."""
 
     detail: Detail
     engine: Engine
@@ -52,7 +52,7 @@ class Task:
 
 
 class Done(NamedTuple):
-    """What has become of a task."""
+    """Outcome of a task."""
 
     units: Sequence[Unit] = ()
     content: bytes = b""  # a part with these units
@@ -95,7 +95,7 @@ class Batches:
         self._speeds.update(done.speeds)
 
     def lost(self, task: Task, reason: str) -> Done:
-        """What to do about a task whose process died: its units are tried alone; a single one has failed."""
+        """Take back a task whose process died: its units are tried alone; a single one has failed."""
         if len(task.units) > 1:
             self._alone += task.units
             return Done()

@@ -96,6 +96,6 @@ def _survival(straggles: BoolArray, longest: int) -> FloatArray:
 
 
 def _medians(durations_s: FloatArray, axis: int) -> FloatArray:
-    """Of each worker (axis 0) or round (axis 1), in falling order; NaN where more than half never answered."""
+    """Medians of workers (axis 0) or rounds (axis 1), in falling order; NaN where more than half never answered."""
     medians = np.median(durations_s, axis=axis)
     return np.where(np.isfinite(medians), medians, np.nan)[np.argsort(-medians)]

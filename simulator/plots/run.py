@@ -137,7 +137,7 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
 
 
 def _half_widths(table: pd.DataFrame) -> FloatArray:
-    """From the mean makespan down and up to the ends of the interval, shape ``(2, rows)``; 0 for a single trial."""
+    """Lengths from the mean makespan to the ends of the interval, shape ``(2, rows)``; 0 for a single trial."""
     mean_s = table["makespan_s"]
     ends = [mean_s - table["makespan_low_s"], table["makespan_high_s"] - mean_s]
     return np.nan_to_num(np.array(ends, dtype=np.float64))
@@ -197,7 +197,7 @@ def _figures(values: FloatArray) -> list[str]:
 
 
 def _remark(row: Mapping[Any, Any], n_jobs: int) -> str:
-    """What makes a makespan incomparable."""
+    """Say what makes a makespan incomparable."""
     if row["decode_failures"]:
         return f"\n{row['decode_failures']} of {n_jobs} jobs failed"
     if row["relative_error_mean"] > 0:
@@ -266,7 +266,7 @@ def _mark_end(axes: Axes, look: Look, at_s: FloatArray, longer: FloatArray) -> N
 
 
 def _load_makespan(figure: Figure, results: Results) -> None:
-    """What the load buys."""
+    """Plot the makespan against the load."""
     table = summary(results.runs)
     looks = looks_of(list(table["scheme"]))
     figure.set_figheight(2.4)

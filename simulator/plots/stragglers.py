@@ -1,4 +1,4 @@
-"""Who straggled in which round."""
+"""Stragglers of each round."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StragglerLog:
         self.waited: list[bool] = []
 
     def round_opened(self, index: int, work: Work, session: Session) -> None:
-        """Nothing to see yet."""
+        """Do nothing: there is nothing to see yet."""
 
     def round_closed(self, closed: ClosedRound) -> None:
         """Note who was missing."""
@@ -53,7 +53,7 @@ class StragglerLog:
 
     @property
     def stragglers(self) -> BoolArray:
-        """Who straggled, shape ``(n_rounds, n_workers)``."""
+        """Mask of the stragglers, shape ``(n_rounds, n_workers)``."""
         return np.unpackbits(np.array(self._packed), axis=1, count=self._n_workers).view(np.bool_)
 
     @property

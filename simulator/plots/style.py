@@ -1,4 +1,4 @@
-"""What all pictures share: colours, markers, type sizes, labels and legends."""
+"""Style that all figures share: colours, markers, type sizes, labels and legends."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
 
 
 def literal(text: str) -> str:
-    """What matplotlib is to show as it is: no formulas, and nothing left out for its underscore."""
+    """Escape what matplotlib is to show as it is: no formulas, and nothing left out for its underscore."""
     text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
@@ -72,7 +72,7 @@ def wrapped(label: str, width: int) -> str:
 
 
 class Look(NamedTuple):
-    """How a scheme is drawn in every picture."""
+    """Style of a scheme in every figure."""
 
     colour: str
     marker: str

@@ -1,4 +1,4 @@
-"""Who did what in the first rounds."""
+"""Timeline of the workers in the first rounds."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def _number(axes: Axes, text: str, begin_s: float, end_s: float, at: tuple[float
 
 
 def _points(axes: Axes, seconds: float) -> float:
-    """About how long a stretch of time is in the picture."""
+    """Estimate the length of a stretch of time in the figure, in points."""
     begin_s, end_s = axes.get_xlim()
     return 200 * seconds / (end_s - begin_s)
 

@@ -112,7 +112,7 @@ def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
 
 
 def _rounds(figure: Figure, about: Description) -> None:
-    """How the times of each round are spread."""
+    """Plot the spread of the times of each round."""
     duration_s = about.recording.duration_s
     axes: Axes = figure.subplots()
     rounds = np.arange(len(duration_s))
@@ -163,7 +163,7 @@ def _label_rounds(axes: Axes, n_rounds: int) -> None:
 
 
 def _counts(figure: Figure, about: Description) -> None:
-    """How many straggle in each round, and between what luck would keep them."""
+    """Plot the number of stragglers in each round, and the range in which luck would keep it."""
     axes: Axes = figure.subplots()
     n_rounds, n_workers = about.stragglers.shape
     # one outline, however many rounds there are
@@ -185,7 +185,7 @@ def _counts(figure: Figure, about: Description) -> None:
 
 
 def _bursts(figure: Figure, about: Description) -> None:
-    """How long workers straggle in a row, and how long they would at random."""
+    """Plot how long workers straggle in a row, and how long they would at random."""
     assert about.bursts is not None
     axes: Axes = figure.subplots()
     longest = int(about.bursts.max())

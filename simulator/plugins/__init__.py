@@ -1,1 +1,1 @@
-"""What a plug-in is called, made from and described by."""
+"""Plug-ins: their kinds, parameters and identities."""

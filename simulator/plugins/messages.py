@@ -1,4 +1,4 @@
-"""What a parameter must be, and what is wrong with a value, in our words."""
+"""Descriptions, in our words, of what a parameter must be and what is wrong with a value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Parameter(NamedTuple):
 
 
 def parameters(cls: type, filled_in: tuple[str, ...] = ()) -> list[Parameter]:
-    """What a plug-in's keys are, without those that the scenario fills in."""
+    """List a plug-in's keys, without those that the scenario fills in."""
     return [
         Parameter(
             name,
@@ -46,7 +46,7 @@ def _meaning(cls: type, name: str) -> str:
 
 
 def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_) -> list[Problem]:
-    """What pydantic found, in our words."""
+    """Put what pydantic found in our words."""
     problems = []
     for found in error.errors(include_url=False):
         place = (*path, *found["loc"])
@@ -82,7 +82,7 @@ def at_parameter(message: str, fields: Mapping[str, FieldInfo], path: Path_) -> 
 
 
 def must_be(field: FieldInfo) -> str:
-    """What a parameter must be: its type and its range."""
+    """Say what a parameter must be: its type and its range."""
     kind, bounds = unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
     if inspect.isabstract(kind):  # a plug-in of a plug-in

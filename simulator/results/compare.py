@@ -122,7 +122,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
 
 
 def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, int]:
-    """How many trials each point is to have next, so that its mean makespans become known well enough.
+    """Return the number of trials that each point is to have next, to know its mean makespans well enough.
 
     Well enough is: for every scheme at least 10 trials, and a 95 % interval of makespan_s (of jobs_per_s at points
     where schemes fail different shares of jobs) whose half width, divided by the mean, is at most
@@ -170,7 +170,7 @@ def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, i
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where each run belongs in arrays of shape (rows, trials), with a row for each point and scheme that was run."""
+    """Place of each run in arrays of shape (rows, trials), with a row for each point and scheme that was run."""
 
     point: IntArray  # number of the point of each row, in order of appearance
     scheme: IntArray
@@ -297,6 +297,6 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
 
 
 def _is_unfair(layout: _Layout, failure_rate: FloatArray) -> BoolArray:
-    """At which rows' points schemes failed different shares of jobs, so that makespans can't be compared."""
+    """Mark rows at whose points schemes failed different shares of jobs, so that makespans can't be compared."""
     rates = layout.per_point(failure_rate)
     return np.asarray((np.nanmax(rates, axis=1) > np.nanmin(rates, axis=1))[layout.point])

@@ -55,7 +55,7 @@ def _range(low: float, high: float, form: str) -> str:
 
 
 def notes(table: pd.DataFrame) -> list[str]:
-    """What a reader of the comparison must know, a line each."""
+    """List what a reader of the comparison must know, a line each."""
     metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
     better = "More" if metric in HIGHER_IS_BETTER else "Less"
     said = [

@@ -29,7 +29,7 @@ class Curve(NamedTuple):
         return self.values[np.searchsorted(self.times_s, times_s, side="right") - 1]
 
     def reaches(self, measure: Measure, target: float) -> float:
-        """When it is at the target for the first time: at least it for accuracy, at most it for loss; else NaN.
+        """Return when it is first at the target: at least it for accuracy, at most it for loss; else NaN.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""What makes a comparison fair or not, in a line."""
+"""Fairness of a comparison, in a line."""
 
 from __future__ import annotations
 

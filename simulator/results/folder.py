@@ -36,7 +36,7 @@ def may_write(folder: Path, *, replace: bool) -> None:
 
 
 def _holds_results_only(folder: Path) -> bool:
-    """Whether all that is there was written by a run, finished or not."""
+    """True if all that is there was written by a run, finished or not."""
     written = {f"{name}.parquet" for name in TABLES}
     written |= {"compare.csv", "compare.md", "summary.csv", "scenario.yaml", ERRORS, MANIFEST, "plots", PARTS}
     try:
@@ -54,7 +54,7 @@ def _holds_results_only(folder: Path) -> bool:
 
 
 def _can_go_on(folder: Path) -> bool:
-    """Whether there are parts, perhaps among other things, or the beginning of a run and nothing else."""
+    """True if there are parts, perhaps among other things, or the beginning of a run and nothing else."""
     parts = folder / PARTS
     if not parts.is_dir():
         return False

@@ -1,1 +1,1 @@
-"""What is run: from YAML and options to a frozen Scenario, or a line for each mistake."""
+"""Scenarios: from YAML and options to a frozen Scenario, or a line for each mistake."""

@@ -77,7 +77,7 @@ def setting_key(
 
 
 def _plain(value: object) -> object:
-    """What JSON does not know, in attributes of plug-ins from outside."""
+    """Convert what JSON does not know, in attributes of plug-ins from outside."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else pickle.dumps(value).hex()
 
 

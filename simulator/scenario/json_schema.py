@@ -39,7 +39,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def scenario_schema() -> dict[str, Any]:
-    """What an editor needs to complete and check a scenario (JSON Schema, draft 2020-12)."""
+    """Return the JSON Schema (draft 2020-12) with which an editor completes and checks a scenario."""
     definitions: dict[str, Any] = {}
     for table in NESTED.values():
         definitions[table.family] = _any_of(table, definitions)

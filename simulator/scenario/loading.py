@@ -1,4 +1,4 @@
-"""From a file, its options and plain values to a frozen Scenario, or a line for each mistake."""
+"""Way from a file, its options and plain values to a frozen Scenario, or a line for each mistake."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class _Swept(NamedTuple):
 
 
 def _entries(data: dict[str, Any], sweep: object) -> tuple[dict[str, _Swept], list[Problem]]:
-    """What a sweep varies, with its ranges as lists."""
+    """Return the entries of a sweep, with its ranges as lists."""
     if sweep is None:
         return {}, []
     if not isinstance(sweep, dict):
@@ -246,7 +246,7 @@ def _once(
     folder: Path,
     *filled_in: object,
 ) -> tuple[Any, list[Problem]]:
-    """What stands at a place, made only if nothing has been made of the same values there."""
+    """Make what stands at a place, unless it has been made of the same values there."""
     key = (path, repr(given), repr(filled_in))
     if key not in built:
         built[key] = make(given, path, family, folder, *filled_in)

@@ -93,7 +93,7 @@ class Scenario:
         return self.jobs + max((scheme.delay_rounds for scheme in self.schemes.values()), default=0)
 
     def scheme_to_run(self, label: str) -> Scheme:
-        """What runs under a scheme's name: the scheme, after uncoded rounds if there are any."""
+        """Return what runs under a scheme's name: the scheme, after uncoded rounds if there are any."""
         scheme = self.schemes[label]
         return Probing(scheme.n_workers, scheme, self.probe) if self.probe else scheme
 
@@ -125,7 +125,7 @@ class ContradictionError(ScenarioError):
 
 
 def _contradictions(scenario: Scenario) -> Iterator[Problem]:
-    """What single parameters can't know."""
+    """Yield problems that single parameters can't know of."""
     for section in ("stragglers", "schemes"):
         if not getattr(scenario, section):
             yield Problem((section,), "must have at least one entry, got none")

@@ -104,7 +104,7 @@ class Document:
         self._overrides[path] = f"--set {key.strip()}"
 
     def include(self, section: str) -> None:
-        """If a section is the name of another YAML file, beside this one, take that file's section of the same name.
+        """Replace a section that names another YAML file, beside this one, by that file's section of the same name.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class Document:
             self._overrides["sweep", entry] = f"--sweep {key.strip()}"
 
     def locate(self, path: Path_) -> str:
-        """Where the key at ``path`` stands: file:line:column, or the option that set it."""
+        """Return where the key at ``path`` stands: file:line:column, or the option that set it."""
         for end in range(len(path), 0, -1):
             if path[:end] in self._overrides and not (end == 1 and path[0] in self._included):
                 return self._overrides[path[:end]]

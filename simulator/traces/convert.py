@@ -1,4 +1,4 @@
-"""Which conversion is meant, and what is written."""
+"""Conversion of a trace: the one that is meant, and what is written."""
 
 from __future__ import annotations
 

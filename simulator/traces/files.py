@@ -86,7 +86,7 @@ def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
 
 
 def metadata(recording: Recording) -> dict[str, Any]:
-    """What a Parquet file says about itself: its own keys, and the ``attrs`` of a pandas frame; nothing of a CSV."""
+    """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame; none of a CSV."""
     stored = recording.metadata
     try:
         attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))

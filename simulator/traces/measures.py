@@ -1,4 +1,4 @@
-"""What recorded worker times say: who straggles, how often in a row, who with whom, and what a load costs.
+"""Measures of a trace: who straggles, how often in a row, who with whom, and what a load costs.
 
 Plain functions of arrays: ``duration_s`` of shape ``(n_rounds, n_workers)``, in seconds, ``inf`` for a worker that
 never answered. docs/recordings.md explains each figure.
@@ -84,7 +84,7 @@ def outliers(duration_s: FloatArray, over_s: float | None = None) -> Outliers:
 
 
 def median_worker_s(duration_s: FloatArray) -> FloatArray:
-    """When the median worker of each round is done, shape ``(n_rounds,)``: the ceil(n / 2)-th, as in the mu-rule.
+    """Return when each round's median worker is done, shape ``(n_rounds,)``: the ceil(n / 2)-th, as in the mu-rule.
 
     Examples
     --------
@@ -157,7 +157,7 @@ def expected_bursts(rate: float, n_rounds: int, n_workers: int) -> FloatArray:
 
 
 class Memory(NamedTuple):
-    """Whether who straggles now tells who straggles next."""
+    """Tendency of the workers that straggle now to straggle next."""
 
     p_again: float
     """P(straggle | straggled in the round before)"""
@@ -174,12 +174,12 @@ class Memory(NamedTuple):
 
     @property
     def repeats(self) -> bool:
-        """Whether the same workers straggle again more often than by chance."""
+        """True if the same workers straggle again more often than by chance."""
         return self.low > self.at_random
 
     @property
     def is_bursty(self) -> bool:
-        """Whether they do so more often than because some workers straggle more often than others."""
+        """True if they do so more often than because some workers straggle more often than others."""
         return self.low > max(self.at_random, self.at_own_rates)
 
 
@@ -223,7 +223,7 @@ def memory(is_straggler: BoolArray) -> Memory | None:
 
 
 def _design_effect(again: BoolArray, before: BoolArray, share: float, axis: int) -> float:
-    """How many times the variance of a share exceeds the binomial one, as the same worker or round has many pairs."""
+    """Return the variance of a share over the binomial one, which it exceeds as a worker or round has many pairs."""
     residuals = again.sum(axis=axis) - share * before.sum(axis=axis)
     n_groups, n_pairs = len(residuals), np.count_nonzero(before)
     if n_groups < 2 or share in (0.0, 1.0):
@@ -232,7 +232,7 @@ def _design_effect(again: BoolArray, before: BoolArray, share: float, axis: int)
 
 
 class Dispersion(NamedTuple):
-    """How much the number of stragglers varies from round to round."""
+    """Variation of the number of stragglers from round to round."""
 
     ratio: float
     """variance of the number per round over that of a binomial number; NaN if nobody or everybody straggles"""
@@ -247,7 +247,7 @@ class Dispersion(NamedTuple):
 
     @property
     def hits_together(self) -> bool:
-        """Whether some rounds slow many workers at once."""
+        """True if some rounds slow many workers at once."""
         return self.ratio > self.critical
 
 
@@ -316,7 +316,7 @@ def slow_workers(duration_s: FloatArray) -> SlowWorkers:
 
 
 class LoadSlope(NamedTuple):
-    """What load costs, over recordings at several loads; a load of 1 is all data of a job."""
+    """Cost of load, over traces at several loads; a load of 1 is all data of a job."""
 
     slope_s: float
     """least squares over all finite times, seconds per load; outliers can make it negative"""

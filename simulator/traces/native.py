@@ -103,7 +103,7 @@ def _natural(name: str) -> list[tuple[str, int]]:
 
 
 def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: str, missing: Missing) -> BoolArray:
-    """Which rounds to keep; what is missing in them becomes infinite."""
+    """Return a mask of the rounds to keep; what is missing in them becomes infinite."""
     is_missing = np.isnan(grid)
     if is_missing.any() and missing == "error":
         pairs = np.argwhere(is_missing)

@@ -21,7 +21,7 @@ NAMED = 8  # persistently slow workers
 
 @dataclass(frozen=True)
 class Description:
-    """What a recording says, at a tolerance mu and a reference worker."""
+    """Description of a trace, at a tolerance mu and a reference worker."""
 
     recording: RecordedTimes
     mu: float
@@ -46,7 +46,7 @@ class Description:
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether the rule takes more than half of the times for stragglers'."""
+        """True if the rule takes more than half of the times for stragglers'."""
         return self.rate > 0.5
 
 
@@ -180,7 +180,7 @@ def _bursts(lengths: IntArray) -> str:
 
 
 def findings(about: Description) -> Iterator[str]:
-    """What stands out, in sentences."""
+    """Yield what stands out, in sentences."""
     other = OTHER[about.reference]
     if about.recording.has_gaps:
         yield (
@@ -238,14 +238,14 @@ def _percent(share: float) -> str:
 
 
 def slope_sentences(slope: LoadSlope) -> Iterator[str]:
-    """What the load slope means for a scenario."""
+    """Yield what the load slope means for a scenario, in lines."""
     yield f"least squares     {slope.slope_s:.4g} s per load, {slope.intercept_s:.4g} s at load 0 (all times)"
     yield f"slope of medians  {slope.slope_of_medians:.4g} s per load (robust)"
     yield f"In a scenario: seconds_per_load: {slope.seconds_per_load:.4g}"
 
 
 def slope_warnings(slope: LoadSlope) -> Iterator[str]:
-    """Why not to trust the slope, if so."""
+    """Yield reasons not to trust the slope, if there are any."""
     if slope.slope_of_medians < 0:
         yield (
             f"the slope of medians is negative ({slope.slope_of_medians:.4g} s per load) and was set to 0: either load "

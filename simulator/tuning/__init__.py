@@ -1,1 +1,1 @@
-"""From a trace to the best setting, and advice."""
+"""Way from a trace to the best setting, and advice."""

@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True)
 class Advice:
-    """What a recording says about what to run.
+    """Advice from a trace on what to run.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Advice:
         return dict(self.chosen.iloc[0])
 
     def saved(self, scheme: str, other: str) -> Saved | None:
-        """What a scheme saves against another on resampled rests; None if one was not tried.
+        """Return what a scheme saves against another on resampled rests; None if one was not tried.
 
         The interval is the expanded percentile interval, see :func:`simulator.statistics.expanded_tail`.
         """
@@ -85,19 +85,19 @@ class Advice:
 
     @property
     def share_won(self) -> FloatArray:
-        """In which share of resampled rests each scheme is the fastest; ties are shared."""
+        """Share of resampled rests in which each scheme is the fastest; ties are shared."""
         is_best = is_tie(self.resampled_s, self.resampled_s.min(axis=0))
         share: FloatArray = (is_best / is_best.sum(axis=0)).mean(axis=1)
         return share
 
     def savings(self) -> dict[str, Saved]:
-        """What each scheme but uncoded saves against uncoded work, in the order of the first part."""
+        """Return what each scheme but uncoded saves against uncoded work, in the order of the first part."""
         found = {scheme: self.saved(scheme, "uncoded") for scheme in self.chosen["scheme"] if scheme != "uncoded"}
         return {scheme: saved for scheme, saved in found.items() if saved is not None}
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the winner saves time against uncoded work on the rest, or nothing does, or that can't be told."""
+        """Verdict on the rest: the winner saves time against uncoded work, or nothing does, or that can't be told."""
         savings = self.savings()
         own = savings.get(self.winner["scheme"])
         if own is not None and own.low > 0:
@@ -114,7 +114,7 @@ class Advice:
 
     @property
     def rounds_enough(self) -> int | None:
-        """After how many probing rounds all choices are as good as the last; None: not before the last."""
+        """Number of probing rounds after which all choices are as good as the last; None: not before the last."""
         rest_s = self.learned["rest_s"].to_numpy()
         is_as_good = rest_s <= (1 + ALIKE) * rest_s[-1]
         n_bad = np.flatnonzero(~is_as_good)
@@ -123,14 +123,14 @@ class Advice:
 
     @property
     def rule_matters_percent(self) -> float:
-        """How much longer the best setting of the winner takes under its worst rule, on the first part."""
+        """Percentage by which the winner's best setting takes longer under its worst rule, on the first part."""
         own = self.settings[self.settings["scheme"] == self.winner["scheme"]]
         by_rule_s = own.groupby("rule")["makespan_s"].min()
         return float(100 * (by_rule_s.max() / by_rule_s.min() - 1))
 
     @property
     def scheme_matters_percent(self) -> float:
-        """How much longer the worst of the coded schemes takes than the best, under the winner's rule."""
+        """Percentage by which the worst of the coded schemes takes longer than the best, under the winner's rule."""
         is_coded = ~self.settings["scheme"].isin(["uncoded", REPETITION])
         under = self.settings[(self.settings["rule"] == self.winner["rule"]) & is_coded]
         by_scheme_s = under.groupby("scheme")["makespan_s"].min()

@@ -45,7 +45,7 @@ def _named(row: dict[Any, Any]) -> str:
 
 
 def _verdict(advice: Advice) -> str:
-    """What to do, in a sentence or two."""
+    """Say what to do, in a sentence or two."""
     scheme, name, savings = advice.winner["scheme"], _named(advice.winner), advice.savings()
     rival = advice.rival
     if advice.verdict == "pays":
@@ -75,7 +75,7 @@ def _verdict(advice: Advice) -> str:
 
 
 def _probing(advice: Advice) -> str:
-    """How many probing rounds would have been enough."""
+    """Say how many probing rounds would have been enough."""
     enough = advice.rounds_enough
     if enough is None:
         return (
@@ -89,7 +89,7 @@ def _probing(advice: Advice) -> str:
 
 
 def _of_coding(advice: Advice) -> str:
-    """What coding adds to repeating what was missed."""
+    """Say what coding adds to repeating what was missed."""
     labels = [label for label in advice.chosen["scheme"] if label not in ("uncoded", REPETITION)]
     found = {label: advice.saved(label, REPETITION) for label in labels}
     savings = {label: saved for label, saved in found.items() if saved is not None}

@@ -1,4 +1,4 @@
-"""What a search has found: the best settings, how much they gain, and how flat the optimum is."""
+"""Findings of a search: the best settings, how much they gain, and how flat the optimum is."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _in_place(merged: pd.DataFrame) -> pd.DataFrame:
 
 
 class Flatness(NamedTuple):
-    """How many settings are nearly as good as the best."""
+    """Number of settings that are nearly as good as the best."""
 
     near: int
     n_settings: int  # of the scheme under the same rule
@@ -66,7 +66,7 @@ class Flatness(NamedTuple):
 
 
 def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
-    """How flat the optimum is: settings within 1 % of the best of its scheme under its rule."""
+    """Count the settings within 1 % of the best of its scheme under its rule: how flat the optimum is."""
     own = settings[(settings["scheme"] == best["scheme"]) & (settings["rule"] == best["rule"])]
     near = own[own["makespan_s"] <= NEAR * best["makespan_s"]]
     cls = SCHEME_TABLE.find(best["kind"])

@@ -1,4 +1,4 @@
-"""What to search, and the search as a whole: from a recording to the best settings, checked on events."""
+"""Search for settings: which to try, and the whole way from a trace to the best, checked on events."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ N_CHECKED = 6  # settings that are run again on events
 
 @dataclass(frozen=True)
 class Search:
-    """Which settings are tried under which rules.
+    """Settings to try, and the rules to try them under.
 
     Raises
     ------
@@ -118,7 +118,7 @@ class Search:
 
     @property
     def acceptances(self) -> tuple[Acceptance, ...]:
-        """What the sequential schemes may accept."""
+        """Acceptance rules to try with the sequential schemes."""
         if self.as_published:
             return ("published",)
         if self.accepts is None:

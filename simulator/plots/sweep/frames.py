@@ -1,4 +1,4 @@
-"""What the figures of a sweep show: entries, panels and means, as frames."""
+"""Content of the figures of a sweep: entries, panels and means, as frames."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def short_names(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> di
 def companions(
     table: pd.DataFrame, entries: Mapping[str, Sequence[str]], key: str, panels: Sequence[str] = ()
 ) -> list[str]:
-    """What is to be said of a key on an axis: which other keys change with it, to other values, in the same panel."""
+    """Say which other keys change with the one on an axis, to other values, in the same panel."""
     keys = next((keys for keys in entries.values() if key in keys), [key])
     groups = [group for group in same_values(table[list(keys)]).values() if not {key, *panels} & set(group)]
     others = list(dict.fromkeys(group[0] for group in groups))
@@ -83,7 +83,7 @@ def companions(
 
 
 def main_metric(results: Results) -> tuple[str, list[str]]:
-    """What schemes are compared by, and the remark that this calls for."""
+    """Return the metric by which schemes are compared, and the remark that it calls for."""
     failures = results.runs.groupby(["point", "scheme"])["decode_failures"].sum()
     if (failures.groupby("point").nunique() > 1).any():
         return "jobs_per_s", ["schemes failed different numbers of jobs, so they are compared by jobs per second"]
@@ -137,7 +137,7 @@ def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
 
 
 def same_values(table: pd.DataFrame) -> dict[str, list[str]]:
-    """For each column, those with the same values, itself among them."""
+    """Columns with the same values as each column, itself among them."""
     columns = {str(name): table[name] for name in table}
     return {name: [other for other in columns if columns[other].equals(columns[name])] for name in columns}
 
@@ -170,7 +170,7 @@ def kept_of(runs: pd.DataFrame, keys: Sequence[str], where: Mapping[str, Sequenc
 
 
 def varies_with(table: pd.DataFrame, x: str, entry: Sequence[str], keys: Sequence[str]) -> bool:
-    """Whether a column changes with the keys of one entry while the others stay."""
+    """True if a column changes with the keys of one entry while the others stay."""
     others = [key for key in keys if key not in entry]
     return bool((table.groupby(others, dropna=False)[x].nunique() > 1).any())
 

@@ -59,7 +59,7 @@ def panels(
 
 
 def _bound_looks(groups: Sequence[Sequence[str]], drawn: Collection[str]) -> dict[str, Look]:
-    """How the bounds of the load are drawn, by what the legend calls each of them."""
+    """Return the style of each bound of the load, by its name in the legend."""
     names = ["bound" if set(schemes) == set(drawn) else f"bound of {', '.join(schemes)}" for schemes in groups]
     return {name: Look(GREY, "", dashes) for name, dashes in zip(names, itertools.cycle(BOUND_DASHES), strict=False)}
 

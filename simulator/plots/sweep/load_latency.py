@@ -60,7 +60,7 @@ def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
 
 
 def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) -> BoolArray:
-    """Which points no other beats in one and equals in the other; only those that may win are compared."""
+    """Mark the points that no other beats in one and equals in the other; only those that may win are compared."""
     wins = may_win.copy()
     loads, which = np.unique(load[may_win], return_inverse=True)
     least_s = np.full(len(loads), np.inf)
@@ -71,7 +71,7 @@ def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) 
 
 
 def remarks_of(results: Results) -> list[str]:
-    """What the small line of the figure has to add."""
+    """List what the small line of the figure has to add."""
     runs = results.runs
     remarks = ["each scheme at each point"]
     remarks += ["points where jobs failed are not compared"] if runs["decode_failures"].any() else []

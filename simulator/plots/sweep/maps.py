@@ -47,12 +47,12 @@ class Map:
 
     @property
     def gain_percent(self) -> FloatArray:
-        """What the best of the other schemes gains over the first: time saved, or more jobs per second."""
+        """Gain of the best of the other schemes over the first: time saved, or more jobs per second."""
         return self._gain(self.values[1:].min(axis=0))
 
     @property
     def gains_percent(self) -> FloatArray:
-        """What each of the other schemes gains over the first, shape (schemes - 1, y, x)."""
+        """Gain of each of the other schemes over the first, shape (schemes - 1, y, x)."""
         return self._gain(self.values[1:])
 
     def _gain(self, values: FloatArray) -> FloatArray:
@@ -191,7 +191,7 @@ def draw_gains(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
 
 
 class _Colours(NamedTuple):
-    """How gains in percent are coloured."""
+    """Colours of gains in percent."""
 
     norm: Normalize
     cmap: str

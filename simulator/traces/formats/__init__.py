@@ -1,4 +1,4 @@
-"""What can be read as a trace: a file for each format."""
+"""Formats of traces, a file for each."""
 
 from simulator.traces.formats.chrome import CHROME
 from simulator.traces.formats.format import Format
