@@ -1,7 +1,5 @@
 """Errors: one line for each that a user can mend, and whose fault the rest is."""
 
-from __future__ import annotations
-
 import difflib
 import traceback
 from collections.abc import Collection, Sequence

@@ -3,8 +3,6 @@
 Tables have shape ``(rows, trials)``, NaN where a trial is missing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

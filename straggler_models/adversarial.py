@@ -1,7 +1,5 @@
 """The pattern behind the lower bound on load."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import ClassVar
 

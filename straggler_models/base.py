@@ -5,8 +5,6 @@ A model lives in *rounds* (:class:`StragglerModel`: new worker times every round
 per load add, slowdowns multiply.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass

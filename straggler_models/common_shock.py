@@ -1,7 +1,5 @@
 """Rounds in which many workers are slow together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The same time for everybody, always."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Workers that break down and are repaired."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated
 

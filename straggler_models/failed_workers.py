@@ -1,7 +1,5 @@
 """Some workers never answer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Bursts: a slow worker tends to stay slow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

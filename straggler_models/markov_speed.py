@@ -1,7 +1,5 @@
 """Workers that change their speed while they work."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Heavy tails: now and then, a very slow worker."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

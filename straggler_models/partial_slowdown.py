@@ -1,7 +1,5 @@
 """Partial stragglers: slow, but not idle."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

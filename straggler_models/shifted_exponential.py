@@ -1,7 +1,5 @@
 """The textbook model of a random delay."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

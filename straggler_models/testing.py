@@ -4,8 +4,6 @@
 >>> check_model(Bernoulli(p=0.1, slowdown=5.0))
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pickle
 

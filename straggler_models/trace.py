@@ -1,7 +1,5 @@
 """Recorded worker times: replayed as they were, or resampled."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Light or heavy tails, by one parameter."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

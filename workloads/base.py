@@ -1,7 +1,5 @@
 """Base of the workloads: rows of data, parameters, and the gradient of a loss that is a mean over rows."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Two classifiers of handwritten digits, on the data that ship with scikit-learn (extra ``stragglersim[train]``)."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 from abc import abstractmethod

@@ -1,7 +1,5 @@
 """Checks of what your own workload gets wrong most often, reported where it happens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal

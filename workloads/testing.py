@@ -4,8 +4,6 @@
 >>> check_workload(LeastSquares(rows=20, dimension=3))
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pickle
 

@@ -3,8 +3,6 @@
 Heavy libraries are imported where they are used, so that `--help` answers at once.
 """
 
-from __future__ import annotations
-
 import sys
 
 import typer

@@ -1,7 +1,5 @@
 """Output of the command line: tables, progress and complaints."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

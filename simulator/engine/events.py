@@ -7,8 +7,6 @@ of a round is left in the queue when it closes, and no late event can reach a la
 pays no attention, such as those between the first worker's and the look of the mu-rule, are received at the next event.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol

@@ -4,8 +4,6 @@ A rule names an instant of each round, which may depend on when some worker fini
 instant the master ends the round if the answers are enough. Otherwise it waits for what ``wait_for`` says.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal, TypeVar

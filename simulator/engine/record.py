@@ -1,7 +1,5 @@
 """Record of a run: rounds and jobs as they ended, and the figures of merit derived from them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import get_args

@@ -5,8 +5,6 @@ has one order of arrival, whatever the setting. Then all that a setting decides 
 the master stops.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

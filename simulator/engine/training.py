@@ -6,8 +6,6 @@ them, and writes down loss and accuracy at the times at which the jobs ended. A 
 begins: so the jobs of a turn do not depend on each other, and begin with the parameters that the turn before has left.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The master, waiting for the open round to end."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -4,8 +4,6 @@ Every stream is keyed by what it is for, (seed, trial, purpose, label), never by
 all schemes of a trial meet the same times, and adding a model or a scheme changes no other number.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

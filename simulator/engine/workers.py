@@ -1,7 +1,5 @@
 """Progress of each worker, with what is left over from earlier rounds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

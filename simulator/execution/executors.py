@@ -4,8 +4,6 @@ An executor only decides where and when a task runs. It asks for the next task w
 whoever makes the tasks can learn from those that are done.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """One scheme in some trials of one point: which engine runs it, and what is said if it fails."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Units of work in tasks of about a second, and what has become of them."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """The picture of an advice: what each scheme saves on the rest of a recording, and what more probing rounds gain."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.axes import Axes

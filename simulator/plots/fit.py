@@ -1,7 +1,5 @@
 """A page that shows how well a fitted model looks like its recording."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Stragglers of each round."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence

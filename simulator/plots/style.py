@@ -1,7 +1,5 @@
 """Style that all figures share: colours, markers, type sizes, labels and legends."""
 
-from __future__ import annotations
-
 import math
 import re
 import textwrap

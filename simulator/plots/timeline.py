@@ -1,7 +1,5 @@
 """Timeline of the workers in the first rounds."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import textwrap

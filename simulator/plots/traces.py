@@ -1,7 +1,5 @@
 """The pictures of a recording: every time, its rounds, its bursts, and what load costs."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence

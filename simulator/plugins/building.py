@@ -1,7 +1,5 @@
 """Plug-ins made from plain values, and plain values made from plug-ins."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from pathlib import Path

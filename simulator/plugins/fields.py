@@ -1,7 +1,5 @@
 """The parameters of a plug-in: the fields of a pydantic dataclass."""
 
-from __future__ import annotations
-
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo

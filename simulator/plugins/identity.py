@@ -1,7 +1,5 @@
 """All that decides what a plug-in does."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect

@@ -1,7 +1,5 @@
 """The families of plug-ins, and the class of a kind: shipped, from an installed package, or `package.module:Class`."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 from collections.abc import Iterable, Mapping

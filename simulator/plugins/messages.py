@@ -1,7 +1,5 @@
 """Descriptions, in our words, of what a parameter must be and what is wrong with a value."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin

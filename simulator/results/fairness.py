@@ -1,7 +1,5 @@
 """Fairness of a comparison, in a line."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The folder of a run: parts while it lasts, tables and a manifest when it is complete."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """JSON Schema of a scenario, made from the plug-ins' own parameters."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Dotted keys: which places of a scenario they mean."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

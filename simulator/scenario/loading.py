@@ -1,7 +1,5 @@
 """Way from a file, its options and plain values to a frozen Scenario, or a line for each mistake."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import itertools

@@ -1,7 +1,5 @@
 """A scenario as the plain values that its YAML would hold."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

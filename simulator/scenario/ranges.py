@@ -1,7 +1,5 @@
 """The values of a swept key: lists, and ranges in equal steps or equal ratios."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A YAML file as plain values, and where each of them stands."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Conversion of a trace: the one that is meant, and what is written."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

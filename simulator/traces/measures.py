@@ -4,8 +4,6 @@ Plain functions of arrays: ``duration_s`` of shape ``(n_rounds, n_workers)``, in
 never answered. docs/recordings.md explains each figure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """All that there is to say about a recording: as figures, as a row of a table, and in sentences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

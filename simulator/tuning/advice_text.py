@@ -1,7 +1,5 @@
 """Advice in words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A recording whose times are adjusted to any load: what searches and advice are made from."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

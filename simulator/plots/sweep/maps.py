@@ -1,7 +1,5 @@
 """Maps over two swept numbers: which scheme is best, and what it gains over the first."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
