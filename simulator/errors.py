@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 OUTSIDE: set[str] = set()  # packages and modules of plug-ins that are not ours
+Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
+SHIPPED = ("schemes", "straggler_models", "workloads", "simulator", "stragglersim")  # packages whose plug-ins are ours
 
 
 class UserError(Exception):
@@ -24,9 +26,6 @@ def told(error: BaseException, place: str | None) -> str:
     """One line about an error in a plug-in, or about what followed from one."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return f"a plug-in raised {said} ({place})" if place else f"a plug-in has led to {said}"
-
-
-Path_ = tuple[str | int, ...]  # keys and list positions, from the top of the file
 
 
 class Problem(NamedTuple):
@@ -72,9 +71,6 @@ class ResultsError(UserError):
 
 class TraceError(UserError):
     """A trace that can't be read or converted."""
-
-
-SHIPPED = ("schemes", "straggler_models", "workloads", "simulator", "stragglersim")  # packages whose plug-ins are ours
 
 
 def is_shipped(plugin: object) -> bool:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
 TAIL = 0.025  # on each side of an interval
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 N_RESAMPLES = 2000  # of trials

@@ -17,7 +17,6 @@ from pydantic import ConfigDict, Field
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -27,7 +26,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=0)]  # may be inf: never
 AddsTo = Literal["startup_s", "seconds_per_load"]
 Drawn = Literal["per_round", "per_run"]
-
 BLOCK_ROUNDS = 64  # rounds drawn at a time: few Python calls, little memory, no influence on how a stream is used
 
 

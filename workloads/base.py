@@ -12,12 +12,10 @@ from pydantic import ConfigDict, Field
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
-
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
 Rows = IntArray | slice
 """Rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
 

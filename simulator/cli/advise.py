@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedRecording
 
+REMARK = (
+    "Each scheme at its best setting of the first half, under its own best rule. rest: met in order; saved: against\n"
+    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest of\n"
+    "these. What is chosen again on other rounds may differ; intervals from few rounds are too narrow."
+)
+
 
 @takes_search_options
 def advise(options: SearchOptions, out: Out = None) -> None:
@@ -42,13 +48,6 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     say(note)
     if out is not None:
         _write(found, lines, note, recording, search, out)
-
-
-REMARK = (
-    "Each scheme at its best setting of the first half, under its own best rule. rest: met in order; saved: against\n"
-    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest of\n"
-    "these. What is chosen again on other rounds may differ; intervals from few rounds are too narrow."
-)
 
 
 def _note(found: Advice, recording: AdjustedRecording, search: Search) -> str:

@@ -10,6 +10,16 @@ from simulator.cli.terminal import print_table, say
 if TYPE_CHECKING:
     from simulator.results.results import Results
 
+MOST_POINTS = 20  # whose tables are printed
+SUMMARY_HEADER = (
+    *("scheme", "load", "T", "makespan s", "change", "jobs/s"),
+    *("latency p50 s", "p95 s", "p99 s", "waits", "failed"),
+)
+TRAINING_HEADER = (
+    *("scheme", "final loss", "final accuracy", "gradient error"),
+    *("worst residual", "worst condition", "decode"),
+)
+
 
 MOST_POINTS = 20  # whose tables are printed
 

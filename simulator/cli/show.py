@@ -15,6 +15,8 @@ from simulator.cli.terminal import InputError, complain, print_table, say, statu
 if TYPE_CHECKING:
     from simulator.results.results import Results
 
+SHOWN_ROWS = 40  # of a comparison, in whole points
+
 
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
@@ -94,9 +96,6 @@ def say_figures(folder: Path, pictures: Sequence[Path]) -> None:
         say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
     else:
         say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
-
-
-SHOWN_ROWS = 40  # of a comparison, in whole points
 
 
 def compare(

@@ -13,6 +13,7 @@ import numpy as np
 from straggler_models.base import BoolArray, FloatArray, SecondsModel, Speeds, StragglerModel, WorkerTimes
 
 ONCE = -1  # the trial of what is drawn once, for all trials
+MOST_STILL = 10_000  # blocks in which somebody does not get on
 
 
 def stream(seed: int, trial: int, purpose: str, label: str) -> np.random.Generator:
@@ -219,9 +220,6 @@ class SpeedChanges:
                     cursor + (path.piece(worker, cursor)[0] - start_s <= until_s)
                     for path, cursor in zip(self._paths, cursors, strict=True)
                 ]
-
-
-MOST_STILL = 10_000  # blocks in which somebody does not get on
 
 
 class _Path:

@@ -23,7 +23,6 @@ from simulator.errors import UserError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
 AHEAD = 2  # tasks handed out for each process of a cluster, so that none is idle while a result is being written
 NO_MORE = b""  # in place of a task

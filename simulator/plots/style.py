@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 Draw = Callable[[Figure], None]
-
 WIDTH_IN = 3.4  # one column
 DPI = 200
 GREY = "#555555"
@@ -40,6 +39,7 @@ STYLE = {
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
+HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")
 
 
 def style() -> Any:
@@ -130,6 +130,3 @@ def plain_ticks(axis: Axis, least: float, most: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")

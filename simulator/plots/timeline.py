@@ -26,6 +26,7 @@ N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
 N_SHOWN_SCHEMES = 3
 Filling = TaskKind | Literal["startup"]
+HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
 
 
 class Bar(NamedTuple):
@@ -157,9 +158,6 @@ def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Sc
     figure.supylabel(f"worker{which}", fontsize=7)
     any_waited = any(view.waited for log in shown.values() for view in log.rounds)
     _timeline_key(figure, drops=scenario.leftover == "cancel", any_waited=any_waited)
-
-
-HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
 
 
 def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: bool) -> None:

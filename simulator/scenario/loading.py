@@ -35,6 +35,7 @@ from simulator.scenario.scenario import ContradictionError, Scenario
 from simulator.scenario.yaml_file import Document
 
 S = TypeVar("S")
+Built = dict[tuple[Any, ...], tuple[Any, list[Problem]]]  # plug-ins by all that they were built from
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] = ()) -> Scenario:
@@ -160,9 +161,6 @@ def _entry_at_fault(path: Path_, places: Mapping[str, dict[str, list[Path_]]]) -
         if any(path[: len(varied)] == varied for paths in keys.values() for varied in paths):
             return entry
     return next(iter(places))
-
-
-Built = dict[tuple[Any, ...], tuple[Any, list[Problem]]]  # plug-ins by all that they were built from
 
 
 def scenario_of(

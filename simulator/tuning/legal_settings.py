@@ -22,6 +22,8 @@ from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
 # the published search: T at most 20, and windows of at most 80 rounds
 PUBLISHED_DELAY = 20
 PUBLISHED_WINDOW = 80
+MOST_VALUES = 24
+FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 
 
 class Group(NamedTuple):

@@ -32,6 +32,12 @@ from simulator.results.results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
+BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
+REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
+MOST_LARGE = 12  # markers of a line that have room at their usual size
+LETTER = 0.02  # width of a letter of a tick, as a share of an axis
+MOST_VECTORS = 2000  # points that an SVG holds one by one
+
 
 def panels(
     figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
@@ -62,10 +68,6 @@ def _bound_looks(groups: Sequence[Sequence[str]], drawn: Collection[str]) -> dic
     """Return the style of each bound of the load, by its name in the legend."""
     names = ["bound" if set(schemes) == set(drawn) else f"bound of {', '.join(schemes)}" for schemes in groups]
     return {name: Look(GREY, "", dashes) for name, dashes in zip(names, itertools.cycle(BOUND_DASHES), strict=False)}
-
-
-BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
-REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
 
 
 def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
@@ -101,9 +103,6 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     add_legend(figure, looks | bounds, has_lines=shown.is_line, extra=failed)
 
 
-MOST_LARGE = 12  # markers of a line that have room at their usual size
-
-
 def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
     """A line with a band, or points with bars; hollow where jobs failed."""
     value, half = (group[name].to_numpy(dtype=np.float64) for name in ("value", "half"))
@@ -121,9 +120,6 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
             at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size
         )
         points.set_rasterized(len(at) > MOST_VECTORS)
-
-
-LETTER = 0.02  # width of a letter of a tick, as a share of an axis
 
 
 def _is_geometric(values: Sequence[float]) -> bool:
@@ -190,6 +186,3 @@ def draw_errors(figure: Figure, results: Results) -> None:
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
     add_legend(figure, looks)
-
-
-MOST_VECTORS = 2000  # points that an SVG holds one by one

@@ -19,6 +19,10 @@ from simulator.results.results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
+LATENCY = "job_latency_p95_s"
+FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="none", linestyle="none")
+FRONT.set_label("ring: not dominated")
+
 
 def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[str]) -> None:
     """Latency against load of each scheme at each point; a panel for each choice of what nobody chooses."""
@@ -39,13 +43,6 @@ def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[s
         scale_up(axes, table["value"])
     extra = [FRONT, *([HOLLOW] if table["failures"].any() else [])]
     add_legend(figure, looks, has_lines=False, extra=extra)
-
-
-LATENCY = "job_latency_p95_s"
-FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="none", linestyle="none")
-
-
-FRONT.set_label("ring: not dominated")
 
 
 def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:

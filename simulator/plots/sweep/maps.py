@@ -26,6 +26,8 @@ MOST_CELLS = 12  # across or up, that have room for text
 LETTERS_ACROSS = 38  # of a whole map
 TIE_COLOUR = "#EDEDED"
 HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
 
 
 @dataclass(frozen=True)
