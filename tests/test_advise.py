@@ -16,7 +16,7 @@ from simulator.tuning.advice import ALIKE, Advice, advise
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.evaluate import run_recorded
 from simulator.tuning.legal_settings import every_setting, searchable, thinned
-from simulator.tuning.rows import as_scheme
+from simulator.tuning.scenarios import as_scheme
 from simulator.tuning.search import Search
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes

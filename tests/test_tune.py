@@ -26,7 +26,7 @@ from simulator.plots.tuning import looks_among
 from simulator.tuning.best import best_settings, fastest_first, flatness, winners
 from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group, every_setting, published_grid, searchable, shipped_labels
-from simulator.tuning.rows import scheme_of
+from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, rules_of, search_recording
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models import Trace

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.cli.options import Out, SearchOptions, takes_search_options
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes_search_options
 from simulator.cli.terminal import print_table, progress, say, status
-from simulator.cli.tune import forget_stale, must_be_folder
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice
@@ -89,7 +88,7 @@ def _write(found: Advice, lines: list[str], note: str, recording: AdjustedRecord
     from simulator.files import filling
     from simulator.plots.advice import draw_advice
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.tuning.search import winning_scenario
+    from simulator.tuning.scenarios import winning_scenario
 
     with status("Drawing"), filling(out) as folder:
         pictures = draw_advice(found, folder, note)

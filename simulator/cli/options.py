@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -166,6 +166,21 @@ def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
+
+
+def must_be_folder(out: Path | None) -> None:
+    """Say before a long search that its results would have no place."""
+    from simulator.tuning.trace import SearchError
+
+    if out is not None and any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
+        raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
+
+
+def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
+    """Remove the map of an earlier search, if this one has none."""
+    if "winners.png" not in {picture.name for picture in pictures}:
+        for name in ("winners.png", "winners.svg"):
+            (out / name).unlink(missing_ok=True)
 
 
 def _items(text: str) -> list[str]:

@@ -10,8 +10,7 @@ import typer
 from simulator.choices import Detail, Engine, ExecutorName
 from simulator.cli.options import Overrides, ScenarioFile, Sweeps, load_scenario
 from simulator.cli.run_summary import print_summary
-from simulator.cli.show import say_figures
-from simulator.cli.terminal import InputError, complain, progress, say, status
+from simulator.cli.terminal import InputError, complain, progress, say, say_figures, status
 
 if TYPE_CHECKING:
     from simulator.execution.tasks import Failure

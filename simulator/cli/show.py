@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulator.cli.options import load_scenario
-from simulator.cli.terminal import InputError, complain, print_table, say, status
+from simulator.cli.terminal import InputError, complain, print_table, say, say_figures, status
 
 if TYPE_CHECKING:
     from simulator.results.results import Results
+
 
 SHOWN_ROWS = 40  # of a comparison, in whole points
 
@@ -87,15 +87,6 @@ def _wanted(where: list[str]) -> dict[str, list[Any]]:
         except ValueError as error:
             raise InputError(f"--where {key.strip()}: {error}") from None
     return wanted
-
-
-def say_figures(folder: Path, pictures: Sequence[Path]) -> None:
-    """Say which figures there are."""
-    names = ", ".join(sorted(picture.stem for picture in pictures))
-    if names:
-        say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
-    else:
-        say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
 
 
 def compare(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from simulator.errors import UserError
 
@@ -99,3 +100,12 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print what is wrong, or might be."""
     print(text, file=sys.stderr)
+
+
+def say_figures(folder: Path, pictures: Sequence[Path]) -> None:
+    """Say which figures there are."""
+    names = ", ".join(sorted(picture.stem for picture in pictures))
+    if names:
+        say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+    else:
+        say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")

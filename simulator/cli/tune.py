@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulator.cli.options import Out, SearchOptions, takes_search_options
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes_search_options
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ def tune(
 
     Example: stragglersim tune recording.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
-    from simulator.tuning.search import N_CHECKED, largest_difference, search_recording
+    from simulator.tuning.check import N_CHECKED, largest_difference
+    from simulator.tuning.search import search_recording
 
     search, recording = options.search(is_published_grid=grid == "published"), options.trace()
     must_be_folder(out)
@@ -48,21 +48,6 @@ def tune(
     say("The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.")
     if out is not None:
         _write(settings, recording, search, out)
-
-
-def must_be_folder(out: Path | None) -> None:
-    """Say before a long search that its results would have no place."""
-    from simulator.tuning.trace import SearchError
-
-    if out is not None and any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
-        raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
-
-
-def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
-    """Remove the map of an earlier search, if this one has none."""
-    if "winners.png" not in {picture.name for picture in pictures}:
-        for name in ("winners.png", "winners.svg"):
-            (out / name).unlink(missing_ok=True)
 
 
 def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
@@ -133,7 +118,7 @@ def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search,
     from simulator.plots.tuning import draw_search
     from simulator.scenario.yaml_text import write_yaml
     from simulator.tuning.best import best_settings
-    from simulator.tuning.search import winning_scenario
+    from simulator.tuning.scenarios import winning_scenario
 
     with status("Drawing"), filling(out) as folder:
         settings.to_parquet(folder / "settings.parquet", index=False)

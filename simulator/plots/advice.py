@@ -1,13 +1,18 @@
 """The picture of an advice: what each scheme saves on the rest of a recording, and what more probing rounds gain."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.plots.style import GREY, Look, save, style, wrapped
 from simulator.plots.tuning import dots, looks_among, say_below, winner_map
-from simulator.tuning.advice import Advice
+
+if TYPE_CHECKING:
+    from simulator.tuning.advice import Advice
 
 WIDTH_IN = 7.0
 

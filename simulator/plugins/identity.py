@@ -6,12 +6,16 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from schemes import Scheme
+from schemes.assignment import Assignment
+from schemes.base.scheme import Scheme
+from schemes.ordering import Ordering
 from simulator.engine.master_rules import MasterRule
 from simulator.errors import SHIPPED, is_shipped
 from simulator.plugins.fields import fields_of, is_input_path
-from simulator.plugins.kinds import NESTED
-from straggler_models import StragglerModel
+from straggler_models.base import StragglerModel
+from workloads.base import Workload
+
+PLUGINS = (Scheme, StragglerModel, MasterRule, Assignment, Ordering, Workload)
 
 
 def identity(plugin: object) -> dict[str, Any]:
@@ -33,12 +37,11 @@ def identity(plugin: object) -> dict[str, Any]:
         value = getattr(plugin, name)
         if name in fields and is_input_path(fields[name]) and value is not None:
             value = _content(value)
-        elif isinstance(value, tuple(NESTED)):
+        elif isinstance(value, PLUGINS):
             value = identity(value)
         values[name] = value
     if not is_shipped(plugin):
-        families = (Scheme, StragglerModel, MasterRule, *NESTED)
-        classes = [base for base in cls.__mro__ if issubclass(base, families)]
+        classes = [base for base in cls.__mro__ if issubclass(base, PLUGINS)]
         outside = [base for base in classes if base.__module__.split(".")[0] not in SHIPPED]
         values["source"] = [_source(base) for base in outside]
     return values

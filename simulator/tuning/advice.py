@@ -13,7 +13,8 @@ from schemes.multiplexed import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tuning.best import fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_recorded
-from simulator.tuning.rows import said_setting, scheme_of
+from simulator.tuning.rows import said_setting
+from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
 from simulator.tuning.trace import AdjustedRecording, SearchError
 from straggler_models.base import WorkerTimes

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemes import Scheme
-from simulator.plugins.building import from_values
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
 
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 
 # what every table says of a setting, and what stands there where the scheme has no such thing
 ALWAYS: dict[str, str | int | None] = {"code": "", "accepts": "", "B": 0, "W": 0, "delay_rounds": 0, "s": 0, "lam": 0}
+
+
 PUBLISHED = "published"  # what a scheme accepts as_published
 
 
@@ -56,32 +56,6 @@ def _column(group: Group, name: str, nothing: str | int | None) -> list[Any]:
 def parameters_of(cls: type[Scheme]) -> list[str]:
     """The parameters of a scheme that a row says."""
     return [name for name in fields_of(cls) if name not in (*FILLED_IN, "as_published")]
-
-
-def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row as a scenario says it.
-
-    Examples
-    --------
-    >>> as_scheme({"kind": "selective_repeat", "accepts": "published", "B": 1, "W": 2, "lam": 3})
-    {'kind': 'selective_repeat', 'B': 1, 'W': 2, 'lam': 3, 'as_published': True}
-    """
-    cls = SCHEME_TABLE.find(setting["kind"])
-    values = {name: setting[name] for name in parameters_of(cls) if setting.get(name) is not None}
-    given = {name: value for name, value in values.items() if value != fields_of(cls)[name].default}
-    if given.get("accepts") == PUBLISHED:
-        given["as_published"] = given.pop("accepts") == PUBLISHED
-    return {"kind": setting["kind"]} | {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()
-    }
-
-
-def scheme_of(setting: Mapping[Any, Any], n_workers: int) -> Scheme:
-    """The scheme of a row."""
-    scheme, problems = from_values(as_scheme(setting), (), SCHEME_TABLE, Path.cwd(), {"n_workers": n_workers})
-    assert not problems, problems
-    assert isinstance(scheme, Scheme)
-    return scheme
 
 
 def said_setting(row: Mapping[Any, Any]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -15,9 +13,7 @@ from schemes import Scheme
 from schemes.base.patterns import Acceptance, Accepts
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import OUTSIDE, SimulationError, place_in, told
-from simulator.plugins.building import as_values
-from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE
-from simulator.tuning.best import best_settings
+from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.tuning.evaluate import Progress, evaluate
 from simulator.tuning.legal_settings import (
     PUBLISHED_DELAY,
@@ -28,7 +24,6 @@ from simulator.tuning.legal_settings import (
     searchable,
     thinned,
 )
-from simulator.tuning.rows import as_scheme
 from simulator.tuning.trace import AdjustedRecording, SearchError
 
 if TYPE_CHECKING:
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
-N_CHECKED = 6  # settings that are run again on events
 
 
 @dataclass(frozen=True)
@@ -172,56 +166,6 @@ def _not_some_of(option: str, known: Iterable[str], got: Iterable[str]) -> Searc
     return SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(got) or 'none'}")
 
 
-def scenario_of(
-    name: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
-) -> dict[str, Any]:
-    """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
-    _, n_workers = recording.times()
-    rules = {rule.name: as_values(rule, RULE_TABLE) for rule in search.rules}
-    rows = settings.to_dict("records")
-    labels = [row["scheme"] for row in rows]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} {place}" for place, label in enumerate(labels)]
-    model = recording.model_in(folder)
-    return {
-        "name": name,
-        "seed": 0,
-        "trials": 1,
-        "workers": n_workers,
-        "jobs": search.n_jobs,
-        **({} if search.models is None else {"models": search.models}),
-        "stragglers": {"recording": model},
-        "schemes": {
-            label: as_scheme(row) | {"master": rules[row["rule"]]} for label, row in zip(labels, rows, strict=True)
-        },
-    }
-
-
-def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> float:
-    """Run the best settings and some others again on events; return the largest relative difference of a makespan.
-
-    Raises
-    ------
-    AssertionError
-        If a number of waits differs: a fault of ours.
-    """
-    import pandas as pd
-
-    from simulator.execution.sweep import run
-    from simulator.scenario.loading import load
-    from simulator.scenario.yaml_text import write_yaml
-
-    places = np.random.default_rng(0).choice(len(settings), min(N_CHECKED, len(settings)), replace=False)
-    sample = pd.concat([best_settings(settings), settings.iloc[np.sort(places)]])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sample.yaml"
-        recording.write_into(Path(folder))
-        write_yaml(scenario_of("sample", sample, recording, search, Path(folder)), path)
-        runs = run(load(path), engine="events", detail="runs").runs
-    assert runs["waited_rounds"].tolist() == sample["waited_rounds"].tolist(), "as often as on events"
-    return float(np.max(np.abs(runs["makespan_s"].to_numpy() / sample["makespan_s"].to_numpy() - 1)))
-
-
 def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]) -> tuple[MasterRule, ...]:
     """Rules from what the command line names.
 
@@ -247,11 +191,3 @@ def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]
         else:
             raise SearchError(f"--rules: must be first_enough, mu_rule or both, got {name}")
     return tuple(dict.fromkeys(rules))
-
-
-def winning_scenario(
-    kind: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
-) -> dict[str, Any]:
-    """A scenario with the best setting of each scheme under its own best rule."""
-    name = f"{recording.path.stem}-{kind}"
-    return scenario_of(name, best_settings(settings), recording, search, folder)

@@ -1,0 +1,81 @@
+"""Settings as schemes and scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from schemes import Scheme
+from simulator.plugins.building import as_values, from_values
+from simulator.plugins.fields import fields_of
+from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE
+from simulator.tuning.best import best_settings
+from simulator.tuning.rows import PUBLISHED, parameters_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from simulator.tuning.search import Search
+    from simulator.tuning.trace import AdjustedRecording
+
+
+def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
+    """A row as a scenario says it.
+
+    Examples
+    --------
+    >>> as_scheme({"kind": "selective_repeat", "accepts": "published", "B": 1, "W": 2, "lam": 3})
+    {'kind': 'selective_repeat', 'B': 1, 'W': 2, 'lam': 3, 'as_published': True}
+    """
+    cls = SCHEME_TABLE.find(setting["kind"])
+    values = {name: setting[name] for name in parameters_of(cls) if setting.get(name) is not None}
+    given = {name: value for name, value in values.items() if value != fields_of(cls)[name].default}
+    if given.get("accepts") == PUBLISHED:
+        given["as_published"] = given.pop("accepts") == PUBLISHED
+    return {"kind": setting["kind"]} | {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()
+    }
+
+
+def scheme_of(setting: Mapping[Any, Any], n_workers: int) -> Scheme:
+    """The scheme of a row."""
+    scheme, problems = from_values(as_scheme(setting), (), SCHEME_TABLE, Path.cwd(), {"n_workers": n_workers})
+    assert not problems, problems
+    assert isinstance(scheme, Scheme)
+    return scheme
+
+
+def scenario_with(
+    name: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+) -> dict[str, Any]:
+    """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
+    _, n_workers = recording.times()
+    rules = {rule.name: as_values(rule, RULE_TABLE) for rule in search.rules}
+    rows = settings.to_dict("records")
+    labels = [row["scheme"] for row in rows]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} {place}" for place, label in enumerate(labels)]
+    model = recording.model_in(folder)
+    return {
+        "name": name,
+        "seed": 0,
+        "trials": 1,
+        "workers": n_workers,
+        "jobs": search.n_jobs,
+        **({} if search.models is None else {"models": search.models}),
+        "stragglers": {"recording": model},
+        "schemes": {
+            label: as_scheme(row) | {"master": rules[row["rule"]]} for label, row in zip(labels, rows, strict=True)
+        },
+    }
+
+
+def winning_scenario(
+    kind: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+) -> dict[str, Any]:
+    """A scenario with the best setting of each scheme under its own best rule."""
+    name = f"{recording.path.stem}-{kind}"
+    return scenario_with(name, best_settings(settings), recording, search, folder)
