@@ -12,8 +12,9 @@ from schemes import Multiplexed
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
-from simulator.tuning.advice import ALIKE, Advice, advise
+from simulator.tuning.advice import Advice, advise
 from simulator.tuning.advice_text import sentences
+from simulator.tuning.best import ALIKE
 from simulator.tuning.evaluate import run_recorded
 from simulator.tuning.legal_settings import every_setting, searchable, thinned
 from simulator.tuning.scenarios import as_scheme

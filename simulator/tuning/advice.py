@@ -11,7 +11,7 @@ import numpy as np
 from schemes.base.scheme import FloatArray, IntArray
 from schemes.multiplexed import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
-from simulator.tuning.best import fastest_first
+from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_recorded
 from simulator.tuning.rows import said_setting
 from simulator.tuning.scenarios import scheme_of
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
-WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
-ALIKE = 0.02  # choices that differ by less on the other half are as good
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
 Verdict = Literal["pays", "does not pay", "not enough data"]
 

@@ -1,15 +1,20 @@
 """Advice in words."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from schemes.base.scheme import FloatArray
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
-from simulator.tuning.advice import ALIKE, WORTH_PERCENT, Advice
+from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting
-from simulator.tuning.search import Search
+
+if TYPE_CHECKING:
+    from simulator.tuning.advice import Advice
+    from simulator.tuning.search import Search
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
+ALIKE = 0.02  # choices that differ by less on the other half are as good
 NEAR = 1.01  # settings within 1 % of the best are as good, for all that a recording says
 
 
