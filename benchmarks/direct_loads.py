@@ -1,7 +1,7 @@
 """Is the load adjustment right? `python benchmarks/direct_loads.py TRACES`.
 
-GC and GC-Rep under first_enough at loads 1/4, 1/2 and 1: makespans on the recording of least load, adjusted, and on the
-recording that was made at that very load.
+GC and GC-Rep under first_enough at loads 1/4, 1/2 and 1: makespans on the trace of least load, adjusted, and on the
+trace that was made at that very load.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from simulator.engine.master_rules import FirstEnough
 from simulator.execution.executors import Serial
 from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group
-from simulator.tuning.trace import AdjustedRecording, SearchError
+from simulator.tuning.trace import AdjustedTrace, SearchError
 
 CODES = {"GC": GradientCoding, "GC-Rep": FractionalRepetition}
 
 
-def makespan_s(recording: AdjustedRecording, label: str, load: float) -> float:
+def makespan_s(trace: AdjustedTrace, label: str, load: float) -> float:
     """80 jobs under first_enough; NaN where the slope makes times negative."""
     try:
-        times, n_workers = recording.times()
+        times, n_workers = trace.times()
     except SearchError:
         return math.nan
     s = round(load * n_workers) - 1
@@ -35,14 +35,14 @@ def makespan_s(recording: AdjustedRecording, label: str, load: float) -> float:
     return float(row["makespan_s"])
 
 
-def compared(recording: AdjustedRecording) -> Iterator[str]:
+def compared(trace: AdjustedTrace) -> Iterator[str]:
     """Adjusted and direct makespans at each load that was recorded."""
     for load in (0.25, 0.5, 1.0):
-        name = recording.path.name.replace(f"load{recording.base_load:.3f}", f"load{load:.3f}")
-        direct = AdjustedRecording(recording.path.with_name(name), load, recording.seconds_per_load)
-        if direct.path.exists() and load != recording.base_load:
+        name = trace.path.name.replace(f"load{trace.base_load:.3f}", f"load{load:.3f}")
+        direct = AdjustedTrace(trace.path.with_name(name), load, trace.seconds_per_load)
+        if direct.path.exists() and load != trace.base_load:
             for label in CODES:
-                adjusted_s, direct_s = (makespan_s(one, label, load) for one in (recording, direct))
+                adjusted_s, direct_s = (makespan_s(one, label, load) for one in (trace, direct))
                 yield f"{label} at {load:g}: {adjusted_s:.1f} / {direct_s:.1f}"
 
 
@@ -50,9 +50,9 @@ def main() -> None:
     """Print adjusted and direct makespans of each group."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", type=Path)
-    for group, recording in groups(parser.parse_args().traces).items():
-        if recording.seconds_per_load != "proportional":
-            print(f"{group}: {'; '.join(compared(recording))}", flush=True)
+    for group, trace in groups(parser.parse_args().traces).items():
+        if trace.seconds_per_load != "proportional":
+            print(f"{group}: {'; '.join(compared(trace))}", flush=True)
 
 
 if __name__ == "__main__":

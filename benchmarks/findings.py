@@ -1,6 +1,6 @@
-"""Advice on every group of recordings, as docs/findings.md reports it: `python benchmarks/findings.py TRACES OUT`.
+"""Advice on every group of traces, as docs/findings.md reports it: `python benchmarks/findings.py TRACES OUT`.
 
-TRACES is a folder of recordings named <group>-load<load>-<group>.parquet, or <name>.parquet for times that grow in
+TRACES is a folder of traces named <group>-load<load>-<group>.parquet, or <name>.parquet for times that grow in
 proportion to the load. Of each group the least load is advised on, adjusted by the slope of medians over all its loads.
 """
 
@@ -20,44 +20,44 @@ from simulator.tuning.advice import advise
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search, rules_of
-from simulator.tuning.trace import AdjustedRecording
+from simulator.tuning.trace import AdjustedTrace
 
 RULES = rules_of(("first_enough", "mu_rule"), (0.1, 0.3, 1.0), ("all", "enough"))
 
 
-def groups(folder: Path) -> dict[str, AdjustedRecording]:
-    """The recordings to advise on, by the names of their groups."""
+def groups(folder: Path) -> dict[str, AdjustedTrace]:
+    """The traces to advise on, by the names of their groups."""
     loads: dict[str, dict[float, Path]] = {}
     found = {}
     for path in sorted(folder.rglob("*.parquet")):
         match = re.fullmatch(r"(.*)-load([\d.]+)-(.*)", path.stem)
         if match is None:
-            found[path.stem] = AdjustedRecording(path, None, "proportional")
+            found[path.stem] = AdjustedTrace(path, None, "proportional")
         elif "failed" not in path.stem:
             loads.setdefault(f"{match[1]}-{match[3]}", {})[float(match[2])] = path
     for group, files in loads.items():
         if len(files) > 1:
             slope = load_slope([read_times(path).duration_s for path in files.values()], list(files))
             least = min(files)
-            found[group] = AdjustedRecording(files[least], least, slope.seconds_per_load)
+            found[group] = AdjustedTrace(files[least], least, slope.seconds_per_load)
     return dict(sorted(found.items()))
 
 
-def row(group: str, recording: AdjustedRecording, out: Path) -> dict[str, object]:
-    """Advice on a group; its pictures and sentences go into a folder of their own."""
+def row(group: str, trace: AdjustedTrace, out: Path) -> dict[str, object]:
+    """Advice on a group; its figures and sentences go into a folder of their own."""
     search = Search(rules=RULES, is_coarse=True)
-    advice = advise(recording, search)
+    advice = advise(trace, search)
     folder = out / group
     folder.mkdir(parents=True, exist_ok=True)
-    draw_advice(advice, folder, f"{recording}; 80 jobs; T at most {search.delay}; leftover: cancel")
+    draw_advice(advice, folder, f"{trace}; 80 jobs; T at most {search.delay}; leftover: cancel")
     said = sentences(advice, search)
     (folder / "advice.txt").write_text("\n".join(said) + "\n", encoding="utf-8")
     advice.chosen.assign(won=advice.share_won).to_csv(folder / "chosen.csv", index=False)
     advice.settings.to_parquet(folder / "settings.parquet", index=False)
     winner, enough = advice.winner, advice.rounds_enough
-    is_slow = stragglers(read_times(recording.path).duration_s, 1.0)
+    is_slow = stragglers(read_times(trace.path).duration_s, 1.0)
     again = memory(is_slow)
-    times, n_workers = recording.times()
+    times, n_workers = trace.times()
     return {
         "group": group,
         "n": n_workers,
@@ -77,14 +77,14 @@ def row(group: str, recording: AdjustedRecording, out: Path) -> dict[str, object
 
 
 def main() -> None:
-    """Print the table as Markdown, and write it beside the pictures."""
+    """Print the table as Markdown, and write it beside the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", type=Path)
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     rows = []
-    for group, recording in groups(options.traces).items():
-        rows.append(row(group, recording, options.out))
+    for group, trace in groups(options.traces).items():
+        rows.append(row(group, trace, options.out))
         print(f"| {' | '.join(map(str, rows[-1].values()))} |", flush=True)
     pd.DataFrame(rows).to_csv(options.out / "findings.csv", index=False)
 

@@ -3,7 +3,7 @@
     python benchmarks/numerics.py
 
 Real vectors through whole runs with random stragglers (`schemes.testing.check_codec`). The first paper measured
-290 ms for decoding at n = 256, s = 27. The last column solves the same system by least squares over the answers.
+290 ms for decoding at n = 256, s = 27. The last column solves the same system by least squares over the responses.
 Then the residuals of the cyclic code over many patterns in which as many workers are missing as may be.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def residuals(n_workers: int, s: int) -> tuple[float, list[float]]:
-    """Relative errors of sums of random gradients from n - s answers: share above 1e-8, and quantiles."""
+    """Relative errors of sums of random gradients from n - s responses: share above 1e-8, and quantiles."""
     rng = np.random.default_rng(1)
     gradients = rng.standard_normal((n_workers, 40))
     messages, exact = cyclic_repetition(n_workers, s) @ gradients, gradients.sum(axis=0)

@@ -53,7 +53,7 @@ out, executor, processes, detail = sys.argv[1:]
 with building(Path(out), replace=False) as place:
     options = {"executor": executor, "processes": int(processes), "detail": detail}
     run_into(place, stragglersim.load("sweep.yaml"), **options)[0].seal(place)
-"""  # what `stragglersim run` does, without pictures
+"""  # what `stragglersim run` does, without figures
 
 
 def start(folder: Path, out: str, executor: str, n: int, detail: str = "rounds") -> subprocess.Popen[bytes]:

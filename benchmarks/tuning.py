@@ -1,7 +1,7 @@
 """The search for parameters: how long it takes, and whether it gives the events engine's numbers.
 
-`python benchmarks/tuning.py RECORDING...`: the first recording is searched over the grid of the first paper (n = 256:
-96 001 settings, 80 jobs), and over parts of it; then 500 random settings, shared out among all recordings, are run
+`python benchmarks/tuning.py TRACE...`: the first trace is searched over the grid of the first paper (n = 256:
+96 001 settings, 80 jobs), and over parts of it; then 500 random settings, shared out among all traces, are run
 again on events: makespans must agree to 1e-9, and numbers of waits exactly.
 """
 
@@ -20,7 +20,7 @@ from simulator.engine.master_rules import MasterRule, MuRule
 from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group, published_grid
 from simulator.tuning.search import Search, rules_of
-from simulator.tuning.trace import AdjustedRecording
+from simulator.tuning.trace import AdjustedTrace
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
 
@@ -44,7 +44,7 @@ def first_workers(times: WorkerTimes, n_workers: int) -> WorkerTimes:
 
 def measure(path: Path) -> None:
     """Print how the time grows."""
-    times, n_workers = AdjustedRecording(path, 0.0, SLOPE).times()
+    times, n_workers = AdjustedTrace(path, 0.0, SLOPE).times()
     grid = published_grid(n_workers, "published")
     for wait_for in ("all", "enough"):
         rule = MuRule(mu=1.0, wait_for="all" if wait_for == "all" else "enough")
@@ -62,8 +62,8 @@ def measure(path: Path) -> None:
 
 def check(path: Path, n_settings: int, rng: np.random.Generator) -> float:
     """Run random settings again on events; the largest relative difference of a makespan."""
-    recording = AdjustedRecording(path, 0.0, SLOPE)
-    times, n_workers = recording.times()
+    trace = AdjustedTrace(path, 0.0, SLOPE)
+    times, n_workers = trace.times()
     rules = rules_of(("first_enough", "mu_rule"), (0.1, 1.0), ("all", "enough"))
     groups = [
         *Search(rules=rules, max_delay=3).groups(n_workers),
@@ -86,14 +86,14 @@ def check(path: Path, n_settings: int, rng: np.random.Generator) -> float:
 
 
 def main() -> None:
-    """Measure on the first recording, check on all."""
+    """Measure on the first trace, check on all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recordings", type=Path, nargs="+")
-    recordings = parser.parse_args().recordings
-    measure(recordings[0])
+    parser.add_argument("traces", type=Path, nargs="+")
+    traces = parser.parse_args().traces
+    measure(traces[0])
     rng = np.random.default_rng(1)
-    for path in recordings:
-        n_settings = -(-N_CHECKED // len(recordings))
+    for path in traces:
+        n_settings = -(-N_CHECKED // len(traces))
         print(f"{path.stem}: {n_settings} settings on events, makespans within {check(path, n_settings, rng):.1e}")
 
 

@@ -1,6 +1,6 @@
-"""Who wins under which rule and T, for every group of recordings: `python benchmarks/winner_maps.py TRACES OUT`.
+"""Who wins under which rule and T, for every group of traces: `python benchmarks/winner_maps.py TRACES OUT`.
 
-Every scheme at its own best setting in each cell, on the whole recording, first_enough included. The number in a cell
+Every scheme at its own best setting in each cell, on the whole trace, first_enough included. The number in a cell
 is what the best coded scheme saves against repetition without coding (`multiplexed` with lam = n): what coding gains
 beyond what T gains.
 """
@@ -16,7 +16,7 @@ from findings import groups
 from simulator.plots.style import save
 from simulator.plots.tuning import looks_among, winner_map
 from simulator.tuning.best import winners
-from simulator.tuning.search import Search, rules_of, search_recording
+from simulator.tuning.search import Search, rules_of, search_trace
 
 MUS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 RULES = rules_of(("first_enough", "mu_rule"), MUS, ("all", "enough"))
@@ -31,9 +31,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     search = Search(rules=RULES, max_delay=4, is_coarse=True)
     cells = []
-    for group, recording in groups(options.traces).items():
-        settings = search_recording(recording, search)
-        note = f"{recording}, over and over; 80 jobs; {len(settings)} settings; leftover: cancel"
+    for group, trace in groups(options.traces).items():
+        settings = search_trace(trace, search)
+        note = f"{trace}, over and over; 80 jobs; {len(settings)} settings; leftover: cancel"
         path = save(winner_map(settings, looks_among(settings), note), options.out, group)
         found = [{"group": group} | cell._asdict() for cell in winners(settings)]
         cells += found

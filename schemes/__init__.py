@@ -1,4 +1,4 @@
-"""Schemes: who computes what, and when the answers are enough."""
+"""Schemes: who computes what, and when the responses are enough."""
 
 from schemes.base.allowance import Allowance, CountingSession, at_most
 from schemes.base.linear import ApproximateScheme, LinearScheme, MemorylessSession

@@ -18,7 +18,7 @@ class BibdGradientCoding(ApproximateScheme):
     """Worker w sums the points of line w of a finite projective plane of prime order q.
 
     There are n = q^2 + q + 1 points (chunks) and lines (workers); each line has l = q + 1 points, any two share
-    mu = 1. With the best weights and r answers, the squared error is n - l^2 r/(l - mu + mu r), whoever answers.
+    mu = 1. With the best weights and r responses, the squared error is n - l^2 r/(l - mu + mu r), whoever answers.
 
     References
     ----------

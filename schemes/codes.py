@@ -11,7 +11,7 @@ from schemes.base.codec import Weights, least_squares_weights
 from schemes.base.scheme import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from schemes.base.patterns import Accepts, Code, LateAnswers
+    from schemes.base.patterns import Accepts, Code, LateResponses
 
 
 @functools.lru_cache(maxsize=8)
@@ -64,13 +64,13 @@ def _solutions(n_workers: int, s: int) -> _Solutions:
 
 
 def cyclic_weights(n_workers: int, s: int, answered: IntArray) -> Weights:
-    """Weights of smallest norm that make the sum of all chunks out of the answers of at least n - s workers.
+    """Weights of smallest norm that make the sum of all chunks out of the responses of at least n - s workers.
 
-    They are what least squares over the answers gives, for the price of a system with a row for each *missing* worker:
-    the code has a weight vector for everybody, and an s-dimensional space of vectors that add nothing; of these,
-    one is added that makes the weights of the missing workers 0. The condition number is that of this system. What
-    rounding leaves is solved for once more: that wins one or two digits. What is left then is the rounding of the
-    answers themselves, times their weights.
+    They are what least squares over the responses gives, for the price of a system with a row for each *missing*
+    worker: the code has a weight vector for everybody, and an s-dimensional space of vectors that add nothing; of
+    these, one is added that makes the weights of the missing workers 0. The condition number is that of this system.
+    What rounding leaves is solved for once more: that wins one or two digits. What is left then is the rounding of the
+    responses themselves, times their weights.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def cyclic_weights(n_workers: int, s: int, answered: IntArray) -> Weights:
 
 
 def repetition_weights(n_workers: int, replicas: int, answered: IntArray) -> Weights:
-    """The first answer of each group of neighbours counts, the others say the same.
+    """The first response of each group of neighbours counts, the others say the same.
 
     Examples
     --------
@@ -118,12 +118,12 @@ def check_replicas(code: Code, n_workers: int, replicas: int, formula: str) -> N
         )
 
 
-def check_published(accepts: Accepts, late_answers: LateAnswers, *, as_published: bool) -> None:
+def check_published(accepts: Accepts, late_responses: LateResponses, *, as_published: bool) -> None:
     """Refuse what the published simulator does in its own way."""
     if as_published and accepts != "pattern":
         raise ValueError(f"accepts must be left out with as_published, which has a rule of its own, got {accepts}")
-    if as_published and late_answers != "drop":
-        raise ValueError(f"late_answers must be drop with as_published, got {late_answers}")
+    if as_published and late_responses != "drop":
+        raise ValueError(f"late_responses must be drop with as_published, got {late_responses}")
 
 
 def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
@@ -134,7 +134,7 @@ def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
 
 
 def code_weights(code: Code, n_workers: int, s: int, answered: IntArray) -> Weights:
-    """Weights of the answers to it."""
+    """Weights of the responses to it."""
     if code == "gradient_coding":
         return cyclic_weights(n_workers, s, answered)
     return repetition_weights(n_workers, s + 1, answered)

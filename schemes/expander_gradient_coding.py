@@ -19,7 +19,7 @@ from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, Positive
 class ExpanderGradientCoding(ApproximateScheme):
     """Worker w sums the chunks that are its neighbours in a random d-regular graph.
 
-    With r answers, ``decoding: fixed`` weighs each by n/(d r); ``optimal`` picks the best weights. With s = n - r
+    With r responses, ``decoding: fixed`` weighs each by n/(d r); ``optimal`` picks the best weights. With s = n - r
     missing, the squared error is at most (lambda/d)^2 n s/(n - s), lambda = max(abs(lambda_2), abs(lambda_n)) of the
     adjacency matrix.
 
@@ -39,7 +39,7 @@ class ExpanderGradientCoding(ApproximateScheme):
     chunks_per_worker: PositiveCount
     """d, the degree of the graph"""
     decoding: Literal["fixed", "optimal"] = "optimal"
-    """weights of the answers: all the same, or the best"""
+    """weights of the responses: all the same, or the best"""
     seed: Annotated[Count, Field(repr=False)] = 0
     """for the graph; filled in from the scenario"""
 
@@ -59,8 +59,8 @@ class ExpanderGradientCoding(ApproximateScheme):
     def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
         if self.decoding == "optimal":
             return super().squared_errors(missing, enough)
-        n_answers = np.maximum(1, np.count_nonzero(~missing, axis=1))  # without any, the estimate is 0
-        weights = self.n_workers / (self.chunks_per_worker * n_answers)
+        n_responses = np.maximum(1, np.count_nonzero(~missing, axis=1))  # without any, the estimate is 0
+        weights = self.n_workers / (self.chunks_per_worker * n_responses)
         estimates = weights[:, np.newaxis] * (~missing @ self.encoding_matrix())
         errors = ((estimates - 1) ** 2).sum(axis=1)
         return np.asarray(np.where(errors > 1e-12 * self.n_workers, errors, 0.0))

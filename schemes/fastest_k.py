@@ -1,4 +1,4 @@
-"""Ignore the slowest: an approximate gradient from the first answers."""
+"""Ignore the slowest: an approximate gradient from the first responses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schemes.base.scheme import BoolArray, FloatArray, IntArray, PositiveCount
 
 @dataclass(frozen=True)
 class FastestK(LinearScheme):
-    """Uncoded work; the sum of the first k answers, scaled by n/k, stands for the gradient.
+    """Uncoded work; the sum of the first k responses, scaled by n/k, stands for the gradient.
 
-    The squared error is that of k coefficients n/k and n - k zeros against n ones: n(n - k)/k. Answers after
-    the k-th change nothing. A round that is closed by force with r < k answers returns their sum times n/r.
+    The squared error is that of k coefficients n/k and n - k zeros against n ones: n(n - k)/k. Responses after
+    the k-th change nothing. A round that is closed by force with r < k responses returns their sum times n/r.
 
     References
     ----------
@@ -30,7 +30,7 @@ class FastestK(LinearScheme):
 
     n_workers: PositiveCount
     k: PositiveCount
-    """answers that the master uses"""
+    """responses that the master uses"""
 
     def __post_init__(self) -> None:
         if self.k > self.n_workers:

@@ -73,7 +73,7 @@ class FractionalRepetition(LinearScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has an answer"
+        return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has a response"
 
     @property
     def load_bound(self) -> float:

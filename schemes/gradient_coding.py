@@ -19,7 +19,7 @@ from schemes.codes import cyclic_repetition, cyclic_weights
 
 @dataclass(frozen=True)
 class GradientCoding(LinearScheme):
-    """Worker i combines chunks i..i+s (mod n) so that any n - s answers give the sum.
+    """Worker i combines chunks i..i+s (mod n) so that any n - s responses give the sum.
 
     References
     ----------

@@ -95,7 +95,7 @@ class _IdealCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, None, self._decode)
 
-    def _decode(self, answers: Sequence[None], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode(self, responses: Sequence[None], gradients: FloatArray) -> Sequence[Decoded]:
         return [Decoded(gradient, 1.0, 0.0) for gradient in self.sent(gradients).sum(axis=0)]
 
 

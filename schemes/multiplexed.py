@@ -14,7 +14,7 @@ from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
 from schemes.base.grid import Grid
 from schemes.base.multiplexed_session import Lists, MultiplexedSession, TaskwiseSession
-from schemes.base.patterns import Acceptance, Accepts, Code, LateAnswers, accepting, load_bound
+from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -41,7 +41,7 @@ class Multiplexed(Scheme):
     """Every round, a worker serves W - 1 + B jobs: one mini-task for each of them, in slots 0..W-2+B.
 
     Slot k of round t serves job t - k. The first W - 1 slots compute the worker's own chunks of the job (D1), one
-    group of chunks each, uncoded. The last B slots repeat one of these where an answer went missing, and
+    group of chunks each, uncoded. The last B slots repeat one of these where a response went missing, and
     otherwise compute one of B results coded over chunks (D2) that lam + 1 workers share.
     T = W - 2 + B; with X = B + (W - 1)(lam + 1), each mini-task has load (lam + 1)/(nX), and 1/(n(W - 1)) for
     lam = n, where nothing is coded.
@@ -66,13 +66,13 @@ class Multiplexed(Scheme):
     lam: Count
     """distinct stragglers tolerated in any W rounds"""
     code: Code = "gradient_coding"
-    """code of the D2 chunks: any n - lam answers, or one of each group of lam + 1 replicas"""
+    """code of the D2 chunks: any n - lam responses, or one of each group of lam + 1 replicas"""
     accepts: Accepts = "pattern"
     """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
     credit: Literal["prefix", "whole_list"] = "whole_list"
     """what counts: each mini-task that was reported before the round closed, or only whole lists (as published)"""
-    late_answers: LateAnswers = "drop"
-    """whether answers that arrive in a later round (leftover: finish) still count while their job is open"""
+    late_responses: LateResponses = "drop"
+    """whether responses that arrive in a later round (leftover: finish) still count while their job is open"""
     as_published: bool = False
     """accept bursty patterns only, and give full work in every round, as the paper's simulator does"""
 
@@ -83,7 +83,7 @@ class Multiplexed(Scheme):
             raise ValueError(f"lam must be between 0 and {self.n_workers}, got {self.lam}")
         if self.is_coded:
             check_replicas(self.code, self.n_workers, self.lam + 1, "lam + 1")
-        check_published(self.accepts, self.late_answers, as_published=self.as_published)
+        check_published(self.accepts, self.late_responses, as_published=self.as_published)
         if self.as_published and self.credit != "whole_list":
             raise ValueError(f"credit must be whole_list with as_published, got {self.credit}")
 
@@ -156,7 +156,7 @@ class Multiplexed(Scheme):
 
     @property
     def hears_late(self) -> bool:
-        return self.late_answers == "keep"
+        return self.late_responses == "keep"
 
     def batch(self, n_jobs: int, n_runs: int) -> Batch:
         return MultiplexedBatch(self, n_jobs, n_runs)
@@ -172,7 +172,7 @@ class Multiplexed(Scheme):
         return MultiplexedCodec(self, precision)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
-        if self.credit == "whole_list" and self.late_answers == "drop":
+        if self.credit == "whole_list" and self.late_responses == "drop":
             return MultiplexedSession(self, n_jobs)
         return TaskwiseSession(self, n_jobs)
 
@@ -185,7 +185,7 @@ class MultiplexedCodec(Codec):
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.lam)) if scheme.is_coded else None
         self._received: dict[int, BoolArray] = {}  # by job, shape (W - 1 + B, n_workers): D1 results, then coded ones
-        self._lists: dict[int, Lists] = {}  # of the latest rounds: answers may come late
+        self._lists: dict[int, Lists] = {}  # of the latest rounds: responses may come late
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, MultiplexedSession)
@@ -218,15 +218,15 @@ class MultiplexedCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, self._received.pop(outcome.job), self._decode)
 
-    def _decode(self, answers: Sequence[BoolArray], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode(self, responses: Sequence[BoolArray], gradients: FloatArray) -> Sequence[Decoded]:
         scheme, n, width = self._scheme, self._scheme.n_workers, self._scheme.W - 1
         own = self.sent(gradients[: n * width])
         coded = [gradients[first : first + n] for first in range(n * width, len(gradients), n)]
         solve = functools.partial(code_weights, scheme.code, n, scheme.lam)
-        decoded = combined([received[:width].T.reshape(-1) for received in answers], _as_they_are, own)
+        decoded = combined([received[:width].T.reshape(-1) for received in responses], _as_they_are, own)
         for group, of_group in enumerate(coded):
             assert self._encoder is not None, "there are chunks to be coded"
-            answered = [np.flatnonzero(received[width + group]) for received in answers]
+            answered = [np.flatnonzero(received[width + group]) for received in responses]
             more = combined(answered, solve, self.sent(self._encoder.messages(of_group)))
             decoded = [_added(*both) for both in zip(decoded, more, strict=True)]
         return decoded

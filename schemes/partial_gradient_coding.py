@@ -323,8 +323,8 @@ class _PartialBatch(Batch):
         if scheme.blocks > 1:
             return np.full(len(closing.forced), np.nan)
         holds = scheme.held.any(axis=0)
-        answers = scheme.held.astype(np.float64)
-        return np.array([least_squares_error(answers[:, ~missing & holds]) for missing in closing.missing])
+        responses = scheme.held.astype(np.float64)
+        return np.array([least_squares_error(responses[:, ~missing & holds]) for missing in closing.missing])
 
 
 class _PartialCodec(Codec):
@@ -350,8 +350,10 @@ class _PartialCodec(Codec):
         random = self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
         return Ended(outcome, self.chunk_loads, (self._n_done, random), self._decode)
 
-    def _decode_coded(self, answers: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray) -> Sequence[Decoded]:
-        return [self._decode_job(*of_job, gradients[:, place]) for place, of_job in enumerate(answers)]
+    def _decode_coded(
+        self, responses: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray
+    ) -> Sequence[Decoded]:
+        return [self._decode_job(*of_job, gradients[:, place]) for place, of_job in enumerate(responses)]
 
     def _decode_job(self, n_done: IntArray, random: FloatArray, gradients: FloatArray) -> Decoded:
         began_s = time.perf_counter()
@@ -364,11 +366,11 @@ class _PartialCodec(Codec):
         gradient = code.gradient(uploads)[:dimension]
         return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
 
-    def _decode_sums(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode_sums(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         """Decode from the plain sums that workers send who have finished everything."""
         matrix = self._held.T.astype(np.float64)
         return combined(
-            answers,
+            responses,
             lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),
             self.sent(self._encoder.messages(gradients)),
         )

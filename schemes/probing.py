@@ -86,7 +86,7 @@ class _ProbingSession(Session):
         self._now.receive(worker, report)
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        if index >= self._probe:  # uncoded work has no use for late answers
+        if index >= self._probe:  # uncoded work has no use for late responses
             self._later.receive_late(index - self._probe, worker, report)
 
     def enough(self) -> bool:

@@ -19,7 +19,7 @@ from schemes.base.patterns import (
     Accepts,
     Code,
     History,
-    LateAnswers,
+    LateResponses,
     accepting,
     bursty_allowance,
     few_allowance,
@@ -46,7 +46,7 @@ from schemes.codes import check_published, check_replicas, code_matrix, code_wei
 
 @dataclass(frozen=True)
 class SelectiveRepeat(Scheme):
-    """(n, s)-GC in every round; workers whose answers job t - B lacked compute it again in round t.
+    """(n, s)-GC in every round; workers whose responses job t - B lacked compute it again in round t.
 
     W = xB + 1, s = ceil(lam / (x + 1)), load (s + 1)/n in every round, T = B.
 
@@ -70,11 +70,11 @@ class SelectiveRepeat(Scheme):
     lam: Count
     """distinct stragglers tolerated in any W rounds"""
     code: Code = "gradient_coding"
-    """code of one job: any n - s answers, or one of each group of s + 1 replicas"""
+    """code of one job: any n - s responses, or one of each group of s + 1 replicas"""
     accepts: Accepts = "pattern"
     """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
-    late_answers: LateAnswers = "drop"
-    """whether answers that arrive in a later round (leftover: finish) still count while their job is open"""
+    late_responses: LateResponses = "drop"
+    """whether responses that arrive in a later round (leftover: finish) still count while their job is open"""
     as_published: bool = False
     """accept stragglers, and pad the last rounds, as the paper's simulator does"""
 
@@ -86,7 +86,7 @@ class SelectiveRepeat(Scheme):
         if self.s >= self.n_workers:
             raise ValueError(f"lam must leave s = ceil(lam B / (W - 1 + B)) below n = {self.n_workers}, got {self.lam}")
         check_replicas(self.code, self.n_workers, self.s + 1, "s + 1")
-        check_published(self.accepts, self.late_answers, as_published=self.as_published)
+        check_published(self.accepts, self.late_responses, as_published=self.as_published)
 
     @property
     def label(self) -> str:
@@ -139,7 +139,7 @@ class SelectiveRepeat(Scheme):
 
     @property
     def hears_late(self) -> bool:
-        return self.late_answers == "keep"
+        return self.late_responses == "keep"
 
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
@@ -169,7 +169,7 @@ class _SelectiveRepeatSession(CountingSession):
         self._scheme = scheme
         self._n_jobs = n_jobs
         self._open: dict[int, _OpenJob] = {}  # started, and not decodable yet
-        self._tally: Tally | None = None  # what job t - B still needs, where late answers may bring it
+        self._tally: Tally | None = None  # what job t - B still needs, where late responses may bring it
         self._history = History(scheme.W - 1, scheme.n_workers)
         self._full = self._work(np.ones(scheme.n_workers, dtype=np.bool_))
         self._idle = self._work(np.zeros(scheme.n_workers, dtype=np.bool_))
@@ -297,8 +297,8 @@ class _SelectiveRepeatCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.s))
-        self._answered: dict[int, BoolArray] = {}  # by job: whose answer there is
-        self._jobs: dict[int, IntArray] = {}  # by round, of late answers too: the job that each worker computes
+        self._answered: dict[int, BoolArray] = {}  # by job: whose response there is
+        self._jobs: dict[int, IntArray] = {}  # by round, of late responses too: the job that each worker computes
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, _SelectiveRepeatSession)
@@ -322,6 +322,6 @@ class _SelectiveRepeatCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, np.flatnonzero(self._answered.pop(outcome.job)), self._decode)
 
-    def _decode(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         solve = functools.partial(code_weights, self._scheme.code, self._scheme.n_workers, self._scheme.s)
-        return combined(answers, solve, self.sent(self._encoder.messages(gradients)))
+        return combined(responses, solve, self.sent(self._encoder.messages(gradients)))

@@ -38,7 +38,7 @@ def play(
     Returns
     -------
     outcomes, accepted
-        Every job that ended, and for each round whether the scheme found the answers enough.
+        Every job that ended, and for each round whether the scheme found the responses enough.
     """
     session = session or scheme.start(n_jobs, np.random.default_rng(0))
     outcomes: list[Outcome] = []
@@ -184,7 +184,7 @@ class UnitGradients:
             return
         gradients = np.stack([self._gradients(ended.chunk_loads) for ended in jobs], axis=1)
         gradients.setflags(write=False)
-        decoded = jobs[0].decode([ended.answers for ended in jobs], gradients)
+        decoded = jobs[0].decode([ended.responses for ended in jobs], gradients)
         assert len(decoded) == len(jobs), "there must be a gradient for each job"
         for place, (ended, found) in enumerate(zip(jobs, decoded, strict=True)):
             self._compare(ended.outcome, gradients[:, place], found)
@@ -210,9 +210,9 @@ class UnitGradients:
 def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Precision = "float64") -> UnitGradients:
     """Raise ``AssertionError`` if what is decoded is not what the scheme says it is.
 
-    Rounds are stopped at random, in random orders of arrival, some of them before the answers are enough; if the scheme
-    hears late answers, some come late. Gradients that count as decoded must be exact to 1e-8 (in float64), approximate
-    ones must have the squared error that is reported.
+    Rounds are stopped at random, in random orders of arrival, some of them before the responses are enough; if the
+    scheme hears late responses, some come late. Gradients that count as decoded must be exact to 1e-8 (in float64),
+    approximate ones must have the squared error that is reported.
 
     Returns
     -------

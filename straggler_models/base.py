@@ -81,7 +81,7 @@ class StragglerModel(ABC):
 
     @property
     def gives_same_times(self) -> bool:
-        """True if every trial meets the same times because they were recorded."""
+        """True if every trial meets the same times because they were measured."""
         return False
 
     @property
@@ -90,7 +90,7 @@ class StragglerModel(ABC):
         return False
 
     def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: B027 - most models serve any number
-        """Raise ``ValueError`` if the model can't serve so many workers and rounds (a recording may be too short)."""
+        """Raise ``ValueError`` if the model can't serve so many workers and rounds (a trace may be too short)."""
 
     @abstractmethod
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:

@@ -25,8 +25,8 @@ class SpeedState(TypedDict):
 class MarkovSpeed(SecondsModel):
     """Each worker stays in a state for an exponential time, then moves to one of the others, each equally likely.
 
-    It starts in the stationary law, in which a state's share of time is mean_s over the sum of all mean_s; so the
-    long-run mean speed is the sum of mean_s/slowdown over the sum of mean_s.
+    It starts in the stationary distribution, in which a state's share of time is mean_s over the sum of all mean_s; so
+    the long-run mean speed is the sum of mean_s/slowdown over the sum of mean_s.
 
     Source: a Markov-modulated server, as in Prabhu and Zhu, "Markov-modulated queueing systems", Queueing Systems 1989.
 

@@ -10,7 +10,7 @@ from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel
 
 @dataclass(frozen=True)
 class Pareto(StragglerModel):
-    """Each worker and round draws from the Pareto law, independently: P(X > x) = (scale/x)^shape for x >= scale.
+    """Each worker and round draws from the Pareto distribution: P(X > x) = (scale/x)^shape for x >= scale.
 
     The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise.
 

@@ -1,4 +1,4 @@
-"""Recorded worker times: replayed as they were, or resampled."""
+"""MeasuredRounds worker times: replayed as they were, or resampled."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -7,7 +7,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from straggler_models.base import BLOCK_ROUNDS, InputPath, PositiveCount, Seconds, StragglerModel, WorkerTimes
-from straggler_models.trace_file import read_recording
+from straggler_models.trace_file import read_trace_file
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Trace(StragglerModel):
         startup_s = duration_s - base_load * seconds_per_load,
 
     or the file has ``startup_s`` and/or ``seconds_per_load`` (and ``slowdown``) itself, as the ``workers.parquet`` of
-    a run does. ``inf`` means never answered. Fewer workers than recorded: the first ones.
+    a run does. ``inf`` means never answered. Fewer workers than measured: the first ones.
 
-    ``replay`` gives the recorded rounds in order. ``bootstrap`` draws blocks of successive rounds, each starting
+    ``replay`` gives the measured rounds in order. ``bootstrap`` draws blocks of successive rounds, each starting
     at any round with equal probability and going on at the first round after the last: the circular block
     bootstrap of Politis and Romano, 1992. A round's workers stay together, and bursts survive inside a block.
 
@@ -29,11 +29,11 @@ class Trace(StragglerModel):
     """
 
     path: InputPath
-    """recording, .parquet or .csv; relative to the scenario file"""
+    """trace, .parquet or .csv; relative to the scenario file"""
     mode: Literal["replay", "bootstrap"] = "replay"
-    """the recorded rounds in order, or blocks of them drawn at random"""
+    """the measured rounds in order, or blocks of them drawn at random"""
     wrap: Literal["error", "cycle"] = "error"
-    """what replay does past the last recorded round"""
+    """what replay does past the last measured round"""
     base_load: Seconds = 0.0
     """load at which duration_s was measured"""
     seconds_per_load: Seconds = 0.0
@@ -57,16 +57,16 @@ class Trace(StragglerModel):
         return any(bool(np.isinf(part).any()) for part in (times.startup_s, times.seconds_per_load, times.slowdown))
 
     def check(self, n_workers: int, n_rounds: int) -> None:
-        recorded_rounds, recorded_workers = read_recording(self.path).shape
+        measured_rounds, measured_workers = read_trace_file(self.path).shape
         self._times(None)
-        if recorded_workers < n_workers:
+        if measured_workers < n_workers:
             raise ValueError(
-                f"path must name a recording of at least {n_workers} workers, got {recorded_workers} in {self.path}"
+                f"path must name a trace of at least {n_workers} workers, got {measured_workers} in {self.path}"
             )
-        if self.mode == "replay" and self.wrap == "error" and recorded_rounds < n_rounds:
+        if self.mode == "replay" and self.wrap == "error" and measured_rounds < n_rounds:
             raise ValueError(
-                f"path must name a recording of at least {n_rounds} rounds (or give wrap: cycle), "
-                f"got {recorded_rounds} in {self.path}"
+                f"path must name a trace of at least {n_rounds} rounds (or give wrap: cycle), "
+                f"got {measured_rounds} in {self.path}"
             )
 
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
@@ -89,9 +89,9 @@ class Trace(StragglerModel):
             yield WorkerTimes(*(part[rows] if isinstance(part, np.ndarray) else part for part in fields))
 
     def _times(self, n_workers: int | None) -> WorkerTimes:
-        recording = read_recording(self.path)
-        if recording.duration_s is not None:
-            measured_s = recording.duration_s[:, :n_workers]
+        trace = read_trace_file(self.path)
+        if trace.duration_s is not None:
+            measured_s = trace.duration_s[:, :n_workers]
             return WorkerTimes(measured_s - self.base_load * self.seconds_per_load, self.seconds_per_load)
         for name in ("base_load", "seconds_per_load"):
             if getattr(self, name):
@@ -100,6 +100,6 @@ class Trace(StragglerModel):
                 )
         startup_s, seconds_per_load, slowdown = (
             default if column is None else column[:, :n_workers]
-            for column, default in zip(recording.components, (0.0, 0.0, 1.0), strict=True)
+            for column, default in zip(trace.components, (0.0, 0.0, 1.0), strict=True)
         )
         return WorkerTimes(startup_s, seconds_per_load, slowdown)

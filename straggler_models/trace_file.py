@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COMPONENTS = ("startup_s", "seconds_per_load", "slowdown")
 
 
-class Recording(NamedTuple):
+class TraceFile(NamedTuple):
     """Times in a file, shape ``(n_rounds, n_workers)`` each, None where there is no such column; and what it says."""
 
     duration_s: FloatArray | None
@@ -32,8 +32,8 @@ class Recording(NamedTuple):
         return n_rounds, n_workers
 
 
-def read_recording(path: str) -> Recording:
-    """Read a recording and check it: complete, no NaN, nothing negative."""
+def read_trace_file(path: str) -> TraceFile:
+    """Read a trace and check it: complete, no NaN, nothing negative."""
     file = Path(path)
     try:
         stat = file.stat()
@@ -43,7 +43,7 @@ def read_recording(path: str) -> Recording:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(path: str, modified_ns: int, size: int) -> Recording:
+def _read(path: str, modified_ns: int, size: int) -> TraceFile:
     """Read once per version of the file."""
     table = _table(path)
     names = table.column_names
@@ -67,10 +67,10 @@ def _read(path: str, modified_ns: int, size: int) -> Recording:
     columns = {name: _column(table, name, path) for name in ("duration_s", *COMPONENTS) if name in names}
     for name, values in columns.items():
         _refuse(np.isnan(values), path, f"{name} must be a number", values)
-        if name != "startup_s":  # a start-up time at load 0 may be negative, if a recording was made at another load
+        if name != "startup_s":  # a start-up time at load 0 may be negative, if a trace was made at another load
             _refuse(values < 0, path, f"{name} must not be negative", values)
     rounds, workers = (values.astype(np.int64) for values in index)
-    return Recording(
+    return TraceFile(
         _grid(rounds, workers, columns.get("duration_s"), path),
         tuple(_grid(rounds, workers, columns.get(name), path) for name in COMPONENTS),
         has_gaps="step" in names and _has_gaps(rounds, table.column("step").to_numpy()),

@@ -10,9 +10,9 @@ from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel
 
 @dataclass(frozen=True)
 class Weibull(StragglerModel):
-    """Each worker and round draws from the Weibull law, independently: P(X > x) = exp(-(x/scale)^shape).
+    """Each worker and round draws from the Weibull distribution, independently: P(X > x) = exp(-(x/scale)^shape).
 
-    The mean is scale * Gamma(1 + 1/shape); shape 1 is the exponential law, a smaller one has a heavier tail.
+    The mean is scale * Gamma(1 + 1/shape); shape 1 is the exponential distribution, a smaller one has a heavier tail.
 
     Source: Weibull, "A Statistical Distribution Function of Wide Applicability", Journal of Applied Mechanics 1951.
 

@@ -1,16 +1,16 @@
-"""A whole run the naive way: every message, every list, every answer, for small cases only.
+"""A whole run the naive way: every message, every list, every response, for small cases only.
 
 Continues `reference`, and imports nothing from the package either. Messages queue in a SimPy environment of their own;
-what is enough, who fails and what is recoverable is found by listing the answers that have arrived and by playing the
-future in which nobody straggles and no late answer comes.
+what is enough, who fails and what is recoverable is found by listing the responses that have arrived and by playing the
+future in which nobody straggles and no late response comes.
 
-An answer is named (round, worker, report): the round in which the list was given, and the place in the list. Instants
+A response is named (round, worker, report): the round in which the list was given, and the place in the list. Instants
 are seconds since the start of the open round; what is left of earlier rounds is moved to that clock. They are
 fractions, so that no sum is rounded: instants that are equal for a reason are equal however they were found.
 
 A scheme's `open(t)` gives every worker its list of reports, each a cumulative load and the gradients that it carries
-up. `enough` and `close` are told the answers that have arrived since the round opened, late ones included, and who has
-not reported everything; `hear` books answers for good.
+up. `enough` and `close` are told the responses that have arrived since the round opened, late ones included, and who
+has not reported everything; `hear` books responses for good.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Memoryless:
     """Each round is a job, and each worker reports once."""
 
     T = 0
-    late_answers = "drop"
+    late_responses = "drop"
 
     def __init__(self, n, load, decodable):
         self.n, self.load, self.decodable = n, load, decodable
@@ -40,10 +40,10 @@ class Memoryless:
         self.t = t
         return {worker: [(self.load, 1)] for worker in range(self.n)}
 
-    def enough(self, answers, missing):
+    def enough(self, responses, missing):
         return self.decodable(missing)
 
-    def close(self, answers, missing, forced):
+    def close(self, responses, missing, forced):
         return {self.t: ("decoded", 0.0) if self.decodable(missing) else ("failed", math.nan)}
 
 
@@ -64,7 +64,7 @@ class FastestK(Memoryless):
         super().__init__(n, 1 / n, lambda missing: n - len(missing) >= k)
         self.k = k
 
-    def close(self, answers, missing, forced):
+    def close(self, responses, missing, forced):
         used = [worker for worker in range(self.n) if worker not in missing][: self.k]
         if not used:
             return {self.t: ("failed", math.nan)}
@@ -74,9 +74,9 @@ class FastestK(Memoryless):
 
 
 class SelectiveRepeat(reference.SelectiveRepeat):
-    def __init__(self, *args, late_answers="drop", **kwargs):
+    def __init__(self, *args, late_responses="drop", **kwargs):
         super().__init__(*args, **kwargs)
-        self.late_answers = late_answers
+        self.late_responses = late_responses
 
     def start(self, n_jobs):
         session = super(SelectiveRepeat, copy.deepcopy(self)).start(n_jobs)
@@ -113,8 +113,8 @@ class SelectiveRepeat(reference.SelectiveRepeat):
             lists[worker] = [((self.s + 1) / self.n, 0 if self.job_of[t, worker] is None else 1)]
         return lists
 
-    def hear(self, answers):
-        for t, worker, _ in answers:
+    def hear(self, responses):
+        for t, worker, _ in responses:
             job = self.job_of[t, worker]
             if job is not None and job not in self.ended:
                 self.results[job] = self.received(job) | {worker}
@@ -122,25 +122,25 @@ class SelectiveRepeat(reference.SelectiveRepeat):
     def in_flight(self):
         return [j for j in range(max(0, self.t - self.B), min(self.t, self.J - 1) + 1) if j not in self.ended]
 
-    def rescued(self, answers):
+    def rescued(self, responses):
         """Jobs in flight that can be decoded by their deadlines if nobody straggles after this round."""
         future = copy.deepcopy(self)
-        future.hear(answers)
+        future.hear(responses)
         saved = {job for job in self.in_flight() if future.decodable(future.received(job))}
         for t in range(self.t + 1, self.t + self.B + 1):
             future.hear({(t, worker, 0) for worker in future.open(t)})
             saved |= {job for job in self.in_flight() if job + self.B >= t and future.decodable(future.received(job))}
         return saved
 
-    def enough(self, answers, missing):
+    def enough(self, responses, missing):
         if self.accepts == "recoverable":
-            return self.rescued(answers) == set(self.in_flight())
+            return self.rescued(responses) == set(self.in_flight())
         return self.ok(missing)
 
-    def close(self, answers, missing, forced):
-        saved = self.rescued(answers)
+    def close(self, responses, missing, forced):
+        saved = self.rescued(responses)
         outcomes = {job: ("failed", math.nan) for job in self.in_flight() if job not in saved}
-        self.hear(answers)
+        self.hear(responses)
         outcomes |= {job: ("decoded", 0.0) for job in saved if self.decodable(self.received(job))}
         self.ended |= outcomes
         if forced:
@@ -153,9 +153,9 @@ class SelectiveRepeat(reference.SelectiveRepeat):
 
 
 class Multiplexed(reference.Multiplexed):
-    def __init__(self, *args, credit="whole_list", late_answers="drop", **kwargs):
+    def __init__(self, *args, credit="whole_list", late_responses="drop", **kwargs):
         super().__init__(*args, **kwargs)
-        self.credit, self.late_answers = credit, late_answers
+        self.credit, self.late_responses = credit, late_responses
 
     def start(self, n_jobs):
         session = super(Multiplexed, copy.deepcopy(self)).start(n_jobs)
@@ -186,16 +186,16 @@ class Multiplexed(reference.Multiplexed):
             (coded if kind == "coded" else repeats if t - job >= self.W - 1 else first_tries).append(task)
         return repeats + first_tries + coded[::-1]
 
-    def hear(self, answers):
-        for answer in answers:
+    def hear(self, responses):
+        for answer in responses:
             worker = answer[1]
             for kind, job, number in self.tasks_of[answer]:
                 if job not in self.ended:
                     (self.own if kind == "own" else self.coded).add((job, worker, number))
 
-    def rescued(self, answers):
+    def rescued(self, responses):
         future = copy.deepcopy(self)
-        future.hear(answers)
+        future.hear(responses)
         saved = {job for job in self.in_flight() if future.is_decoded(job)}
         for t in range(self.t + 1, self.t + self.T + 1):
             lists = future.open(t)
@@ -203,15 +203,15 @@ class Multiplexed(reference.Multiplexed):
             saved |= {job for job in self.in_flight() if job + self.T >= t and future.is_decoded(job)}
         return saved
 
-    def enough(self, answers, missing):
+    def enough(self, responses, missing):
         if self.accepts == "recoverable":
-            return self.rescued(answers) == set(self.in_flight())
+            return self.rescued(responses) == set(self.in_flight())
         return self.ok(missing)
 
-    def close(self, answers, missing, forced):
-        saved = self.rescued(answers)
+    def close(self, responses, missing, forced):
+        saved = self.rescued(responses)
         outcomes = {job: ("failed", math.nan) for job in self.in_flight() if job not in saved}
-        self.hear(answers)
+        self.hear(responses)
         outcomes |= {job: ("decoded", 0.0) for job in saved if self.is_decoded(job)}
         self.ended |= outcomes
         self.history = [] if forced else [*self.history, set(missing)]
@@ -222,7 +222,7 @@ class PartialGradientCoding:
     """`lists[worker]` holds the worker's chunks in their order."""
 
     T = 0
-    late_answers = "drop"
+    late_responses = "drop"
 
     def __init__(self, lists, n_chunks, blocks, credit):
         self.lists, self.n_chunks, self.blocks, self.credit = lists, n_chunks, blocks, credit
@@ -237,32 +237,32 @@ class PartialGradientCoding:
             return {worker: [(size / self.n_chunks, 0)] for worker, size in sizes.items()}
         return {worker: [(k / self.n_chunks, 0) for k in range(1, size + 1)] for worker, size in sizes.items()}
 
-    def finishers(self, answers):
+    def finishers(self, responses):
         """Who has finished each chunk, as far as the master knows."""
         done = {chunk: set() for chunk in range(self.n_chunks)}
-        for _, worker, place in answers:
+        for _, worker, place in responses:
             for chunk in self.lists[worker] if self.credit == "whole_list" else [self.lists[worker][place]]:
                 done[chunk].add(worker)
         return done
 
-    def senders(self, answers):
-        return {worker for _, worker, _ in answers}
+    def senders(self, responses):
+        return {worker for _, worker, _ in responses}
 
-    def enough(self, answers, missing):
-        return all(len(workers) >= self.blocks for workers in self.finishers(answers).values())
+    def enough(self, responses, missing):
+        return all(len(workers) >= self.blocks for workers in self.finishers(responses).values())
 
-    def squared_error(self, answers):
-        done = self.finishers(answers)
+    def squared_error(self, responses):
+        done = self.finishers(responses)
         if self.credit == "prefix":
             return float(sum(max(0, self.blocks - len(workers)) for workers in done.values()))
-        sums = [[worker in done[chunk] for chunk in range(self.n_chunks)] for worker in self.senders(answers)]
+        sums = [[worker in done[chunk] for chunk in range(self.n_chunks)] for worker in self.senders(responses)]
         return float(squared_distance_of_ones(sums, self.n_chunks))
 
-    def close_with(self, answers, is_estimate, is_in_time):
+    def close_with(self, responses, is_estimate, is_in_time):
         """End the round, given whether the rule takes what there is, and all uploads asked for have arrived."""
         if not is_in_time:
             return {self.t: ("failed", math.nan)}
-        error = self.squared_error(answers) if is_estimate else 0.0
+        error = self.squared_error(responses) if is_estimate else 0.0
         return {self.t: ("approximate" if error else "decoded", error)}
 
 
@@ -372,10 +372,10 @@ class Run:
         self.rule, self.timeout, self.poll, self.leftover, self.network = rule, timeout, poll, leftover, network
         self.overhead = Fraction(overhead)
         self.is_estimate = rule[-1] == "nobody"
-        self.keeps = scheme.late_answers == "keep"
+        self.keeps = scheme.late_responses == "keep"
         self.busy_until = {}  # worker -> when it is through with its old lists
         self.due, self.gradients = {}, {}  # of every message that is or was on its way, by answer
-        self.heard, self.counted = set(), set()  # answers that have been received; whose upload has been counted
+        self.heard, self.counted = set(), set()  # responses that have been received; whose upload has been counted
 
     def round(self, t, times):
         """Play a round; return its row, its outcomes, and whether anybody had work."""
@@ -389,12 +389,12 @@ class Run:
         self.begins, self.comes, self.arrives = travel(self.due, self.gradients, self.network)
         if not lists:
             return self.close(t, Fraction(0), math.inf, own), False
-        instants = {w: [self.arrives.get(answer, math.inf) for answer in answers] for w, answers in own.items()}
+        instants = {w: [self.arrives.get(answer, math.inf) for answer in responses] for w, responses in own.items()}
         late = [self.arrives[answer] for answer in self.arrives if answer[0] < t and answer not in self.heard]
 
         def is_enough(instant):
-            answers = self.arrived(instant)
-            return self.session.enough(answers, missing(own, answers))
+            responses = self.arrived(instant)
+            return self.session.enough(responses, missing(own, responses))
 
         closes, wanted = close_of(instants, late, is_enough, self.rule, self.timeout, self.poll)
         if isinstance(self.session, PartialGradientCoding):
@@ -410,35 +410,35 @@ class Run:
             self.heard |= come
 
     def give(self, t, worker, reports, times):
-        """Give a worker its list; return the answers to expect."""
+        """Give a worker its list; return the responses to expect."""
         startup, rate, slowdown = times
-        answers = [(t, worker, place) for place in range(len(reports))]
+        responses = [(t, worker, place) for place in range(len(reports))]
         begin = self.busy_until.get(worker, Fraction(0))
         if math.inf in times or begin == math.inf:
             if self.leftover == "finish":  # it never completes that list, and so begins no other
                 self.busy_until[worker] = math.inf
-            return answers
-        for answer, (load, gradients) in zip(answers, reports, strict=True):
+            return responses
+        for answer, (load, gradients) in zip(responses, reports, strict=True):
             self.due[answer] = begin + Fraction(slowdown * (startup + rate * load))
             self.gradients[answer] = gradients
         if self.leftover == "finish":
-            self.busy_until[worker] = self.due[answers[-1]]
-        return answers
+            self.busy_until[worker] = self.due[responses[-1]]
+        return responses
 
     def arrived(self, instant):
-        """Answers that have arrived since the round opened."""
+        """Responses that have arrived since the round opened."""
         return {answer for answer, at in self.arrives.items() if at <= instant and answer not in self.heard}
 
     def close(self, t, closes, wanted, own):
-        answers = self.arrived(closes)
-        left = missing(own, answers)
-        outcomes = self.session.close(answers, left, not self.session.enough(answers, left))
-        self.heard |= answers
+        responses = self.arrived(closes)
+        left = missing(own, responses)
+        outcomes = self.session.close(responses, left, not self.session.enough(responses, left))
+        self.heard |= responses
         # those who are heard late go on while the master is busy
         until = closes + self.overhead if self.keeps and own else closes
         began = {answer for answer, at in self.begins.items() if at <= until} - self.counted
         self.counted |= began
-        mine = [answer for answer in answers if answer[0] == t and self.gradients[answer]]
+        mine = [answer for answer in responses if answer[0] == t and self.gradients[answer]]
         last = max(mine, key=lambda answer: (self.arrives[answer], self.comes[answer], answer), default=None)
         row = {
             "duration": closes,
@@ -453,8 +453,8 @@ class Run:
     def collect(self, word, wanted, own, asks):
         """The upload phase: what the asked workers send after the master's word."""
         latency, worker_rate, ingress_rate, gradient_bytes = self.network
-        answers = self.arrived(word)
-        senders = self.session.senders(answers) if asks else set()
+        responses = self.arrived(word)
+        senders = self.session.senders(responses) if asks else set()
         due = {(0, worker, 0): Fraction(word) + Fraction(latency) for worker in senders}
         size = gradient_bytes / self.session.blocks
         begins, _, arrives = travel(due, dict.fromkeys(due, 1), (latency, worker_rate, ingress_rate, size))
@@ -464,21 +464,21 @@ class Run:
         row = {
             "duration": closes,
             "waited": max(0.0, word - wanted),
-            "missing": missing(own, answers),
+            "missing": missing(own, responses),
             "uploads": len(began),
             "bytes_up": len(began) * size,
             "upload_s": closes - word,
         }
-        return row, self.session.close_with(answers, self.is_estimate, asks and closes == complete)
+        return row, self.session.close_with(responses, self.is_estimate, asks and closes == complete)
 
     def move_clock(self, seconds):
         self.busy_until = {worker: max(Fraction(0), at - seconds) for worker, at in self.busy_until.items()}
         self.due = {answer: at - seconds for answer, at in self.due.items()}
 
 
-def missing(own, answers):
+def missing(own, responses):
     """Workers that have not reported everything."""
-    return {worker for worker, expected in own.items() if not set(expected) <= answers}
+    return {worker for worker, expected in own.items() if not set(expected) <= responses}
 
 
 def simulate(

@@ -1,4 +1,4 @@
-"""Advice: chosen on one half, tested on the other; verdicts by hand and on recordings made to have them."""
+"""Advice: chosen on one half, tested on the other; verdicts by hand and on traces made to have them."""
 
 import dataclasses
 import sys
@@ -15,11 +15,11 @@ from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.tuning.advice import Advice, advise
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.best import ALIKE
-from simulator.tuning.evaluate import run_recorded
+from simulator.tuning.evaluate import run_measured
 from simulator.tuning.legal_settings import every_setting, searchable, thinned
 from simulator.tuning.scenarios import as_scheme
 from simulator.tuning.search import Search
-from simulator.tuning.trace import AdjustedRecording, SearchError
+from simulator.tuning.trace import AdjustedTrace, SearchError
 from straggler_models.base import WorkerTimes
 from stragglersim import load
 
@@ -43,15 +43,15 @@ def test_the_second_half_decides_nothing_about_the_choice(tmp_path):
     measured_s = bursty(20)
     other = measured_s.copy()
     other[10:] = bursty(10, seed=9)
-    first = advise(AdjustedRecording(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
-    second = advise(AdjustedRecording(written(tmp_path / "b.csv", other), 0.0, 0.5), SEARCH)
+    first = advise(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    second = advise(AdjustedTrace(written(tmp_path / "b.csv", other), 0.0, 0.5), SEARCH)
     pd.testing.assert_frame_equal(first.settings, second.settings)
     assert first.chosen["rest_s"].tolist() != second.chosen["rest_s"].tolist()
 
 
 def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
     measured_s = bursty(16)
-    found = advise(AdjustedRecording(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    found = advise(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
     rest = written(tmp_path / "rest.csv", measured_s[8:])
     winner = found.winner
     lines = [
@@ -73,8 +73,8 @@ def test_runs_of_a_batch_are_runs_of_their_own():
     times = WorkerTimes(bursty(9), 0.5)
     scheme = Multiplexed(8, B=1, W=2, lam=3)
     rounds = np.random.default_rng(1).integers(9, size=(3, 13))
-    together = run_recorded(scheme, times, rounds, 12, MuRule(mu=0.5))
-    alone = [run_recorded(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
+    together = run_measured(scheme, times, rounds, 12, MuRule(mu=0.5))
+    alone = [run_measured(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
     assert [run.makespan_s for run in together] == [run.makespan_s for run in alone]
 
 
@@ -140,18 +140,18 @@ def test_what_coding_adds_to_repetition():
     assert not any("Repetition without coding" in line for line in sentences(one_is_faster, SEARCH))
 
 
-def test_how_sure_it_is_depends_on_the_recording_and_not_on_the_jobs(tmp_path):
-    recording = AdjustedRecording(written(tmp_path / "it.csv", bursty(40)), 0.0, 0.5)
+def test_how_sure_it_is_depends_on_the_trace_and_not_on_the_jobs(tmp_path):
+    trace = AdjustedTrace(written(tmp_path / "it.csv", bursty(40)), 0.0, 0.5)
     widths = []
     for n_jobs in (40, 400):
         search = dataclasses.replace(SEARCH, n_jobs=n_jobs, max_delay=0, schemes=("gradient_coding",))
-        saved = advise(recording, search).saved("GC", "uncoded")
+        saved = advise(trace, search).saved("GC", "uncoded")
         widths.append(saved.high - saved.low)
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    """Independent rounds of two schemes without memory, whose makespans are sums: 25 recorded rounds."""
+    """Independent rounds of two schemes without memory, whose makespans are sums: 25 measured rounds."""
     rng = np.random.default_rng(1)
 
     def rounds(n_rounds):
@@ -186,7 +186,7 @@ def test_rounds_enough_by_hand(learned_s, enough):
 
 def test_equal_workers_need_no_code(tmp_path):
     path = written(tmp_path / "equal.csv", np.ones((12, 6)))
-    found = advise(AdjustedRecording(path, 0.0, 3.0), SEARCH)
+    found = advise(AdjustedTrace(path, 0.0, 3.0), SEARCH)
     assert found.verdict == "does not pay"
     assert found.winner["scheme"] == "uncoded"
     assert sentences(found, SEARCH)[0].startswith("Coding does not pay here: on the rest, ")
@@ -194,11 +194,11 @@ def test_equal_workers_need_no_code(tmp_path):
 
 def test_times_in_proportion_to_the_load(tmp_path):
     path = written(tmp_path / "it.csv", np.array([[2.0, 4.0]]))
-    times, n_workers = AdjustedRecording(path, None, "proportional").times()
+    times, n_workers = AdjustedTrace(path, None, "proportional").times()
     assert n_workers == 2
-    np.testing.assert_array_equal(times.seconds_per_load, [[4.0, 8.0]])  # at load 1/2 as recorded
+    np.testing.assert_array_equal(times.seconds_per_load, [[4.0, 8.0]])  # at load 1/2 as measured
     with pytest.raises(SearchError, match="--base-load: must be above 0"):
-        AdjustedRecording(path, 0.0, "proportional").times()
+        AdjustedTrace(path, 0.0, "proportional").times()
 
 
 def test_a_thinner_grid_is_part_of_the_whole():
@@ -235,7 +235,7 @@ def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, c
     assert not any(file.name.startswith(".") for file in out.iterdir())
 
 
-def test_a_short_recording_is_not_enough(tmp_path, monkeypatch, capsys):
+def test_a_short_trace_is_not_enough(tmp_path, monkeypatch, capsys):
     path = written(tmp_path / "it.csv", bursty(9))
     assert cli(monkeypatch, "advise", path, "--seconds-per-load", 1) == 2
     assert "not enough data: must hold at least 10 rounds, got 9" in capsys.readouterr().err

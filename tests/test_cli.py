@@ -34,7 +34,7 @@ def call(tmp_path, cli):
     return cli
 
 
-def test_run_writes_tables_and_pictures_and_says_what_came_out(call, tmp_path):
+def test_run_writes_tables_and_figures_and_says_what_came_out(call, tmp_path):
     status, out, err = call("run", "small.yaml", "--out", "here")
     assert status == 0
     assert "4 of 4 runs" in err
@@ -118,7 +118,7 @@ def test_sweep_options_vary_a_scenario_and_what_they_shadow_is_told(call, tmp_pa
     ]
     status, out, err = call("plot", "here", "--x", "jobs", "--y", "overhead", "--by", "scheme", "--where", "scheme=GC")
     assert (status, err) == (0, "")
-    assert out == "Pictures here/plots/ (overhead-over-jobs-where-scheme-GC: PNG and SVG)\n"
+    assert out == "Figures  here/plots/ (overhead-over-jobs-where-scheme-GC: PNG and SVG)\n"
     assert (tmp_path / "here/plots/overhead-over-jobs-where-scheme-GC.svg").exists()
     for wrong in (("--x", "nope"), ("--x", "jobs", "--where", "jobs"), ("--x", "jobs", "--where", "jobs=9")):
         status, out, err = call("plot", "here", *wrong)

@@ -1,4 +1,4 @@
-"""What answers carry: every scheme's gradients, encoded, decoded and compared with their sum."""
+"""What responses carry: every scheme's gradients, encoded, decoded and compared with their sum."""
 
 import dataclasses
 import itertools
@@ -123,9 +123,9 @@ def test_codecs_agree_with_the_tasks_that_a_session_names(scheme):
 
 @given(conforming_patterns(), st.sampled_from(["drop", "keep"]))
 @settings(deadline=None, max_examples=100)
-def test_sequential_schemes_decode_gradients_under_patterns_that_they_claim(case, late_answers):
+def test_sequential_schemes_decode_gradients_under_patterns_that_they_claim(case, late_responses):
     scheme, pattern, n_jobs = case
-    scheme = dataclasses.replace(scheme, late_answers=late_answers)
+    scheme = dataclasses.replace(scheme, late_responses=late_responses)
     plane = UnitGradients(scheme.n_error_blocks)
     session = valued(scheme, codec_of(scheme, "float64", np.random.default_rng(0)), plane, n_jobs)
     outcomes, accepted = play(scheme, n_jobs, lambda index, busy: pattern[index], session)
@@ -230,10 +230,10 @@ def test_the_baseline_of_partial_coding_weighs_plain_sums_by_hand():
 
 
 @pytest.mark.parametrize("code", ["gradient_coding", "fractional_repetition"])
-@pytest.mark.parametrize("late_answers", ["drop", "keep"])
+@pytest.mark.parametrize("late_responses", ["drop", "keep"])
 @pytest.mark.parametrize("is_multiplexed", [False, True])
-def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code, late_answers, is_multiplexed):
-    given = {"code": code, "late_answers": late_answers, "accepts": "recoverable"}
+def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code, late_responses, is_multiplexed):
+    given = {"code": code, "late_responses": late_responses, "accepts": "recoverable"}
     scheme = (
         Multiplexed(8, B=2, W=3, lam=3, **given) if is_multiplexed else SelectiveRepeat(8, B=2, W=3, lam=6, **given)
     )
@@ -274,9 +274,9 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
             heard, ended = self._heard[outcome.job], self.own.end(outcome)
             forgotten.append(outcome.job)
 
-            def decode(answers, gradients):
+            def decode(responses, gradients):
                 used.clear()
-                result = ended.decode(answers, gradients)
+                result = ended.decode(responses, gradients)
                 by_group = defaultdict(set)
                 for worker, task in heard:
                     if task.kind in ("coded", "repeat") and len(task.chunks) > 1:
@@ -323,8 +323,8 @@ def test_an_encoder_is_a_matrix_product(shape, density):
 @pytest.mark.parametrize("scheme", LINEAR, ids=repr)
 def test_whoever_has_not_answered_has_weight_zero(scheme):
     rng = np.random.default_rng(1)
-    for n_answers in range(scheme.n_workers + 1):
-        answered = rng.permutation(scheme.n_workers)[:n_answers]
+    for n_responses in range(scheme.n_workers + 1):
+        answered = rng.permutation(scheme.n_workers)[:n_responses]
         values = scheme.weights(answered).values
         assert not values[np.setdiff1d(np.arange(scheme.n_workers), answered)].any()
 

@@ -1,4 +1,4 @@
-"""Time to a target, and pictures of training."""
+"""Time to a target, and figures of training."""
 
 import math
 import subprocess
@@ -175,7 +175,7 @@ def test_a_target_that_nobody_reaches_is_no_crash(folder):
     assert "reached in 0 of 3 trials" in done.stdout
 
 
-def test_training_has_pictures(folder, tmp_path):
+def test_training_has_figures(folder, tmp_path):
     names = {path.stem for path in draw(Results.load(folder), tmp_path)}
     assert {"loss", "accuracy"} <= names
     svg = (tmp_path / "accuracy.svg").read_text()
@@ -210,7 +210,7 @@ def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
         draw_chart(results, tmp_path, Chart(x="time_s", y="loss", where={"training.learning_rate": [7]}))
 
 
-def test_pictures_leave_out_what_there_is_none_of(tmp_path):
+def test_figures_leave_out_what_there_is_none_of(tmp_path):
     run = stragglersim.Scenario(
         workers=2,
         jobs=4,

@@ -250,7 +250,7 @@ def test_worker_times_that_make_no_sense_are_refused_at_once(times, message):
         rounds_of({"broken": Broken()}, 1)
 
 
-# --- recordings ---
+# --- traces ---
 
 
 def write(path, text):
@@ -259,24 +259,24 @@ def write(path, text):
 
 
 @pytest.fixture
-def recording(tmp_path):
+def trace(tmp_path):
     rows = "".join(f"{r},{w},{r * 10 + w + 1}\n" for r in range(3) for w in range(2))
-    return write(tmp_path / "recording.csv", f"round,worker,duration_s\n{rows}")
+    return write(tmp_path / "trace.csv", f"round,worker,duration_s\n{rows}")
 
 
-def test_a_recording_is_replayed_with_its_start_up_adjusted_to_load_zero(recording):
-    model = Trace(path=recording, wrap="cycle", base_load=0.5, seconds_per_load=1.0)
+def test_a_trace_is_replayed_with_its_start_up_adjusted_to_load_zero(trace):
+    model = Trace(path=trace, wrap="cycle", base_load=0.5, seconds_per_load=1.0)
     startup_s, seconds_per_load, _ = draw_rounds(model, 2, 4, np.random.default_rng(0))
     assert startup_s.tolist() == [[0.5, 1.5], [10.5, 11.5], [20.5, 21.5], [0.5, 1.5]]
     assert (seconds_per_load == 1.0).all()
 
 
-def test_a_smaller_scenario_uses_the_first_workers(recording):
-    assert draw_rounds(Trace(path=recording), 1, 3, np.random.default_rng(0))[0].tolist() == [[1], [11], [21]]
+def test_a_smaller_scenario_uses_the_first_workers(trace):
+    assert draw_rounds(Trace(path=trace), 1, 3, np.random.default_rng(0))[0].tolist() == [[1], [11], [21]]
 
 
-def test_bootstrap_draws_whole_blocks_of_successive_rounds_each_round_equally_often(recording):
-    model = Trace(path=recording, mode="bootstrap", block_rounds=2)
+def test_bootstrap_draws_whole_blocks_of_successive_rounds_each_round_equally_often(trace):
+    model = Trace(path=trace, mode="bootstrap", block_rounds=2)
     check_model(model, n_workers=2)
     drawn = draw_rounds(model, 2, 6000, np.random.default_rng(0))[0]
     rounds = (drawn[:, 0] // 10).astype(int)
@@ -315,13 +315,13 @@ def test_components_are_read_as_they_are_and_inf_is_never(tmp_path):
         ("round,worker,duration_s\n0,0,1\n0\n", "must name a Parquet file or a .csv file"),
     ],
 )
-def test_malformed_recordings_are_refused_in_one_sentence(tmp_path, text, message):
+def test_malformed_traces_are_refused_in_one_sentence(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as error:
         Trace(path=write(tmp_path / "bad.csv", text)).check(1, 1)
     assert "\n" not in str(error.value)
 
 
-def test_a_recording_that_is_no_table_or_not_there_is_refused(tmp_path):
+def test_a_trace_that_is_no_table_or_not_there_is_refused(tmp_path):
     garbage = tmp_path / "bad.parquet"
     garbage.write_bytes(b"PAR1 this is no parquet")
     for path in (garbage, tmp_path / "nowhere.parquet", tmp_path):
@@ -329,12 +329,12 @@ def test_a_recording_that_is_no_table_or_not_there_is_refused(tmp_path):
             Trace(path=str(path)).check(1, 1)
 
 
-def test_a_recording_too_small_is_refused(recording):
+def test_a_trace_too_small_is_refused(trace):
     with pytest.raises(ValueError, match=r"at least 3 workers, got 2"):
-        Trace(path=recording).check(3, 1)
+        Trace(path=trace).check(3, 1)
     with pytest.raises(ValueError, match=r"at least 4 rounds \(or give wrap: cycle\), got 3"):
-        Trace(path=recording).check(2, 4)
-    Trace(path=recording, wrap="cycle").check(2, 400)
+        Trace(path=trace).check(2, 4)
+    Trace(path=trace, wrap="cycle").check(2, 400)
 
 
 def test_load_adjustment_belongs_to_measured_durations(tmp_path):

@@ -66,16 +66,16 @@ EXAMPLES = [
         )
     ],
     *[
-        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts, credit=credit, late_answers=late_answers)
-        for (B, W, lam), accepts, (credit, late_answers) in itertools.product(
+        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts, credit=credit, late_responses=late_responses)
+        for (B, W, lam), accepts, (credit, late_responses) in itertools.product(
             [(1, 2, 3), (2, 4, 2), (2, 4, 6)],
             ["pattern", "recoverable"],
             [("prefix", "drop"), ("prefix", "keep"), ("whole_list", "keep")],
         )
     ],
     Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable", credit="prefix"),
-    SelectiveRepeat(6, B=2, W=3, lam=4, late_answers="keep"),
-    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable", late_answers="keep"),
+    SelectiveRepeat(6, B=2, W=3, lam=4, late_responses="keep"),
+    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable", late_responses="keep"),
     Multiplexed(6, B=2, W=3, lam=2, as_published=True),
     Multiplexed(6, B=1, W=2, lam=6, as_published=True),
     Multiplexed(6, B=2, W=3, lam=2, code="fractional_repetition"),
@@ -159,9 +159,9 @@ def test_memoryless_codes_survive_exactly_what_the_matrix_can_decode(scheme):
     matrix = scheme.encoding_matrix()
     for row in itertools.product([False, True], repeat=scheme.n_workers):
         missing = np.array(row)
-        answers = matrix[~missing]
-        rank = np.linalg.matrix_rank(answers) if len(answers) else 0
-        spans = len(answers) > 0 and np.linalg.matrix_rank(np.vstack([answers, np.ones(len(matrix))])) == rank
+        responses = matrix[~missing]
+        rank = np.linalg.matrix_rank(responses) if len(responses) else 0
+        spans = len(responses) > 0 and np.linalg.matrix_rank(np.vstack([responses, np.ones(len(matrix))])) == rank
         assert survives(scheme, missing[np.newaxis], 1) == spans
 
 
@@ -451,7 +451,10 @@ def test_nobody_answering_leaves_the_whole_gradient_as_error():
         (lambda: Multiplexed(5, B=1, W=2, lam=1, code="fractional_repetition"), "multiple of lam \\+ 1 = 2"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, accepts="recoverable", as_published=True), "accepts must be left out"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, credit="prefix", as_published=True), "credit must be whole_list"),
-        (lambda: Multiplexed(5, B=1, W=2, lam=1, late_answers="keep", as_published=True), "late_answers must be drop"),
+        (
+            lambda: Multiplexed(5, B=1, W=2, lam=1, late_responses="keep", as_published=True),
+            "late_responses must be drop",
+        ),
         (lambda: Multiplexed(5, B=1, W=2, lam=1.5), "valid integer"),
         (lambda: Multiplexed(5, B=1, W=2, lam=1, nu=3), "nu"),
     ],

@@ -1,4 +1,4 @@
-"""Fitting a recording: the likelihood against brute force, known parameters, and the command line."""
+"""Fitting a trace: the likelihood against brute force, known parameters, and the command line."""
 
 import itertools
 import math
@@ -226,7 +226,7 @@ schemes:
 
 @pytest.fixture
 def call(tmp_path, cli):
-    """Call the command line in a folder with a recording and a scenario; returns exit status, output, errors."""
+    """Call the command line in a folder with a trace and a scenario; returns exit status, output, errors."""
     models = {"usual": LOGNORMAL, "bursts": BURSTS}
     write(tmp_path / "times.csv", simulated_durations(models, 40, 20, seed=3))
     (tmp_path / "small.yaml").write_text(SCENARIO)
@@ -241,7 +241,7 @@ def write(path, durations_s):
 def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
     status, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
     assert status == 0
-    for words in ("p_recover", "standard error", "Not asked for by the recording", "goodness of fit", "burst length"):
+    for words in ("p_recover", "standard error", "Not asked for by the trace", "goodness of fit", "burst length"):
         assert words in out
     assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
     assert call("run", "small.yaml", "--out", "here")[0] == 0
@@ -267,7 +267,7 @@ def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
     assert swept.stragglers["bursts"].slowdown == 9.0
 
 
-def test_the_same_recording_gives_the_same_files(call, tmp_path):
+def test_the_same_trace_gives_the_same_files(call, tmp_path):
     call("trace", "fit", "times.csv", "--out", "model.yaml")
     first = [(tmp_path / name).read_bytes() for name in ("model.yaml", "model.png")]
     assert call("trace", "fit", "times.csv", "--out", "model.yaml", "--force")[0] == 0
@@ -308,7 +308,7 @@ def test_wrong_input_is_one_line_and_exit_status_2_and_nothing_is_written(call, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.yaml", "times.csv"]
 
 
-def test_a_recording_of_parts_says_what_to_give(call, tmp_path):
+def test_a_trace_of_parts_says_what_to_give(call, tmp_path):
     (tmp_path / "times.csv").write_text("round,worker,startup_s\n0,0,1\n")
     assert "must have the column duration_s" in call("trace", "fit", "times.csv", "--out", "model.yaml")[2]
 

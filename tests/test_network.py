@@ -1,4 +1,4 @@
-"""What answers cost on their way: by hand, and the ingress against SimPy's own resource."""
+"""What responses cost on their way: by hand, and the ingress against SimPy's own resource."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_a_multiplexed_list_brings_one_gradient_for_each_job():
     record = run(
         Multiplexed(3, B=1, W=2, lam=1), 2, starts([1, 1, 1], [1, 1, 1], [1, 1, 1]), FirstEnough(), network=network
     )
-    # T = 1: one mini-task in the first and the last round, two in between; the last answer of a job is not needed
+    # T = 1: one mini-task in the first and the last round, two in between; the last response of a job is not needed
     assert durations(record) == [2.0, 3.0, 2.0]
     assert record.rounds.bytes_up == [24.0, 48.0, 24.0]
     assert record.rounds.uploads == [3, 3, 3]

@@ -156,7 +156,7 @@ def test_an_array_form_that_fails_leaves_the_scheme_to_events(call):
     assert call("run", "mine.yaml", "--engine", "auto", fault="batch")[0] == 0
 
 
-def test_runs_that_fail_leave_the_others_with_their_pictures(call, tmp_path):
+def test_runs_that_fail_leave_the_others_with_their_figures(call, tmp_path):
     status, out, err = call("run", "mine.yaml", "--keep-going", fault="close")
     assert status == 1
     assert "2 runs failed: see results/mine/errors.csv" in err
@@ -165,7 +165,7 @@ def test_runs_that_fail_leave_the_others_with_their_pictures(call, tmp_path):
     assert call("compare", "results/mine")[0] == 0
     status, out, err = call("plot", "results/mine", fault="close")
     assert status == 0
-    assert "no pictures of single rounds" in err
+    assert "no figures of single rounds" in err
 
 
 def test_a_workload_may_hold_arrays_and_be_swept(call):

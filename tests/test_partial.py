@@ -307,9 +307,9 @@ def test_the_baseline_under_a_fixed_time_has_the_least_squares_error():
     scheme = PartialGradientCoding(6, assignment=Cyclic(3), credit="whole_list")
     rows = [[2.0, 2.0, 9.0, 2.0, 9.0, 9.0]]
     results = replay(scheme, rows, FixedTime(time_s=1.0))
-    answers = scheme.held[:, [0, 1, 3]].astype(float)
-    weights = np.linalg.lstsq(answers, np.ones(6), rcond=None)[0]
-    assert results.jobs["squared_error"][0] == pytest.approx(((answers @ weights - 1) ** 2).sum())
+    responses = scheme.held[:, [0, 1, 3]].astype(float)
+    weights = np.linalg.lstsq(responses, np.ones(6), rcond=None)[0]
+    assert results.jobs["squared_error"][0] == pytest.approx(((responses @ weights - 1) ** 2).sum())
     assert results.jobs["status"][0] in ("approximate", "decoded")
 
 
@@ -320,9 +320,9 @@ def test_coverage_is_enough_for_the_baseline_where_the_master_waits_and_no_exact
     waits = replay(scheme, rows, FirstEnough())
     assert (waits.jobs["status"][0], waits.rounds["duration_s"][0]) == ("decoded", 1.0)
     takes = replay(scheme, rows, FixedTime(time_s=1.0))
-    answers = scheme.held[:, [0, 2, 3]].astype(float)
-    weights = np.linalg.lstsq(answers, np.ones(5), rcond=None)[0]
-    assert takes.jobs["squared_error"][0] == pytest.approx(((answers @ weights - 1) ** 2).sum())
+    responses = scheme.held[:, [0, 2, 3]].astype(float)
+    weights = np.linalg.lstsq(responses, np.ones(5), rcond=None)[0]
+    assert takes.jobs["squared_error"][0] == pytest.approx(((responses @ weights - 1) ** 2).sum())
     assert takes.jobs["status"][0] == "approximate"
 
 

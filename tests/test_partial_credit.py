@@ -1,4 +1,4 @@
-"""Sequential schemes that use what stragglers have done: mini-tasks reported in time, and answers that come late."""
+"""Sequential schemes that use what stragglers have done: mini-tasks reported in time, and responses that come late."""
 
 import itertools
 
@@ -110,22 +110,22 @@ def test_a_late_answer_saves_the_wait_for_a_repeat():
     rows = starts([1, 5, 5], [1, 1, 1], [1, 1, 1])
     rule = MuRule(mu=1.0, wait_for="enough")
 
-    def rounds(late_answers, **how):
-        scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_answers=late_answers, **how)
+    def rounds(late_responses, **how):
+        scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_responses=late_responses, **how)
         record = run(scheme, 2, rows, rule, leftover="finish")
         assert statuses(record) == ["decoded", "decoded"]
         return durations(record)
 
-    # s = 1: two answers are needed. Round 1: workers 1 and 2 finish round 0's lists at 3, and their own at 4
+    # s = 1: two responses are needed. Round 1: workers 1 and 2 finish round 0's lists at 3, and their own at 4
     assert rounds("drop") == [2.0, 4.0, 0.0]
-    # the late answers end round 1 at 3; round 2 does not close before its own first answer
+    # the late responses end round 1 at 3; round 2 does not close before its own first response
     assert rounds("keep") == [2.0, 3.0, 2.0]
 
 
 def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats():
-    # s = 1: three answers are needed. Workers 1 and 2 repeat job 0; worker 3's late answer comes at 1, worker 1's at 3,
-    # and worker 2's, which is not needed any more, would come at 5
-    scheme = SelectiveRepeat(4, B=1, W=2, lam=2, accepts="recoverable", late_answers="keep")
+    # s = 1: three responses are needed. Workers 1 and 2 repeat job 0; worker 3's late response comes at 1, worker 1's
+    # at 3, and worker 2's, which is not needed any more, would come at 5
+    scheme = SelectiveRepeat(4, B=1, W=2, lam=2, accepts="recoverable", late_responses="keep")
     rows = starts([1, 5, 7, 3], [1, 9, 9, 1], [1, 1, 1, 1])
     record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish")
     assert durations(record)[:2] == [2.0, 3.0]
@@ -133,7 +133,7 @@ def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats
 
 
 def test_an_answer_that_comes_while_the_master_is_busy_is_known_when_work_is_given_out():
-    scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_answers="keep")
+    scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_responses="keep")
     rows = starts([1, 5, 5], [1, 1, 1], [1, 1, 1])
     record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish", overhead_s=3.5)
     assert record.workers[1]["finished_s"].tolist() == [1.0, 1.0, 1.0]  # nobody is late any more
@@ -145,8 +145,8 @@ def test_late_results_of_multiplexed_are_not_repeated():
     rows = starts([1, 2.25], [1, 0], [1, 1], [1, 1])
     rule = FixedTime(time_s=2.0, wait_for="enough")
 
-    def given(late_answers):
-        scheme = Multiplexed(2, B=1, W=3, lam=2, accepts="recoverable", late_answers=late_answers)
+    def given(late_responses):
+        scheme = Multiplexed(2, B=1, W=3, lam=2, accepts="recoverable", late_responses=late_responses)
         record = run(scheme, 1, rows, rule, leftover="finish")
         assert statuses(record) == ["decoded"]
         return [block["load_given"].tolist() for block in record.workers]
@@ -157,13 +157,13 @@ def test_late_results_of_multiplexed_are_not_repeated():
 
 def test_nothing_is_late_where_lists_are_dropped():
     with pytest.raises(
-        stragglersim.ScenarioError, match=r"schemes.M.late_answers: must be drop .* \(set leftover: finish\)"
+        stragglersim.ScenarioError, match=r"schemes.M.late_responses: must be drop .* \(set leftover: finish\)"
     ):
         stragglersim.Scenario(
             workers=4,
             jobs=2,
             stragglers={"usual": Constant(startup_s=1.0)},
-            schemes={"M": Multiplexed(4, B=1, W=2, lam=1, late_answers="keep"), "U": Uncoded(4)},
+            schemes={"M": Multiplexed(4, B=1, W=2, lam=1, late_responses="keep"), "U": Uncoded(4)},
         )
 
 
@@ -172,7 +172,7 @@ def test_every_kind_of_credit_decodes_everything_where_the_master_waits(rule):
     kinds = itertools.product(["whole_list", "prefix"], ["drop", "keep"], ["pattern", "recoverable"])
     schemes = {
         f"{credit}, {late}, {accepts}": Multiplexed(
-            12, B=2, W=4, lam=3, credit=credit, late_answers=late, accepts=accepts
+            12, B=2, W=4, lam=3, credit=credit, late_responses=late, accepts=accepts
         )
         for credit, late, accepts in kinds
     }

@@ -1,4 +1,4 @@
-"""Every picture is written, says what it shows and in which unit, and shows what the tables say."""
+"""Every figure is written, says what it shows and in which unit, and shows what the tables say."""
 
 import dataclasses
 import itertools
@@ -70,7 +70,7 @@ def written(results: Results, scenario: stragglersim.Scenario, tmp_path_factory:
     return draw(results, tmp_path_factory.mktemp("first") / "new" / "plots", scenario)
 
 
-def test_every_picture_is_written_as_png_and_as_svg(written):
+def test_every_figure_is_written_as_png_and_as_svg(written):
     assert [path.stem for path in written] == NAMES
     for path in written:
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -97,7 +97,7 @@ def test_axes_say_what_they_show_and_in_which_unit(made):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_picture_says_what_makes_the_comparison_fair(made, name):
+def test_every_figure_says_what_makes_the_comparison_fair(made, name):
     said = " ".join(made[name].get_supxlabel().split())
     assert "master: mu_rule (mu = 0.5, reference = first, wait_for = all)" in said
     assert "leftover: cancel; no T limit; 2 trials; engine: events" in said
@@ -120,7 +120,7 @@ def test_labels_are_shown_whole_and_as_they_are(made, name):
     assert "..." not in said
 
 
-def test_a_picture_with_failures_says_so():
+def test_a_figure_with_failures_says_so():
     hurried = make(master=FixedTime(time_s=2.0))
     results = stragglersim.run(hurried)
     failed = results.runs.groupby("scheme")["decode_failures"].sum()
@@ -225,7 +225,7 @@ def test_without_a_scenario_there_are_no_closeups(results):
     assert [name for name, _ in figures(results)] == NAMES[:4]
 
 
-def test_without_a_jobs_table_there_are_no_pictures_of_jobs(results):
+def test_without_a_jobs_table_there_are_no_figures_of_jobs(results):
     assert [name for name, _ in figures(Results(results.runs, scenario=results.scenario))] == [
         "makespan",
         "load_makespan",

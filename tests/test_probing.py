@@ -20,7 +20,7 @@ SCHEMES = [
 ]
 
 
-def recording(folder, name, startup_s):
+def trace(folder, name, startup_s):
     rounds, workers = np.divmod(np.arange(startup_s.size), startup_s.shape[1])
     frame = pd.DataFrame({"round": rounds, "worker": workers, "startup_s": startup_s.ravel()})
     frame["seconds_per_load"] = 3.0
@@ -41,8 +41,8 @@ def test_rounds_by_hand():
 def test_both_parts_are_runs_of_their_own(scheme, engine, tmp_path):
     n_jobs, probe = 9, 4
     startup_s = np.random.default_rng(8).lognormal(0, 0.7, (n_jobs + scheme.delay_rounds, 6))
-    whole = recording(tmp_path, "whole.csv", startup_s)
-    later = recording(tmp_path, "later.csv", startup_s[probe:])
+    whole = trace(tmp_path, "whole.csv", startup_s)
+    later = trace(tmp_path, "later.csv", startup_s[probe:])
     given = {"workers": 6, "master": MuRule(mu=0.5, wait_for="enough"), "round_overhead_s": 0.5}
     probed = stragglersim.run(
         Scenario(**given, jobs=n_jobs, probe=probe, stragglers=whole, schemes={"it": scheme}), engine=engine

@@ -305,27 +305,27 @@ def test_errors_of_overrides_name_the_option(write):
     assert errors_of(path, ["jobs=["])[0].startswith("--set jobs: must be a YAML value")
 
 
-def test_a_recording_is_found_beside_the_scenario_and_its_errors_have_a_place(write, tmp_path):
+def test_a_trace_is_found_beside_the_scenario_and_its_errors_have_a_place(write, tmp_path):
     (tmp_path / "data").mkdir()
-    recording = tmp_path / "data" / "times.csv"
+    trace = tmp_path / "data" / "times.csv"
     rows = [f"{r},{w},1.5" for r in range(3) for w in range(6)]
     text = GOOD.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: trace, path: data/times.csv}")
     text = text.replace("trials: 2", "trials: 1")
     path = write(text)
     assert "stragglers.slow.path: must name a readable file" in errors_of(path)[0]
-    recording.write_text("\n".join(["round,worker,duration_s", *rows]))
+    trace.write_text("\n".join(["round,worker,duration_s", *rows]))
     assert errors_of(path) == [
-        "FILE:8:23: stragglers.slow.path: must name a recording of at least 4 rounds (or give wrap: cycle), "
-        f"got 3 in {recording}"
+        "FILE:8:23: stragglers.slow.path: must name a trace of at least 4 rounds (or give wrap: cycle), "
+        f"got 3 in {trace}"
     ]
-    assert stragglersim.load(path, ["stragglers.slow.wrap=cycle"]).stragglers["slow"].path == str(recording)
-    recording.write_text("\n".join(["round,worker,duration_s", *rows[:-1], "2,5,nan"]))
+    assert stragglersim.load(path, ["stragglers.slow.wrap=cycle"]).stragglers["slow"].path == str(trace)
+    trace.write_text("\n".join(["round,worker,duration_s", *rows[:-1], "2,5,nan"]))
     assert (
         "FILE:8:23: stragglers.slow.path: must name a file in which duration_s must be a number" in errors_of(path)[0]
     )
 
 
-def test_trials_of_one_recording_are_refused_with_a_hint(write, tmp_path):
+def test_trials_of_one_trace_are_refused_with_a_hint(write, tmp_path):
     (tmp_path / "times.csv").write_text("round,worker,duration_s\n" + "".join(f"0,{w},1\n" for w in range(6)))
     text = GOOD.replace("  slow: {kind: bernoulli, p: 0.2, slowdown: 4}\n", "")
     text = text.replace(
@@ -333,7 +333,7 @@ def test_trials_of_one_recording_are_refused_with_a_hint(write, tmp_path):
     )
     lines = errors_of(write(text))
     assert lines == [
-        "FILE:3:1: trials: must be 1, because every trial would replay the same recording, got 2 "
+        "FILE:3:1: trials: must be 1, because every trial would replay the same trace, got 2 "
         "(use mode: bootstrap in stragglers.usual for trials that differ)"
     ]
     stragglersim.load(write(text.replace("wrap: cycle", "mode: bootstrap, block_rounds: 2")))

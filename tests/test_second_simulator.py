@@ -1,4 +1,4 @@
-"""The engine against a second, naive simulator of whole runs: leftover work, the network, late answers, uploads."""
+"""The engine against a second, naive simulator of whole runs: leftover work, the network, late responses, uploads."""
 
 import math
 from typing import Any, NamedTuple
@@ -64,32 +64,32 @@ def memoryless(draw, n):
 
 
 @st.composite
-def acceptance(draw, late_answers, credit="whole_list"):
+def acceptance(draw, late_responses, credit="whole_list"):
     """Arguments that both sequential schemes have."""
-    if late_answers == "drop" and credit == "whole_list" and draw(st.integers(0, 3)) == 3:
+    if late_responses == "drop" and credit == "whole_list" and draw(st.integers(0, 3)) == 3:
         return {"as_published": True}
-    return {"accepts": draw(st.sampled_from(["pattern", "recoverable"])), "late_answers": late_answers}
+    return {"accepts": draw(st.sampled_from(["pattern", "recoverable"])), "late_responses": late_responses}
 
 
 @st.composite
-def selective_repeat(draw, n, late_answers):
+def selective_repeat(draw, n, late_responses):
     B = draw(st.integers(1, 3))
     W, lam = B * draw(st.integers(1, 2)) + 1, draw(st.integers(0, n - 1))
     s = math.ceil(lam / ((W - 1) // B + 1))
     code = draw(st.sampled_from(CODES[: 1 + ((s + 1) in factors(n))]))
-    how = draw(acceptance(late_answers))
+    how = draw(acceptance(late_responses))
     return SelectiveRepeat(n, B=B, W=W, lam=lam, code=code, **how), reference_events.SelectiveRepeat(
         n, B, W, lam, code, **how
     )
 
 
 @st.composite
-def multiplexed(draw, n, late_answers):
+def multiplexed(draw, n, late_responses):
     B = draw(st.integers(1, 2))
     W, lam = draw(st.integers(B + 1, 4)), draw(st.integers(0, n))
     code = draw(st.sampled_from(CODES[: 1 + ((lam + 1) in factors(n))]))
     credit = draw(st.sampled_from(["whole_list", "prefix"]))
-    how = draw(acceptance(late_answers, credit)) | {"credit": credit}
+    how = draw(acceptance(late_responses, credit)) | {"credit": credit}
     return Multiplexed(n, B=B, W=W, lam=lam, code=code, **how), reference_events.Multiplexed(n, B, W, lam, code, **how)
 
 
@@ -179,13 +179,13 @@ def cases(draw, kinds=("memoryless", "selective_repeat", "multiplexed", "multipl
     n, n_jobs = draw(st.integers(2, 5)), draw(st.integers(1, 6))
     kind = draw(st.sampled_from(kinds))
     leftover = "finish" if late else draw(st.sampled_from(["cancel", "finish"]))
-    late_answers = "keep" if late or (leftover == "finish" and draw(st.booleans())) else "drop"
+    late_responses = "keep" if late or (leftover == "finish" and draw(st.booleans())) else "drop"
     if kind == "memoryless":
         scheme, twin = draw(memoryless(n))
     elif kind == "selective_repeat":
-        scheme, twin = draw(selective_repeat(n, late_answers))
+        scheme, twin = draw(selective_repeat(n, late_responses))
     elif kind == "multiplexed":
-        scheme, twin = draw(multiplexed(n, late_answers))
+        scheme, twin = draw(multiplexed(n, late_responses))
     else:
         scheme, twin = draw(partial(n))
     is_round = draw(st.booleans())

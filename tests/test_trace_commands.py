@@ -21,7 +21,7 @@ from simulator.traces.files import metadata, read_times
 from simulator.traces.formats import FORMATS
 from simulator.traces.report import describe
 from straggler_models import Trace
-from straggler_models.trace_file import read_recording
+from straggler_models.trace_file import read_trace_file
 
 TIMES_S = np.array([[1.5, 2.25, 1.0], [1.25, 8.0, 1.0]])  # 2 rounds of 3 workers
 
@@ -40,26 +40,26 @@ schemes:
 """
 
 
-def recording(duration_s):
+def trace(duration_s):
     n_rounds, n_workers = np.shape(duration_s)
     index = pd.MultiIndex.from_product([range(n_rounds), range(n_workers)], names=["round", "worker"])
     return pd.DataFrame({"duration_s": np.ravel(duration_s)}, index=index).reset_index()
 
 
 def times(path):
-    return read_recording(str(path)).duration_s.tolist()
+    return read_trace_file(str(path)).duration_s.tolist()
 
 
 # ---- info
 
 
 def test_info_says_what_is_in_a_file(cli):
-    recording(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
+    trace(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
     status, out, err = cli("trace", "info", "mine.csv")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "mine.csv",
-        "  recorded    4 workers, 10 rounds, load not known",
+        "  measured    4 workers, 10 rounds, load not known",
         "  times       min 1 s, median 1 s, mean 1.3 s, p95 3 s, p99 3 s, max 3 s",
         "  outliers    none over 10 s",
         "  stragglers  15 % of the times (mu = 1, reference: first); 15 % with reference: median",
@@ -72,36 +72,36 @@ def test_info_says_what_is_in_a_file(cli):
     assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in cli("trace", "info", "mine.csv", "--outlier", "2")[1]
 
 
-def test_info_writes_a_table_and_pictures_beside_what_is_there(cli, tmp_path):
+def test_info_writes_a_table_and_figures_beside_what_is_there(cli, tmp_path):
     rng = np.random.default_rng(1)
     for name, load in (("a", 0.0), ("b", 0.5)):
         (tmp_path / name).mkdir()
-        table = recording(np.where(rng.random((12, 5)) < 0.1, np.inf, rng.uniform(1, 1.2, (12, 5)) + 2 * load))
+        table = trace(np.where(rng.random((12, 5)) < 0.1, np.inf, rng.uniform(1, 1.2, (12, 5)) + 2 * load))
         table.attrs["base_load"] = load  # as a user of pandas keeps it
         table.to_parquet(f"{name}/run.parquet")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
     status, out, err = cli("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
     assert (status, err) == (0, "Drawing ...\n")
-    assert "Load slope over 2 recordings" in out
+    assert "Load slope over 2 traces" in out
     table = pd.read_csv("out/info.csv")
     assert table["file"].tolist() == ["run", "run-2"]
     assert table["base_load"].tolist() == [0.0, 0.5]
     assert (table["never_answered"] > 0).all()
     assert pd.read_csv("out/load_slope.csv").loc[0, "seconds_per_load"] == pytest.approx(2.0, abs=0.1)
     names = ["heat_map", "rounds", "stragglers", "bursts"]
-    pictures = {f"{file}-{name}.{end}" for file in ("run", "run-2") for name in names for end in ("png", "svg")}
-    pictures |= {"load_slope.png", "load_slope.svg"}
+    expected = {f"{file}-{name}.{end}" for file in ("run", "run-2") for name in names for end in ("png", "svg")}
+    expected |= {"load_slope.png", "load_slope.svg"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == pictures | {"info.csv", "load_slope.csv", "mine.txt"}
+    assert written == expected | {"info.csv", "load_slope.csv", "mine.txt"}
     name, again = next(figures(describe(read_times(Path("a/run.parquet"))), "run"))
     save(again, tmp_path, name)
     assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
 
 
 def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(cli):
-    recording([[1.0, 1.0, 40.0]]).to_csv("zero.csv", index=False)
-    recording([[2.0, 2.0, 2.0]]).to_csv("one.csv", index=False)
+    trace([[1.0, 1.0, 40.0]]).to_csv("zero.csv", index=False)
+    trace([[2.0, 2.0, 2.0]]).to_csv("one.csv", index=False)
     status, out, err = cli("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
     assert "In a scenario: seconds_per_load: 1\n" in out
@@ -110,14 +110,14 @@ def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(cli):
     assert "In a scenario: seconds_per_load: 0\n" in out
     assert err.startswith("warning: the slope of medians is negative (-1 s per load) and was set to 0")
     assert "No load slope: --base-load" in cli("trace", "info", "zero.csv", "one.csv")[1]
-    recording([[np.inf]]).to_csv("one.csv", index=False)
+    trace([[np.inf]]).to_csv("one.csv", index=False)
     status, out, _ = cli("trace", "info", "zero.csv", "one.csv", "--base-load", "0,1")
     assert status == 0
-    assert "No load slope: there is a recording in which no worker ever answered" in out
+    assert "No load slope: there is a trace in which no worker ever answered" in out
 
 
 def test_info_takes_the_times_of_a_run_at_a_load(cli):
-    table = recording(TIMES_S).rename(columns={"duration_s": "startup_s"})
+    table = trace(TIMES_S).rename(columns={"duration_s": "startup_s"})
     table.loc[table["worker"] == 2, "startup_s"] = 0.0  # and 0 x inf is no number
     table.assign(seconds_per_load=2.0, slowdown=np.where(table["worker"] == 2, np.inf, 1.5)).to_parquet("run.parquet")
     for load, given in ((0.0, None), (0.5, 0.5)):
@@ -131,7 +131,7 @@ def test_info_takes_the_times_of_a_run_at_a_load(cli):
     ("steps", "has_gaps"), [([4, 5, 6], False), ([0, 1, 3], True), ([2, 1, 0], True), (["a", "b", "c"], True)]
 )
 def test_a_step_column_with_gaps_is_noticed(cli, steps, has_gaps):
-    table = recording(np.ones((3, 2))).assign(step=np.repeat(steps, 2))
+    table = trace(np.ones((3, 2))).assign(step=np.repeat(steps, 2))
     table.to_csv("mine.csv", index=False)
     table.to_parquet("mine.parquet")
     for name in ("mine.csv", "mine.parquet"):
@@ -182,7 +182,7 @@ def test_wide_tables_are_read_either_way(cli, tmp_path, text, rows, has_step):
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
 def test_long_tables_have_columns_and_units_of_their_own(cli, unit, factor):
-    table = recording(TIMES_S * factor).sample(frac=1, random_state=0)
+    table = trace(TIMES_S * factor).sample(frac=1, random_state=0)
     table = table.rename(columns={"round": "step", "worker": "rank", "duration_s": "time"}).assign(note="x")
     table["step"] += 100
     options = ("--columns", "round=step, worker=rank,duration_s=time", "--unit", unit)
@@ -198,7 +198,7 @@ def test_long_tables_have_columns_and_units_of_their_own(cli, unit, factor):
 
 
 def test_names_of_workers_are_kept_and_sorted_as_people_do(cli):
-    table = recording([[1.0, 2.0, 3.0]])
+    table = trace([[1.0, 2.0, 3.0]])
     table["worker"] = ["b10.x", "b9.x", "a.x"]
     table.assign(step=5).to_csv("log.csv", index=False)
     assert cli("trace", "convert", "log.csv", "--out", "mine.parquet")[0] == 0
@@ -208,7 +208,7 @@ def test_names_of_workers_are_kept_and_sorted_as_people_do(cli):
     assert found["step"].tolist() == [5, 5, 5]
 
 
-def test_metadata_say_where_a_recording_comes_from_and_at_which_load(cli, tmp_path):
+def test_metadata_say_where_a_trace_comes_from_and_at_which_load(cli, tmp_path):
     (tmp_path / "times.csv").write_text("1500,2250\n")
     options = ("--rows", "round", "--unit", "ms", "--base-load", "0.5", "--out", "times.parquet")
     assert cli("trace", "convert", "times.csv", *options)[0] == 0
@@ -224,7 +224,7 @@ def test_metadata_say_where_a_recording_comes_from_and_at_which_load(cli, tmp_pa
     assert about["created_by"].startswith("stragglersim ")
     stored = pyarrow.parquet.read_schema("times.parquet").metadata
     assert stored[b"base_load"] == b"0.5"
-    assert metadata(read_recording("times.parquet"))["source"] == "times.csv"
+    assert metadata(read_trace_file("times.parquet"))["source"] == "times.csv"
     assert "at load 0.5" in cli("trace", "info", "times.parquet")[1]
     assert "at load 0.25" in cli("trace", "info", "times.parquet", "--base-load", "0.25")[1]
     Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
@@ -262,7 +262,7 @@ def kineto(path, events, rank=None):
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
-def test_profiler_traces_become_a_recording_one_file_for_each_rank(cli, tmp_path):
+def test_profiler_traces_become_a_trace_one_file_for_each_rank(cli, tmp_path):
     other = [
         {"ph": "M", "name": "process_name", "pid": 7},
         {"ph": "X", "name": "aten::mm", "ts": 1, "dur": 9},
@@ -319,7 +319,7 @@ def ran(cli, tmp_path):
     return tmp_path / "ran"
 
 
-def test_a_run_becomes_a_recording_that_gives_the_same_run(cli, ran, tmp_path):
+def test_a_run_becomes_a_trace_that_gives_the_same_run(cli, ran, tmp_path):
     convert = ("trace", "convert", "ran", "--out", "times.parquet")
     assert cli(*convert)[2].startswith("ran: must be restricted to one run by --scheme, --trial and --point")
     assert cli(*convert, "--scheme", "M-SGC")[0] == 0
@@ -515,7 +515,7 @@ def trace_with_base_load(said):
     """A trace whose metadata have that base_load: bytes as a key of the Parquet schema, others as pandas attrs."""
     attrs = {} if isinstance(said, bytes) else {b"PANDAS_ATTRS": json.dumps({"base_load": said}).encode()}
     own = {b"base_load": said} if isinstance(said, bytes) else {}
-    table = pyarrow.Table.from_pandas(recording(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4))))
+    table = pyarrow.Table.from_pandas(trace(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4))))
     pyarrow.parquet.write_table(table.replace_schema_metadata(attrs | own), "mine.parquet")
 
 
@@ -547,14 +547,14 @@ def test_a_base_load_that_is_given_is_taken_for_that_in_the_metadata(cli, comman
     "arguments", [("trace", "fit", "--out", "model.yaml"), ("tune", "--seconds-per-load", "0.1"), ("trace", "info")]
 )
 def test_every_command_reads_a_folder_of_parquet_files(cli, arguments):
-    table = recording(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4)))
+    table = trace(np.random.default_rng(1).lognormal(0.0, 0.5, (40, 4)))
     table.to_parquet("folder", partition_cols=["worker"])
     assert cli(*arguments, "folder")[0] == 0
 
 
 @pytest.mark.parametrize("attrs", [b"[1]", b"{", b'"base_load"'])
 def test_attrs_of_another_program_are_left_alone(cli, attrs):
-    table = pyarrow.Table.from_pandas(recording(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
+    table = pyarrow.Table.from_pandas(trace(TIMES_S)).replace_schema_metadata({b"PANDAS_ATTRS": attrs})
     pyarrow.parquet.write_table(table, "mine.parquet")
     assert read_times(Path("mine.parquet")).base_load is None
 

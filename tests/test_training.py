@@ -54,10 +54,10 @@ EXACT_SCHEMES = {
     "GC": GradientCoding(8, s=2),
     "GC-Rep": FractionalRepetition(8, s=1),
     "SR-SGC": SelectiveRepeat(8, B=2, W=3, lam=3),
-    "SR-SGC, late": SelectiveRepeat(8, B=1, W=2, lam=4, accepts="recoverable", late_answers="keep"),
+    "SR-SGC, late": SelectiveRepeat(8, B=1, W=2, lam=4, accepts="recoverable", late_responses="keep"),
     "M-SGC": Multiplexed(8, B=1, W=2, lam=3),
     "M-SGC-Rep": Multiplexed(8, B=2, W=3, lam=3, code="fractional_repetition"),
-    "M-SGC, prefix": Multiplexed(8, B=2, W=3, lam=2, credit="prefix", accepts="recoverable", late_answers="keep"),
+    "M-SGC, prefix": Multiplexed(8, B=2, W=3, lam=2, credit="prefix", accepts="recoverable", late_responses="keep"),
     "partial": PartialGradientCoding(8, assignment=Cyclic(4)),
     "partial, l = 2": PartialGradientCoding(8, assignment=Cyclic(4), blocks=2),
     "ideal": Ideal(8),
@@ -346,10 +346,10 @@ def test_a_code_of_ones_own_that_decodes_wrongly_is_told(fault):
         def end(self, outcome):
             return super().end(outcome)._replace(decode=self.wrong)
 
-        def wrong(self, answers, gradients):
+        def wrong(self, responses, gradients):
             if fault == "writes":
                 gradients[0] *= 5
-            decoded = super()._decode(answers, gradients)
+            decoded = super()._decode(responses, gradients)
             return (
                 decoded[:1] if fault == "first" else [found._replace(gradient=found.gradient[:3]) for found in decoded]
             )
@@ -875,7 +875,7 @@ def test_a_workload_that_lacks_something_is_told_what(loaded, own, tmp_path):
         loaded(text=own)
 
 
-def test_a_workload_of_ones_own_gets_all_pictures(loaded, own, tmp_path):
+def test_a_workload_of_ones_own_gets_all_figures(loaded, own, tmp_path):
     loaded(text=own)
     command = [sys.executable, "-m", "simulator", "run", "mine.yaml", "--out", "out"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}

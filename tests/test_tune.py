@@ -17,7 +17,7 @@ from schemes import SCHEMES, GradientCoding, Multiplexed, SelectiveRepeat, at_mo
 from schemes.base.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
-from simulator.engine.replay import Recorded, replay
+from simulator.engine.replay import MeasuredRounds, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.vectorised import simulate as simulate_on_arrays
 from simulator.errors import OUTSIDE
@@ -27,8 +27,8 @@ from simulator.tuning.best import best_settings, fastest_first, flatness, winner
 from simulator.tuning.evaluate import evaluate
 from simulator.tuning.legal_settings import Group, every_setting, published_grid, searchable, shipped_labels
 from simulator.tuning.scenarios import scheme_of
-from simulator.tuning.search import Search, rules_of, search_recording
-from simulator.tuning.trace import AdjustedRecording, SearchError
+from simulator.tuning.search import Search, rules_of, search_trace
+from simulator.tuning.trace import AdjustedTrace, SearchError
 from straggler_models import Trace
 from straggler_models.base import WorkerTimes
 from stragglersim import Scenario, load
@@ -87,10 +87,10 @@ def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
     accepts = str(rng.choice(["pattern", "recoverable", "published"]))
     groups = every_setting(n_workers, n_jobs, max_delay=4, schemes=SHIPPED, accepts=[accepts])
     groups = [group for group in groups if group.grid(n_jobs) is not None]
-    recorded = Recorded(times, n_workers)
+    measured = MeasuredRounds(times, n_workers)
     for which in rng.choice(len(groups), min(4, len(groups)), replace=False):
         group = groups[which]
-        played = replay(group.grid(n_jobs), recorded, [rule])
+        played = replay(group.grid(n_jobs), measured, [rule])
         column = int(rng.integers(len(group.values)))
         expected = on_arrays(group.scheme(group.values[column]), times, n_jobs, rule)
         np.testing.assert_array_equal(played.duration_s[:, column], expected[0])
@@ -103,7 +103,9 @@ def test_past_rounds_with_few_stragglers_may_not_be_bursty():
     slow = [(0,), (0,), (1, 2), (), ()]
     times = WorkerTimes(np.array([[5.0 if worker in who else 1.0 for worker in range(6)] for who in slow]))
     played = replay(
-        Group(SelectiveRepeat(6, B=1, W=3, lam=3), (3,)).grid(4), Recorded(times, 6), [MuRule(mu=1.0, wait_for="all")]
+        Group(SelectiveRepeat(6, B=1, W=3, lam=3), (3,)).grid(4),
+        MeasuredRounds(times, 6),
+        [MuRule(mu=1.0, wait_for="all")],
     )
     assert played.duration_s[:, 0].tolist() == [2.0, 2.0, 5.0, 1.0, 0.0]
 
@@ -114,9 +116,9 @@ def test_evaluate_equals_events(accepts, rule, tmp_path):
     rng = np.random.default_rng(len(accepts))
     n_workers, n_jobs = 6, 7
     measured_s = rng.integers(1, 6, (5, n_workers)) * 0.5
-    table = recording_of(measured_s)
-    table.to_csv(tmp_path / "recording.csv", index=False)
-    trace = Trace(path=str(tmp_path / "recording.csv"), wrap="cycle", seconds_per_load=2.0)
+    table = trace_of(measured_s)
+    table.to_csv(tmp_path / "trace.csv", index=False)
+    trace = Trace(path=str(tmp_path / "trace.csv"), wrap="cycle", seconds_per_load=2.0)
     groups = every_setting(n_workers, n_jobs, max_delay=3, schemes=SHIPPED, accepts=[accepts])
     found = evaluate(WorkerTimes(measured_s, 2.0), n_workers, n_jobs, groups, [*RULES[1:4], rule])
     found = found.iloc[[place for place, row in enumerate(found["rule"]) if row == rule.name]]
@@ -133,7 +135,7 @@ def test_evaluate_equals_events(accepts, rule, tmp_path):
     assert not runs["decode_failures"].any()
 
 
-def recording_of(measured_s):
+def trace_of(measured_s):
     rounds, workers = np.divmod(np.arange(measured_s.size), measured_s.shape[1])
     return pd.DataFrame({"round": rounds, "worker": workers, "duration_s": measured_s.ravel()})
 
@@ -252,11 +254,11 @@ def test_recent_remembers_the_latest_sets(appended, length):
         assert int(recent.union[0, 0]) == int(np.bitwise_or.reduce([0, *latest]))
 
 
-def test_a_recording_without_one_order_is_refused():
+def test_a_trace_without_one_order_is_refused():
     with pytest.raises(ValueError, match="depends on the load"):
-        Recorded(WorkerTimes(np.array([[1.0, 2.0]]), np.array([[3.0, 0.5]])), 2)
+        MeasuredRounds(WorkerTimes(np.array([[1.0, 2.0]]), np.array([[3.0, 0.5]])), 2)
     with pytest.raises(ValueError, match="never answers"):
-        Recorded(WorkerTimes(np.array([[1.0, np.inf]]), 1.0), 2)
+        MeasuredRounds(WorkerTimes(np.array([[1.0, np.inf]]), 1.0), 2)
 
 
 def table_of(*rows):
@@ -304,10 +306,10 @@ def test_schemes_that_tie_are_told_apart_by_t_and_load_and_not_by_rounding():
 
 
 @pytest.fixture
-def recording(tmp_path):
+def trace(tmp_path):
     measured_s = np.random.default_rng(3).lognormal(0, 0.5, (12, 8))
     path = tmp_path / "mine.csv"
-    recording_of(measured_s).to_csv(path, index=False)
+    trace_of(measured_s).to_csv(path, index=False)
     return path
 
 
@@ -318,10 +320,10 @@ def cli(monkeypatch, *arguments):
     return exit_.value.code
 
 
-def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatch, capsys):
+def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, capsys):
     out = tmp_path / "deep" / "out"
     options = ("--jobs", 10, "--max-delay", 2, "--seconds-per-load", 1.5, "--out", out)
-    assert cli(monkeypatch, "tune", recording, *options) == 0
+    assert cli(monkeypatch, "tune", trace, *options) == 0
     said = capsys.readouterr().out
     assert "equal to 1e-15" in said
     assert "repetition only" in said
@@ -343,7 +345,7 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "--seconds-per-load must be given for a recording of durations"),
+        ((), "--seconds-per-load must be given for a trace of durations"),
         (("--seconds-per-load", 1, "--rules", "fixed_time"), "--rules: must be first_enough, mu_rule or both"),
         (("--seconds-per-load", 1, "--mu", "-1"), "--mu: must be at least 0, got -1"),
         (("--seconds-per-load", 1, "--mu", "x"), "--mu: must be numbers, e.g. 0.1,0.3,1, got x"),
@@ -367,8 +369,8 @@ def test_tune_writes_tables_winners_and_pictures(recording, tmp_path, monkeypatc
         (("--seconds-per-load", -1), "seconds_per_load"),
     ],
 )
-def test_tune_says_what_is_wrong_in_a_line(options, message, recording, monkeypatch, capsys):
-    assert cli(monkeypatch, "tune", recording, *options) == 2
+def test_tune_says_what_is_wrong_in_a_line(options, message, trace, monkeypatch, capsys):
+    assert cli(monkeypatch, "tune", trace, *options) == 2
     complaint = capsys.readouterr().err
     assert message in complaint
     assert len(complaint.strip().splitlines()) == 1
@@ -377,7 +379,7 @@ def test_tune_says_what_is_wrong_in_a_line(options, message, recording, monkeypa
 def test_times_below_0_at_the_least_load_are_refused(tmp_path, monkeypatch, capsys):
     """At the load of one mini-task, less than that of uncoded work, one of them is."""
     path = tmp_path / "it.csv"
-    recording_of(np.full((4, 4), 0.3)).to_csv(path, index=False)
+    trace_of(np.full((4, 4), 0.3)).to_csv(path, index=False)
     options = ("--seconds-per-load", 1, "--base-load", 0.5, "--jobs", 6, "--max-delay", 2)
     assert cli(monkeypatch, "tune", path, *options) == 2
     assert "completion times must be at least 0 s at every load" in capsys.readouterr().err
@@ -403,17 +405,17 @@ def test_a_search_says_what_it_is_made_of():
         Search(rules=())
 
 
-@pytest.mark.skipif(not LAMBDA.is_dir(), reason=f"the recordings are not part of the project: no {LAMBDA}")
+@pytest.mark.skipif(not LAMBDA.is_dir(), reason=f"the traces are not part of the project: no {LAMBDA}")
 @pytest.mark.parametrize(
     ("wait_for", "mean_rounds"), [("all", {"M-SGC": (105.49, 32)}), ("enough", {"M-SGC": (99.10, None)})]
 )
-def test_known_totals_of_a_recording(wait_for, mean_rounds):
+def test_known_totals_of_a_trace(wait_for, mean_rounds):
     name = "cnn-b2048-canada-load0.000-n30.parquet"
-    recording = AdjustedRecording(LAMBDA / name, 0.0, 1.1217530)
+    trace = AdjustedTrace(LAMBDA / name, 0.0, 1.1217530)
     search = Search(
         rules=(MuRule(mu=1.0, wait_for=wait_for),), max_delay=1, schemes=("multiplexed",), as_published=True
     )
-    found = search_recording(recording, search)
+    found = search_trace(trace, search)
     row = found[(found["B"] == 1) & (found["W"] == 2) & (found["lam"] == 27) & (found["scheme"] == "M-SGC")].iloc[0]
     makespan_s, waited_rounds = mean_rounds["M-SGC"]
     assert row["makespan_s"] == pytest.approx(makespan_s, abs=0.005)
@@ -465,11 +467,11 @@ def their_schemes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["copies", "their_schemes:Copies", "their_schemes:OnEvents"])
 def test_a_scheme_from_outside_is_tuned_with_the_numbers_of_events(
-    kind, their_schemes, recording, tmp_path, monkeypatch, capsys
+    kind, their_schemes, trace, tmp_path, monkeypatch, capsys
 ):
     """Copies of chunks, as GC-Rep has them: only the code says otherwise."""
     given = ("--seconds-per-load", 1.5, "--jobs", 10, "--mu", 0.3, "--out", tmp_path / "out")
-    assert cli(monkeypatch, "tune", recording, "--schemes", f"uncoded,fractional_repetition,{kind}", *given) == 0
+    assert cli(monkeypatch, "tune", trace, "--schemes", f"uncoded,fractional_repetition,{kind}", *given) == 0
     said = capsys.readouterr().out
     assert "equal to 1e-15" in said
     table = pd.read_parquet(tmp_path / "out" / "settings.parquet")
@@ -485,11 +487,11 @@ def test_a_scheme_from_outside_is_tuned_with_the_numbers_of_events(
     np.testing.assert_allclose(runs["makespan_s"], best["makespan_s"], rtol=1e-12)
 
 
-def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes, recording, monkeypatch, capsys):
+def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes, trace, monkeypatch, capsys):
     assert Search(rules=(FirstEnough(),)).classes()[: len(SHIPPED)] == SHIPPED
-    assert cli(monkeypatch, "advise", recording, "--seconds-per-load", 1.5, "--jobs", 10, "--max-delay", 0) == 0
+    assert cli(monkeypatch, "advise", trace, "--seconds-per-load", 1.5, "--jobs", 10, "--max-delay", 0) == 0
     assert "Copies" in capsys.readouterr().out
-    assert cli(monkeypatch, "tune", recording, "--seconds-per-load", 1.5, "--schemes", "magic") == 2
+    assert cli(monkeypatch, "tune", trace, "--seconds-per-load", 1.5, "--schemes", "magic") == 2
     assert f"must be some of {', '.join(KINDS)}, copies, got magic" in capsys.readouterr().err
 
 
@@ -501,8 +503,8 @@ def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes
         ("schemes:FastestK", "--schemes: must be some of uncoded, gradient_coding,"),
     ],
 )
-def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, recording, monkeypatch, capsys):
-    assert cli(monkeypatch, "tune", recording, "--seconds-per-load", 1.5, "--schemes", kinds) == 2
+def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, trace, monkeypatch, capsys):
+    assert cli(monkeypatch, "tune", trace, "--seconds-per-load", 1.5, "--schemes", kinds) == 2
     complaint = capsys.readouterr().err.strip().splitlines()
     assert message in complaint[-1]
 

@@ -132,8 +132,8 @@ def rules(draw, needs_timeout):
     )
 
 
-RECORDING = Path(tempfile.mkdtemp()) / "times.csv"
-RECORDING.write_text(
+TRACE_FILE = Path(tempfile.mkdtemp()) / "times.csv"
+TRACE_FILE.write_text(
     "round,worker,duration_s\n" + "".join(f"{r},{w},{1 + (5 * r + 3 * w) % 7}\n" for r in range(9) for w in range(7))
 )
 USUAL = [
@@ -142,7 +142,7 @@ USUAL = [
     {"usual": Pareto(scale=0.5, shape=1.5, adds_to="seconds_per_load")},
     {"usual": Weibull(scale=1.0, shape=0.7, adds_to="startup_s")},
     {"usual": Lognormal(median=1.0, sigma=0.5, adds_to="seconds_per_load")},
-    {"usual": Trace(path=str(RECORDING), mode="bootstrap", block_rounds=2)},
+    {"usual": Trace(path=str(TRACE_FILE), mode="bootstrap", block_rounds=2)},
 ]
 UNUSUAL = [
     {},

@@ -33,21 +33,21 @@ def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
     return Weights(values, condition)
 
 
-def least_squares_error(answers: FloatArray) -> float:
-    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_answers)``.
+def least_squares_error(responses: FloatArray) -> float:
+    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_responses)``.
 
     Examples
     --------
     >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
     1.0
     """
-    ones = np.ones(len(answers))
-    weights = np.linalg.lstsq(answers, ones, rcond=None)[0]
-    error = float(np.sum((answers @ weights - ones) ** 2))
-    return error if error > 1e-12 * len(answers) else 0.0
+    ones = np.ones(len(responses))
+    weights = np.linalg.lstsq(responses, ones, rcond=None)[0]
+    error = float(np.sum((responses @ weights - ones) ** 2))
+    return error if error > 1e-12 * len(responses) else 0.0
 
 
-Answers = TypeVar("Answers")
+Responses = TypeVar("Responses")
 
 
 Precision = Literal["float64", "float32"]
@@ -69,12 +69,12 @@ Decode = Callable[[Sequence[Any], FloatArray], Sequence[Decoded]]
 
 """Encodes what has come for each of some jobs, and decodes their gradients.
 
-Given the answers of each job, and the gradients of their chunks, shape ``(n_chunks, n_jobs, dimension)``.
+Given the responses of each job, and the gradients of their chunks, shape ``(n_chunks, n_jobs, dimension)``.
 """
 
 
 class Weights(NamedTuple):
-    """Weights with which the master combines the answers of one code."""
+    """Weights with which the master combines the responses of one code."""
 
     values: FloatArray  # shape (n_workers,); exactly 0 for everybody who has not answered
     condition: float = 1.0
@@ -119,12 +119,12 @@ class Ended(NamedTuple):
 
     outcome: Outcome
     chunk_loads: FloatArray  # size of each chunk of the job's data
-    answers: Any  # that have come
+    responses: Any  # that have come
     decode: Decode
 
     def decoded(self, gradients: FloatArray) -> Decoded:
         """Decode this job alone, from the gradients of its chunks, shape ``(n_chunks, dimension)``."""
-        (decoded,) = self.decode([self.answers], gradients[:, np.newaxis])
+        (decoded,) = self.decode([self.responses], gradients[:, np.newaxis])
         return decoded
 
 
@@ -179,13 +179,13 @@ class Encoder:
 
 
 def combined(
-    answers: Sequence[Answers], solve: Callable[[Answers], Weights], messages: FloatArray
+    responses: Sequence[Responses], solve: Callable[[Responses], Weights], messages: FloatArray
 ) -> Sequence[Decoded]:
     """The gradients of some jobs.
 
     Parameters
     ----------
-    answers
+    responses
         What has come, for each job.
     solve
         Gives the weights for them.
@@ -193,7 +193,7 @@ def combined(
         Of all workers, shape ``(n_workers, n_jobs, dimension)``.
     """
     decoded = []
-    for job, answered in enumerate(answers):
+    for job, answered in enumerate(responses):
         began_s = time.perf_counter()
         weights = solve(answered)
         if weights.values.shape != messages.shape[:1]:

@@ -30,7 +30,7 @@ class LinearScheme(Scheme):
     """Every worker sends one linear combination of its chunks' gradients; each round is a job of its own.
 
     A subclass gives the matrix. It may also say in closed form who may be missing (:meth:`allowance`), which is
-    faster than the general answer from the rank of the matrix, and what an incomplete answer is worth
+    faster than the general response from the rank of the matrix, and what an incomplete response is worth
     (:meth:`squared_errors`).
     """
 
@@ -52,7 +52,7 @@ class LinearScheme(Scheme):
         missing
             Who had not answered in each of some rounds, shape ``(n, n_workers)``.
         enough
-            Whether the answers were enough, shape ``(n,)``.
+            Whether the responses were enough, shape ``(n,)``.
 
         Returns
         -------
@@ -85,19 +85,19 @@ class LinearScheme(Scheme):
         >>> FractionalRepetition(n_workers=4, s=1).decode([2, 1]).round(6)
         array([1., 1.])
         """
-        answers = self.encoding_matrix()[list(finished)]
-        weights = np.linalg.lstsq(answers.T, np.ones(answers.shape[1]), rcond=None)[0].astype(np.float64)
-        return weights if np.abs(weights @ answers - 1).max() <= DECODED else None
+        responses = self.encoding_matrix()[list(finished)]
+        weights = np.linalg.lstsq(responses.T, np.ones(responses.shape[1]), rcond=None)[0].astype(np.float64)
+        return weights if np.abs(weights @ responses - 1).max() <= DECODED else None
 
     def weights(self, answered: IntArray) -> Weights:
-        """The weights by which the master combines the answers that it has when a job ends.
+        """The weights by which the master combines the responses that it has when a job ends.
 
-        By default those of least squares and smallest norm: exact where the answers span the sum of all chunks.
+        By default those of least squares and smallest norm: exact where the responses span the sum of all chunks.
 
         Parameters
         ----------
         answered
-            Workers, shape ``(n,)``, in the order in which their answers came.
+            Workers, shape ``(n,)``, in the order in which their responses came.
 
         Examples
         --------
@@ -193,7 +193,7 @@ class MemorylessSession(CountingSession):
 
 
 class LinearCodec(Codec):
-    """Each round a job, each answer one combination of the worker's chunks."""
+    """Each round a job, each response one combination of the worker's chunks."""
 
     def __init__(self, scheme: LinearScheme, precision: Precision = "float64") -> None:
         super().__init__(scheme, precision)
@@ -206,8 +206,8 @@ class LinearCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, self._answered, self._decode)
 
-    def _decode(self, answers: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        return combined(answers, self._scheme.weights, self.sent(self._encoder.messages(gradients)))
+    def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
+        return combined(responses, self._scheme.weights, self.sent(self._encoder.messages(gradients)))
 
 
 class _SpanSession(MemorylessSession):

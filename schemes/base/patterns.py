@@ -134,7 +134,7 @@ Accepts = Literal["pattern", "recoverable"]
 Acceptance = Accepts | Literal["published"]  # the last one: as_published
 
 
-LateAnswers = Literal["drop", "keep"]
+LateResponses = Literal["drop", "keep"]
 
 
 def accepting(accepts: Acceptance) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Base of the schemes: a description of who computes what, and the master's memory while a run lasts.
 
 A scheme is written once and simulated by any engine. Three things have to be said: the work that every
-worker gets in a round (:meth:`Session.open_round`), when the answers are enough (:meth:`Session.enough`) and
+worker gets in a round (:meth:`Session.open_round`), when the responses are enough (:meth:`Session.enough`) and
 which jobs ended with the round (:meth:`Session.close_round`). A code without memory says less: see
 :class:`LinearScheme`.
 """
@@ -140,7 +140,7 @@ class Closing:
     """End of a round: why it ended, and who was missing then."""
 
     missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
-    forced: bool  # the master stopped although the answers were not enough
+    forced: bool  # the master stopped although the responses were not enough
     takes_estimate: bool = False  # the rule waits for nobody: it asked for what there is, exact or not
     heard: Heard | None = None  # in the round; codecs must be told, and are by the engine
 
@@ -192,7 +192,7 @@ class Session(ABC):
         Returns
         -------
         gradients
-            How many (also fractions) each worker uploads, shape ``(n_workers,)``; None (default): answers came with
+            How many (also fractions) each worker uploads, shape ``(n_workers,)``; None (default): responses came with
             the reports.
         """
         return None
@@ -275,12 +275,12 @@ class Scheme(ABC):
 
     @property
     def hears_late(self) -> bool:
-        """True if answers that arrive in a later round still count; the workers must finish what is left over then."""
+        """True if responses of earlier rounds still count; the workers must finish what is left over then."""
         return False
 
     @property
     def n_error_blocks(self) -> int:
-        """Number of chunk blocks that the squared error adds up over: an answer of zeros has this squared error."""
+        """Number of chunk blocks that the squared error adds up over: a response of zeros has this squared error."""
         return len(self.chunk_loads())
 
     @abstractmethod

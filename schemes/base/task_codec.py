@@ -23,8 +23,8 @@ class Answer(NamedTuple):
 class TaskCodec(Codec):
     """For any scheme whose tasks are linear combinations of chunk gradients: says `Session.tasks`, and least squares.
 
-    The general answer, and a slow one: the master solves one system over all messages and chunks of a job. The shipped
-    schemes have codecs that know more; tests compare them with this one.
+    The general response, and a slow one: the master solves one system over all messages and chunks of a job. The
+    shipped schemes have codecs that know more; tests compare them with this one.
 
     Examples
     --------
@@ -70,8 +70,8 @@ class TaskCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, self._heard.pop(outcome.job, []), self._decode)
 
-    def _decode(self, answers: Sequence[Sequence[Answer]], gradients: FloatArray) -> Sequence[Decoded]:
-        return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(answers)]
+    def _decode(self, responses: Sequence[Sequence[Answer]], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(responses)]
 
     def _decode_job(self, heard: Sequence[Answer], gradients: FloatArray) -> Decoded:
         rows = np.zeros((len(heard), len(gradients)))

@@ -22,7 +22,7 @@ class ValuePlane(Protocol):
 
 
 class ValuedSession(Session):
-    """A session that keeps a codec informed: it plays the same run, and its answers carry numbers.
+    """A session that keeps a codec informed: it plays the same run, and its responses carry numbers.
 
     Parameters
     ----------

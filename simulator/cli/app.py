@@ -8,6 +8,7 @@ import sys
 import typer
 
 from simulator.cli.advise import advise
+from simulator.cli.fit import fit
 from simulator.cli.look_up import examples, explain, list_plugins, schema
 from simulator.cli.run import run, validate
 from simulator.cli.show import compare, plot
@@ -37,6 +38,7 @@ app.command()(plot)
 app.command()(compare)
 app.command()(schema)
 app.command()(examples)
+trace.command()(fit)
 app.add_typer(trace, name="trace")
 
 

@@ -1,4 +1,4 @@
-"""`stragglersim trace fit`: straggler models from a recording."""
+"""`stragglersim trace fit`: straggler models from a trace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Of what the page compares with.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier model and page.")] = False,
 ) -> None:
-    """Fit straggler models to a recording, in layers, and show how well they do.
+    """Fit straggler models to a trace, in layers, and show how well they do.
 
     Example: stragglersim trace fit times.parquet --out model.yaml
 
@@ -116,7 +116,7 @@ def _print(fitted: Fit, found: list[Check]) -> None:
     print_table(("layer", "parameter", "estimate", "standard error", "BIC without it"), rows)
     absent = [f"{choice.layer} {choice.delta_bic:+.1f}" for choice in fitted.choices if not choice.is_kept]
     if absent:
-        say(f"Not asked for by the recording (BIC with it): {', '.join(absent)}")
+        say(f"Not asked for by the trace (BIC with it): {', '.join(absent)}")
     if fitted.other_base is not None:
         other, delta_bic = fitted.other_base
         say(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
@@ -126,10 +126,10 @@ def _print(fitted: Fit, found: list[Check]) -> None:
             say(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")
     say("")
     compared = [
-        (check.name, f"{check.recorded:.4g}", f"{check.low:.4g} to {check.high:.4g}", "" if check.is_inside else "no")
+        (check.name, f"{check.measured:.4g}", f"{check.low:.4g} to {check.high:.4g}", "" if check.is_inside else "no")
         for check in found
     ]
-    print_table(("goodness of fit", "recorded", "model, middle 95 %", "fits"), compared)
+    print_table(("goodness of fit", "measured", "model, middle 95 %", "fits"), compared)
     n_outside = sum(not check.is_inside for check in found)
     if n_outside:
         say(f"{n_outside} of {len(found)} numbers are not what the model gives: look at the page first.\n")

@@ -16,7 +16,7 @@ from simulator.cli.terminal import complain
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
     from simulator.tuning.search import Search
-    from simulator.tuning.trace import AdjustedRecording
+    from simulator.tuning.trace import AdjustedTrace
 
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
@@ -48,12 +48,12 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
 
 
 # How a trace is read: by `trace info` (several), by `trace fit` (none proportional); by `tune` and `advise`: see below.
-TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings (Parquet or CSV, long form).")]
+TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (Parquet or CSV, long form).")]
 BaseLoads = Annotated[
     str | None,
     typer.Option(
         metavar="LOADS",
-        help="Load at which each file was recorded, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
+        help="Load at which each file was measured, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
         "of its metadata); several loads give the slope.",
     ),
 ]
@@ -63,7 +63,7 @@ FittedFile = Annotated[
 ]
 FittedBaseLoad = Annotated[
     float | None,
-    typer.Option(metavar="LOAD", min=0, help="Load at which it was recorded (what its metadata say, or 0)."),
+    typer.Option(metavar="LOAD", min=0, help="Load at which it was measured (what its metadata say, or 0)."),
 ]
 FittedSecondsPerLoad = Annotated[
     float,
@@ -80,7 +80,7 @@ class SearchOptions:
     """Options of both `tune` and `advise`, in the order of their help."""
 
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Recorded worker times (Parquet or CSV).", show_default=False)
+        Path, typer.Argument(metavar="FILE", help="MeasuredRounds worker times (Parquet or CSV).", show_default=False)
     ]
     jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
     max_delay: Annotated[
@@ -95,14 +95,14 @@ class SearchOptions:
         typer.Option(
             metavar="S",
             help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
-            "recorded time grows with the load.",
+            "measured time grows with the load.",
         ),
     ] = None
     base_load: Annotated[
         float | None,
         typer.Option(
             metavar="L",
-            help="Load of the recorded times (if not given: what the file's metadata say, or 0, or 1/n if "
+            help="Load of the measured times (if not given: what the file's metadata say, or 0, or 1/n if "
             "proportional).",
         ),
     ] = None
@@ -137,15 +137,15 @@ class SearchOptions:
             **more,
         )
 
-    def trace(self) -> AdjustedRecording:
+    def trace(self) -> AdjustedTrace:
         """Return the trace, with how its times change with the load."""
-        from simulator.tuning.trace import AdjustedRecording, SearchError
+        from simulator.tuning.trace import AdjustedTrace, SearchError
 
         said = self.seconds_per_load
         if said in (None, "proportional"):
-            return AdjustedRecording(self.file, self.base_load, said)  # type: ignore[arg-type]  # one of these two
+            return AdjustedTrace(self.file, self.base_load, said)  # type: ignore[arg-type]  # one of these two
         try:
-            return AdjustedRecording(self.file, self.base_load, float(said))
+            return AdjustedTrace(self.file, self.base_load, float(said))
         except ValueError:
             raise SearchError(f"--seconds-per-load: must be a number or proportional, got {said}") from None
 
@@ -165,7 +165,7 @@ def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
     return spread
 
 
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and pictures.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and figures.")]
 
 
 def must_be_folder(out: Path | None) -> None:
@@ -176,9 +176,9 @@ def must_be_folder(out: Path | None) -> None:
         raise SearchError(f"--out: must be a folder, got {out}, of which a part is a file")
 
 
-def forget_stale(out: Path, pictures: Sequence[Path]) -> None:
+def forget_stale(out: Path, figures: Sequence[Path]) -> None:
     """Remove the map of an earlier search, if this one has none."""
-    if "winners.png" not in {picture.name for picture in pictures}:
+    if "winners.png" not in {figure.name for figure in figures}:
         for name in ("winners.png", "winners.svg"):
             (out / name).unlink(missing_ok=True)
 

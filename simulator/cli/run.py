@@ -49,7 +49,7 @@ def run(
     until: Until = None,
     force: Annotated[bool, typer.Option("--force", help="Forget the results that are in DIR.")] = False,
 ) -> None:
-    """Run a scenario: tables, a summary and pictures. Stopped or killed, the same command goes on.
+    """Run a scenario: tables, a summary and figures. Stopped or killed, the same command goes on.
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
     """
@@ -73,10 +73,10 @@ def run(
                 keep_going=keep_going,
                 until=narrow,
             )
-        pictures = _draw(results, place, None if failures else scenario)  # for which trials are run again
+        figures = _draw(results, place, None if failures else scenario)  # for which trials are run again
         results.seal(place)
     print_summary(results)
-    _say_written(folder, pictures)
+    _say_written(folder, figures)
     if failures:
         _fail(folder, failures)
 
@@ -90,12 +90,12 @@ def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path
         return draw(results, partial, scenario)
 
 
-def _say_written(folder: Path, pictures: list[Path]) -> None:
+def _say_written(folder: Path, figures: list[Path]) -> None:
     from simulator.columns import TABLES
 
     tables = [f"{name}.parquet" for name in TABLES if (folder / f"{name}.parquet").exists()]
     say(f"Tables   {folder}/ ({', '.join(tables)}, summary.csv)")
-    say_figures(folder, pictures)
+    say_figures(folder, figures)
 
 
 def _fail(folder: Path, failures: list[Failure]) -> NoReturn:

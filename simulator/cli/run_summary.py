@@ -76,7 +76,7 @@ def _training_cells(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def _say_inexact(results: Results) -> None:
-    """Name schemes whose gradients were less exact than promised: rare patterns of answers are badly conditioned."""
+    """Name schemes whose gradients were less exact than promised: rare patterns of responses are badly conditioned."""
     import numpy as np
 
     from simulator.engine.training import EXACT
@@ -90,7 +90,7 @@ def _say_inexact(results: Results) -> None:
     for label, rows in inexact.groupby("scheme", sort=False):
         say(
             f"{label}: a decoded gradient was off by {rows['worst_residual'].max():.1e} of its length, more than "
-            f"{EXACT:g}: its answers were badly conditioned ({rows['worst_condition'].max():.1e})."
+            f"{EXACT:g}: its responses were badly conditioned ({rows['worst_condition'].max():.1e})."
         )
 
 

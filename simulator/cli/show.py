@@ -31,7 +31,7 @@ def plot(
         typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
     ] = None,
 ) -> None:
-    """Draw the pictures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
+    """Draw the figures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
 
     Example: stragglersim plot results/quickstart
 
@@ -45,15 +45,15 @@ def plot(
         raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
     results = Results.load(folder)
     if x is None:
-        pictures = _draw_again(results, folder)
+        figures = _draw_again(results, folder)
     else:
         from simulator.plots.run import draw_chart
         from simulator.plots.sweep.charts import Chart
         from simulator.plots.sweep.frames import main_metric
 
         chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
-        pictures = [draw_chart(results, folder / "plots", chart)]
-    say_figures(folder, pictures)
+        figures = [draw_chart(results, folder / "plots", chart)]
+    say_figures(folder, figures)
 
 
 def _draw_again(results: Results, folder: Path) -> list[Path]:
@@ -63,13 +63,13 @@ def _draw_again(results: Results, folder: Path) -> list[Path]:
     try:
         scenario = load_scenario(folder / "scenario.yaml")
     except ScenarioError as error:
-        complain(f"{error}\nno pictures of single rounds: these need the scenario as it ran")
+        complain(f"{error}\nno figures of single rounds: these need the scenario as it ran")
         scenario = None
     with status("Drawing"):
         try:
             return draw(results, folder / "plots", scenario)
         except SimulationError as error:
-            complain(f"{error}\nno pictures of single rounds: these need a trial that runs")
+            complain(f"{error}\nno figures of single rounds: these need a trial that runs")
             return draw(results, folder / "plots")
 
 

@@ -102,10 +102,10 @@ def complain(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def say_figures(folder: Path, pictures: Sequence[Path]) -> None:
+def say_figures(folder: Path, figures: Sequence[Path]) -> None:
     """Say which figures there are."""
-    names = ", ".join(sorted(picture.stem for picture in pictures))
+    names = ", ".join(sorted(figure.stem for figure in figures))
     if names:
-        say(f"Pictures {folder}/plots/ ({names}: PNG and SVG)")
+        say(f"Figures  {folder}/plots/ ({names}: PNG and SVG)")
     else:
-        say("Pictures none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
+        say("Figures  none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")

@@ -1,4 +1,4 @@
-"""`stragglersim trace`: what recordings say, and recordings from and for other programs."""
+"""`stragglersim trace`: what traces say, and traces from and for other programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.choices import Axis, Missing, Reference, TraceKind, TraceTarget, Unit
-from simulator.cli.fit import fit
 from simulator.cli.options import BaseLoads, TraceFiles
 from simulator.cli.terminal import complain, print_table, say, status
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 trace = typer.Typer(
     no_args_is_help=True,
-    help="Look into recorded worker times, convert them, or fit straggler models to them.\n\n"
+    help="Look into measured worker times, convert them, or fit straggler models to them.\n\n"
     "Example: stragglersim trace info monday.parquet tuesday.parquet",
 )
 
@@ -38,14 +37,14 @@ def info(
         typer.Option(metavar="SECONDS", min=0.0, help="From where on a time is an outlier (default: 10 x the median)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for pictures and info.csv (files in it are replaced).")
+        Path | None, typer.Option(metavar="DIR", help="Folder for figures and info.csv (files in it are replaced).")
     ] = None,
 ) -> None:
-    """Say what recordings hold: times, stragglers, bursts, slow workers, and what load costs.
+    """Say what traces hold: times, stragglers, bursts, slow workers, and what load costs.
 
-    Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/recordings
+    Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/traces
 
-    docs/recordings.md has the formula of each figure.
+    docs/traces.md has the formula of each figure.
     """
     from simulator.traces import report
     from simulator.traces.files import read_times
@@ -55,7 +54,7 @@ def info(
         report.describe(read_times(file, load), mu, reference, outlier) for file, load in zip(files, loads, strict=True)
     ]
     for about in described:
-        say(f"{about.recording.path}")
+        say(f"{about.trace.path}")
         for name, said in report.facts(about):
             say(f"  {name:<12}{said}")
         for sentence in report.findings(about):
@@ -80,11 +79,11 @@ def _loads(given: str, n_files: int) -> list[float]:
 
 
 def _slope(described: Sequence[Description]) -> LoadSlope | None:
-    """Say what load costs, if the recordings tell."""
+    """Say what load costs, if the traces tell."""
     from simulator.traces import report
     from simulator.traces.measures import load_slope
 
-    loads = [about.recording.base_load for about in described if about.recording.base_load is not None]
+    loads = [about.trace.base_load for about in described if about.trace.base_load is not None]
     if len(loads) < len(described) or len(set(loads)) < 2:
         if len(described) > 1:
             say(
@@ -92,17 +91,17 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
             )
         return None
     try:
-        slope = load_slope([about.recording.duration_s for about in described], loads)
+        slope = load_slope([about.trace.duration_s for about in described], loads)
     except ValueError:
-        say("No load slope: there is a recording in which no worker ever answered.")
+        say("No load slope: there is a trace in which no worker ever answered.")
         return None
-    names = report.labels([about.recording for about in described])
-    say(f"Load slope over {len(described)} recordings")
+    names = report.labels([about.trace for about in described])
+    say(f"Load slope over {len(described)} traces")
     rows = [
         (name, f"{load:g}", f"{about.times.median_s:.4g}", f"{about.times.mean_s:.4g}", f"{about.times.max_s:.4g}")
         for name, load, about in zip(names, loads, described, strict=True)
     ]
-    print_table(("recording", "base load", "median s", "mean s", "max s"), rows)
+    print_table(("trace", "base load", "median s", "mean s", "max s"), rows)
     for sentence in report.slope_sentences(slope):
         say(sentence)
     for warning in report.slope_warnings(slope):
@@ -114,21 +113,21 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
     import pandas as pd
 
     from simulator.files import filling
-    from simulator.plots.traces import draw_recording, draw_slope
+    from simulator.plots.traces import draw_slope, draw_trace
     from simulator.traces import report
 
-    names = report.labels([about.recording for about in described])
+    names = report.labels([about.trace for about in described])
     with filling(folder) as partial, status("Drawing"):
         rows = [report.row(about, name) for about, name in zip(described, names, strict=True)]
         pd.DataFrame(rows).to_csv(partial / "info.csv", index=False)
         for about, name in zip(described, names, strict=True):
-            draw_recording(about, name, partial)
+            draw_trace(about, name, partial)
         if slope is not None:
             pd.DataFrame([slope._asdict()]).to_csv(partial / "load_slope.csv", index=False)
             draw_slope(described, slope, partial)
     tables = "info.csv" if slope is None else "info.csv, load_slope.csv"
     say(f"\nTables   {folder}/ ({tables})")
-    say(f"Pictures {folder}/ (heat_map, rounds, stragglers, bursts of each recording: PNG and SVG)")
+    say(f"Figures  {folder}/ (heat_map, rounds, stragglers, bursts of each trace: PNG and SVG)")
 
 
 @trace.command()
@@ -160,7 +159,7 @@ def convert(
         ),
     ] = None,
     base_load: Annotated[
-        float | None, typer.Option(min=0.0, help="Load at which it was recorded, kept in the metadata.")
+        float | None, typer.Option(min=0.0, help="Load at which it was measured, kept in the metadata.")
     ] = None,
     missing: Annotated[
         Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
@@ -170,7 +169,7 @@ def convert(
     point: Annotated[list[int] | None, typer.Option(help="Of a run: only this point (repeatable).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
 ) -> None:
-    """Make a recording of a CSV or of profiler traces, or show a run in Perfetto (https://ui.perfetto.dev).
+    """Make a trace of a CSV or of profiler traces, or show a run in Perfetto (https://ui.perfetto.dev).
 
     Example: stragglersim trace convert times.csv --rows worker --unit ms --out times.parquet
 
@@ -195,6 +194,3 @@ def convert(
     }
     given = {name: value for name, value in options.items() if value not in (None, [])}
     say(convert_trace(sources, out, given, kind=source, target=to, replace=force))
-
-
-trace.command()(fit)

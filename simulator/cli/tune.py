@@ -1,4 +1,4 @@
-"""`stragglersim tune`: the best setting of every scheme, and the best rule, for a recording."""
+"""`stragglersim tune`: the best setting of every scheme, and the best rule, for a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.tuning.search import Search
-    from simulator.tuning.trace import AdjustedRecording
+    from simulator.tuning.trace import AdjustedTrace
 
 
 @takes_search_options
@@ -25,32 +25,32 @@ def tune(
     ] = "every",
     out: Out = None,
 ) -> None:
-    """Find the best setting of each scheme, together with the master's rule, for a recording.
+    """Find the best setting of each scheme, together with the master's rule, for a trace.
 
-    Every setting is replayed to the recording, from the start again when it is over, with times adjusted to its load.
+    Every setting is replayed to the trace, from the start again when it is over, with times adjusted to its load.
 
-    Example: stragglersim tune recording.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
+    Example: stragglersim tune trace.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
     from simulator.tuning.check import N_CHECKED, largest_difference
-    from simulator.tuning.search import search_recording
+    from simulator.tuning.search import search_trace
 
-    search, recording = options.search(is_published_grid=grid == "published"), options.trace()
+    search, trace = options.search(is_published_grid=grid == "published"), options.trace()
     must_be_folder(out)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
-        settings = search_recording(recording, search, progress=told)
+        settings = search_trace(trace, search, progress=told)
     with status("Running some again on events"):
-        difference = largest_difference(settings, recording, search)
-    _print(settings, recording, search)
+        difference = largest_difference(settings, trace, search)
+    _print(settings, trace, search)
     say(
         f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
         f"{max(difference, 1e-15):.0e}"
     )
     say("The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.")
     if out is not None:
-        _write(settings, recording, search, out)
+        _write(settings, trace, search, out)
 
 
-def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> None:
+def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None:
     """The best of each scheme under each rule, and under its own best rule."""
     from schemes.multiplexed import REPETITION
     from simulator.statistics import TIE
@@ -95,25 +95,25 @@ def _print(settings: pd.DataFrame, recording: AdjustedRecording, search: Search)
         "nothing is coded: what T alone gains.\nwithin 1 %: settings of the scheme under that rule that are nearly as "
         "good, and the range of s or lam among those that differ in nothing else."
     )
-    say(fairness_of(settings, recording, search))
+    say(fairness_of(settings, trace, search))
 
 
 def _saved(makespan_s: float, other_s: float | None) -> str:
     return "-" if other_s is None else f"{100 * (makespan_s / other_s - 1):+.1f} %"
 
 
-def fairness_of(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> str:
+def fairness_of(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> str:
     """Say in one line what makes the comparison fair or not."""
-    times, n_workers = recording.times()
+    times, n_workers = trace.times()
     return (
-        f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {recording} "
+        f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {trace} "
         f"({times.n_rounds} rounds, over and over); T at most {search.delay}; leftover: cancel"
         + ("; as published" if search.as_published else "")
     )
 
 
-def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search, out: Path) -> None:
-    """Tables, a scenario with the winners, and pictures."""
+def _write(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Path) -> None:
+    """Tables, a scenario with the winners, and figures."""
     from simulator.files import filling
     from simulator.plots.tuning import draw_search
     from simulator.scenario.yaml_text import write_yaml
@@ -123,10 +123,10 @@ def _write(settings: pd.DataFrame, recording: AdjustedRecording, search: Search,
     with status("Drawing"), filling(out) as folder:
         settings.to_parquet(folder / "settings.parquet", index=False)
         best_settings(settings, by=("scheme", "rule")).to_csv(folder / "best.csv", index=False)
-        recording.write_into(folder)
-        write_yaml(winning_scenario("tune", settings, recording, search, out), folder / "winners.yaml")
-        pictures = draw_search(settings, folder, fairness_of(settings, recording, search))
-    forget_stale(out, pictures)
+        trace.write_into(folder)
+        write_yaml(winning_scenario("tune", settings, trace, search, out), folder / "winners.yaml")
+        figures = draw_search(settings, folder, fairness_of(settings, trace, search))
+    forget_stale(out, figures)
     say(f"Tables   {out}/settings.parquet, best.csv")
     say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
-    say(f"Pictures {', '.join(str(out / picture.name) for picture in pictures)}")
+    say(f"Figures  {', '.join(str(out / figure.name) for figure in figures)}")

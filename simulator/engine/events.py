@@ -75,7 +75,7 @@ class RunPlan:
     rule: MasterRule  # when the master stops waiting
     leftover: Leftover  # what a worker does with a list that was not finished when the round closed
     round_overhead_s: float  # that every round with work costs after it has closed
-    network: Network  # what it takes to send answers
+    network: Network  # what it takes to send responses
     rng: np.random.Generator  # for what the scheme draws for itself
 
 

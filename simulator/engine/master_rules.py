@@ -1,7 +1,7 @@
-"""The master rules: when the master looks, and what it does if the answers are not enough then.
+"""The master rules: when the master looks, and what it does if the responses are not enough then.
 
 A rule names an instant of each round, which may depend on when some worker finished (the reference); at that
-instant the master ends the round if the answers are enough. Otherwise it waits for what ``wait_for`` says.
+instant the master ends the round if the responses are enough. Otherwise it waits for what ``wait_for`` says.
 """
 
 import math
@@ -91,7 +91,7 @@ class MasterRule(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstEnough(MasterRule):
-    """Look at every arrival and stop as soon as the answers are enough."""
+    """Look at every arrival and stop as soon as the responses are enough."""
 
     @property
     def name(self) -> str:
@@ -127,7 +127,7 @@ class MuRule(MasterRule):
     reference: Literal["first", "median"] = "first"
     """whose finishing time counts"""
     wait_for: WaitFor = "all"
-    """what the master waits for if the answers are not enough then"""
+    """what the master waits for if the responses are not enough then"""
 
     @property
     def name(self) -> str:
@@ -152,7 +152,7 @@ class FixedTime(MasterRule):
     time_s: Seconds
     """seconds after the round's start"""
     wait_for: WaitFor = "nobody"
-    """what the master waits for if the answers are not enough then"""
+    """what the master waits for if the responses are not enough then"""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The network between workers and master: how long an answer is on its way, and what was sent in vain."""
+"""The network between workers and master: how long a response is on its way, and what was sent in vain."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Arrivals:
         self.workers, self.reports = order, np.zeros_like(order)
         if n_late or n_reports_each > 1:
             self.workers, self.reports = np.divmod(order - n_late, n_reports_each)
-        # a late answer stands as worker -1, -2, ...: its place in `late`, counted from the end
+        # a late response stands as worker -1, -2, ...: its place in `late`, counted from the end
         self.workers = np.where(order < n_late, order - n_late, self.workers) if n_late else self.workers
         self.late = late
         self.times_s: list[float] = times_s[order].tolist()
@@ -148,7 +148,7 @@ class Arrivals:
 
 
 class Uplink:
-    """The links and the ingress during a run: what is on its way, also from earlier rounds if late answers are heard.
+    """The links and the ingress during a run: what is on its way, also from earlier rounds if late responses are heard.
 
     Once it is known when tasks are done, so is when their results arrive: a queue that is served in order needs no
     events of its own.
@@ -164,7 +164,7 @@ class Uplink:
         self._asked: tuple[FloatArray, FloatArray] | None = None  # when it begins, and gradients
 
     def known(self) -> Iterator[tuple[int, int, int]]:
-        """Round, worker and report of late answers that have come by the start of the next round."""
+        """Round, worker and report of late responses that have come by the start of the next round."""
         late = self._late
         arrived = late.arrives_s <= 0
         if arrived.any():
@@ -254,7 +254,7 @@ class Uplink:
         return float(self._pass_ingress(reaches_s, size).max(initial=word_s))
 
     def close(self, stop_s: float, duration_s: float, overhead_s: float) -> Traffic:
-        """End the round: what is on its way is lost, unless late answers are heard."""
+        """End the round: what is on its way is lost, unless late responses are heard."""
         if self._asked is not None:
             begins_s, asked = self._asked
             self._asked = None

@@ -78,7 +78,7 @@ class RunRecord:
         last_s = closed.finish_s[np.arange(self.n_workers), work.last_report]
         is_cut_off = ~np.isfinite(last_s)
         if closed.is_cut_off:
-            is_cut_off |= closed.closing.missing & (last_s > closed.stop_s)  # else its answer was only on its way
+            is_cut_off |= closed.closing.missing & (last_s > closed.stop_s)  # else its response was only on its way
         self.workers.append(
             {
                 "round": np.full(self.n_workers, closed.index),

@@ -1,4 +1,4 @@
-"""One recording replayed to thousands of settings: the master rules over workers in the order in which they answer.
+"""One trace replayed to thousands of settings: the master rules over workers in the order in which they answer.
 
 Where all workers have equally much work and a worker that is faster at one load is faster at every load, each round
 has one order of arrival, whatever the setting. Then all that a setting decides in a round is after how many arrivals
@@ -28,8 +28,8 @@ class Played(NamedTuple):
     n_given: IntArray
 
 
-class Recorded:
-    """Recorded rounds, over and over, each with its workers in the order in which they answer.
+class MeasuredRounds:
+    """MeasuredRounds rounds, over and over, each with its workers in the order in which they answer.
 
     Parameters
     ----------
@@ -106,20 +106,20 @@ def _ends_of_runs(is_tied: BoolArray) -> IntArray:
     return np.asarray(np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1])
 
 
-def replay(grid: Grid, recorded: Recorded, rules: Sequence[MasterRule]) -> Played:
+def replay(grid: Grid, measured: MeasuredRounds, rules: Sequence[MasterRule]) -> Played:
     """Play all settings of a grid.
 
     Parameters
     ----------
     grid
         A new one.
-    recorded
+    measured
         What it meets.
     rules
         One after the other, each for an equal share of the settings. All wait for all, or all for enough.
     """
     loads = grid.loads()
-    rounds = _Rounds(recorded, loads, rules)
+    rounds = _Rounds(measured, loads, rules)
     for index in range(len(loads)):
         busy = grid.open_round(index)
         if busy is not None:
@@ -137,15 +137,15 @@ def replay(grid: Grid, recorded: Recorded, rules: Sequence[MasterRule]) -> Playe
 class _Rounds:
     """Rounds: what is known of all of them beforehand, and how they went; shape ``(n_rounds, n_settings)``."""
 
-    def __init__(self, recorded: Recorded, loads: FloatArray, rules: Sequence[MasterRule]) -> None:
+    def __init__(self, measured: MeasuredRounds, loads: FloatArray, rules: Sequence[MasterRule]) -> None:
         [self._waits_for] = {rule.waits_for for rule in rules}
         assert self._waits_for != "nobody"
         assert all((rule.timeout_s, rule.poll_s) == (None, None) for rule in rules)
-        self._recorded, self._loads = recorded, loads
+        self._measured, self._loads = measured, loads
         self._indices = np.arange(len(loads))[:, np.newaxis]
         self.first = np.ones(loads.shape, dtype=np.int64)  # how many have arrived when the first that has work has
-        self.last = np.full(loads.shape, recorded.n_workers)
-        self._n_given = np.full(loads.shape, recorded.n_workers)
+        self.last = np.full(loads.shape, measured.n_workers)
+        self._n_given = np.full(loads.shape, measured.n_workers)
         self.stragglers = np.empty(loads.shape, dtype=np.int64)
         self.looks = np.zeros(loads.shape, dtype=np.bool_)  # at some instant, and not at each arrival
         self._wanted_s = np.full(loads.shape, np.inf)
@@ -163,31 +163,31 @@ class _Rounds:
         self._stops = self.looks.copy()
 
     def _know_looks(self, rule: MasterRule, settings: slice) -> None:
-        """Find when the master looks at rounds in which everybody has work; each load in each recorded round once."""
-        n_recorded, n_rounds = self._recorded.n_rounds, len(self._loads)
+        """Find when the master looks at rounds in which everybody has work; each load in each measured round once."""
+        n_measured, n_rounds = self._measured.n_rounds, len(self._loads)
         _, some, which = np.unique(self._loads[:, settings], axis=1, return_index=True, return_inverse=True)
         loads = self._loads[:, settings][:, some]
-        is_known = self._indices[:, 0] >= n_recorded
-        is_known[n_recorded:] &= (loads[n_recorded:] == loads[:-n_recorded]).all(axis=1)
+        is_known = self._indices[:, 0] >= n_measured
+        is_known[n_measured:] &= (loads[n_measured:] == loads[:-n_measured]).all(axis=1)
         new = np.flatnonzero(~is_known)
         wanted_s, n_by = np.empty(loads.shape), np.empty(loads.shape, dtype=np.int64)
         wanted_s[new], n_by[new] = self._look(rule, self._indices[new], loads[new])
-        for index in range(n_recorded, n_rounds):
+        for index in range(n_measured, n_rounds):
             if is_known[index]:
-                wanted_s[index], n_by[index] = wanted_s[index - n_recorded], n_by[index - n_recorded]
+                wanted_s[index], n_by[index] = wanted_s[index - n_measured], n_by[index - n_measured]
         self._wanted_s[:, settings], self.n_at_look[:, settings] = wanted_s[:, which], n_by[:, which]
 
     def _look(self, rule: MasterRule, indices: IntArray, loads: FloatArray) -> tuple[FloatArray, IntArray]:
         """Return when the master wants to look, and how many have arrived when it does."""
-        rank = rule.reference_rank(self._recorded.n_workers)
-        reference_s = self._recorded.arrivals_s(indices, np.maximum(rank, np.ones(loads.shape, dtype=np.int64)), loads)
+        rank = rule.reference_rank(self._measured.n_workers)
+        reference_s = self._measured.arrivals_s(indices, np.maximum(rank, np.ones(loads.shape, dtype=np.int64)), loads)
         wanted_s = np.broadcast_to(np.asarray(rule.wants_s(reference_s), dtype=np.float64), loads.shape)
-        first_s = self._recorded.arrivals_s(indices, np.ones(loads.shape, dtype=np.int64), loads)
-        return wanted_s, self._recorded.n_by(indices, np.maximum(wanted_s, first_s), loads)
+        first_s = self._measured.arrivals_s(indices, np.ones(loads.shape, dtype=np.int64), loads)
+        return wanted_s, self._measured.n_by(indices, np.maximum(wanted_s, first_s), loads)
 
     def keep_to(self, index: int, busy: Bits) -> None:
         """Note that only some workers have work in a round."""
-        places, n_workers = self._recorded.in_order(index, busy), self._recorded.n_workers
+        places, n_workers = self._measured.in_order(index, busy), self._measured.n_workers
         n_busy = np.count_nonzero(places, axis=1)
         self._n_given[index] = n_busy
         self.first[index] = places.argmax(axis=1) + 1
@@ -199,15 +199,15 @@ class _Rounds:
             if (rank > 1).any():
                 reference = (np.cumsum(places[settings], axis=1) >= rank[:, np.newaxis]).argmax(axis=1) + 1
             indices = np.full(len(first), index)
-            self._wanted_s[index, settings] = rule.wants_s(self._recorded.arrivals_s(indices, reference, loads))
-            first_s = self._recorded.arrivals_s(indices, first, loads)
+            self._wanted_s[index, settings] = rule.wants_s(self._measured.arrivals_s(indices, reference, loads))
+            first_s = self._measured.arrivals_s(indices, first, loads)
             look_s = np.maximum(self._wanted_s[index, settings], first_s)
-            self.n_at_look[index, settings] = self._recorded.n_by(indices, look_s, loads)
+            self.n_at_look[index, settings] = self._measured.n_by(indices, look_s, loads)
         self.n_arrived[index] = self.n_at_look[index]
 
     def missing(self, index: int, n_arrived: IntArray, busy: Bits | None) -> Bits:
         """Return the workers missing after so many arrivals."""
-        missing = self._recorded.missing_after(index, n_arrived)
+        missing = self._measured.missing_after(index, n_arrived)
         return missing if busy is None else missing & busy
 
     def wait(self, index: int, grid: Grid, busy: Bits | None, stops: BoolArray) -> None:
@@ -219,17 +219,17 @@ class _Rounds:
                 middle = (low + high) // 2
                 accepted = grid.accepts(self.missing(index, middle, busy))
                 low, high = np.where(accepted, low, middle), np.where(accepted, middle, high)
-            high = self._recorded.with_tied(index, np.maximum(high, self.first[index]))
+            high = self._measured.with_tied(index, np.maximum(high, self.first[index]))
         self.n_arrived[index] = np.where(stops, self.n_at_look[index], high)
         self._stops[index] = stops
 
     def played(self) -> Played:
         """Return the outcome of the rounds."""
-        last_s = self._recorded.arrivals_s(self._indices, self.last, self._loads)
-        first_s = self._recorded.arrivals_s(self._indices, self.first, self._loads)
+        last_s = self._measured.arrivals_s(self._indices, self.last, self._loads)
+        first_s = self._measured.arrivals_s(self._indices, self.first, self._loads)
         if first_s.min() < 0:
             raise ValueError(NEGATIVE)
         stopped_s = np.minimum(np.maximum(self._wanted_s, first_s), last_s)
-        waited_s = self._recorded.arrivals_s(self._indices, np.maximum(self.n_arrived, 1), self._loads)
+        waited_s = self._measured.arrivals_s(self._indices, np.maximum(self.n_arrived, 1), self._loads)
         duration_s = np.where(self._n_given == 0, 0.0, np.where(self._stops, stopped_s, waited_s))
         return Played(duration_s, np.maximum(0.0, duration_s - self._wanted_s), self.stragglers, self._n_given)

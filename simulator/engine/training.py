@@ -1,7 +1,7 @@
 """Real gradients: what a run does to the models that it trains, beside how long it takes.
 
 A record of a run that is also its value plane. Values follow times: some time after all jobs of a turn, one of each
-model, have ended, it computes their chunk gradients, has them decoded from the answers that the master had, applies
+model, have ended, it computes their chunk gradients, has them decoded from the responses that the master had, applies
 them, and writes down loss and accuracy at the times at which the jobs ended. A model's job ends before its next one
 begins: so the jobs of a turn do not depend on each other, and begin with the parameters that the turn before has left.
 """
@@ -209,10 +209,10 @@ class TrainingRecord(RunRecord):
 
     @staticmethod
     def _decoded(jobs: Sequence[Ended], gradients: FloatArray) -> Sequence[Decoded]:
-        """Decode the answers as the master does, which must leave the chunk gradients as they are."""
+        """Decode the responses as the master does, which must leave the chunk gradients as they are."""
         given = gradients.view()
         given.setflags(write=False)
-        decoded = jobs[0].decode([ended.answers for ended in jobs], given)
+        decoded = jobs[0].decode([ended.responses for ended in jobs], given)
         got, shape = [np.shape(found.gradient) for found in decoded], gradients.shape[2:]
         if got != [shape] * len(jobs):
             raise ValueError(f"decode must give a gradient of shape {shape} for each of {len(jobs)} jobs, got {got}")

@@ -1,6 +1,6 @@
 """The vectorised engine: the semantics of the events engine on arrays over runs, rounds and workers.
 
-A round needs no events where arrivals depend on nothing that happens in it: when the answers are enough is an order
+A round needs no events where arrivals depend on nothing that happens in it: when the responses are enough is an order
 statistic of the arrivals (the scheme's :class:`~schemes.base.batch.Batch` says which), and all that the master does
 follows from a few instants. Rounds of schemes without memory are all taken at once, others one after another in
 all runs together.
@@ -242,12 +242,12 @@ class _Stop:
         return self._rule.wants_s(at_most_missing_s(present, None, present.shape[1] - np.asarray(rank)))
 
     def _at_arrivals(self) -> tuple[FloatArray, BoolArray]:
-        """Stop at the first arrival with which the answers are enough; in no row without that."""
+        """Stop at the first arrival with which the responses are enough; in no row without that."""
         enough_s = self._batch.enough_s(self._due_s, EVERY)
         return self._rule.acts_at(np.maximum(enough_s, self._first_s)), np.zeros(len(self._due_s), dtype=np.bool_)
 
     def _looked(self, wanted_s: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Stop at the instant (inf: with the last report) or later; and where the answers fall short then."""
+        """Stop at the instant (inf: with the last report) or later; and where the responses fall short then."""
         too_early = (wanted_s < self._first_s) & (self._first_s < np.inf)
         look_s = np.where(too_early, self._rule.acts_at(self._first_s), wanted_s)
         enough = self._batch.enough(self._due_s, look_s, EVERY)
@@ -262,7 +262,7 @@ class _Stop:
     def _ended(
         self, looked_s: FloatArray, forced: BoolArray, last_s: FloatArray, n_busy: IntArray
     ) -> tuple[FloatArray, BoolArray]:
-        """Stop by the last report and the timeout at the latest; and where the answers fall short then."""
+        """Stop by the last report and the timeout at the latest; and where the responses fall short then."""
         everybody_s = self._rule.acts_at(last_s.max(axis=1))
         limit_s = np.inf if self._rule.timeout_s is None else self._rule.acts_s(self._rule.timeout_s)
         ends_s = np.minimum(everybody_s, limit_s)
@@ -273,7 +273,7 @@ class _Stop:
             forced[late] = ~self._batch.enough(self._due_s[late], ends_s[late], late)
         instant_s = np.minimum(looked_s, ends_s)
         if np.isinf(instant_s[n_busy > 0]).any():
-            raise SimulationError("nobody can answer any more, and the master waits for more answers")
+            raise SimulationError("nobody can answer any more, and the master waits for more responses")
         return instant_s, forced
 
 

@@ -66,7 +66,7 @@ class Watch:
     def _plan(self) -> None:
         """Derive when the master acts next, and from which arrival on it attends to arrivals at all."""
         self._acts_s = min(self._ends_s, self._look_s)
-        # arrivals; beyond the last one, nothing is due; late answers alone never end a round
+        # arrivals; beyond the last one, nothing is due; late responses alone never end a round
         place = self._arrivals.first_own + 1
         if not (self._is_postponed or self._checks_arrivals):
             place = self._arrivals.all_own if self._reference is None else self._reference + 1
@@ -80,7 +80,7 @@ class Watch:
             instant_s, happens = self._acts_s, [self._act]
         if instant_s == np.inf:
             raise SimulationError(
-                "nobody can answer any more, and the master waits for more answers: give it a timeout_s"
+                "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
             )
         # the clock's own sum is rounded and may be ahead by the last bit
         delay_s = max(0.0, self._start_s + instant_s - self._env.now)

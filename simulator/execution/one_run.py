@@ -48,7 +48,7 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
     """Say why a scheme of a scenario needs events; None if it does not."""
     scheme = scenario.schemes[label]
     if scenario.training is not None:
-        return "real gradients go with answers one by one"
+        return "real gradients go with responses one by one"
     if detail == "workers":
         return "the table of workers is theirs"
     if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):

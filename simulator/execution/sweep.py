@@ -101,7 +101,7 @@ def run_into(
     keep_going: bool = False,
     until: float | None = None,
 ) -> tuple[Results, list[Failure]]:
-    """Run what is not there yet, part by part, and write everything but pictures and manifest.
+    """Run what is not there yet, part by part, and write everything but figures and manifest.
 
     Parameters
     ----------

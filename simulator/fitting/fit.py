@@ -135,7 +135,7 @@ def _check(durations_s: FloatArray, known_s: float) -> None:
 
 
 def _failures(lost: np.ndarray) -> tuple[dict[str, StragglerModel], list[Estimate]]:
-    """A model of the answers that never came: seen, so that counting is enough; in bursts, if BIC says so.
+    """A model of the responses that never came: seen, so that counting is enough; in bursts, if BIC says so.
 
     A count is taken as half a case more, of one more, so that no chance is 0 or 1 (Jeffreys' rule).
     """

@@ -1,4 +1,4 @@
-"""Does a fitted model look like its recording? The same numbers of both, with the model's own spread."""
+"""Does a fitted model look like its trace? The same numbers of both, with the model's own spread."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from simulator.statistics import quantile
 from straggler_models import StragglerModel
 from straggler_models.base import BoolArray, FloatArray
 
-N_SIMULATED = 40  # recordings to compare with
-LONG = 1.5  # a straggler takes so many times the recorded median ...
+N_SIMULATED = 40  # traces to compare with
+LONG = 1.5  # a straggler takes so many times the measured median ...
 FEW = 0.01  # ... unless fewer than this share do: then it is one of the slowest FEWEST
 FEWEST = 0.05
 N_LAGS = 8
@@ -23,7 +23,7 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 def simulated_durations(
     models: Mapping[str, StragglerModel], n_rounds: int, n_workers: int, *, seed: int, load: float = 0.0
 ) -> FloatArray:
-    """What the models would have recorded at some load, shape ``(n_rounds, n_workers)``, seconds.
+    """What the models would have measured at some load, shape ``(n_rounds, n_workers)``, seconds.
 
     Examples
     --------
@@ -80,35 +80,35 @@ def memory(straggles: BoolArray, n_lags: int = N_LAGS) -> FloatArray:
 
 
 class Check(NamedTuple):
-    """A number of the recording, and the middle 95 % of it in recordings that the model would give."""
+    """A number of the trace, and the middle 95 % of it in traces that the model would give."""
 
     name: str
-    recorded: float
+    measured: float
     low: float
     high: float
 
     @property
     def is_inside(self) -> bool:
-        """Whether the model could well have given the recorded number."""
+        """Whether the model could well have given the measured number."""
         slack = 1e-9 * max(abs(self.low), abs(self.high))
-        return self.low - slack <= self.recorded <= self.high + slack
+        return self.low - slack <= self.measured <= self.high + slack
 
 
-def checks(recorded_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Check]:
-    """Compare a recording with what its model gives.
+def checks(measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Check]:
+    """Compare a trace with what its model gives.
 
     Parameters
     ----------
-    recorded_s
+    measured_s
         Shape ``(n_rounds, n_workers)``.
     simulated_s
         Of the same shape each.
     """
-    limit_s = threshold_s(recorded_s)
-    recorded = _numbers(recorded_s, limit_s)
+    limit_s = threshold_s(measured_s)
+    measured = _numbers(measured_s, limit_s)
     simulated = [_numbers(durations_s, limit_s) for durations_s in simulated_s]
     found = []
-    for name, value in recorded.items():
+    for name, value in measured.items():
         values = np.array([numbers[name] for numbers in simulated])
         values = values[np.isfinite(values)]
         low, high = np.quantile(values, (0.025, 0.975)).tolist() if len(values) else (np.nan, np.nan)

@@ -1,4 +1,4 @@
-"""The picture of an advice: what each scheme saves on the rest of a recording, and what more probing rounds gain."""
+"""The figure of an advice: what each scheme saves on the rest of a trace, and what more probing rounds gain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH_IN = 7.0
 
 
 def draw_advice(advice: Advice, folder: Path, note: str) -> list[Path]:
-    """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
+    """Write the figures; ``note`` says what was compared. Returns the paths of the PNGs."""
     looks = looks_among(advice.settings)
     chosen_on = f"first half only; {note}"
     paths = [save(_page(advice, looks, note), folder, "advice")]

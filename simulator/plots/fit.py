@@ -1,4 +1,4 @@
-"""A page that shows how well a fitted model looks like its recording."""
+"""A page that shows how well a fitted model looks like its trace."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from simulator.fitting.goodness import N_LAGS, burst_lengths, memory, threshold_
 from simulator.plots.style import COLOURS, GREY, literal
 from straggler_models.base import BoolArray, FloatArray
 
-RECORDED, SIMULATED = COLOURS[5], COLOURS[4]
+MEASURED, SIMULATED = COLOURS[5], COLOURS[4]
 MOST_PLACES = 200  # points of a line of quantiles
 
 
-def draw_fit(figure: Figure, recorded_s: FloatArray, simulated_s: Sequence[FloatArray], about: str) -> None:
-    """Draw six views of a recording over the middle 95 % of what the model gives.
+def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[FloatArray], about: str) -> None:
+    """Draw six views of a trace over the middle 95 % of what the model gives.
 
     Parameters
     ----------
     figure
         Empty, with a constrained layout.
-    recorded_s
+    measured_s
         Shape ``(n_rounds, n_workers)``, seconds.
     simulated_s
         Of the same shape each.
@@ -31,10 +31,10 @@ def draw_fit(figure: Figure, recorded_s: FloatArray, simulated_s: Sequence[Float
     """
     figure.set_size_inches(7.0, 5.0)
     panels: list[Axes] = list(figure.subplots(2, 3).ravel())
-    limit_s = threshold_s(recorded_s)
-    straggles = recorded_s > limit_s
+    limit_s = threshold_s(measured_s)
+    straggles = measured_s > limit_s
     others = [durations_s > limit_s for durations_s in simulated_s]
-    _draw_quantiles(panels[0], recorded_s, simulated_s)
+    _draw_quantiles(panels[0], measured_s, simulated_s)
     _draw_steps(panels[1], np.sort(straggles.sum(axis=1))[::-1], [np.sort(other.sum(axis=1))[::-1] for other in others])
     panels[1].set(title="stragglers in a round", xlabel="rounds, the worst first", ylabel="stragglers")
     longest = min(12, max(burst_lengths(straggles), default=1) + 2)
@@ -42,34 +42,34 @@ def draw_fit(figure: Figure, recorded_s: FloatArray, simulated_s: Sequence[Float
     panels[2].set(
         title="lengths of bursts", xlabel="at least so many rounds", ylabel="bursts of all (%)", ylim=(0, 105)
     )
-    n_lags = min(N_LAGS, len(recorded_s) - 1)
+    n_lags = min(N_LAGS, len(measured_s) - 1)
     lagged = [100 * memory(other, n_lags) for other in others]
     _draw_steps(panels[3], 100 * memory(straggles, n_lags), lagged, first=1)
     panels[3].axhline(100 * float(straggles.mean()), color=GREY, linewidth=0.6, linestyle=":")
     panels[3].set(title="memory", xlabel="rounds before", ylabel="straggles if it did then (%)", ylim=(0, None))
     for axis, panel, what in ((0, panels[4], "worker"), (1, panels[5], "round")):
-        _draw_steps(panel, _medians(recorded_s, axis), [_medians(durations_s, axis) for durations_s in simulated_s])
+        _draw_steps(panel, _medians(measured_s, axis), [_medians(durations_s, axis) for durations_s in simulated_s])
         panel.set(title=f"{what}s' medians", xlabel=f"{what}s, the slowest first", ylabel="seconds")
     panels[0].legend(frameon=False, loc="upper left")
     figure.suptitle(literal(f"{about}\nstraggler: longer than {limit_s:.4g} s"), fontsize=8)
 
 
-def _draw_quantiles(axes: Axes, recorded_s: FloatArray, simulated_s: Sequence[FloatArray]) -> None:
-    n_all = recorded_s.size
+def _draw_quantiles(axes: Axes, measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> None:
+    n_all = measured_s.size
     # as many places in each tail as in the middle
     tail = np.geomspace(0.5 / n_all, 0.5, MOST_PLACES // 2)
     places = np.concatenate([tail, 1 - tail[::-1][1:]])
-    recorded, *others = (
+    measured, *others = (
         np.quantile(np.where(np.isfinite(durations_s), durations_s, 1e300), places)
-        for durations_s in (recorded_s, *simulated_s)
+        for durations_s in (measured_s, *simulated_s)
     )
-    seen = (recorded < 1e300) & (np.max(others, axis=0) < 1e300)
+    seen = (measured < 1e300) & (np.max(others, axis=0) < 1e300)
     low, middle, high = np.quantile(np.array(others)[:, seen], (0.025, 0.5, 0.975), axis=0)
-    axes.fill_betweenx(recorded[seen], low, high, color=SIMULATED, alpha=0.25, linewidth=0, label="model, 95 %")
-    axes.plot(middle, recorded[seen], color=RECORDED, marker=".", markersize=2, linestyle="none", label="recorded")
-    ends = [min(recorded[0], middle[0]), max(recorded[seen][-1], middle[-1])]
+    axes.fill_betweenx(measured[seen], low, high, color=SIMULATED, alpha=0.25, linewidth=0, label="model, 95 %")
+    axes.plot(middle, measured[seen], color=MEASURED, marker=".", markersize=2, linestyle="none", label="measured")
+    ends = [min(measured[0], middle[0]), max(measured[seen][-1], middle[-1])]
     axes.plot(ends, ends, color=GREY, linewidth=0.6, linestyle="--")
-    axes.set(xscale="log", yscale="log", title="quantiles", xlabel="model (seconds)", ylabel="recorded (seconds)")
+    axes.set(xscale="log", yscale="log", title="quantiles", xlabel="model (seconds)", ylabel="measured (seconds)")
     is_wide = ends[1] > 8 * ends[0]
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if is_wide else MaxNLocator(4))
@@ -77,14 +77,14 @@ def _draw_quantiles(axes: Axes, recorded_s: FloatArray, simulated_s: Sequence[Fl
         axis.set_minor_formatter(NullFormatter())
 
 
-def _draw_steps(axes: Axes, recorded: FloatArray, simulated: Sequence[FloatArray], first: int = 0) -> None:
-    x = np.arange(first, first + len(recorded))
+def _draw_steps(axes: Axes, measured: FloatArray, simulated: Sequence[FloatArray], first: int = 0) -> None:
+    x = np.arange(first, first + len(measured))
     rows = np.array(simulated, dtype=np.float64)
     known = np.isfinite(rows).any(axis=0)
     low, middle, high = np.nanquantile(rows[:, known], (0.025, 0.5, 0.975), axis=0)
     axes.fill_between(x[known], low, high, color=SIMULATED, alpha=0.25, linewidth=0)
     axes.plot(x[known], middle, color=SIMULATED, linewidth=0.8)
-    axes.plot(x, recorded, color=RECORDED, marker=".", markersize=2.5, linewidth=0.6)
+    axes.plot(x, measured, color=MEASURED, marker=".", markersize=2.5, linewidth=0.6)
 
 
 def _survival(straggles: BoolArray, longest: int) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The pictures of a run, one column wide, as PNG and SVG: readable in grey print and with colour-blind eyes."""
+"""The figures of a run, one column wide, as PNG and SVG: readable in grey print and with colour-blind eyes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from simulator.plots.style import (
     wrapped,
 )
 from simulator.plots.sweep.charts import Chart
-from simulator.plots.sweep.figures import chart_picture, sweep_pictures
+from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.sweep.frames import ChartError
 from simulator.plots.timeline import draw_timeline, timelines
-from simulator.plots.training import training_pictures
+from simulator.plots.training import training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
 from simulator.results.summary import summary
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 
 
 def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> list[Path]:
-    """Write every picture that the results allow, as PNG and as SVG.
+    """Write every figure that the results allow, as PNG and as SVG.
 
     Parameters
     ----------
     results
-        Of one point, or of a sweep, which gets pictures of its own.
+        Of one point, or of a sweep, which gets figures of its own.
     folder
         Where to write; it is made if it does not exist.
     scenario
-        What was run. Trial 0 of it is run again for the pictures of single workers; without it there are none.
+        What was run. Trial 0 of it is run again for the figures of single workers; without it there are none.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> li
 
 
 def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
-    """Write one picture, of a column of the runs table against a swept key or another column.
+    """Write one figure, of a column of the runs table against a swept key or another column.
 
     Returns
     -------
@@ -76,19 +76,19 @@ def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
     ChartError
         If the results do not allow it.
     """
-    draw_on, remarks = _curve_picture(results, chart) or chart_picture(results, chart)
+    draw_on, remarks = _curve_figure(results, chart) or chart_figure(results, chart)
     figure = _figure(results, draw_on, remarks)
     folder.mkdir(parents=True, exist_ok=True)
     return save(figure, folder, chart.name)
 
 
-def _curve_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
+def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
     """Loss or accuracy against time, which are in a table of their own; None if the chart is of something else."""
     if chart.x != "time_s" or chart.y not in get_args(Measure) or results.training is None:
         return None
     if chart.by != "scheme":
         raise ChartError(f"--by {chart.by}: must be scheme with --x time_s, of which each has a line")
-    for name, draw_on, remarks in training_pictures(results, chart.where):
+    for name, draw_on, remarks in training_figures(results, chart.where):
         if name == chart.y:
             return draw_on, remarks
     if results.training[chart.y].isna().all():
@@ -97,8 +97,8 @@ def _curve_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]] | N
 
 
 def figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
-    """Make the pictures one after another, each with its name."""
-    for name, draw_on, what in _pictures(results, scenario):
+    """Make the figures one after another, each with its name."""
+    for name, draw_on, what in _drawings(results, scenario):
         yield name, _figure(results, draw_on, what)
 
 
@@ -111,11 +111,11 @@ def _figure(results: Results, draw_on: Draw, what: Sequence[str]) -> Figure:
     return figure
 
 
-def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Draw, list[str]]]:
-    """Name and drawing of each picture, and what its small line has to add."""
+def _drawings(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Draw, list[str]]]:
+    """Name and drawing of each figure, and what its small line has to add."""
     if results.runs["point"].nunique() > 1:
-        yield from sweep_pictures(results)
-        yield from training_pictures(results)
+        yield from sweep_figures(results)
+        yield from training_figures(results)
         return
     yield "makespan", lambda figure: _makespan(figure, results), []
     jobs = results.jobs
@@ -126,7 +126,7 @@ def _pictures(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
             lambda figure: _latency(figure, jobs),
             ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else [],
         )
-    yield from training_pictures(results)
+    yield from training_figures(results)
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
         _, at_point = scenario.all_points()[0]
@@ -259,7 +259,7 @@ def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
 
 
 def _mark_end(axes: Axes, look: Look, at_s: FloatArray, longer: FloatArray) -> None:
-    """Put the scheme's marker where its line leaves the picture."""
+    """Put the scheme's marker where its line leaves the figure."""
     last = int(np.flatnonzero(longer > 0)[-1])
     end_s = at_s[min(last + 1, len(at_s) - 1)]
     axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)

@@ -96,7 +96,7 @@ def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Rounds and workers that share a cell of the picture, so that no straggler falls between two pixels."""
+    """Rounds and workers that share a cell of the figure, so that no straggler falls between two pixels."""
     rounds, workers = (math.ceil(int(n) / most) for n, most in zip(np.max(shapes, axis=0), N_CELLS, strict=True))
     return rounds, workers
 

@@ -44,12 +44,12 @@ HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linesty
 
 def style() -> Any:
     """Draw in this style; nothing else has a say."""
-    # from matplotlib's defaults, so that a personal matplotlibrc changes no picture
+    # from matplotlib's defaults, so that a personal matplotlibrc changes no figure
     return matplotlib.style.context(["default", STYLE])
 
 
 def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write a picture as PNG and as SVG; return the path of the PNG."""
+    """Write a figure as PNG and as SVG; return the path of the PNG."""
     path = folder / f"{name}.png"
     with style():  # ticks are made when a figure is written
         figure.savefig(path, dpi=DPI)

@@ -180,7 +180,7 @@ def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: b
 
 
 def _draw_bar(axes: Axes, row: int, bar: Bar, until_s: float) -> float:
-    """Draw a stretch of time and return where it ends in the picture."""
+    """Draw a stretch of time and return where it ends in the figure."""
     end_s = max(bar.begin_s, min(bar.end_s, until_s, axes.get_xlim()[1]))
     is_wide = _points(axes, end_s - bar.begin_s) > 3  # else hatch and edge would be all one sees
     is_repeat = bar.kind == "repeat"

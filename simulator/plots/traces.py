@@ -1,4 +1,4 @@
-"""The pictures of a recording: every time, its rounds, its bursts, and what load costs."""
+"""The figures of a trace: every time, its rounds, its bursts, and what load costs."""
 
 import math
 import textwrap
@@ -22,7 +22,7 @@ from simulator.traces.report import Description
 
 ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 N_MARKED = 100  # rounds that have room for markers
-N_CELLS = 480  # rounds or workers that a picture has the pixels for
+N_CELLS = 480  # rounds or workers that a figure has the pixels for
 
 
 class _Plain(LogFormatter):
@@ -36,8 +36,8 @@ def _whole_numbers() -> MaxNLocator:
     return MaxNLocator(6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
 
 
-def draw_recording(about: Description, label: str, folder: Path) -> list[Path]:
-    """Write the pictures of a recording, as PNG and as SVG, with names that begin with its label.
+def draw_trace(about: Description, label: str, folder: Path) -> list[Path]:
+    """Write the figures of a trace, as PNG and as SVG, with names that begin with its label.
 
     Returns
     -------
@@ -48,13 +48,13 @@ def draw_recording(about: Description, label: str, folder: Path) -> list[Path]:
 
 
 def figures(about: Description, label: str) -> Iterator[tuple[str, Figure]]:
-    """Make the pictures one after another, each with its name."""
+    """Make the figures one after another, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
     what = f"{label}: {n_workers} workers, {n_rounds} rounds"
     rule = f"straggler: over {1 + about.mu:g} × the {about.reference} worker's time"
-    if about.recording.has_gaps:
+    if about.trace.has_gaps:
         what += ", a sample with gaps"
-    yield "heat_map", _figure(lambda figure: _heat_map(figure, about.recording.duration_s), what)
+    yield "heat_map", _figure(lambda figure: _heat_map(figure, about.trace.duration_s), what)
     yield "rounds", _figure(lambda figure: _rounds(figure, about), f"{what}; {rule}")
     yield "stragglers", _figure(lambda figure: _counts(figure, about), f"{what}; {rule}")
     if about.bursts is not None and len(about.bursts):
@@ -111,7 +111,7 @@ def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
 
 def _rounds(figure: Figure, about: Description) -> None:
     """Plot the spread of the times of each round."""
-    duration_s = about.recording.duration_s
+    duration_s = about.trace.duration_s
     axes: Axes = figure.subplots()
     rounds = np.arange(len(duration_s))
     reference_s = duration_s.min(axis=1) if about.reference == "first" else median_worker_s(duration_s)
@@ -199,19 +199,19 @@ def _bursts(figure: Figure, about: Description) -> None:
     axes.set_xlabel("length of a burst (rounds)")
     axes.set_ylabel("bursts")
     handles = [
-        Patch(color=BLUE, label="recorded"),
+        Patch(color=BLUE, label="measured"),
         Line2D([], [], color=VERMILLION, marker="s", linestyle="--", label="mean, if at random at the same rate"),
     ]
     add_legend(figure, {}, extra=handles)
 
 
 def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path) -> Path:
-    """Write the picture of time against load, as PNG and as SVG; returns the path of the PNG."""
-    loads = np.array([about.recording.base_load for about in described], dtype=np.float64)
+    """Write the figure of time against load, as PNG and as SVG; returns the path of the PNG."""
+    loads = np.array([about.trace.base_load for about in described], dtype=np.float64)
 
     def draw_on(figure: Figure) -> None:
         axes: Axes = figure.subplots()
-        answered = [about.recording.duration_s[np.isfinite(about.recording.duration_s)] for about in described]
+        answered = [about.trace.duration_s[np.isfinite(about.trace.duration_s)] for about in described]
         low, middle, high = (np.array([quantile(each, share) for each in answered]) for share in (0.05, 0.5, 0.95))
         means = np.array([each.mean() for each in answered])
         ends = np.array([min(loads.min(), 0.0), loads.max()])
@@ -231,4 +231,4 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
         ]
         add_legend(figure, {}, extra=handles)
 
-    return save(_figure(draw_on, f"{len(described)} recordings; infinite times left out"), folder, "load_slope")
+    return save(_figure(draw_on, f"{len(described)} traces; infinite times left out"), folder, "load_slope")

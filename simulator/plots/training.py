@@ -1,4 +1,4 @@
-"""Pictures of training: loss and accuracy against simulated time."""
+"""Figures of training: loss and accuracy against simulated time."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> F
     return mean
 
 
-def training_pictures(
+def training_figures(
     results: Results, where: Mapping[str, Sequence[Any]] | None = None
 ) -> Iterator[tuple[str, Draw, list[str]]]:
     """Name and drawing of loss and accuracy, and what their small line has to add; nothing if points are too many.
@@ -94,7 +94,7 @@ def training_pictures(
     Parameters
     ----------
     where
-        Values of ``scheme`` or swept keys, to which the pictures keep.
+        Values of ``scheme`` or swept keys, to which the figures keep.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def training_pictures(
     for measure in get_args(Measure):
         having = set(training.loc[training[measure].notna(), "point"])
         if having:
-            looks = {label: look for label, look in every.items() if label in set(runs["scheme"])}  # as in all pictures
+            looks = {label: look for label, look in every.items() if label in set(runs["scheme"])}  # as in all figures
             shown = {point: title for point, title in titles.items() if point in having}
             draw_on = partial(draw_training, training=training, measure=measure, titles=shown, looks=looks)
             missing = ["no line of what has diverged"] if np.isinf(training[measure]).any() else []

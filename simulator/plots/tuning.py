@@ -1,4 +1,4 @@
-"""The pictures of a search for parameters: all settings as dots, and who wins under which rule and T."""
+"""The figures of a search for parameters: all settings as dots, and who wins under which rule and T."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_PANELS = 8
 
 
 def draw_search(settings: pd.DataFrame, folder: Path, note: str) -> list[Path]:
-    """Write the pictures; ``note`` says what was compared. Returns the paths of the PNGs."""
+    """Write the figures; ``note`` says what was compared. Returns the paths of the PNGs."""
     looks = looks_among(settings)
     paths = [save(dots(settings, looks, note), folder, "settings")]
     if settings["delay_rounds"].max() > 0:

@@ -105,5 +105,5 @@ def _ratios(start: float, stop: float, n: int) -> list[Any]:
 
 
 def _tidy(value: float) -> float:
-    """0.03, not 0.030000000000000002: values are read in tables and pictures, and typed again."""
+    """0.03, not 0.030000000000000002: values are read in tables and figures, and typed again."""
     return float(f"{value:.12g}")

@@ -70,7 +70,7 @@ class Scenario:
     round_overhead_s: Seconds = 0.0
     """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
     network: Network = Network()
-    """what it takes to send answers; by default nothing"""
+    """what it takes to send responses; by default nothing"""
     training: Training | None = None
     """what is trained with the gradients, and how; by default nothing"""
     schemes: dict[str, InstanceOf[Scheme]]
@@ -157,7 +157,7 @@ def _contradictions(scenario: Scenario) -> Iterator[Problem]:
         if replayed:
             yield Problem(
                 ("trials",),
-                f"must be 1, because every trial would replay the same recording, got {scenario.trials} "
+                f"must be 1, because every trial would replay the same trace, got {scenario.trials} "
                 f"(use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)",
             )
 
@@ -190,7 +190,7 @@ def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")
         if scheme.hears_late and scenario.leftover == "cancel":
             yield Problem(
-                ("schemes", label, "late_answers"),
+                ("schemes", label, "late_responses"),
                 "must be drop unless workers finish what is left over, got keep (set leftover: finish)",
             )
         if scheme.needs_enough is not None and scenario.rule_for(label).waits_for == "nobody":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
-from simulator.traces.files import write_recording
+from simulator.traces.files import write_trace
 from simulator.traces.formats import FORMATS
 from simulator.traces.formats.format import Format, Options
 from simulator.traces.native import native
@@ -60,7 +60,7 @@ def convert(
     if not form.is_native:
         table = native(table, " ".join(map(str, sources[:3])), options.get("missing", "error"))
     n_rounds, n_workers = int(table["round"].max()) + 1, int(table["worker"].max()) + 1
-    write_recording(out, table, _about(sources, form, options))
+    write_trace(out, table, _about(sources, form, options))
     kept = [name for name in ("step", "worker_name") if name in table.columns]
     labels = f" (their own names: {', '.join(kept)})" if kept else ""
     return f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}"

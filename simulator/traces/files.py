@@ -1,4 +1,4 @@
-"""Recordings on disk: read with what is known about them, and written in the native form."""
+"""Traces on disk: read with what is known about them, and written in the native form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from schemes.base.scheme import FloatArray
 from simulator.errors import TraceError
 from simulator.files import whole_file
-from straggler_models.trace_file import Recording, read_recording
+from straggler_models.trace_file import TraceFile, read_trace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 
 
-class RecordedTimes(NamedTuple):
-    """A recording: what every worker took in every round, and at which load."""
+class MeasuredTimes(NamedTuple):
+    """A trace: what every worker took in every round, and at which load."""
 
     path: Path
     duration_s: FloatArray  # shape (n_rounds, n_workers), read-only; inf: never answered
@@ -31,8 +31,8 @@ class RecordedTimes(NamedTuple):
     components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
 
 
-def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
-    """Read a recording, as ``kind: trace`` does; every command that takes one reads it here.
+def read_times(path: Path, base_load: float | None = None) -> MeasuredTimes:
+    """Read a trace, as ``kind: trace`` does; every command that takes one reads it here.
 
     Parameters
     ----------
@@ -45,25 +45,25 @@ def read_times(path: Path, base_load: float | None = None) -> RecordedTimes:
     Raises
     ------
     TraceError
-        If the file can't be read, or is no recording, or its metadata say a load that is none.
+        If the file can't be read, or is no trace, or its metadata say a load that is none.
     """
     try:
-        recording = read_recording(str(path))
+        trace = read_trace_file(str(path))
     except ValueError as error:
         raise TraceError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
     if base_load is None:
-        base_load = _base_load(path, metadata(recording))
-    if recording.duration_s is not None:
-        return RecordedTimes(path, recording.duration_s, base_load, recording.has_gaps)
+        base_load = _base_load(path, metadata(trace))
+    if trace.duration_s is not None:
+        return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps)
     base_load = base_load or 0.0
-    return RecordedTimes(path, _at_load(recording, base_load), base_load, recording.has_gaps, recording.components)
+    return MeasuredTimes(path, _at_load(trace, base_load), base_load, trace.has_gaps, trace.components)
 
 
-def _at_load(recording: Recording, load: float) -> FloatArray:
+def _at_load(trace: TraceFile, load: float) -> FloatArray:
     """Seconds until a task of that load is done."""
     startup_s, rate, slowdown = (
-        np.full(recording.shape, default) if part is None else part
-        for part, default in zip(recording.components, (0.0, 0.0, 1.0), strict=True)
+        np.full(trace.shape, default) if part is None else part
+        for part, default in zip(trace.components, (0.0, 0.0, 1.0), strict=True)
     )
     never = np.isinf(startup_s) | np.isinf(rate) | np.isinf(slowdown)
     with np.errstate(invalid="ignore"):  # inf * 0 is NaN; never wins
@@ -85,9 +85,9 @@ def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
     return base_load
 
 
-def metadata(recording: Recording) -> dict[str, Any]:
+def metadata(trace: TraceFile) -> dict[str, Any]:
     """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame; none of a CSV."""
-    stored = recording.metadata
+    stored = trace.metadata
     try:
         attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
     except ValueError:  # of another program
@@ -97,8 +97,8 @@ def metadata(recording: Recording) -> dict[str, Any]:
     return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
 
 
-def write_recording(path: Path, table: pd.DataFrame, about: Mapping[str, str | float]) -> None:
-    """Write a recording as Parquet, complete or not at all.
+def write_trace(path: Path, table: pd.DataFrame, about: Mapping[str, str | float]) -> None:
+    """Write a trace as Parquet, complete or not at all.
 
     Parameters
     ----------

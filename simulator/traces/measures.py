@@ -1,7 +1,7 @@
 """Measures of a trace: who straggles, how often in a row, who with whom, and what a load costs.
 
 Plain functions of arrays: ``duration_s`` of shape ``(n_rounds, n_workers)``, in seconds, ``inf`` for a worker that
-never answered. docs/recordings.md explains each figure.
+never answered. docs/traces.md explains each figure.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Reference
 from simulator.statistics import quantile, wilson
 
-OUTLIER = 10.0  # times the median of a recording, from where on a time is an outlier
+OUTLIER = 10.0  # times the median of a trace, from where on a time is an outlier
 SLOWER = 1.2  # times the median worker of the round, from where on a worker was slow in it
-SURE = 0.05  # chance of one false alarm among all workers of a recording
+SURE = 0.05  # chance of one false alarm among all workers of a trace
 
 
 class Times(NamedTuple):
-    """The times of a recording, in seconds; quantiles count an infinite time as the longest."""
+    """The times of a trace, in seconds; quantiles count an infinite time as the longest."""
 
     min_s: float
     median_s: float
@@ -33,7 +33,7 @@ class Times(NamedTuple):
 
 
 def times(duration_s: FloatArray) -> Times:
-    """Summarise all times of a recording.
+    """Summarise all times of a trace.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Outliers(NamedTuple):
 
 
 def outliers(duration_s: FloatArray, over_s: float | None = None) -> Outliers:
-    """Count the times over ``over_s`` seconds, by default ten times the median of the recording.
+    """Count the times over ``over_s`` seconds, by default ten times the median of the trace.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def stragglers(duration_s: FloatArray, mu: float = 1.0, reference: Reference = "
 def burst_lengths(is_straggler: BoolArray) -> IntArray:
     """Lengths of all maximal runs of rounds in which a worker straggles, in rounds, worker by worker.
 
-    Runs cut by an end of the recording count with the length seen.
+    Runs cut by an end of the trace count with the length seen.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ class LoadSlope(NamedTuple):
     intercept_s: float
     """of the same line, seconds"""
     slope_of_medians: float
-    """least squares over the median of each recording, seconds per load; outliers do not matter to it"""
+    """least squares over the median of each trace, seconds per load; outliers do not matter to it"""
     seconds_per_load: float
     """the slope of medians, or 0 if that is negative: what a scenario can use"""
 
@@ -332,14 +332,14 @@ def load_slope(durations_s: Sequence[FloatArray], loads: Sequence[float]) -> Loa
     Parameters
     ----------
     durations_s
-        The times of each recording, in seconds; infinite ones are left out.
+        The times of each trace, in seconds; infinite ones are left out.
     loads
         The load at which each was measured.
 
     Raises
     ------
     ValueError
-        If there are fewer than two different loads, or a recording without an answer.
+        If there are fewer than two different loads, or a trace without a response.
 
     Examples
     --------

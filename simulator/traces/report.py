@@ -1,4 +1,4 @@
-"""All that there is to say about a recording: as figures, as a row of a table, and in sentences."""
+"""All that there is to say about a trace: as figures, as a row of a table, and in sentences."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from schemes.base.scheme import BoolArray, IntArray
 from simulator.choices import Reference
 from simulator.traces import measures
-from simulator.traces.files import RecordedTimes
+from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
@@ -21,7 +21,7 @@ NAMED = 8  # persistently slow workers
 class Description:
     """Description of a trace, at a tolerance mu and a reference worker."""
 
-    recording: RecordedTimes
+    trace: MeasuredTimes
     mu: float
     reference: Reference
     times: Times
@@ -49,13 +49,13 @@ class Description:
 
 
 def describe(
-    recording: RecordedTimes, mu: float = 1.0, reference: Reference = "first", outlier_s: float | None = None
+    trace: MeasuredTimes, mu: float = 1.0, reference: Reference = "first", outlier_s: float | None = None
 ) -> Description:
-    """Compute all figures of a recording.
+    """Compute all figures of a trace.
 
     Parameters
     ----------
-    recording
+    trace
         What :func:`simulator.traces.files.read_times` has read.
     mu
         Who takes more than 1 + mu times as long as the reference worker of the round straggles.
@@ -64,18 +64,18 @@ def describe(
     outlier_s
         Seconds from where on a time is an outlier; by default ten times the median.
     """
-    duration_s = recording.duration_s
+    duration_s = trace.duration_s
     is_straggler = measures.stragglers(duration_s, mu, reference)
     return Description(
-        recording,
+        trace,
         mu,
         reference,
         measures.times(duration_s),
         measures.outliers(duration_s, outlier_s),
         is_straggler,
         float(measures.stragglers(duration_s, mu, OTHER[reference]).mean()),
-        None if recording.has_gaps else measures.burst_lengths(is_straggler),
-        None if recording.has_gaps else measures.memory(is_straggler),
+        None if trace.has_gaps else measures.burst_lengths(is_straggler),
+        None if trace.has_gaps else measures.memory(is_straggler),
         measures.dispersion(is_straggler),
         measures.slow_workers(duration_s),
     )
@@ -87,10 +87,10 @@ def row(about: Description, label: str) -> dict[str, Any]:
     median_s, max_s = about.times.median_s, about.times.max_s
     return {
         "file": label,
-        "base_load": about.recording.base_load,
+        "base_load": about.trace.base_load,
         "workers": n_workers,
         "rounds": n_rounds,
-        "has_gaps": about.recording.has_gaps,
+        "has_gaps": about.trace.has_gaps,
         **about.times._asdict(),
         "max_over_median": max_s / median_s if 0 < median_s < math.inf else None,
         "outlier_s": about.outliers.over_s,
@@ -128,9 +128,9 @@ def _burst_figures(lengths: IntArray | None) -> dict[str, Any]:
 
 
 def facts(about: Description) -> list[tuple[str, str]]:
-    """The figures that every recording has, each with its name."""
+    """The figures that every trace has, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
-    load, of = about.recording.base_load, about.dispersion
+    load, of = about.trace.base_load, about.dispersion
     measured = "load not known" if load is None else f"at load {load:g}"
     times = about.times
     never = f", {times.never_answered} never answered" if times.never_answered else ""
@@ -138,7 +138,7 @@ def facts(about: Description) -> list[tuple[str, str]]:
         f"{name} {getattr(times, f'{name}_s'):.4g} s" for name in ("min", "median", "mean", "p95", "p99", "max")
     )
     lines = [
-        ("recorded", f"{n_workers} workers, {n_rounds} rounds, {measured}"),
+        ("measured", f"{n_workers} workers, {n_rounds} rounds, {measured}"),
         ("times", seconds + never),
         ("outliers", _outliers(about)),
         (
@@ -180,7 +180,7 @@ def _bursts(lengths: IntArray) -> str:
 def findings(about: Description) -> Iterator[str]:
     """Yield what stands out, in sentences."""
     other = OTHER[about.reference]
-    if about.recording.has_gaps:
+    if about.trace.has_gaps:
         yield (
             "rounds are a sample (the column step has gaps): burst lengths and P(straggle | straggled in the round "
             "before) can't be read from this file"
@@ -247,24 +247,24 @@ def slope_warnings(slope: LoadSlope) -> Iterator[str]:
     if slope.slope_of_medians < 0:
         yield (
             f"the slope of medians is negative ({slope.slope_of_medians:.4g} s per load) and was set to 0: either load "
-            "costs next to nothing here, or the recordings were not made under the same conditions"
+            "costs next to nothing here, or the traces were not made under the same conditions"
         )
     elif slope.slope_s < 0:
         yield f"least squares is negative ({slope.slope_s:.4g} s per load): a few very long times spoil it; use medians"
 
 
-def labels(recorded: Sequence[RecordedTimes]) -> list[str]:
+def labels(measured: Sequence[MeasuredTimes]) -> list[str]:
     """A name for each file: short, and each another.
 
     Examples
     --------
     >>> from pathlib import Path
     >>> files = [Path("a/run.parquet"), Path("b/run.parquet"), Path("b/other.csv")]
-    >>> labels([RecordedTimes(file, np.ones((1, 1)), None, has_gaps=False) for file in files])
+    >>> labels([MeasuredTimes(file, np.ones((1, 1)), None, has_gaps=False) for file in files])
     ['run', 'run-2', 'other']
     """
     names: list[str] = []
-    for stem in (recording.path.stem for recording in recorded):
-        candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(recorded) + 1))
+    for stem in (trace.path.stem for trace in measured):
+        candidates = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(measured) + 1))
         names.append(next(name for name in candidates if name not in names))
     return names

@@ -1,4 +1,4 @@
-"""Advice from a recording: chosen on its first half, tested on the other, with how sure that is."""
+"""Advice from a trace: chosen on its first half, tested on the other, with how sure that is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from schemes.base.scheme import FloatArray, IntArray
 from schemes.multiplexed import REPETITION
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
-from simulator.tuning.evaluate import Progress, evaluate, run_recorded
+from simulator.tuning.evaluate import Progress, evaluate, run_measured
 from simulator.tuning.rows import said_setting
 from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
-from simulator.tuning.trace import AdjustedRecording, SearchError
+from simulator.tuning.trace import AdjustedTrace, SearchError
 from straggler_models.base import WorkerTimes
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class Advice:
         return float(100 * (by_scheme_s.max() / by_scheme_s.min() - 1)) if len(by_scheme_s) else 0.0
 
 
-def advise(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> Advice:
-    """Choose on the first half of a recording, and test on the rest.
+def advise(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> Advice:
+    """Choose on the first half of a trace, and test on the rest.
 
     The rest is met in order, and in resamples of its own length: blocks of successive rounds that start anywhere in it,
     see :func:`simulator.statistics.block_resamples`. All settings meet the same resamples. Uncoded work
@@ -146,16 +146,16 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     Raises
     ------
     SearchError
-        If the recording can't be searched, or is too short for any advice.
+        If the trace can't be searched, or is too short for any advice.
     """
     import pandas as pd
 
     if search.schemes is not None and "uncoded" not in search.schemes:
         search = dataclasses.replace(search, schemes=("uncoded", *search.schemes))
-    times, n_workers = recording.times()
+    times, n_workers = trace.times()
     if times.n_rounds < LEAST_ROUNDS:
         raise SearchError(
-            f"{recording.path}: not enough data: must hold at least {LEAST_ROUNDS} rounds, got {times.n_rounds}"
+            f"{trace.path}: not enough data: must hold at least {LEAST_ROUNDS} rounds, got {times.n_rounds}"
         )
     n_first = times.n_rounds // 2
     rest = _part(times, n_first, times.n_rounds)
@@ -163,7 +163,7 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
     n_rounds = search.n_jobs + search.delay
     in_order, drawn = np.arange(n_rounds)[np.newaxis], block_resamples(rest.n_rounds, n_rounds)
     learned, settings = [], pd.DataFrame()
-    with searching(recording):
+    with searching(trace):
         for place, n_used in enumerate(probes):
             tell = _within(progress, place, len(probes))
             groups = search.groups(n_workers)
@@ -187,11 +187,11 @@ def advise(recording: AdjustedRecording, search: Search, *, progress: Progress |
 def _makespans_s(
     setting: dict[Any, Any], search: Search, times: WorkerTimes, n_workers: int, rounds: IntArray
 ) -> FloatArray:
-    """Makespans of a setting under its rule, for runs that meet these recorded rounds; shape ``(n_runs,)``."""
+    """Makespans of a setting under its rule, for runs that meet these measured rounds; shape ``(n_runs,)``."""
     scheme = scheme_of(setting, n_workers)
     rules = {rule.name: rule for rule in search.rules}
     needed = rounds[:, : search.n_jobs + scheme.delay_rounds]
-    records = run_recorded(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
+    records = run_measured(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
     return np.array([record.makespan_s for record in records])
 
 
@@ -203,7 +203,7 @@ def _within(progress: Progress | None, place: int, n_places: int) -> Progress | 
 
 
 def _part(times: WorkerTimes, first: int, end: int) -> WorkerTimes:
-    """Some of the recorded rounds."""
+    """Some of the measured rounds."""
     parts = (times.startup_s, times.seconds_per_load, times.slowdown)
     return WorkerTimes(
         *(part[first:end] if isinstance(part, np.ndarray) and part.ndim == 2 else part for part in parts)

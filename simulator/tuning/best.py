@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good
-NEAR = 1.01  # settings within 1 % of the best are as good, for all that a recording says
+NEAR = 1.01  # settings within 1 % of the best are as good, for all that a trace says
 
 
 def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) -> pd.DataFrame:

@@ -12,12 +12,12 @@ from simulator.scenario.yaml_text import write_yaml
 from simulator.tuning.best import best_settings
 from simulator.tuning.scenarios import scenario_with
 from simulator.tuning.search import Search
-from simulator.tuning.trace import AdjustedRecording
+from simulator.tuning.trace import AdjustedTrace
 
 N_CHECKED = 6  # settings that are run again besides the best
 
 
-def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, search: Search) -> float:
+def largest_difference(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> float:
     """Run the best settings and some others again on events; return the largest relative difference of a makespan.
 
     Raises
@@ -29,8 +29,8 @@ def largest_difference(settings: pd.DataFrame, recording: AdjustedRecording, sea
     sample = pd.concat([best_settings(settings), settings.iloc[np.sort(places)]])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.yaml"
-        recording.write_into(Path(folder))
-        write_yaml(scenario_with("sample", sample, recording, search, Path(folder)), path)
+        trace.write_into(Path(folder))
+        write_yaml(scenario_with("sample", sample, trace, search, Path(folder)), path)
         runs = run(load(path), engine="events", detail="runs").runs
     assert runs["waited_rounds"].tolist() == sample["waited_rounds"].tolist(), "as often as on events"
     return float(np.max(np.abs(runs["makespan_s"].to_numpy() / sample["makespan_s"].to_numpy() - 1)))

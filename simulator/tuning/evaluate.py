@@ -1,4 +1,4 @@
-"""Search for parameters: every legal setting, together with the master's rule, on one recording."""
+"""Search for parameters: every legal setting, together with the master's rule, on one trace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
-from simulator.engine.replay import Recorded, replay
+from simulator.engine.replay import MeasuredRounds, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.worker_times import ONCE, RoundTimes, stream
 from simulator.errors import SimulationError
@@ -59,12 +59,12 @@ def evaluate(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Replay a recording to all settings under all rules.
+    """Replay a trace to all settings under all rules.
 
     Parameters
     ----------
     times
-        The recorded rounds, shape ``(n_rounds, n_workers)``; begun again when they are over.
+        The measured rounds, shape ``(n_rounds, n_workers)``; begun again when they are over.
     n_workers, n_jobs
         Of a run.
     groups
@@ -86,11 +86,11 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the recording does not allow it, see `Recorded`.
+        If the trace does not allow it, see `MeasuredRounds`.
     """
     import pandas as pd
 
-    Recorded(times, n_workers)  # raises
+    MeasuredRounds(times, n_workers)  # raises
     if not groups:
         raise ValueError("there is no legal setting of these schemes for so many workers, jobs and rounds of delay")
     rules = _by_what_they_wait_for(rules)
@@ -134,7 +134,7 @@ def _cut(group: Group, n_workers: int, n_rules: int) -> Iterator[Group]:
 def _chunks(
     groups: Sequence[Group], rules: Sequence[MasterRule], n_workers: int, n_jobs: int
 ) -> Iterator[tuple[Group, ...]]:
-    """Groups for a task each: `TASK_S` or more, as each task makes tables of the recording anew."""
+    """Groups for a task each: `TASK_S` or more, as each task makes tables of the trace anew."""
     n_looks = sum(1.0 if rule.waits_for == "all" else np.log2(n_workers + 1) for rule in rules)
     seconds = []
     for group in groups:
@@ -155,21 +155,21 @@ def _chunks(
 
 def run_task(task: Task) -> list[dict[str, FloatArray]]:
     """Replay to groups; columns for each."""
-    recorded = Recorded(task.times, task.n_workers)
+    measured = MeasuredRounds(task.times, task.n_workers)
     found = []
     for group in task.groups:
         parts = []
         for waits_for in dict.fromkeys(rule.waits_for for rule in task.rules):
-            parts.append(_columns(task, group, [rule for rule in task.rules if rule.waits_for == waits_for], recorded))
+            parts.append(_columns(task, group, [rule for rule in task.rules if rule.waits_for == waits_for], measured))
         found.append({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
     return found
 
 
-def _columns(task: Task, group: Group, rules: Sequence[MasterRule], recorded: Recorded) -> dict[str, FloatArray]:
+def _columns(task: Task, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds) -> dict[str, FloatArray]:
     grid = group.grid(task.n_jobs, len(rules))
     if grid is None:
         return _one_by_one(task, group, rules)
-    played = replay(grid, recorded, rules)
+    played = replay(grid, measured, rules)
     return {
         "load": grid.load,
         "makespan_s": played.duration_s.sum(axis=0),
@@ -186,22 +186,22 @@ def _one_by_one(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[s
         for value in group.values:
             scheme = group.scheme(value)
             rounds = np.arange(task.n_jobs + scheme.delay_rounds)[np.newaxis]
-            [record] = run_recorded(scheme, task.times, rounds, task.n_jobs, rule)
+            [record] = run_measured(scheme, task.times, rounds, task.n_jobs, rule)
             rows.append(dict(record.figures(None), load=scheme.load))
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 
-def run_recorded(
+def run_measured(
     scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule
 ) -> list[RunRecord]:
-    """Run a scheme on recorded rounds, on arrays if it has an array form, otherwise on events.
+    """Run a scheme on measured rounds, on arrays if it has an array form, otherwise on events.
 
     Parameters
     ----------
     scheme, n_jobs, rule
         What is run.
     times
-        The recorded rounds.
+        The measured rounds.
     rounds
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """

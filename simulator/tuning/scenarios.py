@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from simulator.tuning.search import Search
-    from simulator.tuning.trace import AdjustedRecording
+    from simulator.tuning.trace import AdjustedTrace
 
 
 def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
@@ -49,16 +49,16 @@ def scheme_of(setting: Mapping[Any, Any], n_workers: int) -> Scheme:
 
 
 def scenario_with(
-    name: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+    name: str, settings: pd.DataFrame, trace: AdjustedTrace, search: Search, folder: Path
 ) -> dict[str, Any]:
     """A scenario with these settings, each under its rule; paths as seen from ``folder``."""
-    _, n_workers = recording.times()
+    _, n_workers = trace.times()
     rules = {rule.name: as_values(rule, RULE_TABLE) for rule in search.rules}
     rows = settings.to_dict("records")
     labels = [row["scheme"] for row in rows]
     if len(set(labels)) < len(labels):
         labels = [f"{label} {place}" for place, label in enumerate(labels)]
-    model = recording.model_in(folder)
+    model = trace.model_in(folder)
     return {
         "name": name,
         "seed": 0,
@@ -66,7 +66,7 @@ def scenario_with(
         "workers": n_workers,
         "jobs": search.n_jobs,
         **({} if search.models is None else {"models": search.models}),
-        "stragglers": {"recording": model},
+        "stragglers": {"trace": model},
         "schemes": {
             label: as_scheme(row) | {"master": rules[row["rule"]]} for label, row in zip(labels, rows, strict=True)
         },
@@ -74,8 +74,8 @@ def scenario_with(
 
 
 def winning_scenario(
-    kind: str, settings: pd.DataFrame, recording: AdjustedRecording, search: Search, folder: Path
+    kind: str, settings: pd.DataFrame, trace: AdjustedTrace, search: Search, folder: Path
 ) -> dict[str, Any]:
     """A scenario with the best setting of each scheme under its own best rule."""
-    name = f"{recording.path.stem}-{kind}"
-    return scenario_with(name, best_settings(settings), recording, search, folder)
+    name = f"{trace.path.stem}-{kind}"
+    return scenario_with(name, best_settings(settings), trace, search, folder)

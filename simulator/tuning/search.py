@@ -24,7 +24,7 @@ from simulator.tuning.legal_settings import (
     searchable,
     thinned,
 )
-from simulator.tuning.trace import AdjustedRecording, SearchError
+from simulator.tuning.trace import AdjustedTrace, SearchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,30 +136,30 @@ class Search:
         return thinned(groups) if self.is_coarse else groups
 
 
-def search_recording(recording: AdjustedRecording, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
-    """Evaluate all settings on a recording, see `simulator.tuning.evaluate.evaluate`.
+def search_trace(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
+    """Evaluate all settings on a trace, see `simulator.tuning.evaluate.evaluate`.
 
     Raises
     ------
     SearchError
-        If the recording does not allow it.
+        If the trace does not allow it.
     """
-    times, n_workers = recording.times()
-    with searching(recording):
+    times, n_workers = trace.times()
+    with searching(trace):
         return evaluate(times, n_workers, search.n_jobs, search.groups(n_workers), search.rules, progress=progress)
 
 
 @contextmanager
-def searching(recording: AdjustedRecording) -> Iterator[None]:
-    """Say in a line what keeps a recording from being searched, also where it is a plug-in from outside."""
+def searching(trace: AdjustedTrace) -> Iterator[None]:
+    """Say in a line what keeps a trace from being searched, also where it is a plug-in from outside."""
     try:
         yield
     except (ValueError, SimulationError) as error:
-        raise SearchError(f"{recording.path}: can't be searched: {error}") from None
+        raise SearchError(f"{trace.path}: can't be searched: {error}") from None
     except Exception as error:
         if not OUTSIDE:
             raise  # a fault of ours: its traceback is wanted
-        raise SearchError(f"{recording.path}: can't be searched: {told(error, place_in(error, OUTSIDE))}") from error
+        raise SearchError(f"{trace.path}: can't be searched: {told(error, place_in(error, OUTSIDE))}") from error
 
 
 def _not_some_of(option: str, known: Iterable[str], got: Iterable[str]) -> SearchError:

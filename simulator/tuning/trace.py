@@ -1,4 +1,4 @@
-"""A recording whose times are adjusted to any load: what searches and advice are made from."""
+"""A trace whose times are adjusted to any load: what searches and advice are made from."""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.errors import UserError
-from simulator.traces.files import RecordedTimes, read_times
+from simulator.traces.files import MeasuredTimes, read_times
 from straggler_models.base import FloatArray, WorkerTimes
 from straggler_models.trace import Trace
 
-PROPORTIONAL = "adjusted-recording.parquet"
+PROPORTIONAL = "adjusted-trace.parquet"
 
 
 class SearchError(UserError, ValueError):
@@ -20,8 +20,8 @@ class SearchError(UserError, ValueError):
 
 
 @dataclass(frozen=True)
-class AdjustedRecording:
-    """Recorded worker times at any load.
+class AdjustedTrace:
+    """MeasuredRounds worker times at any load.
 
     A duration d measured at load L0 is d + (L - L0) * seconds_per_load at load L, with one slope for all workers and
     rounds; or d * L / L0, if all of it grows with the load.
@@ -44,7 +44,7 @@ class AdjustedRecording:
     seconds_per_load: float | Literal["proportional"] | None = None
 
     def times(self) -> tuple[WorkerTimes, int]:
-        """Worker times of the recorded rounds, and the number of workers.
+        """Worker times of the measured rounds, and the number of workers.
 
         Raises
         ------
@@ -56,12 +56,12 @@ class AdjustedRecording:
         trace = read_times(self.path, self.base_load)
         if trace.components is None and self.seconds_per_load is None:
             raise SearchError(
-                f"{self.path}: --seconds-per-load must be given for a recording of durations (proportional if all "
+                f"{self.path}: --seconds-per-load must be given for a trace of durations (proportional if all "
                 "of a duration grows with the load; `stragglersim trace info` estimates it from several loads)"
             )
         if trace.components is not None and (self.seconds_per_load, self.base_load) != (None, None):
             raise SearchError(
-                f"{self.path}: --seconds-per-load and --base-load must be left out for a recording that has its "
+                f"{self.path}: --seconds-per-load and --base-load must be left out for a trace that has its "
                 "own start-up times and seconds per load"
             )
         measured = (trace.duration_s,) if trace.components is None else trace.components[:2]
@@ -97,7 +97,7 @@ class AdjustedRecording:
         return model | {"base_load": base_load, "seconds_per_load": self.seconds_per_load}
 
     def write_into(self, folder: Path) -> None:
-        """Write the file that :meth:`model_in` names, if it is not the recording itself."""
+        """Write the file that :meth:`model_in` names, if it is not the trace itself."""
         if self.seconds_per_load != "proportional":
             return
         import pandas as pd
@@ -115,7 +115,7 @@ class AdjustedRecording:
         return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1"
 
 
-def _per_load_s(trace: RecordedTimes, n_workers: int) -> FloatArray:
+def _per_load_s(trace: MeasuredTimes, n_workers: int) -> FloatArray:
     base_load = 1 / n_workers if trace.base_load is None else trace.base_load
     if not 0 < base_load < np.inf:
         raise SearchError(f"--base-load: must be above 0 for times that are proportional to it, got {base_load:g}")

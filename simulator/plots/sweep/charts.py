@@ -39,7 +39,7 @@ class Chart:
     by: str = "scheme"
     """what the lines are of: ``scheme`` or a swept key"""
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """values of ``scheme`` or swept keys, to which the picture keeps"""
+    """values of ``scheme`` or swept keys, to which the figure keeps"""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a sweep: lines against a swept key, maps of two, and load against latency."""
+"""The figures of a sweep: lines against a swept key, maps of two, and load against latency."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def sweep_pictures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
-    """Name and drawing of each picture that a sweep allows, and what its small line has to add."""
+def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
+    """Name and drawing of each figure that a sweep allows, and what its small line has to add."""
     entries = swept_entries(results)
     metric, remarks = main_metric(results)
     band = ["band or bar: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
@@ -86,7 +86,7 @@ def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[s
     return maps
 
 
-def chart_picture(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
+def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     """The drawing of a chart, and what its small line has to add.
 
     Raises

@@ -24,7 +24,7 @@ FIXED = [name for name, column in RUNS.items() if column.fixed]
 
 
 class ChartError(ResultsError):
-    """A picture that the results do not allow, in one sentence."""
+    """A figure that the results do not allow, in one sentence."""
 
 
 def swept_entries(results: Results) -> dict[str, list[str]]:

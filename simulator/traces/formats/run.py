@@ -21,7 +21,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     assert results.workers is not None
     if len(results.runs) != 1:
         raise TraceError(
-            f"{sources[0]}: must be restricted to one run by --scheme, --trial and --point to become a recording, got "
+            f"{sources[0]}: must be restricted to one run by --scheme, --trial and --point to become a trace, got "
             f"{len(results.runs)} runs"
         )
     columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]

@@ -1,4 +1,4 @@
-"""What is computed from recorded times: by hand, against theory, and against the notes of real recordings."""
+"""What is computed from measured times: by hand, against theory, and against the notes of real traces."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from simulator.statistics import quantile, wilson
-from simulator.traces.files import RecordedTimes, read_times
+from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.measures import (
     burst_lengths,
     dispersion,
@@ -39,8 +39,8 @@ BY_HAND = np.array(  # 5 rounds of 4 workers
 STRAGGLE = np.array([[0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=bool)
 
 
-def recorded(duration_s, *, has_gaps=False):
-    return RecordedTimes(Path("mine.parquet"), np.asarray(duration_s), None, has_gaps)
+def measured(duration_s, *, has_gaps=False):
+    return MeasuredTimes(Path("mine.parquet"), np.asarray(duration_s), None, has_gaps)
 
 
 def test_a_straggler_takes_more_than_one_plus_mu_times_the_reference():
@@ -193,8 +193,8 @@ GRIDS = arrays(np.float64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elem
 
 @given(GRIDS, st.sampled_from(["first", "median"]), st.floats(0, 10))
 @settings(max_examples=150, deadline=None)
-def test_figures_of_any_recording_agree_with_each_other(duration_s, reference, mu):
-    about = describe(recorded(duration_s), mu, reference)
+def test_figures_of_any_trace_agree_with_each_other(duration_s, reference, mu):
+    about = describe(measured(duration_s), mu, reference)
     pattern = about.stragglers
     assert about.bursts.sum() == pattern.sum()
     assert not (pattern & ~stragglers(duration_s, mu / 2, reference)).any()  # less tolerance, no fewer stragglers
@@ -208,7 +208,7 @@ def test_figures_of_any_recording_agree_with_each_other(duration_s, reference, m
         assert 0 <= of.at_own_rates <= 1
     assert about.outliers.n_times <= np.isfinite(duration_s).sum()
     assert not np.isnan(about.slow.factors).any()
-    assert set(row(about, "mine")) == set(row(describe(recorded(duration_s, has_gaps=True)), "mine"))
+    assert set(row(about, "mine")) == set(row(describe(measured(duration_s, has_gaps=True)), "mine"))
     list(findings(about))
 
 
@@ -220,46 +220,44 @@ def test_quantiles_are_those_of_numpy(values, share):
 
 def test_a_rule_that_labels_more_than_half_is_degenerate():
     duration_s = np.where(np.arange(10) < 4, 1.0, 3.0)[None, :]
-    assert describe(recorded(duration_s)).is_degenerate
-    assert not describe(recorded(duration_s), reference="median").is_degenerate
-    assert not describe(recorded(duration_s[:, :8])).is_degenerate  # four of eight straggle
+    assert describe(measured(duration_s)).is_degenerate
+    assert not describe(measured(duration_s), reference="median").is_degenerate
+    assert not describe(measured(duration_s[:, :8])).is_degenerate  # four of eight straggle
 
 
 def test_findings_are_what_was_planted():
     rng = np.random.default_rng(8)
     usual = rng.uniform(1.0, 1.1, (40, 32))
-    assert list(findings(describe(recorded(usual)))) == []
+    assert list(findings(describe(measured(usual)))) == []
     bursty = np.where(draw(GilbertElliott(p_slow=0.03, p_recover=0.3, slowdown=4.0), 40, 32, 1), 4.0, 1.0) * usual
-    (said,) = [line for line in findings(describe(recorded(bursty))) if "straggled in the round before" in line]
+    (said,) = [line for line in findings(describe(measured(bursty))) if "straggled in the round before" in line]
     assert said.startswith("bursty: P(straggle | straggled in the round before) = 0.")
     shocks = usual.copy()
     shocks[[5, 20], 4:] = 4.0
-    assert any(line.startswith("some rounds hit many") for line in findings(describe(recorded(shocks))))
+    assert any(line.startswith("some rounds hit many") for line in findings(describe(measured(shocks))))
     slow = usual.copy()
     slow[:, 7] *= 3
-    assert "worker 7 is slow all the time: 2" in " ".join(findings(describe(recorded(slow))))
-    assert "the same workers straggle again" in " ".join(findings(describe(recorded(slow))))
+    assert "worker 7 is slow all the time: 2" in " ".join(findings(describe(measured(slow))))
+    assert "the same workers straggle again" in " ".join(findings(describe(measured(slow))))
     fast = usual.copy()
     fast[:, 0] = 0.1
-    (first, *_) = findings(describe(recorded(fast)))
+    (first, *_) = findings(describe(measured(fast)))
     assert first.startswith("the mu-rule is degenerate: 96.9 % straggle at mu = 1 with reference: first")
     assert "0 % with reference: median, which may tell more" in first
     usual[0, 0] = 500.0
-    assert any(line.startswith("a few times dominate means: 1 of") for line in findings(describe(recorded(usual))))
-    (gaps, *others) = findings(describe(recorded(slow, has_gaps=True)))
+    assert any(line.startswith("a few times dominate means: 1 of") for line in findings(describe(measured(usual))))
+    (gaps, *others) = findings(describe(measured(slow, has_gaps=True)))
     assert gaps.startswith("rounds are a sample")
     assert not any("straggled in the round before" in line for line in others)
 
 
 TRACES = Path(__file__).parents[2] / "shared" / "traces"
 AWS = TRACES / "aws-lambda"
-needs_recordings = pytest.mark.skipif(
-    not TRACES.is_dir(), reason=f"the recordings are not part of the project: no {TRACES}"
-)
+needs_traces = pytest.mark.skipif(not TRACES.is_dir(), reason=f"the traces are not part of the project: no {TRACES}")
 
 
-@needs_recordings
-def test_every_real_recording_has_the_figures_of_its_notes():
+@needs_traces
+def test_every_real_trace_has_the_figures_of_its_notes():
     noted = pd.read_csv(AWS / "stats.csv")
     assert len(noted) > 60
     names = {"stragglers_per_round_median": None, "stragglers_per_round_max": None, "workers_ever_straggling": None}
@@ -267,16 +265,16 @@ def test_every_real_recording_has_the_figures_of_its_notes():
     names |= dict.fromkeys(("p99_s", "max_s", "frac_bursts_len1", "frac_bursts_len2", "frac_bursts_len3plus"))
     names |= {"max_over_median": None, "straggler_rate": "straggler_rate_mu1"}
     for note in noted.to_dict("records"):
-        recording = read_times(AWS / f"{note['file']}.parquet")
-        found = row(describe(recording, outlier_s=20.0), note["file"])
+        trace = read_times(AWS / f"{note['file']}.parquet")
+        found = row(describe(trace, outlier_s=20.0), note["file"])
         for name, called in names.items():
             # printed with six digits after the point
             assert found[name] == pytest.approx(note[called or name], rel=2e-6, abs=1e-6), (note["file"], name)
         assert found["outliers"] == note["n_over_20s"], note["file"]
-        assert outliers(recording.duration_s, 60.0).n_times == note["n_over_60s"], note["file"]
+        assert outliers(trace.duration_s, 60.0).n_times == note["n_over_60s"], note["file"]
 
 
-@needs_recordings
+@needs_traces
 def test_every_load_slope_is_that_of_the_notes():
     for note in pd.read_csv(AWS / "load_slope.csv").to_dict("records"):
         setup, tag = note["group"].split("-n")
@@ -287,8 +285,8 @@ def test_every_load_slope_is_that_of_the_notes():
             assert getattr(found, name) == pytest.approx(note[name], rel=1e-9), (note["group"], name)
 
 
-@needs_recordings
-def test_memory_of_real_recordings_is_as_in_their_notes():
+@needs_traces
+def test_memory_of_real_traces_is_as_in_their_notes():
     load0 = [file for file in AWS.glob("cnn-b*-canada-load0.000-*.parquet") if "n10-early" not in file.name]
     found = [memory(stragglers(read_times(file).duration_s)) for file in load0]
     assert all(0.095 < of.p_again < 0.265 for of in found)
@@ -297,14 +295,14 @@ def test_memory_of_real_recordings_is_as_in_their_notes():
     assert not of.repeats
 
 
-@needs_recordings
+@needs_traces
 def test_training_jobs_are_as_in_their_notes():
     persistent, transient = (
         describe(read_times(TRACES / "llm-training" / f"{name}.parquet"))
         for name in ("dp4-persistent", "dp32-transient")
     )
-    assert persistent.recording.has_gaps
-    assert transient.recording.has_gaps
+    assert persistent.trace.has_gaps
+    assert transient.trace.has_gaps
     assert persistent.bursts is None
     assert persistent.slow.workers.tolist() == [0]
     assert persistent.slow.factors[0] == pytest.approx(2.25, abs=0.02)

@@ -1,4 +1,4 @@
-"""Recorded AWS Lambda times through the whole simulator: known totals, and every round against the naive simulator."""
+"""Measured AWS Lambda times through the whole simulator: known totals."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ import stragglersim
 from schemes import FractionalRepetition, GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
 from simulator.engine.master_rules import FirstEnough, MuRule
 from straggler_models import Trace
-from straggler_models.trace_file import read_recording
+from straggler_models.trace_file import read_trace_file
 from stragglersim import Scenario
 
 FOLDER = Path(__file__).parents[2] / "shared" / "traces" / "aws-lambda"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the recordings are not part of the project: no {FOLDER}")
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the traces are not part of the project: no {FOLDER}")
 
 SLOPE = 1.1217530
 
 
 def scenario(scheme, rule, name="cnn-b2048-canada-load0.000-n30.parquet", jobs=80):
-    recording = Trace(path=str(FOLDER / name), wrap="cycle", base_load=0.0, seconds_per_load=SLOPE)
-    return Scenario(workers=256, jobs=jobs, stragglers={"lambda": recording}, schemes={"it": scheme}, master=rule)
+    trace = Trace(path=str(FOLDER / name), wrap="cycle", base_load=0.0, seconds_per_load=SLOPE)
+    return Scenario(workers=256, jobs=jobs, stragglers={"lambda": trace}, schemes={"it": scheme}, master=rule)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def scenario(scheme, rule, name="cnn-b2048-canada-load0.000-n30.parquet", jobs=8
         (Multiplexed(256, B=2, W=3, lam=27, as_published=True), "enough", 103.14, None),
     ],
 )
-def test_known_totals_of_a_recording(scheme, wait_for, makespan_s, waited_rounds):
+def test_known_totals_of_a_trace(scheme, wait_for, makespan_s, waited_rounds):
     run = stragglersim.run(scenario(scheme, MuRule(mu=1.0, wait_for=wait_for))).runs.iloc[0]
     assert run["makespan_s"] == pytest.approx(makespan_s, abs=0.005)
     assert waited_rounds in (None, run["waited_rounds"])
@@ -59,7 +59,7 @@ def test_known_totals_of_a_recording(scheme, wait_for, makespan_s, waited_rounds
     ids=lambda value: repr(value) if not hasattr(value, "start") or hasattr(value, "load_bound") else "",
 )
 @pytest.mark.parametrize("name", ["cnn-b2048-canada-load0.000-n30.parquet", "cnn-b256-london-load0.000-n10.parquet"])
-def test_every_round_of_a_recording_is_that_of_the_naive_simulator(scheme, twin, rule, name):
+def test_every_round_of_a_trace_is_that_of_the_naive_simulator(scheme, twin, rule, name):
     rules = {
         "first_enough": (FirstEnough(), ("first_enough",)),
         "mu all": (MuRule(mu=1.0), ("mu", 1.0, "first", "all")),
@@ -67,7 +67,7 @@ def test_every_round_of_a_recording_is_that_of_the_naive_simulator(scheme, twin,
     }
     mine, told = rules[rule]
     rounds = stragglersim.run(scenario(scheme, mine, name, jobs=5)).rounds
-    measured = read_recording(str(FOLDER / name)).duration_s
+    measured = read_trace_file(str(FOLDER / name)).duration_s
     rows = [[(second, SLOPE, 1.0) for second in measured[t % len(measured)].tolist()] for t in range(5 + twin.T)]
     expected, outcomes = reference.simulate(twin, 5, rows, told)
     assert rounds["duration_s"].tolist() == pytest.approx([closes for closes, *_ in expected], rel=1e-12)
@@ -76,7 +76,7 @@ def test_every_round_of_a_recording_is_that_of_the_naive_simulator(scheme, twin,
     assert {status for status, _ in outcomes.values()} == {"decoded"}
 
 
-def test_the_recording_is_read_as_its_notes_say():
-    measured = read_recording(str(FOLDER / "cnn-b2048-canada-load0.000-n30.parquet")).duration_s
+def test_the_trace_is_read_as_its_notes_say():
+    measured = read_trace_file(str(FOLDER / "cnn-b2048-canada-load0.000-n30.parquet")).duration_s
     assert measured.shape == (30, 256)
     assert np.isfinite(measured).all()
