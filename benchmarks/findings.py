@@ -16,7 +16,7 @@ from schemes.multiplexed import REPETITION
 from simulator.plots.advice import draw_advice
 from simulator.traces.files import read_times
 from simulator.traces.measures import load_slope, memory, stragglers
-from simulator.tuning.advice import advise
+from simulator.tuning.advice import find_advice
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search, rules_of
@@ -46,7 +46,7 @@ def groups(folder: Path) -> dict[str, AdjustedTrace]:
 def row(group: str, trace: AdjustedTrace, out: Path) -> dict[str, object]:
     """Advice on a group; its figures and sentences go into a folder of their own."""
     search = Search(rules=RULES, is_coarse=True)
-    advice = advise(trace, search)
+    advice = find_advice(trace, search)
     folder = out / group
     folder.mkdir(parents=True, exist_ok=True)
     draw_advice(advice, folder, f"{trace}; 80 jobs; T at most {search.delay}; leftover: cancel")

@@ -20,7 +20,7 @@ from schemes import (
 from schemes.assignment import Cyclic
 from simulator.engine import vectorised
 from simulator.engine.master_rules import FirstEnough, MuRule
-from simulator.execution.one_run import drawn, run_block
+from simulator.execution.one_run import drawn_times, run_block
 from straggler_models import FailedWorkers, GilbertElliott, ShiftedExponential
 from stragglersim import Scenario
 
@@ -51,7 +51,7 @@ SCENARIO = Scenario(
 def times():
     """For so many rounds as each number of jobs needs: contiguous, as drawn."""
     needed = sorted({N_JOBS + scheme.delay_rounds for scheme in SCHEMES})
-    return {n_rounds: joined(drawn(SCENARIO, range(N_TRIALS), n_rounds)) for n_rounds in needed}
+    return {n_rounds: joined(drawn_times(SCENARIO, range(N_TRIALS), n_rounds)) for n_rounds in needed}
 
 
 def joined(blocks):
@@ -76,7 +76,7 @@ def test_engine(benchmark, times, scheme):
     n_rounds = N_JOBS + scheme.delay_rounds
 
     def run():
-        return vectorised.simulate(
+        return vectorised.simulate_rows(
             scheme.batch(N_JOBS, N_TRIALS),
             n_workers=N_WORKERS,
             n_jobs=N_JOBS,
@@ -94,7 +94,7 @@ def test_engine(benchmark, times, scheme):
 
 @pytest.mark.benchmark(group="drawing the times of 480 rounds of 256 workers")
 def test_drawing(benchmark):
-    blocks = benchmark.pedantic(lambda: list(drawn(SCENARIO, range(1), N_JOBS)), rounds=20, warmup_rounds=1)
+    blocks = benchmark.pedantic(lambda: list(drawn_times(SCENARIO, range(1), N_JOBS)), rounds=20, warmup_rounds=1)
     assert sum(block.startup_s.shape[1] for block in blocks) == N_JOBS
 
 
@@ -112,10 +112,10 @@ def test_partial(benchmark):
         master=FirstEnough(timeout_s=10_000.0),
         schemes={"partial": scheme},
     )
-    times = joined(drawn(scenario, range(1000), 1))
+    times = joined(drawn_times(scenario, range(1000), 1))
 
     def run():
-        return vectorised.simulate(
+        return vectorised.simulate_rows(
             scheme.batch(1, 1000),
             n_workers=200,
             n_jobs=1,

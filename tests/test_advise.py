@@ -12,7 +12,7 @@ from schemes import Multiplexed
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
-from simulator.tuning.advice import Advice, advise
+from simulator.tuning.advice import Advice, find_advice
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.best import ALIKE
 from simulator.tuning.evaluate import run_measured
@@ -43,15 +43,15 @@ def test_the_second_half_decides_nothing_about_the_choice(tmp_path):
     measured_s = bursty(20)
     other = measured_s.copy()
     other[10:] = bursty(10, seed=9)
-    first = advise(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
-    second = advise(AdjustedTrace(written(tmp_path / "b.csv", other), 0.0, 0.5), SEARCH)
+    first = find_advice(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    second = find_advice(AdjustedTrace(written(tmp_path / "b.csv", other), 0.0, 0.5), SEARCH)
     pd.testing.assert_frame_equal(first.settings, second.settings)
     assert first.chosen["rest_s"].tolist() != second.chosen["rest_s"].tolist()
 
 
 def test_figures_on_the_rest_are_those_of_a_run(tmp_path):
     measured_s = bursty(16)
-    found = advise(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
+    found = find_advice(AdjustedTrace(written(tmp_path / "a.csv", measured_s), 0.0, 0.5), SEARCH)
     rest = written(tmp_path / "rest.csv", measured_s[8:])
     winner = found.winner
     lines = [
@@ -145,7 +145,7 @@ def test_how_sure_it_is_depends_on_the_trace_and_not_on_the_jobs(tmp_path):
     widths = []
     for n_jobs in (40, 400):
         search = dataclasses.replace(SEARCH, n_jobs=n_jobs, max_delay=0, schemes=("gradient_coding",))
-        saved = advise(trace, search).saved("GC", "uncoded")
+        saved = find_advice(trace, search).saved("GC", "uncoded")
         widths.append(saved.high - saved.low)
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
@@ -186,7 +186,7 @@ def test_rounds_enough_by_hand(learned_s, enough):
 
 def test_equal_workers_need_no_code(tmp_path):
     path = written(tmp_path / "equal.csv", np.ones((12, 6)))
-    found = advise(AdjustedTrace(path, 0.0, 3.0), SEARCH)
+    found = find_advice(AdjustedTrace(path, 0.0, 3.0), SEARCH)
     assert found.verdict == "does not pay"
     assert found.winner["scheme"] == "uncoded"
     assert sentences(found, SEARCH)[0].startswith("Coding does not pay here: on the rest, ")

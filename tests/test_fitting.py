@@ -10,9 +10,10 @@ from scipy import stats
 import stragglersim
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS
 from simulator.fitting.fit import FitError, as_yaml, fit_models
-from simulator.fitting.goodness import burst_lengths, checks, memory, simulated_durations, threshold_s
-from simulator.fitting.layers import LAYERS, Outliers
+from simulator.fitting.goodness import checks, lagged_memory, simulated_durations, threshold_s
+from simulator.fitting.layers import LAYERS, OutlierLayer
 from simulator.fitting.likelihood import Layered
+from simulator.traces.measures import burst_lengths
 from straggler_models import (
     Bernoulli,
     CommonShock,
@@ -37,7 +38,7 @@ def a_base(kind, durations_s):
     return BASE_DISTRIBUTIONS[kind](float(durations_s[np.isfinite(durations_s)].min()))
 
 
-class Hiccups(Outliers):
+class Hiccups(OutlierLayer):
     """A layer that is not among those shipped."""
 
     label = "hiccups"
@@ -205,7 +206,7 @@ def test_answers_that_never_came_are_a_layer_of_their_own():
 def test_checks_count_what_they_say():
     straggles = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [1, 0, 1]], dtype=bool)
     assert sorted(burst_lengths(straggles)) == [1, 2, 3]
-    np.testing.assert_allclose(memory(straggles, 3), [3 / 4, 2 / 3, 1.0])
+    np.testing.assert_allclose(lagged_memory(straggles, 3), [3 / 4, 2 / 3, 1.0])
     assert threshold_s(np.where(straggles, 4.0, 2.0) - straggles.mean()) > 2.0
     durations_s = np.random.default_rng(0).lognormal(0.0, 0.3, (30, 20))
     alike = [np.random.default_rng(seed).lognormal(0.0, 0.3, (30, 20)) for seed in range(1, 30)]

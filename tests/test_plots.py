@@ -13,7 +13,7 @@ from matplotlib.text import Text
 import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
-from simulator.plots.run import draw, draw_chart, figures
+from simulator.plots.run import draw, draw_chart, run_figures
 from simulator.plots.stragglers import draw_stragglers, straggler_logs
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import ChartError, at_points
@@ -58,7 +58,7 @@ def results(scenario: stragglersim.Scenario) -> Results:
 
 @pytest.fixture(scope="module")
 def made(results: Results, scenario: stragglersim.Scenario) -> dict[str, Figure]:
-    return dict(figures(results, scenario))
+    return dict(run_figures(results, scenario))
 
 
 def texts(figure: Figure) -> str:
@@ -125,7 +125,7 @@ def test_a_figure_with_failures_says_so():
     results = stragglersim.run(hurried)
     failed = results.runs.groupby("scheme")["decode_failures"].sum()
     assert failed["uncoded"] > 0
-    made = dict(figures(results))
+    made = dict(run_figures(results))
     assert f"{failed['uncoded']} of 12 jobs failed" in texts(made["makespan"])
     assert "hollow: jobs failed" in texts(made["load_makespan"])
     assert made["latency"].get_supxlabel().startswith("failed jobs take for ever")
@@ -141,7 +141,7 @@ def test_all_jobs_may_fail():
     schemes = {"uncoded": Uncoded(40)}
     results = stragglersim.run(make(master=FixedTime(time_s=1.0), stragglers=slow, schemes=schemes, workers=40))
     assert set(results.jobs["status"]) == {"failed"}
-    for _, figure in figures(results):
+    for _, figure in run_figures(results):
         figure.draw_without_rendering()
 
 
@@ -222,11 +222,11 @@ def test_old_lists_are_finished_before_new_ones_begin():
 
 
 def test_without_a_scenario_there_are_no_closeups(results):
-    assert [name for name, _ in figures(results)] == NAMES[:4]
+    assert [name for name, _ in run_figures(results)] == NAMES[:4]
 
 
 def test_without_a_jobs_table_there_are_no_figures_of_jobs(results):
-    assert [name for name, _ in figures(Results(results.runs, scenario=results.scenario))] == [
+    assert [name for name, _ in run_figures(Results(results.runs, scenario=results.scenario))] == [
         "makespan",
         "load_makespan",
     ]
@@ -242,7 +242,7 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     sweep = {"master.mu": [0.1, 1.0, 8.0], "leftover": ["cancel", "finish"]}
     swept = dataclasses.replace(point, sweep=sweep, points=tuple(points))
     results = stragglersim.run(swept)
-    made = dict(figures(results, swept))
+    made = dict(run_figures(results, swept))
     assert list(made) == ["makespan", "load_latency"]
     figure = made["makespan"]
     figure.draw_without_rendering()
@@ -277,7 +277,7 @@ def over_two() -> Results:
 
 
 def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
-    made = dict(figures(over_two))
+    made = dict(run_figures(over_two))
     assert list(made) == ["makespan", "best_scheme", "gain", "load_latency"]
     for figure in made.values():
         figure.draw_without_rendering()
@@ -293,7 +293,7 @@ def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
 def test_maps_hold_the_means_of_the_tables(over_two):
     cells = map_of(over_two, ["master.mu", "jobs"], "makespan_s", {})
     means = over_two.runs.groupby(["master.mu", "jobs", "scheme"])["makespan_s"].mean()
-    letters = {text.get_text()[0] for text in dict(figures(over_two))["best_scheme"].axes[0].texts}
+    letters = {text.get_text()[0] for text in dict(run_figures(over_two))["best_scheme"].axes[0].texts}
     best = set()
     for (j, jobs), (i, mu) in itertools.product(enumerate([3, 9]), enumerate([0.1, 1.0, 8.0])):
         here = means[mu, jobs]
@@ -332,7 +332,7 @@ def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
 def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
     results = made_up(rows)
     assert map_of(results, ["a", "b"], "makespan_s", {}).undecided.tolist() == [[is_undecided, False], [False, False]]
-    caption = " ".join(dict(figures(results))["best_scheme"].get_supxlabel().split())
+    caption = " ".join(dict(run_figures(results))["best_scheme"].get_supxlabel().split())
     assert ("?: another is not distinguishable from the best" in caption) == is_undecided
 
 
@@ -365,7 +365,7 @@ def test_schemes_that_are_equal_in_every_trial_tie_and_none_of_them_has_won(tmp_
     table = compare(results.runs)
     is_tied = table["schemes.GC.s"] < 2
     assert set(table[is_tied & (table["rank"] == 1)]["scheme"]) == {"GC", "SR-SGC"}
-    figure = dict(figures(results))["best_scheme"]
+    figure = dict(run_figures(results))["best_scheme"]
     letters = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
     assert {letters[i, j].rstrip("?") for i in (0, 1) for j in (0, 1)} == {"A=B"}
     assert not any("=" in letters[2, j] for j in (0, 1))
@@ -376,12 +376,12 @@ def test_schemes_that_are_equal_in_every_trial_tie_and_none_of_them_has_won(tmp_
 
 
 def test_a_map_without_ties_has_no_entry_for_them(over_two):
-    assert "tie" not in texts(dict(figures(over_two))["best_scheme"]).splitlines()
+    assert "tie" not in texts(dict(run_figures(over_two))["best_scheme"]).splitlines()
 
 
 def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
     failing = made_up([(0, 10.0, 9.0)], decode_failures={"first": 0, "second": 3}, jobs_per_s={"first": 2, "second": 1})
-    made = dict(figures(failing))
+    made = dict(run_figures(failing))
     assert list(made) == ["jobs_per_s", "best_scheme", "gain", "load_latency"]
     for name in ("jobs_per_s", "best_scheme", "gain"):
         assert "compared by jobs per second" in " ".join(made[name].get_supxlabel().split())
@@ -389,12 +389,12 @@ def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
     assert {text.get_text() for text in made["gain"].axes[0].texts} == {"-50"}
     assert made["gain"].axes[1].get_ylabel() == "more jobs per second (%)"
     nobody = made_up([(0, 10.0, 9.0)], decode_failures={"first": 9, "second": 3}, jobs_per_s={"first": 0, "second": 1})
-    assert {text.get_text() for text in dict(figures(nobody))["gain"].axes[0].texts} == {"∞"}
+    assert {text.get_text() for text in dict(run_figures(nobody))["gain"].axes[0].texts} == {"∞"}
 
 
 def test_maps_of_many_cells_have_hatches_in_place_of_letters():
     sweep = {"master.mu": [0.1 * k for k in range(1, 15)], "jobs": [3, 9]}
-    made = dict(figures(stragglersim.run(sweep_of(sweep, schemes=TWO, trials=1))))
+    made = dict(run_figures(stragglersim.run(sweep_of(sweep, schemes=TWO, trials=1))))
     axes = made["best_scheme"].axes[0]
     assert not axes.texts
     hatches = [patches.get_hatch() for patches in axes.collections]
@@ -406,7 +406,7 @@ def test_maps_of_many_cells_have_hatches_in_place_of_letters():
 
 def test_the_front_holds_what_nobody_beats_in_load_and_latency():
     results = stragglersim.run(sweep_of({"schemes.GC.s": [0, 1, 2, 3]}, schemes=TWO, trials=2))
-    figure = dict(figures(results))["load_latency"]
+    figure = dict(run_figures(results))["load_latency"]
     points = at_points(results, "job_latency_p95_s").assign(load=at_points(results, "load")["value"])
     pairs = set(zip(points["load"], points["value"], strict=True))
     front = {(x, y) for x, y in pairs if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in pairs)}
@@ -420,7 +420,7 @@ def test_points_with_failed_jobs_are_not_on_the_front_and_surroundings_have_pane
     results = stragglersim.run(scenario)
     failed = at_points(results, "job_latency_p95_s").query("failures > 0")
     assert len(failed)
-    figure = dict(figures(results))["load_latency"]
+    figure = dict(run_figures(results))["load_latency"]
     assert [axes.get_title() for axes in figure.axes] == ["jobs = 3", "jobs = 9"]
     rings = [line for axes in figure.axes for line in axes.lines if line.get_markersize() == 8]
     on_front = {tuple(pair) for line in rings for pair in line.get_xydata().tolist()}
@@ -486,7 +486,7 @@ def test_too_many_panels_are_refused_with_what_to_fix():
     results = stragglersim.run(
         sweep_of({"jobs": [3, 4], "master.mu": [0.1 * k for k in range(1, 8)]}, schemes=TWO, trials=1)
     )
-    assert "makespan" not in dict(figures(results))
+    assert "makespan" not in dict(run_figures(results))
     with pytest.raises(ChartError, match=r"at most 6 panels, got 7: fix some of master.mu: 0\.1, 0\.2.* \(key=value\)"):
         lines_of(results, Chart("jobs", "makespan_s"))
     lines_of(results, Chart("jobs", "makespan_s", where={"master.mu": [0.1, 0.2]}))
@@ -523,7 +523,7 @@ def test_loads_and_bounds_against_lam_are_those_of_the_paper(against_lam):
 
 
 def test_the_load_has_a_line_for_each_scheme_and_each_bound_and_a_panel_for_each_burst(against_lam):
-    figure = dict(figures(against_lam))["load"]
+    figure = dict(run_figures(against_lam))["load"]
     figure.draw_without_rendering()
     titles = ["B = 1, W = 2", "B = 1, W = 3", "B = 2, W = 7", "B = 1, W = 6"]
     assert [axes.get_title() for axes in figure.axes] == titles
@@ -553,7 +553,7 @@ def test_a_scheme_without_a_bound_has_none():
 def test_keys_that_vary_together_are_told_apart_by_as_many_of_them_as_it_takes():
     results = made_up([(0, 10.0, 9.0)])
     results.scenario["sweep"] = {"a, b": [[0, 0], [0, 1], [1, 0], [1, 1]]}
-    figure = dict(figures(results))["makespan"]
+    figure = dict(run_figures(results))["makespan"]
     assert [axes.get_title() for axes in figure.axes] == ["b = 0", "b = 1"]
     assert [axes.lines[0].get_ydata().tolist() for axes in figure.axes] == [[10, 10], [10, 10]]
 
@@ -561,7 +561,7 @@ def test_keys_that_vary_together_are_told_apart_by_as_many_of_them_as_it_takes()
 def test_a_swept_null_has_a_panel_like_any_value():
     results = made_up([(0, 10.0, 9.0)])
     results.runs["b"] = results.runs["b"].where(results.runs["b"] > 0)
-    figure = dict(figures(results))["makespan"]
+    figure = dict(run_figures(results))["makespan"]
     assert [axes.get_title() for axes in figure.axes] == ["b = none", "b = 1"]
     assert all(len(axes.lines[0].get_xdata()) == 2 for axes in figure.axes)
 
@@ -569,7 +569,7 @@ def test_a_swept_null_has_a_panel_like_any_value():
 def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_colours():
     sweep = {"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9], "schemes.GC.s": [1, 3]}
     results = stragglersim.run(sweep_of(sweep, schemes=TWO, trials=3))
-    made = dict(figures(results))
+    made = dict(run_figures(results))
     maps = [name for name in made if name.startswith(("best", "gain"))]
     assert maps == [f"{name}-schemes_GC_s-{s}" for s in (1, 3) for name in ("best_scheme", "gain")]
     gains = [made[name].axes[0] for name in maps if name.startswith("gain")]
@@ -584,7 +584,7 @@ def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_col
 def test_the_gain_of_each_scheme_has_a_panel():
     schemes = TWO | {"M-SGC": Multiplexed(4, B=1, W=2, lam=1)}
     results = stragglersim.run(sweep_of({"master.mu": [0.1, 1.0, 8.0], "jobs": [3, 9]}, schemes=schemes, trials=3))
-    figure = dict(figures(results))["gains"]
+    figure = dict(run_figures(results))["gains"]
     figure.draw_without_rendering()
     means = results.runs.groupby(["jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
     for axes, scheme in zip(figure.axes, ["GC", "M-SGC"], strict=False):

@@ -16,7 +16,7 @@ import stragglersim
 from simulator.choices import TraceKind
 from simulator.cli.trace import convert as convert_command
 from simulator.plots.style import save
-from simulator.plots.traces import figures
+from simulator.plots.traces import trace_figures
 from simulator.traces.files import metadata, read_times
 from simulator.traces.formats import FORMATS
 from simulator.traces.report import describe
@@ -94,7 +94,7 @@ def test_info_writes_a_table_and_figures_beside_what_is_there(cli, tmp_path):
     expected |= {"load_slope.png", "load_slope.svg"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == expected | {"info.csv", "load_slope.csv", "mine.txt"}
-    name, again = next(figures(describe(read_times(Path("a/run.parquet"))), "run"))
+    name, again = next(trace_figures(describe(read_times(Path("a/run.parquet"))), "run"))
     save(again, tmp_path, name)
     assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
 

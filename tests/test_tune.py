@@ -19,7 +19,7 @@ from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.replay import MeasuredRounds, replay
 from simulator.engine.vectorised import BatchTimes
-from simulator.engine.vectorised import simulate as simulate_on_arrays
+from simulator.engine.vectorised import simulate_rows as simulate_on_arrays
 from simulator.errors import OUTSIDE
 from simulator.plots.style import looks_of
 from simulator.plots.tuning import looks_among

@@ -35,7 +35,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     search, trace = options.search(is_coarse=True), options.trace()
     must_be_folder(out)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
-        found = advice.advise(trace, search, progress=told)
+        found = advice.find_advice(trace, search, progress=told)
     lines = sentences(found, search)
     note = _note(found, trace, search)
     say("")

@@ -43,7 +43,7 @@ class BatchTimes(NamedTuple):
         return BatchTimes(*(field.reshape(-1, field.shape[2]) for field in self))
 
 
-def simulate(
+def simulate_rows(
     batch: Batch | None,
     *,
     n_workers: int,

@@ -76,19 +76,19 @@ def run_block(scenario: Scenario, label: str, trials: range) -> list[RunRecord]:
         If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
     scheme = scenario.scheme_to_run(label)
-    return vectorised.simulate(
+    return vectorised.simulate_rows(
         scheme.batch(scenario.jobs, len(trials)),
         n_workers=scenario.workers,
         n_jobs=scenario.jobs,
         n_rounds=scenario.jobs + scheme.delay_rounds,
-        times=drawn(scenario, trials, scenario.jobs + scheme.delay_rounds),
+        times=drawn_times(scenario, trials, scenario.jobs + scheme.delay_rounds),
         rule=scenario.rule_for(label),
         round_overhead_s=scenario.round_overhead_s,
         gradient_bytes=scenario.network.gradient_bytes,
     )
 
 
-def drawn(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[BatchTimes]:
+def drawn_times(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[BatchTimes]:
     """Worker times of the rounds of some trials, in blocks of rounds."""
     where = scenario.stragglers, scenario.workers, scenario.seed
     sources = [composed(*where, trial) for trial in trials]

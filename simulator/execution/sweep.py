@@ -20,7 +20,7 @@ from simulator.errors import SimulationError
 from simulator.execution.assemble import Place, arranged
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
 from simulator.execution.store import Parts, Unit
-from simulator.execution.tasks import UNIT_COST, Batches, Failure, Order, cost_of, run_task
+from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
 from simulator.files import whole
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
 from simulator.results.results import MOST_POINTS, Results
@@ -176,13 +176,13 @@ class _Sweep:
         n_done = n_all - n_runs.total()
         if progress is not None:
             progress(n_done, n_all)
-        batches = Batches(units, self.points, Order(self._detail, self._engine, keep_going))
-        with closing(self._where(units).map_unordered(run_task, batches.next_task)) as finished:
-            for task, result in finished:
-                done = batches.lost(task, result.reason) if isinstance(result, Lost) else result
+        bundles = Bundles(units, self.points, Order(self._detail, self._engine, keep_going))
+        with closing(self._where(units).map_unordered(run_bundle, bundles.next_bundle)) as finished:
+            for bundle, result in finished:
+                done = bundles.lost(bundle, result.reason) if isinstance(result, Lost) else result
                 if done.content:
                     self._parts.add(done.content)
-                batches.learn(done)
+                bundles.learn(done)
                 self.failures += done.failures
                 if done.failures and not keep_going:
                     raise SimulationError(self._said(done.failures[0]))

@@ -16,7 +16,7 @@ from simulator.execution.store import Unit, encode
 from simulator.scenario.scenario import Scenario
 
 UNIT_COST = 200_000  # of a unit, if it has several trials; see `cost_of`
-TASK_S = 1.0  # what a task should take: short enough to lose, long enough to be worth sending
+TASK_S = 1.0  # what a bundle should take: short enough to lose, long enough to be worth sending
 TASK_COST = 20 * UNIT_COST  # at most, so that a part fits into memory whatever the speed
 
 
@@ -41,7 +41,7 @@ class Order(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Task:
+class Bundle:
     """Units that are run one after another in one place."""
 
     units: tuple[Unit, ...]
@@ -50,7 +50,7 @@ class Task:
 
 
 class Done(NamedTuple):
-    """Outcome of a task."""
+    """Outcome of a bundle."""
 
     units: Sequence[Unit] = ()
     content: bytes = b""  # a part with these units
@@ -58,7 +58,7 @@ class Done(NamedTuple):
     speeds: Mapping[str, float] = {}  # seconds per cost, by the scheme's label
 
 
-class Batches:
+class Bundles:
     """Units in tasks of about a second each: small ones at first, until it is known how long a scheme takes."""
 
     def __init__(self, units: Sequence[Unit], points: Sequence[tuple[dict[str, Any], Scenario]], order: Order) -> None:
@@ -68,12 +68,12 @@ class Batches:
         self._order = order
         self._speeds: dict[str, float] = {}
 
-    def next_task(self) -> Task | None:
+    def next_bundle(self) -> Bundle | None:
         """Units for about a second, or None."""
         units = [self._alone.popleft()] if self._alone else self._batch()
         if not units:
             return None
-        return Task(tuple(units), {unit.point: self._points[unit.point][1] for unit in units}, self._order)
+        return Bundle(tuple(units), {unit.point: self._points[unit.point][1] for unit in units}, self._order)
 
     def _batch(self) -> list[Unit]:
         units: list[Unit] = []
@@ -89,21 +89,21 @@ class Batches:
         return units
 
     def learn(self, done: Done) -> None:
-        """Take note of how long a task took."""
+        """Take note of how long a bundle took."""
         self._speeds.update(done.speeds)
 
-    def lost(self, task: Task, reason: str) -> Done:
-        """Take back a task whose process died: its units are tried alone; a single one has failed."""
-        if len(task.units) > 1:
-            self._alone += task.units
+    def lost(self, bundle: Bundle, reason: str) -> Done:
+        """Take back a bundle whose process died: its units are tried alone; a single one has failed."""
+        if len(bundle.units) > 1:
+            self._alone += bundle.units
             return Done()
-        unit = task.units[0]
+        unit = bundle.units[0]
         first, last = unit.trials[0], unit.trials[-1]
         which = f"trial {first}" if first == last else f"trials {first}-{last}"
         return Done(failures=[Failure(unit, f"schemes.{unit.label}, {which}: {reason}")])
 
 
-def run_task(task: Task) -> Done:
+def run_bundle(bundle: Bundle) -> Done:
     """Run units, with one thread for linear algebra, so that processes don't take cores from each other."""
     from threadpoolctl import threadpool_limits
 
@@ -112,10 +112,10 @@ def run_task(task: Task) -> Done:
     records: list[RunRecord] = []
     failures: list[Failure] = []
     speeds: dict[str, float] = {}
-    detail, engine, keep_going = task.order
+    detail, engine, keep_going = bundle.order
     with threadpool_limits(limits=1):
-        for unit in task.units:
-            at_point, began_s = task.scenarios[unit.point], time.perf_counter()
+        for unit in bundle.units:
+            at_point, began_s = bundle.scenarios[unit.point], time.perf_counter()
             try:
                 block, ran = run_unit(at_point, unit.label, unit.trials, detail=detail, engine=engine)
                 told = [row_of(at_point, unit.label, *one, ran) for one in zip(unit.trials, block, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.engine.worker_times import composed
 from simulator.statistics import quantile
+from simulator.traces.measures import burst_lengths
 from straggler_models import StragglerModel
 from straggler_models.base import BoolArray, FloatArray
 
@@ -54,22 +55,7 @@ def threshold_s(durations_s: FloatArray) -> float:
     return LONG * median if above >= FEW else quantile(durations_s, 1 - FEWEST)
 
 
-def burst_lengths(straggles: BoolArray) -> list[int]:
-    """Lengths of maximal runs of rounds in which a worker straggles; one cut off by an end counts as it is.
-
-    Examples
-    --------
-    >>> burst_lengths(np.array([[1, 0], [1, 0], [0, 1]], dtype=bool))
-    [2, 1]
-    """
-    padded = np.zeros((len(straggles) + 2, straggles.shape[1]), dtype=np.int8)
-    padded[1:-1] = straggles
-    changes = np.diff(padded, axis=0).T
-    lengths: list[int] = (np.nonzero(changes == -1)[1] - np.nonzero(changes == 1)[1]).tolist()
-    return lengths
-
-
-def memory(straggles: BoolArray, n_lags: int = N_LAGS) -> FloatArray:
+def lagged_memory(straggles: BoolArray, n_lags: int = N_LAGS) -> FloatArray:
     """P(straggles | the same worker straggled k rounds before), k from 1 on; NaN where nobody did."""
     shares = np.full(n_lags, np.nan)
     for lag in range(1, min(n_lags, len(straggles) - 1) + 1):
@@ -129,9 +115,9 @@ def _numbers(durations_s: FloatArray, limit_s: float) -> dict[str, float]:
         "stragglers %": 100 * float(straggles.mean()),
         "stragglers per round, standard deviation": float(counts.std()),
         "stragglers per round, most": float(counts.max()),
-        "burst length, mean": float(np.mean(bursts)) if bursts else np.nan,
+        "burst length, mean": float(np.mean(bursts)) if len(bursts) else np.nan,
         "burst length, longest": float(max(bursts, default=0)),
-        "P(straggles | did so before)": float(memory(straggles, 1)[0]),
+        "P(straggles | did so before)": float(lagged_memory(straggles, 1)[0]),
         "worker medians, spread %": spreads[0],
         "round medians, spread %": spreads[1],
     }

@@ -92,7 +92,7 @@ class Layer(ABC):
         return np.zeros(len(known.hits))
 
 
-class SlowWorkers(Layer):
+class SlowWorkerLayer(Layer):
     """Some workers are slow in all rounds."""
 
     label = "slow_workers"
@@ -129,7 +129,7 @@ class SlowWorkers(Layer):
         return [float(known.inner[..., 1, :, :].sum()) - chances[0] * known.inner.shape[-1]]
 
 
-class Bursts(Layer):
+class BurstLayer(Layer):
     """Each worker is fast or slow, and changes state between rounds (a Markov chain)."""
 
     label = "bursts"
@@ -196,7 +196,7 @@ class Bursts(Layer):
         ]
 
 
-class Shocks(Layer):
+class ShockLayer(Layer):
     """Some rounds are hit, and many workers slow in these."""
 
     label = "shocks"
@@ -248,7 +248,7 @@ class Shocks(Layer):
         return np.asarray(gain.sum(axis=(*range(gain.ndim - 2), -1)) + prior)
 
 
-class Outliers(Layer):
+class OutlierLayer(Layer):
     """Some durations are slow, without memory."""
 
     label = "outliers"
@@ -263,7 +263,7 @@ class Outliers(Layer):
 
 # The order is that of theta and of the axes of all arrays of states, and no matter of taste: what has no memory is
 # summed out first, in each duration; then what links the durations of a round; a worker's rounds; all of a worker.
-LAYERS: tuple[Layer, ...] = (SlowWorkers(), Bursts(), Shocks(), Outliers())
+LAYERS: tuple[Layer, ...] = (SlowWorkerLayer(), BurstLayer(), ShockLayer(), OutlierLayer())
 
 
 def _slowdown_at(excess: FloatArray, quantile: float) -> float:

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from simulator.fitting.goodness import N_LAGS, burst_lengths, memory, threshold_s
+from simulator.fitting.goodness import N_LAGS, lagged_memory, threshold_s
 from simulator.plots.style import COLOURS, GREY, literal
+from simulator.traces.measures import burst_lengths
 from straggler_models.base import BoolArray, FloatArray
 
 MEASURED, SIMULATED = COLOURS[5], COLOURS[4]
@@ -43,8 +44,8 @@ def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[Float
         title="lengths of bursts", xlabel="at least so many rounds", ylabel="bursts of all (%)", ylim=(0, 105)
     )
     n_lags = min(N_LAGS, len(measured_s) - 1)
-    lagged = [100 * memory(other, n_lags) for other in others]
-    _draw_steps(panels[3], 100 * memory(straggles, n_lags), lagged, first=1)
+    lagged = [100 * lagged_memory(other, n_lags) for other in others]
+    _draw_steps(panels[3], 100 * lagged_memory(straggles, n_lags), lagged, first=1)
     panels[3].axhline(100 * float(straggles.mean()), color=GREY, linewidth=0.6, linestyle=":")
     panels[3].set(title="memory", xlabel="rounds before", ylabel="straggles if it did then (%)", ylim=(0, None))
     for axis, panel, what in ((0, panels[4], "worker"), (1, panels[5], "round")):
@@ -89,7 +90,7 @@ def _draw_steps(axes: Axes, measured: FloatArray, simulated: Sequence[FloatArray
 
 def _survival(straggles: BoolArray, longest: int) -> FloatArray:
     """Share of bursts (%) that are at least 1, 2, ... rounds long."""
-    lengths = np.array(burst_lengths(straggles), dtype=np.int64)
+    lengths = burst_lengths(straggles)
     return np.array([100 * np.mean(lengths >= n) if len(lengths) else np.nan for n in range(1, longest + 1)])
 
 

@@ -60,7 +60,7 @@ def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> li
         Of the PNGs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(figure, folder, name) for name, figure in figures(results, scenario)]
+    return [save(figure, folder, name) for name, figure in run_figures(results, scenario)]
 
 
 def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
@@ -96,7 +96,7 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
     raise ChartError(f"--where: must leave between 1 and {MOST_POINTS} points that have {chart.y}")
 
 
-def figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
+def run_figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
     """Make the figures one after another, each with its name."""
     for name, draw_on, what in _drawings(results, scenario):
         yield name, _figure(results, draw_on, what)

@@ -44,10 +44,10 @@ def draw_trace(about: Description, label: str, folder: Path) -> list[Path]:
     paths
         Of the PNGs.
     """
-    return [save(figure, folder, f"{label}-{name}") for name, figure in figures(about, label)]
+    return [save(figure, folder, f"{label}-{name}") for name, figure in trace_figures(about, label)]
 
 
-def figures(about: Description, label: str) -> Iterator[tuple[str, Figure]]:
+def trace_figures(about: Description, label: str) -> Iterator[tuple[str, Figure]]:
     """Make the figures one after another, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
     what = f"{label}: {n_workers} workers, {n_rounds} rounds"

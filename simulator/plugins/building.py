@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from simulator.errors import OUTSIDE, SHIPPED, Path_, Problem, did_you_mean, is_shipped, place_in, show, told
 from simulator.plugins.fields import fields_of, is_input_path, unwrap
 from simulator.plugins.kinds import NESTED, Table
-from simulator.plugins.messages import at_parameter, explain
+from simulator.plugins.messages import at_parameter, problems_in
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def build(
     try:
         plugin = cls(**values, **filled_in)
     except ValidationError as error:
-        return None, problems + [p for p in explain(error, fields, path) if p.path[-1] not in unknown]
+        return None, problems + [p for p in problems_in(error, fields, path) if p.path[-1] not in unknown]
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
         return None, [*problems, at_parameter(str(error), fields, path)]
     except Exception as error:

@@ -43,7 +43,7 @@ def _meaning(cls: type, name: str) -> str:
     return " ".join(next(said, "").split())
 
 
-def explain(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_) -> list[Problem]:
+def problems_in(error: ValidationError, fields: Mapping[str, FieldInfo], path: Path_) -> list[Problem]:
     """Put what pydantic found in our words."""
     problems = []
     for found in error.errors(include_url=False):

@@ -27,7 +27,7 @@ from simulator.errors import (
 from simulator.plugins.building import build, from_values
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Table
-from simulator.plugins.messages import explain
+from simulator.plugins.messages import problems_in
 from simulator.scenario.keys import find_all, replaced, swept_together
 from simulator.scenario.plain import plain
 from simulator.scenario.ranges import values_of
@@ -202,7 +202,7 @@ def scenario_of(
         if not all(found["loc"] for found in error.errors()):  # of what a plug-in said while the whole was checked
             said = "; ".join(found["msg"].replace("Value error, ", "") for found in error.errors())
             return None, [*problems, Problem((), f"a plug-in raised ValueError: {' '.join(said.split())}")]
-        problems += explain(error, fields, ())
+        problems += problems_in(error, fields, ())
         wrong = {str(found["loc"][0]) for found in error.errors()}
         return None, problems + _despite(values, wrong, problems)
     except ContradictionError as error:

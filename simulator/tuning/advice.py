@@ -136,7 +136,7 @@ class Advice:
         return float(100 * (by_scheme_s.max() / by_scheme_s.min() - 1)) if len(by_scheme_s) else 0.0
 
 
-def advise(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> Advice:
+def find_advice(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> Advice:
     """Choose on the first half of a trace, and test on the rest.
 
     The rest is met in order, and in resamples of its own length: blocks of successive rounds that start anywhere in it,

@@ -38,7 +38,7 @@ COLUMNS = ("load", "makespan_s", "waited_rounds", "waited_s", "straggler_rate")
 Progress = Callable[[int, int], None]
 
 
-class Task(NamedTuple):
+class Portion(NamedTuple):
     """Groups under rules, and what they are replayed."""
 
     place: int  # of the first group among all
@@ -97,18 +97,20 @@ def evaluate(
     groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
     chunks = list(_chunks(groups, rules, n_workers, n_jobs))
     places = itertools.accumulate((len(chunk) for chunk in chunks), initial=0)
-    tasks = (Task(place, times, n_workers, n_jobs, chunk, rules) for place, chunk in zip(places, chunks, strict=False))
+    tasks = (
+        Portion(place, times, n_workers, n_jobs, chunk, rules) for place, chunk in zip(places, chunks, strict=False)
+    )
     if executor is None:
         executor = Serial() if len(chunks) <= 2 else executor_of("processes")
     n_all, n_done = sum(len(group.values) for group in groups) * len(rules), 0
     found: dict[int, dict[str, FloatArray]] = {}
     if progress is not None:
         progress(0, n_all)
-    for task, result in executor.map_unordered(run_task, lambda: next(tasks, None)):
+    for portion, result in executor.map_unordered(run_portion, lambda: next(tasks, None)):
         if isinstance(result, Lost):
             raise SimulationError(f"tune: {result.reason}")
-        found |= dict(enumerate(result, start=task.place))
-        n_done += sum(len(group.values) for group in task.groups) * len(rules)
+        found |= dict(enumerate(result, start=portion.place))
+        n_done += sum(len(group.values) for group in portion.groups) * len(rules)
         if progress is not None:
             progress(n_done, n_all)
     names = np.array([rule.name for rule in rules], dtype=object)
@@ -153,22 +155,26 @@ def _chunks(
         yield tuple(chunk)
 
 
-def run_task(task: Task) -> list[dict[str, FloatArray]]:
+def run_portion(portion: Portion) -> list[dict[str, FloatArray]]:
     """Replay to groups; columns for each."""
-    measured = MeasuredRounds(task.times, task.n_workers)
+    measured = MeasuredRounds(portion.times, portion.n_workers)
     found = []
-    for group in task.groups:
+    for group in portion.groups:
         parts = []
-        for waits_for in dict.fromkeys(rule.waits_for for rule in task.rules):
-            parts.append(_columns(task, group, [rule for rule in task.rules if rule.waits_for == waits_for], measured))
+        for waits_for in dict.fromkeys(rule.waits_for for rule in portion.rules):
+            parts.append(
+                _columns(portion, group, [rule for rule in portion.rules if rule.waits_for == waits_for], measured)
+            )
         found.append({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
     return found
 
 
-def _columns(task: Task, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds) -> dict[str, FloatArray]:
-    grid = group.grid(task.n_jobs, len(rules))
+def _columns(
+    portion: Portion, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds
+) -> dict[str, FloatArray]:
+    grid = group.grid(portion.n_jobs, len(rules))
     if grid is None:
-        return _one_by_one(task, group, rules)
+        return _one_by_one(portion, group, rules)
     played = replay(grid, measured, rules)
     return {
         "load": grid.load,
@@ -179,14 +185,14 @@ def _columns(task: Task, group: Group, rules: Sequence[MasterRule], measured: Me
     }
 
 
-def _one_by_one(task: Task, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
+def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
     """As the engines run it, one setting after the other."""
     rows = []
     for rule in rules:
         for value in group.values:
             scheme = group.scheme(value)
-            rounds = np.arange(task.n_jobs + scheme.delay_rounds)[np.newaxis]
-            [record] = run_measured(scheme, task.times, rounds, task.n_jobs, rule)
+            rounds = np.arange(portion.n_jobs + scheme.delay_rounds)[np.newaxis]
+            [record] = run_measured(scheme, portion.times, rounds, portion.n_jobs, rule)
             rows.append(dict(record.figures(None), load=scheme.load))
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
@@ -210,7 +216,7 @@ def run_measured(
     batch = scheme.batch(n_jobs, len(rounds))
     if batch is None:
         return [_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds]
-    return vectorised.simulate(
+    return vectorised.simulate_rows(
         batch,
         n_workers=scheme.n_workers,
         n_jobs=n_jobs,
