@@ -5,11 +5,11 @@ import itertools
 import pickle
 from collections import defaultdict
 
+import examples
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_every_scheme import EXAMPLES, conforming_patterns
 
 from schemes import (
     ApproximateScheme,
@@ -36,13 +36,13 @@ from schemes.probing import Probing
 from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
 
 
-@pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 def test_every_scheme_decodes_what_it_says_it_does(scheme):
     for seed in range(3):
         check_codec(scheme, seed=seed)
 
 
-LINEAR = [scheme for scheme in EXAMPLES if isinstance(scheme, LinearScheme)]
+LINEAR = [scheme for scheme in examples.SCHEMES if isinstance(scheme, LinearScheme)]
 
 
 @pytest.mark.parametrize("scheme", [*LINEAR, GradientCoding(256, s=27)], ids=repr)
@@ -67,7 +67,7 @@ def test_messages_in_float32_lose_what_rounding_loses(scheme):
     assert loss.any()
 
 
-@pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 def test_every_codec_rounds_messages_to_float32(scheme):
     plane = check_codec(scheme, precision="float32")
     assert 1e-10 < plane.worst < 1e-3 or isinstance(scheme, ApproximateScheme | FastestK)
@@ -85,7 +85,7 @@ class Scales:
             self.sizes[ended.outcome.job] = len(pickle.dumps(vars(self.codec)))
 
 
-@pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 @pytest.mark.parametrize("codec_of", [lambda scheme: codec_of(scheme, "float64", np.random.default_rng(0)), TaskCodec])
 def test_no_codec_grows_with_the_run(scheme, codec_of):
     codec = codec_of(scheme)
@@ -97,7 +97,7 @@ def test_no_codec_grows_with_the_run(scheme, codec_of):
 
 SLOW_PATH = [
     scheme
-    for scheme in EXAMPLES
+    for scheme in examples.SCHEMES
     if not isinstance(scheme, PartialGradientCoding | FastestK | Ideal)
     and getattr(scheme, "decoding", "optimal") == "optimal"
 ]
@@ -121,7 +121,7 @@ def test_codecs_agree_with_the_tasks_that_a_session_names(scheme):
                 np.testing.assert_allclose(gradient, planes[1].ended[job], atol=1e-8)
 
 
-@given(conforming_patterns(), st.sampled_from(["drop", "keep"]))
+@given(examples.conforming_patterns(), st.sampled_from(["drop", "keep"]))
 @settings(deadline=None, max_examples=100)
 def test_sequential_schemes_decode_gradients_under_patterns_that_they_claim(case, late_responses):
     scheme, pattern, n_jobs = case
@@ -177,7 +177,7 @@ def ended(scheme, gradients, missing_by_round, takes_estimate=False):
     return plane.ended
 
 
-def test_the_first_k_answers_are_scaled_by_hand():
+def test_the_first_k_responses_are_scaled_by_hand():
     # workers 0 and 1 answer first, although 2 has answered, too: 4/2 times (1 + 10)
     assert ended(FastestK(4, k=2), [[1], [10], [100], [1000]], [[3]])[0] == pytest.approx([22.0])
 
@@ -190,7 +190,7 @@ def test_the_order_of_arrival_says_which_are_the_first_k():
     ).gradient == pytest.approx([2 * 1010.0])
 
 
-def test_repetition_takes_one_answer_of_each_group_by_hand():
+def test_repetition_takes_one_response_of_each_group_by_hand():
     assert ended(FractionalRepetition(4, s=1), [[1], [10], [100], [1000]], [[0, 3]])[0] == pytest.approx([1111.0])
 
 

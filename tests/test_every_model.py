@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import examples
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,40 +32,19 @@ from straggler_models import (
 from straggler_models.base import StragglerModel
 from straggler_models.testing import check_model, draw_rounds
 
-TWO_STATES = [{"slowdown": 1.0, "mean_s": 3.0}, {"slowdown": 5.0, "mean_s": 1.0}]
-EXAMPLES = [
-    Adversarial(B=2, W=3, lam=4, slowdown=3.0),
-    Bernoulli(p=0.2, slowdown=math.inf),
-    CommonShock(p=0.2, share=0.5, slowdown=3.0),
-    Constant(startup_s=1.0, seconds_per_load=2.0),
-    FailStop(mean_rounds_to_failure=5.0, mean_rounds_to_repair=2.0),
-    FailedWorkers(count=2, drawn="per_round"),
-    FailedWorkers(count=2, drawn="per_run"),
-    GilbertElliott(p_slow=0.1, p_recover=0.4, slowdown=4.0),
-    GilbertElliott(p_slow=0.0, p_recover=0.0, slowdown=4.0),
-    Lognormal(median=1.0, sigma=0.5, adds_to="startup_s"),
-    MarkovSpeed(states=TWO_STATES),
-    MarkovSpeed(states=[{"slowdown": 2.0, "mean_s": 1.0}]),
-    Pareto(scale=1.0, shape=2.0, adds_to="seconds_per_load"),
-    PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round"),
-    PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_run"),
-    ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),
-    Weibull(scale=1.0, shape=0.7, adds_to="startup_s"),
-]
 
-
-@pytest.mark.parametrize("model", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("model", examples.MODELS, ids=repr)
 def test_every_model_keeps_the_contract(model):
     check_model(model)
 
 
 def test_the_examples_cover_the_table():
-    assert {type(model) for model in EXAMPLES} | {Trace} == set(STRAGGLER_MODELS.values())
+    assert {type(model) for model in examples.MODELS} | {Trace} == set(STRAGGLER_MODELS.values())
 
 
 @pytest.mark.parametrize("adds_to", ["startup_s", "seconds_per_load"])
 @pytest.mark.parametrize(
-    ("model", "law"),
+    ("model", "distribution"),
     [
         (lambda to: ShiftedExponential(shift=1.0, mean=2.0, adds_to=to), stats.expon(loc=1.0, scale=2.0)),
         (lambda to: Pareto(scale=2.0, shape=3.0, adds_to=to), stats.pareto(b=3.0, scale=2.0)),
@@ -72,10 +52,10 @@ def test_the_examples_cover_the_table():
         (lambda to: Lognormal(median=2.0, sigma=0.8, adds_to=to), stats.lognorm(s=0.8, scale=2.0)),
     ],
 )
-def test_draws_follow_the_law_and_go_where_they_are_told(model, law, adds_to):
+def test_draws_follow_the_distribution_and_go_where_they_are_told(model, distribution, adds_to):
     times = draw_rounds(model(adds_to), 50, 200, np.random.default_rng(8))
     drawn, other = (times[0], times[1]) if adds_to == "startup_s" else (times[1], times[0])
-    assert stats.kstest(drawn.ravel(), law.cdf).pvalue > 0.01
+    assert stats.kstest(drawn.ravel(), distribution.cdf).pvalue > 0.01
     assert not other.any()
 
 
@@ -144,7 +124,7 @@ def test_the_adversary_repeats_its_pattern():
 
 
 def test_markov_speed_has_its_long_run_mean_speed():
-    model = MarkovSpeed(states=[*TWO_STATES, {"slowdown": math.inf, "mean_s": 2.0}])
+    model = MarkovSpeed(states=[*examples.TWO_STATES, {"slowdown": math.inf, "mean_s": 2.0}])
     assert model.mean_speed == pytest.approx((3 + 1 / 5) / 6)
     changes = SpeedChanges({"speed": model}, 40, seed=1, trial=0)
     work_s = np.full((40, 1), 2000.0)

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import examples
 import numpy as np
 import pytest
 import reference
@@ -19,77 +20,23 @@ from schemes import (
     FastestK,
     FractionalRepetition,
     GradientCoding,
-    Ideal,
     LinearScheme,
     Multiplexed,
     PartialGradientCoding,
     SelectiveRepeat,
     Uncoded,
 )
-from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.base.patterns import is_arbitrary, is_bursty
-from schemes.ordering import RandomOrdering
 from schemes.testing import check_scheme, play
 
-EXAMPLES = [
-    BernoulliGradientCoding(8, p=0.4),
-    BibdGradientCoding(7),
-    ExpanderGradientCoding(8, chunks_per_worker=3),
-    ExpanderGradientCoding(8, chunks_per_worker=4, decoding="fixed"),
-    PartialGradientCoding(6, assignment=Cyclic(3), blocks=2),
-    PartialGradientCoding(6, assignment=BernoulliAssignment(p=0.4), ordering=RandomOrdering(), seed=4),
-    PartialGradientCoding(6, assignment=Cyclic(3), blocks=3, credit="whole_list"),
-    Uncoded(1),
-    Uncoded(6),
-    FastestK(6, k=4),
-    FastestK(5, k=5),
-    GradientCoding(1, s=0),
-    GradientCoding(6, s=0),
-    GradientCoding(7, s=3),
-    GradientCoding(5, s=4),
-    FractionalRepetition(6, s=2),
-    FractionalRepetition(6, s=5),
-    Ideal(5),
-    *[
-        SelectiveRepeat(6, B=B, W=W, lam=lam, accepts=accepts)
-        for (B, W, lam), accepts in itertools.product(
-            [(1, 2, 3), (2, 3, 4), (2, 5, 5), (1, 3, 0), (3, 4, 6)], ["pattern", "recoverable"]
-        )
-    ],
-    SelectiveRepeat(6, B=2, W=3, lam=4, as_published=True),
-    SelectiveRepeat(6, B=2, W=3, lam=4, code="fractional_repetition"),
-    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable"),
-    *[
-        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts)
-        for (B, W, lam), accepts in itertools.product(
-            [(1, 2, 3), (2, 3, 2), (2, 4, 6), (1, 3, 0), (3, 4, 5)], ["pattern", "recoverable"]
-        )
-    ],
-    *[
-        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts, credit=credit, late_responses=late_responses)
-        for (B, W, lam), accepts, (credit, late_responses) in itertools.product(
-            [(1, 2, 3), (2, 4, 2), (2, 4, 6)],
-            ["pattern", "recoverable"],
-            [("prefix", "drop"), ("prefix", "keep"), ("whole_list", "keep")],
-        )
-    ],
-    Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable", credit="prefix"),
-    SelectiveRepeat(6, B=2, W=3, lam=4, late_responses="keep"),
-    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable", late_responses="keep"),
-    Multiplexed(6, B=2, W=3, lam=2, as_published=True),
-    Multiplexed(6, B=1, W=2, lam=6, as_published=True),
-    Multiplexed(6, B=2, W=3, lam=2, code="fractional_repetition"),
-    Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable"),
-]
 
-
-@pytest.mark.parametrize("scheme", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 def test_every_scheme_keeps_the_contract(scheme):
     check_scheme(scheme)
 
 
 def test_the_examples_cover_the_table():
-    assert {type(scheme) for scheme in EXAMPLES} == set(SCHEMES.values())
+    assert {type(scheme) for scheme in examples.SCHEMES} == set(SCHEMES.values())
 
 
 # --- patterns that the schemes claim to tolerate ---
@@ -109,10 +56,7 @@ def survives(scheme, pattern, n_jobs):
     return all(accepted) and all(outcome.status == "decoded" for outcome in outcomes)
 
 
-SMALL = [(n, B, W) for n in (2, 3) for B, W in [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]]
-
-
-@pytest.mark.parametrize(("n", "B", "W"), SMALL)
+@pytest.mark.parametrize(("n", "B", "W"), examples.SMALL_WINDOWS)
 @pytest.mark.parametrize("accepts", ["pattern", "recoverable"])
 def test_multiplexed_survives_all_patterns_that_it_claims(n, B, W, accepts):
     for lam in range(n + 1):
@@ -132,7 +76,7 @@ def test_multiplexed_survives_all_patterns_that_it_claims(n, B, W, accepts):
             assert survives(scheme, pattern, n_jobs), (scheme, pattern.astype(int))
 
 
-@pytest.mark.parametrize(("n", "B", "W"), [(n, B, W) for n, B, W in SMALL if (W - 1) % B == 0])
+@pytest.mark.parametrize(("n", "B", "W"), [(n, B, W) for n, B, W in examples.SMALL_WINDOWS if (W - 1) % B == 0])
 @pytest.mark.parametrize("accepts", ["pattern", "recoverable"])
 def test_selective_repeat_survives_all_patterns_that_it_claims(n, B, W, accepts):
     n_rounds = max({2: 5, 3: 3}[n], B + 1)
@@ -165,38 +109,7 @@ def test_memoryless_codes_survive_exactly_what_the_matrix_can_decode(scheme):
         assert survives(scheme, missing[np.newaxis], 1) == spans
 
 
-@st.composite
-def conforming_patterns(draw):
-    """A scheme and a random pattern that it claims, made by rejecting workers one by one."""
-    n = draw(st.integers(3, 12))
-    B = draw(st.integers(1, 4))
-    is_multiplexed = draw(st.booleans())
-    W = draw(st.integers(B + 1, 7)) if is_multiplexed else B * draw(st.integers(1, 3)) + 1
-    lam = draw(st.integers(0, n))
-    kind = draw(st.sampled_from(["bursty", "arbitrary"] if is_multiplexed else ["bursty", "few"]))
-    if is_multiplexed:
-        scheme = Multiplexed(n, B=B, W=W, lam=lam, accepts=draw(st.sampled_from(["pattern", "recoverable"])))
-    else:
-        s = math.ceil(lam / ((W - 1) // B + 1))
-        if s >= n:
-            lam, s = 0, 0
-        scheme = SelectiveRepeat(n, B=B, W=W, lam=lam, accepts=draw(st.sampled_from(["pattern", "recoverable"])))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n_jobs = draw(st.integers(1, 12))
-    pattern = np.zeros((n_jobs + scheme.delay_rounds, n), dtype=bool)
-    for place in rng.permutation(pattern.size)[: int(pattern.size * rng.uniform(0.1, 1.0))]:
-        pattern.flat[place] = True
-        fits = {
-            "bursty": lambda: is_bursty(pattern, B, W, lam),
-            "arbitrary": lambda: is_arbitrary(pattern, B, W + B - 1, lam),
-            "few": lambda: (pattern.sum(axis=1) <= scheme.s).all(),
-        }[kind]
-        if not fits():
-            pattern.flat[place] = False
-    return scheme, pattern, n_jobs
-
-
-@given(conforming_patterns())
+@given(examples.conforming_patterns())
 @settings(deadline=None, max_examples=150)
 def test_sequential_schemes_survive_random_patterns_that_they_claim(case):
     scheme, pattern, n_jobs = case
@@ -305,7 +218,7 @@ def test_load_tends_to_the_uncoded_one_as_the_window_grows():
 
 @pytest.mark.parametrize(
     "scheme",
-    [scheme for scheme in EXAMPLES if not isinstance(scheme, PartialGradientCoding) and scheme.n_workers > 1],
+    [scheme for scheme in examples.SCHEMES if not isinstance(scheme, PartialGradientCoding) and scheme.n_workers > 1],
     ids=repr,
 )
 def test_the_load_formula_is_what_counting_chunks_gives(scheme):

@@ -2,10 +2,10 @@
 
 import itertools
 
+import examples
 import numpy as np
 import pytest
 from test_engine import durations, run, starts, statuses
-from test_every_scheme import SMALL
 
 import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
@@ -40,7 +40,7 @@ def random_pattern(n, n_rounds, B, W, lam, rng):
     return pattern
 
 
-@pytest.mark.parametrize(("n", "B", "W"), [*SMALL, (5, 2, 4)])
+@pytest.mark.parametrize(("n", "B", "W"), [*examples.SMALL_WINDOWS, (5, 2, 4)])
 @pytest.mark.parametrize("accepts", ["pattern", "recoverable"])
 def test_partial_credit_survives_patterns_that_are_claimed_whatever_stragglers_have_reported(n, B, W, accepts):
     rng, n_jobs = np.random.default_rng(5), 6
@@ -106,7 +106,7 @@ def test_repeats_come_first_and_coded_results_last():
         session.close_round(Closing(missing, forced=False))
 
 
-def test_a_late_answer_saves_the_wait_for_a_repeat():
+def test_a_late_response_saves_the_wait_for_a_repeat():
     rows = starts([1, 5, 5], [1, 1, 1], [1, 1, 1])
     rule = MuRule(mu=1.0, wait_for="enough")
 
@@ -122,7 +122,7 @@ def test_a_late_answer_saves_the_wait_for_a_repeat():
     assert rounds("keep") == [2.0, 3.0, 2.0]
 
 
-def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats():
+def test_a_late_response_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats():
     # s = 1: three responses are needed. Workers 1 and 2 repeat job 0; worker 3's late response comes at 1, worker 1's
     # at 3, and worker 2's, which is not needed any more, would come at 5
     scheme = SelectiveRepeat(4, B=1, W=2, lam=2, accepts="recoverable", late_responses="keep")
@@ -132,7 +132,7 @@ def test_a_late_answer_of_a_worker_that_repeats_nothing_saves_one_of_the_repeats
     assert (record.jobs.job[0], record.jobs.decoded_round[0]) == (0, 1)
 
 
-def test_an_answer_that_comes_while_the_master_is_busy_is_known_when_work_is_given_out():
+def test_a_response_that_comes_while_the_master_is_busy_is_known_when_work_is_given_out():
     scheme = SelectiveRepeat(3, B=1, W=2, lam=2, accepts="recoverable", late_responses="keep")
     rows = starts([1, 5, 5], [1, 1, 1], [1, 1, 1])
     record = run(scheme, 2, rows, MuRule(mu=1.0, wait_for="enough"), leftover="finish", overhead_s=3.5)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_vectorised import OneRunOnly
+from examples import OneRunOnly
 
 import stragglersim
 from schemes import FastestK, PartialGradientCoding, Uncoded

@@ -6,6 +6,7 @@ import sys
 
 import jsonschema
 import pytest
+from examples import SCENARIO
 
 import stragglersim
 from schemes import Uncoded
@@ -16,21 +17,6 @@ from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain
 from straggler_models import Bernoulli, Constant
 from stragglersim import Scenario, ScenarioError
-
-GOOD = """\
-name: good
-seed: 3
-trials: 2
-workers: 6
-jobs: 4
-stragglers:
-  usual: {kind: constant, startup_s: 1e-1, seconds_per_load: 6}
-  slow: {kind: bernoulli, p: 0.2, slowdown: 4}
-master: {kind: mu_rule, mu: 1.0}
-schemes:
-  uncoded: {kind: uncoded}
-  GC: {kind: gradient_coding, s: 2}
-"""
 
 
 @pytest.fixture
@@ -50,7 +36,7 @@ def errors_of(path, overrides=()):
 
 
 def test_a_scenario_becomes_frozen_objects(write):
-    scenario = stragglersim.load(write(GOOD))
+    scenario = stragglersim.load(write(SCENARIO))
     assert scenario.stragglers == {"usual": Constant(0.1, 6.0), "slow": Bernoulli(p=0.2, slowdown=4.0)}
     assert scenario.master == MuRule(mu=1.0)
     assert scenario.schemes["GC"].load == 0.5
@@ -62,7 +48,7 @@ def test_a_scenario_becomes_frozen_objects(write):
 def test_the_resolved_scenario_is_the_same_scenario(write):
     from ruamel.yaml import YAML
 
-    scenario = stragglersim.load(write(GOOD + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
+    scenario = stragglersim.load(write(SCENARIO + "models: 3\nsweep: {master.mu: [0.5, 1.0]}\n"))
     again = write("", "resolved.yaml")
     with again.open("w") as file:
         YAML(typ="safe").dump(plain(scenario), file)
@@ -70,7 +56,7 @@ def test_the_resolved_scenario_is_the_same_scenario(write):
 
 
 def test_a_scheme_may_have_a_master_of_its_own(write):
-    text = GOOD.replace("s: 2}", "s: 2, master: {kind: fixed_time, time_s: 2}}") + "sweep: {master.mu: [1, 2]}\n"
+    text = SCENARIO.replace("s: 2}", "s: 2, master: {kind: fixed_time, time_s: 2}}") + "sweep: {master.mu: [1, 2]}\n"
     scenario = stragglersim.load(write(text))
     assert scenario.rule_for("GC").time_s == 2
     assert scenario.rule_for("uncoded") == MuRule(mu=1.0)
@@ -80,13 +66,13 @@ def test_a_scheme_may_have_a_master_of_its_own(write):
 
 
 def test_overrides_replace_values_as_yaml(write):
-    scenario = stragglersim.load(write(GOOD), ["schemes.GC.s=3", "master.mu=1e-3", "stragglers.slow.slowdown=2.5"])
+    scenario = stragglersim.load(write(SCENARIO), ["schemes.GC.s=3", "master.mu=1e-3", "stragglers.slow.slowdown=2.5"])
     assert (scenario.schemes["GC"].s, scenario.master.mu) == (3, 1e-3)
     assert scenario.stragglers["slow"].slowdown == 2.5
 
 
 def test_a_sweep_is_every_combination(write):
-    text = GOOD + "sweep:\n  master.mu: [0.5, 1]\n  schemes.GC.s: [0, 1, 2]\n"
+    text = SCENARIO + "sweep:\n  master.mu: [0.5, 1]\n  schemes.GC.s: [0, 1, 2]\n"
     scenario = stragglersim.load(write(text))
     assert [values for values, _ in scenario.all_points()] == [
         {"master.mu": mu, "schemes.GC.s": s} for mu in (0.5, 1) for s in (0, 1, 2)
@@ -95,7 +81,7 @@ def test_a_sweep_is_every_combination(write):
 
 
 def test_keys_may_vary_together_and_for_all_labels(write):
-    text = GOOD.replace("{kind: uncoded}", "{kind: gradient_coding, s: 0}") + (
+    text = SCENARIO.replace("{kind: uncoded}", "{kind: gradient_coding, s: 0}") + (
         "sweep:\n  schemes.*.s, jobs: [[1, 5], [2, 6]]\n  master.mu: [1, 2]\n"
     )
     points = stragglersim.load(write(text)).all_points()
@@ -168,14 +154,14 @@ def test_a_label_may_hold_dots_and_spaces():
     ],
 )
 def test_wrong_input_is_told_where_and_what(write, change, line):
-    assert change[0] in GOOD
-    lines = errors_of(write(GOOD.replace(*change)))
+    assert change[0] in SCENARIO
+    lines = errors_of(write(SCENARIO.replace(*change)))
     assert any(line in found for found in lines), lines
     assert all(found.startswith("FILE:") and "\n" not in found for found in lines)
 
 
 def test_a_scheme_whose_t_exceeds_the_models_is_refused(write):
-    text = GOOD + "  M-SGC: {kind: multiplexed, B: 2, W: 3, lam: 2}\nmodels: 3\n"
+    text = SCENARIO + "  M-SGC: {kind: multiplexed, B: 2, W: 3, lam: 2}\nmodels: 3\n"
     assert errors_of(write(text)) == ["FILE:13:3: schemes.M-SGC: T must be at most models - 1 = 2 rounds, got 3"]
 
 
@@ -197,7 +183,7 @@ def test_a_scheme_whose_t_exceeds_the_models_is_refused(write):
     ],
 )
 def test_odd_values_are_refused_too(write, change, line):
-    lines = errors_of(write(GOOD.replace(*change)))
+    lines = errors_of(write(SCENARIO.replace(*change)))
     assert any(line in found for found in lines), lines
 
 
@@ -219,7 +205,7 @@ def test_a_plug_in_that_raises_is_one_line(write, tmp_path, monkeypatch, code, l
     (tmp_path / "raises.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("raises", None)
-    lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'raises:X'")))
+    lines = errors_of(write(SCENARIO.replace("kind: uncoded", "kind: 'raises:X'")))
     assert len(lines) == 1
     assert line in lines[0]
 
@@ -231,46 +217,45 @@ def test_a_plain_dataclass_is_a_plug_in_too(write, tmp_path, monkeypatch):
         "    n_workers: int\n    def encoding_matrix(self): return np.eye(self.n_workers)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    scenario = stragglersim.load(write(GOOD.replace("kind: uncoded", "kind: 'plainly:Plain'")))
+    scenario = stragglersim.load(write(SCENARIO.replace("kind: uncoded", "kind: 'plainly:Plain'")))
     assert stragglersim.run(scenario).runs["decode_failures"].sum() == 0
 
 
 def test_models_are_checked_also_where_all_schemes_are_wrong(write):
-    text = GOOD.replace("kind: uncoded", "kind: uncodd").replace("gradient_coding", "gradent_coding")
+    text = SCENARIO.replace("kind: uncoded", "kind: uncodd").replace("gradient_coding", "gradent_coding")
     text = text.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: failed_workers, count: 9, drawn: per_run}")
     lines = errors_of(write(text))
     assert [line.split(":")[1] for line in lines] == ["8", "11", "12"]
 
 
 def test_overrides_reach_the_default_master_and_items_of_lists(write):
-    text = GOOD.replace("master: {kind: mu_rule, mu: 1.0}\n", "")
+    text = SCENARIO.replace("master: {kind: mu_rule, mu: 1.0}\n", "")
     text = text.replace(
         "{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: markov_speed, states: [{slowdown: 2, mean_s: 1}]}"
     )
     scenario = stragglersim.load(write(text), ["master.timeout_s=2", "stragglers.slow.states.0.slowdown=3"])
     assert scenario.master.timeout_s == 2
     assert scenario.stragglers["slow"].states[0]["slowdown"] == 3
-    assert stragglersim.load(write(GOOD + "sweep: {jobs: [1, 2]}"), ["sweep={}"]).points == ()
+    assert stragglersim.load(write(SCENARIO + "sweep: {jobs: [1, 2]}"), ["sweep={}"]).points == ()
 
 
 def test_an_error_of_a_sweep_is_told_once_at_the_key_at_fault(write):
-    text = GOOD + "sweep:\n  jobs: [1, 2]\n  schemes.GC.s: [1, 9]\n"
+    text = SCENARIO + "sweep:\n  jobs: [1, 2]\n  schemes.GC.s: [1, 9]\n"
     assert errors_of(write(text)) == [
         "FILE:15:3: sweep.schemes.GC.s: at jobs = 1, schemes.GC.s = 9: schemes.GC.s: must be between 0 and 5, got 9"
     ]
 
 
 def test_all_errors_are_reported_in_the_order_of_the_file(write):
-    text = (
-        GOOD.replace("seed: 3", "seed: x").replace("p: 0.2", "p: 2").replace("s: 2", "s: 9").replace("mu: 1.0", "mi: 1")
-    )
+    text = SCENARIO.replace("seed: 3", "seed: x").replace("p: 0.2", "p: 2")
+    text = text.replace("s: 2", "s: 9").replace("mu: 1.0", "mi: 1")
     places = [line.split(":")[1] for line in errors_of(write(text))]
     assert places == ["2", "8", "9", "12"]
 
 
 def test_the_nearest_known_word_is_offered(write):
-    assert errors_of(write(GOOD.replace("jobs: 4", "jbos: 4")))[1].endswith("did you mean jobs?")
-    assert errors_of(write(GOOD.replace("slowdown", "slowdwon")))[1].endswith("did you mean slowdown?")
+    assert errors_of(write(SCENARIO.replace("jobs: 4", "jbos: 4")))[1].endswith("did you mean jobs?")
+    assert errors_of(write(SCENARIO.replace("slowdown", "slowdwon")))[1].endswith("did you mean slowdown?")
 
 
 @pytest.mark.parametrize(
@@ -298,7 +283,7 @@ def test_unreadable_files_are_refused(tmp_path):
 
 
 def test_errors_of_overrides_name_the_option(write):
-    path = write(GOOD)
+    path = write(SCENARIO)
     assert errors_of(path, ["schemes.GC.s=9"]) == ["--set schemes.GC.s: must be between 0 and 5, got 9"]
     assert errors_of(path, ["schemes.CG.s=9"])[0].startswith("--set schemes.CG.s: must name a place")
     assert errors_of(path, ["nothing"])[0].startswith("--set nothing: must be key.path=value")
@@ -309,7 +294,7 @@ def test_a_trace_is_found_beside_the_scenario_and_its_errors_have_a_place(write,
     (tmp_path / "data").mkdir()
     trace = tmp_path / "data" / "times.csv"
     rows = [f"{r},{w},1.5" for r in range(3) for w in range(6)]
-    text = GOOD.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: trace, path: data/times.csv}")
+    text = SCENARIO.replace("{kind: bernoulli, p: 0.2, slowdown: 4}", "{kind: trace, path: data/times.csv}")
     text = text.replace("trials: 2", "trials: 1")
     path = write(text)
     assert "stragglers.slow.path: must name a readable file" in errors_of(path)[0]
@@ -327,7 +312,7 @@ def test_a_trace_is_found_beside_the_scenario_and_its_errors_have_a_place(write,
 
 def test_trials_of_one_trace_are_refused_with_a_hint(write, tmp_path):
     (tmp_path / "times.csv").write_text("round,worker,duration_s\n" + "".join(f"0,{w},1\n" for w in range(6)))
-    text = GOOD.replace("  slow: {kind: bernoulli, p: 0.2, slowdown: 4}\n", "")
+    text = SCENARIO.replace("  slow: {kind: bernoulli, p: 0.2, slowdown: 4}\n", "")
     text = text.replace(
         "{kind: constant, startup_s: 1e-1, seconds_per_load: 6}", "{kind: trace, path: times.csv, wrap: cycle}"
     )
@@ -349,12 +334,12 @@ def test_a_plug_in_of_another_package_is_a_kind(write, tmp_path, monkeypatch):
         "    extra: int = 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    scenario = stragglersim.load(write(GOOD.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
+    scenario = stragglersim.load(write(SCENARIO.replace("{kind: uncoded}", "{kind: 'mypackage:Mine', extra: 3}")))
     assert scenario.schemes["uncoded"].extra == 3
     assert plain(scenario)["schemes"]["uncoded"] == {"kind": "mypackage:Mine", "extra": 3}
     del sys.modules["mypackage"]
     (tmp_path / "broken.py").write_text("1 / 0")
-    lines = errors_of(write(GOOD.replace("kind: uncoded", "kind: 'broken:Mine'")))
+    lines = errors_of(write(SCENARIO.replace("kind: uncoded", "kind: 'broken:Mine'")))
     assert "got broken:Mine (ZeroDivisionError: division by zero, broken.py:1)" in lines[0]
 
 
@@ -378,7 +363,7 @@ def test_the_schema_describes_the_shipped_scenarios():
     for path in _scenarios().glob("*.yaml"):
         jsonschema.validate(YAML(typ="safe").load(path), schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(YAML(typ="safe").load(GOOD.replace("s: 2}", "s: -2}")), schema)
+        jsonschema.validate(YAML(typ="safe").load(SCENARIO.replace("s: 2}", "s: -2}")), schema)
     jsonschema.validate(
-        YAML(typ="safe").load(GOOD.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")), schema
+        YAML(typ="safe").load(SCENARIO.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")), schema
     )

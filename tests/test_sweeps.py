@@ -2,6 +2,7 @@
 
 import jsonschema
 import pytest
+from examples import SCENARIO
 
 import stragglersim
 from simulator.scenario.json_schema import scenario_schema
@@ -9,20 +10,6 @@ from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain
 from simulator.scenario.ranges import read_values, values_of
 from stragglersim import ScenarioError
-
-SCENARIO = """\
-name: small
-trials: 2
-workers: 6
-jobs: 4
-stragglers:
-  usual: {kind: constant, startup_s: 0.1, seconds_per_load: 6}
-  slow: {kind: bernoulli, p: 0.2, slowdown: 4}
-master: {kind: mu_rule, mu: 1.0}
-schemes:
-  uncoded: {kind: uncoded}
-  GC: {kind: gradient_coding, s: 2}
-"""
 
 
 @pytest.fixture
@@ -129,7 +116,7 @@ def test_options_add_to_the_sweep_of_the_file_and_replace_entries_of_it(write):
 def test_a_wrong_range_is_told_where_and_what(write, more, line):
     path = write(f"sweep: {{jobs: {more}}}")
     said = error_of(path)
-    assert said.startswith(f"{path}:12:9: sweep.jobs: ")
+    assert said.startswith(f"{path}:13:9: sweep.jobs: ")
     assert line in said
 
 

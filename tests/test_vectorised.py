@@ -4,6 +4,7 @@ import math
 import tempfile
 from pathlib import Path
 
+import examples
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,9 +14,7 @@ from test_engine import rows_of
 
 import stragglersim
 from schemes import (
-    BernoulliGradientCoding,
-    BibdGradientCoding,
-    ExpanderGradientCoding,
+    ApproximateScheme,
     FastestK,
     FractionalRepetition,
     GradientCoding,
@@ -31,35 +30,16 @@ from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.execution.one_run import run_block, run_one, why_not
 from straggler_models import (
-    Adversarial,
-    Bernoulli,
-    CommonShock,
     Constant,
-    FailedWorkers,
-    FailStop,
     GilbertElliott,
-    Lognormal,
     MarkovSpeed,
-    Pareto,
-    PartialSlowdown,
+    SecondsModel,
     ShiftedExponential,
     StragglerModel,
     Trace,
-    Weibull,
     WorkerTimes,
 )
 from stragglersim import Network
-
-MARKOV = MarkovSpeed(states=[{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}])
-
-
-class OneRunOnly(Uncoded):
-    """An array form that is there, and fails on more than one run."""
-
-    def batch(self, n_jobs, n_runs):
-        if n_runs > 1:
-            raise ZeroDivisionError("too many runs")
-        return super().batch(n_jobs, n_runs)
 
 
 class Backwards(StragglerModel):
@@ -84,9 +64,7 @@ def schemes(draw):
         options = [Uncoded(n), GradientCoding(n, s=s), FractionalRepetition(n, s=group - 1), Ideal(n)]
         return draw(st.sampled_from([*options, FastestK(n, k=draw(st.integers(1, n)))]))
     if kind == "approximate":
-        codes = [BernoulliGradientCoding(n, p=0.5), BibdGradientCoding(7)]
-        codes += [ExpanderGradientCoding(6, chunks_per_worker=3, decoding=how) for how in ("optimal", "fixed")]
-        return draw(st.sampled_from(codes))
+        return draw(st.sampled_from([code for code in examples.SCHEMES if isinstance(code, ApproximateScheme)]))
     if kind == "partial":
         assignment = draw(st.sampled_from([Cyclic(draw(st.integers(1, n))), BernoulliAssignment(p=0.6)]))
         copies = min(assignment.matrix(n, np.random.default_rng([3, 0])).sum(axis=1))
@@ -134,32 +112,20 @@ def rules(draw, needs_timeout):
 
 TRACE_FILE = Path(tempfile.mkdtemp()) / "times.csv"
 TRACE_FILE.write_text(
-    "round,worker,duration_s\n" + "".join(f"{r},{w},{1 + (5 * r + 3 * w) % 7}\n" for r in range(9) for w in range(7))
+    "round,worker,duration_s\n" + "".join(f"{r},{w},{1 + (5 * r + 3 * w) % 7}\n" for r in range(9) for w in range(8))
 )
-USUAL = [
-    {"usual": Constant(startup_s=0.5, seconds_per_load=2.0)},
-    {"usual": ShiftedExponential(shift=0.2, mean=1.0, adds_to="startup_s")},
-    {"usual": Pareto(scale=0.5, shape=1.5, adds_to="seconds_per_load")},
-    {"usual": Weibull(scale=1.0, shape=0.7, adds_to="startup_s")},
-    {"usual": Lognormal(median=1.0, sigma=0.5, adds_to="seconds_per_load")},
-    {"usual": Trace(path=str(TRACE_FILE), mode="bootstrap", block_rounds=2)},
-]
-UNUSUAL = [
-    {},
-    {"slow": Bernoulli(p=0.3, slowdown=4.0)},
-    {"bursts": GilbertElliott(p_slow=0.2, p_recover=0.5, slowdown=3.0)},
-    {"shock": CommonShock(p=0.2, share=0.5, slowdown=5.0)},
-    {"failed": FailedWorkers(count=1, drawn="per_round")},
-    {"stopped": FailStop(mean_rounds_to_failure=8.0, mean_rounds_to_repair=3.0)},
-    {"partly": PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round")},
-    {"enemy": Adversarial(B=2, W=3, lam=2, slowdown=3.0)},
-]
+IN_ROUNDS = [model for model in examples.MODELS if not isinstance(model, SecondsModel)]
+ADDED = [model for model in IN_ROUNDS if isinstance(model, Constant) or hasattr(model, "adds_to")]
+USUAL = [*ADDED, Trace(path=str(TRACE_FILE), mode="bootstrap", block_rounds=2)]
+UNUSUAL = [model for model in IN_ROUNDS if model not in ADDED]
 
 
 @st.composite
 def scenarios(draw):
     scheme = draw(schemes())
-    models = draw(st.sampled_from(USUAL)) | draw(st.sampled_from(UNUSUAL))
+    models = {"usual": draw(st.sampled_from(USUAL))}
+    if draw(st.booleans()):
+        models["unusual"] = draw(st.sampled_from(UNUSUAL))
     never = any(model.may_never_answer for model in models.values())
     rule = draw(rules(needs_timeout=never))
     n_jobs = draw(st.integers(1, 12))
@@ -230,7 +196,10 @@ def test_both_engines_give_the_same_numbers_in_long_runs(scheme, wait_for):
         workers=8,
         jobs=80,
         trials=4,
-        stragglers=USUAL[1] | {"bursts": GilbertElliott(p_slow=0.1, p_recover=0.5, slowdown=4.0)},
+        stragglers={
+            "usual": ShiftedExponential(shift=0.2, mean=1.0, adds_to="startup_s"),
+            "bursts": GilbertElliott(p_slow=0.1, p_recover=0.5, slowdown=4.0),
+        },
         master=MuRule(mu=1.0, wait_for=wait_for),
         schemes={"it": scheme},
     )
@@ -257,9 +226,8 @@ def test_the_runs_table_says_which_engine_ran():
 @pytest.mark.parametrize(("trials", "ran"), [(1, "vectorised"), (3, "events")])
 def test_where_the_array_form_fails_the_runs_table_says_events(engine, trials, ran):
     usual = {"usual": ShiftedExponential(shift=1.0, mean=0.2, adds_to="startup_s")}
-    scenario = stragglersim.Scenario(
-        workers=4, jobs=5, trials=trials, stragglers=usual, schemes={"own": OneRunOnly(4), "shipped": Uncoded(4)}
-    )
+    schemes = {"own": examples.OneRunOnly(4), "shipped": Uncoded(4)}
+    scenario = stragglersim.Scenario(workers=4, jobs=5, trials=trials, stragglers=usual, schemes=schemes)
     runs = stragglersim.run(scenario, engine=engine).runs.groupby("scheme")["engine"].unique()
     assert runs["own"].tolist() == [ran]
     assert runs["shipped"].tolist() == ["vectorised"]
@@ -270,7 +238,10 @@ def test_where_the_array_form_fails_the_runs_table_says_events(engine, trials, r
     [
         ({"leftover": "finish"}, "workers finish what is left over"),
         ({"network": Network(latency_s=0.1)}, "messages share a network"),
-        ({"stragglers": {"usual": Constant(startup_s=1.0), "speed": MARKOV}}, "a straggler model lives in seconds"),
+        (
+            {"stragglers": {"usual": Constant(startup_s=1.0), "speed": MarkovSpeed(states=examples.TWO_STATES)}},
+            "a straggler model lives in seconds",
+        ),
     ],
 )
 def test_what_needs_events_says_why(how, reason):

@@ -1,27 +1,21 @@
 """Workloads: gradients are those of the loss, and those of chunks are those of their rows."""
 
+import examples
 import numpy as np
 import pytest
 from pydantic.dataclasses import dataclass
 from scipy import special
 
-from workloads import WORKLOADS, LeastSquares, LogisticRegression, TwoLayerNetwork
+from workloads import WORKLOADS, LeastSquares, LogisticRegression
 from workloads.digits import digits
 from workloads.testing import check_workload
 
-EXAMPLES = [
-    LeastSquares(rows=20, dimension=4),
-    LogisticRegression(),
-    LogisticRegression(l2=0.1),
-    TwoLayerNetwork(hidden=3, l2=0.01),
-]
-
 
 def test_the_examples_cover_the_table():
-    assert {type(workload) for workload in EXAMPLES} == set(WORKLOADS.values())
+    assert {type(workload) for workload in examples.WORKLOADS} == set(WORKLOADS.values())
 
 
-@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("workload", examples.WORKLOADS, ids=repr)
 def test_every_workload_keeps_its_contract(workload):
     check_workload(workload)
 
@@ -54,7 +48,7 @@ def check_workload_here(workload):
         check_workload(workload)
 
 
-@pytest.mark.parametrize("workload", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("workload", examples.WORKLOADS, ids=repr)
 def test_gradients_of_chunks_are_those_of_their_rows(workload):
     rng = np.random.default_rng(1)
     models = np.stack([workload.initial(rng), 0.1 * rng.standard_normal(len(workload.initial(rng)))] * 5)

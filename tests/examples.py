@@ -1,0 +1,174 @@
+"""Examples that several files of tests share: schemes, straggler models, workloads and a scenario."""
+
+import itertools
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from schemes import (
+    BernoulliGradientCoding,
+    BibdGradientCoding,
+    ExpanderGradientCoding,
+    FastestK,
+    FractionalRepetition,
+    GradientCoding,
+    Ideal,
+    Multiplexed,
+    PartialGradientCoding,
+    SelectiveRepeat,
+    Uncoded,
+)
+from schemes.assignment import BernoulliAssignment, Cyclic
+from schemes.base.patterns import is_arbitrary, is_bursty
+from schemes.ordering import RandomOrdering
+from straggler_models import (
+    Adversarial,
+    Bernoulli,
+    CommonShock,
+    Constant,
+    FailedWorkers,
+    FailStop,
+    GilbertElliott,
+    Lognormal,
+    MarkovSpeed,
+    Pareto,
+    PartialSlowdown,
+    ShiftedExponential,
+    Weibull,
+)
+from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork
+
+SCHEMES = [
+    BernoulliGradientCoding(8, p=0.4),
+    BibdGradientCoding(7),
+    ExpanderGradientCoding(8, chunks_per_worker=3),
+    ExpanderGradientCoding(8, chunks_per_worker=4, decoding="fixed"),
+    PartialGradientCoding(6, assignment=Cyclic(3), blocks=2),
+    PartialGradientCoding(6, assignment=BernoulliAssignment(p=0.4), ordering=RandomOrdering(), seed=4),
+    PartialGradientCoding(6, assignment=Cyclic(3), blocks=3, credit="whole_list"),
+    Uncoded(1),
+    Uncoded(6),
+    FastestK(6, k=4),
+    FastestK(5, k=5),
+    GradientCoding(1, s=0),
+    GradientCoding(6, s=0),
+    GradientCoding(7, s=3),
+    GradientCoding(5, s=4),
+    FractionalRepetition(6, s=2),
+    FractionalRepetition(6, s=5),
+    Ideal(5),
+    *[
+        SelectiveRepeat(6, B=B, W=W, lam=lam, accepts=accepts)
+        for (B, W, lam), accepts in itertools.product(
+            [(1, 2, 3), (2, 3, 4), (2, 5, 5), (1, 3, 0), (3, 4, 6)], ["pattern", "recoverable"]
+        )
+    ],
+    SelectiveRepeat(6, B=2, W=3, lam=4, as_published=True),
+    SelectiveRepeat(6, B=2, W=3, lam=4, code="fractional_repetition"),
+    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable"),
+    *[
+        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts)
+        for (B, W, lam), accepts in itertools.product(
+            [(1, 2, 3), (2, 3, 2), (2, 4, 6), (1, 3, 0), (3, 4, 5)], ["pattern", "recoverable"]
+        )
+    ],
+    *[
+        Multiplexed(6, B=B, W=W, lam=lam, accepts=accepts, credit=credit, late_responses=late_responses)
+        for (B, W, lam), accepts, (credit, late_responses) in itertools.product(
+            [(1, 2, 3), (2, 4, 2), (2, 4, 6)],
+            ["pattern", "recoverable"],
+            [("prefix", "drop"), ("prefix", "keep"), ("whole_list", "keep")],
+        )
+    ],
+    Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable", credit="prefix"),
+    SelectiveRepeat(6, B=2, W=3, lam=4, late_responses="keep"),
+    SelectiveRepeat(6, B=1, W=2, lam=4, code="fractional_repetition", accepts="recoverable", late_responses="keep"),
+    Multiplexed(6, B=2, W=3, lam=2, as_published=True),
+    Multiplexed(6, B=1, W=2, lam=6, as_published=True),
+    Multiplexed(6, B=2, W=3, lam=2, code="fractional_repetition"),
+    Multiplexed(6, B=2, W=3, lam=1, code="fractional_repetition", accepts="recoverable"),
+]
+SMALL_WINDOWS = [(n, B, W) for n in (2, 3) for B, W in [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]]
+TWO_STATES = [{"slowdown": 1.0, "mean_s": 3.0}, {"slowdown": 5.0, "mean_s": 1.0}]
+MODELS = [
+    Adversarial(B=2, W=3, lam=4, slowdown=3.0),
+    Adversarial(B=2, W=3, lam=2, slowdown=3.0),
+    Bernoulli(p=0.3, slowdown=4.0),
+    Bernoulli(p=0.2, slowdown=math.inf),
+    CommonShock(p=0.2, share=0.5, slowdown=3.0),
+    Constant(startup_s=1.0, seconds_per_load=2.0),
+    FailStop(mean_rounds_to_failure=5.0, mean_rounds_to_repair=2.0),
+    FailedWorkers(count=2, drawn="per_round"),
+    FailedWorkers(count=2, drawn="per_run"),
+    GilbertElliott(p_slow=0.1, p_recover=0.4, slowdown=4.0),
+    GilbertElliott(p_slow=0.0, p_recover=0.0, slowdown=4.0),
+    Lognormal(median=1.0, sigma=0.5, adds_to="startup_s"),
+    MarkovSpeed(states=TWO_STATES),
+    MarkovSpeed(states=[{"slowdown": 2.0, "mean_s": 1.0}]),
+    Pareto(scale=1.0, shape=2.0, adds_to="seconds_per_load"),
+    PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round"),
+    PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_run"),
+    ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),
+    Weibull(scale=1.0, shape=0.7, adds_to="startup_s"),
+]
+WORKLOADS = [
+    LeastSquares(rows=20, dimension=4),
+    LogisticRegression(),
+    LogisticRegression(l2=0.1),
+    TwoLayerNetwork(hidden=3, l2=0.01),
+]
+SCENARIO = """\
+name: good
+seed: 3
+trials: 2
+workers: 6
+jobs: 4
+stragglers:
+  usual: {kind: constant, startup_s: 1e-1, seconds_per_load: 6}
+  slow: {kind: bernoulli, p: 0.2, slowdown: 4}
+master: {kind: mu_rule, mu: 1.0}
+schemes:
+  uncoded: {kind: uncoded}
+  GC: {kind: gradient_coding, s: 2}
+"""
+
+
+class OneRunOnly(Uncoded):
+    """An array form that is there, and fails on more than one run."""
+
+    def batch(self, n_jobs, n_runs):
+        if n_runs > 1:
+            raise ZeroDivisionError("too many runs")
+        return super().batch(n_jobs, n_runs)
+
+
+@st.composite
+def conforming_patterns(draw):
+    """A scheme and a random pattern that it claims, made by rejecting workers one by one."""
+    n = draw(st.integers(3, 12))
+    B = draw(st.integers(1, 4))
+    is_multiplexed = draw(st.booleans())
+    W = draw(st.integers(B + 1, 7)) if is_multiplexed else B * draw(st.integers(1, 3)) + 1
+    lam = draw(st.integers(0, n))
+    kind = draw(st.sampled_from(["bursty", "arbitrary"] if is_multiplexed else ["bursty", "few"]))
+    if is_multiplexed:
+        scheme = Multiplexed(n, B=B, W=W, lam=lam, accepts=draw(st.sampled_from(["pattern", "recoverable"])))
+    else:
+        s = math.ceil(lam / ((W - 1) // B + 1))
+        if s >= n:
+            lam, s = 0, 0
+        scheme = SelectiveRepeat(n, B=B, W=W, lam=lam, accepts=draw(st.sampled_from(["pattern", "recoverable"])))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n_jobs = draw(st.integers(1, 12))
+    pattern = np.zeros((n_jobs + scheme.delay_rounds, n), dtype=bool)
+    for place in rng.permutation(pattern.size)[: int(pattern.size * rng.uniform(0.1, 1.0))]:
+        pattern.flat[place] = True
+        fits = {
+            "bursty": lambda: is_bursty(pattern, B, W, lam),
+            "arbitrary": lambda: is_arbitrary(pattern, B, W + B - 1, lam),
+            "few": lambda: (pattern.sum(axis=1) <= scheme.s).all(),
+        }[kind]
+        if not fits():
+            pattern.flat[place] = False
+    return scheme, pattern, n_jobs
