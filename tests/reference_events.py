@@ -159,7 +159,7 @@ class Multiplexed(reference.Multiplexed):
 
     def start(self, n_jobs):
         session = super(Multiplexed, copy.deepcopy(self)).start(n_jobs)
-        session.tasks_of = {}  # answer -> the mini-tasks whose results it brings
+        session.tasks_of = {}  # response -> the mini-tasks whose results it brings
         return session
 
     def open(self, t):
@@ -187,9 +187,9 @@ class Multiplexed(reference.Multiplexed):
         return repeats + first_tries + coded[::-1]
 
     def hear(self, responses):
-        for answer in responses:
-            worker = answer[1]
-            for kind, job, number in self.tasks_of[answer]:
+        for response in responses:
+            worker = response[1]
+            for kind, job, number in self.tasks_of[response]:
                 if job not in self.ended:
                     (self.own if kind == "own" else self.coded).add((job, worker, number))
 
@@ -306,7 +306,7 @@ def one_at_a_time(comes, seconds):
 def travel(due, gradients, network):
     """When each message begins to be sent, when it comes to the master's ingress, and when it has arrived.
 
-    `due` and `gradients` are told by answer. Messages without gradients neither begin nor come to the ingress.
+    `due` and `gradients` are told by response. Messages without gradients neither begin nor come to the ingress.
     """
     latency, worker_rate, ingress_rate, gradient_bytes = network
 
@@ -374,7 +374,7 @@ class Run:
         self.is_estimate = rule[-1] == "nobody"
         self.keeps = scheme.late_responses == "keep"
         self.busy_until = {}  # worker -> when it is through with its old lists
-        self.due, self.gradients = {}, {}  # of every message that is or was on its way, by answer
+        self.due, self.gradients = {}, {}  # of every message that is or was on its way, by response
         self.heard, self.counted = set(), set()  # responses that have been received; whose upload has been counted
 
     def round(self, t, times):
@@ -389,8 +389,8 @@ class Run:
         self.begins, self.comes, self.arrives = travel(self.due, self.gradients, self.network)
         if not lists:
             return self.close(t, Fraction(0), math.inf, own), False
-        instants = {w: [self.arrives.get(answer, math.inf) for answer in responses] for w, responses in own.items()}
-        late = [self.arrives[answer] for answer in self.arrives if answer[0] < t and answer not in self.heard]
+        instants = {w: [self.arrives.get(response, math.inf) for response in responses] for w, responses in own.items()}
+        late = [self.arrives[response] for response in self.arrives if response[0] < t and response not in self.heard]
 
         def is_enough(instant):
             responses = self.arrived(instant)
@@ -405,7 +405,7 @@ class Run:
         """Receive what arrived between the close of the last round and the start of this one."""
         if self.keeps:
             _, _, arrives = travel(self.due, self.gradients, self.network)
-            come = {answer for answer, instant in arrives.items() if instant <= 0 and answer not in self.heard}
+            come = {response for response, instant in arrives.items() if instant <= 0 and response not in self.heard}
             self.session.hear(come)
             self.heard |= come
 
@@ -418,16 +418,16 @@ class Run:
             if self.leftover == "finish":  # it never completes that list, and so begins no other
                 self.busy_until[worker] = math.inf
             return responses
-        for answer, (load, gradients) in zip(responses, reports, strict=True):
-            self.due[answer] = begin + Fraction(slowdown * (startup + rate * load))
-            self.gradients[answer] = gradients
+        for response, (load, gradients) in zip(responses, reports, strict=True):
+            self.due[response] = begin + Fraction(slowdown * (startup + rate * load))
+            self.gradients[response] = gradients
         if self.leftover == "finish":
             self.busy_until[worker] = self.due[responses[-1]]
         return responses
 
     def arrived(self, instant):
         """Responses that have arrived since the round opened."""
-        return {answer for answer, at in self.arrives.items() if at <= instant and answer not in self.heard}
+        return {response for response, at in self.arrives.items() if at <= instant and response not in self.heard}
 
     def close(self, t, closes, wanted, own):
         responses = self.arrived(closes)
@@ -436,16 +436,16 @@ class Run:
         self.heard |= responses
         # those who are heard late go on while the master is busy
         until = closes + self.overhead if self.keeps and own else closes
-        began = {answer for answer, at in self.begins.items() if at <= until} - self.counted
+        began = {response for response, at in self.begins.items() if at <= until} - self.counted
         self.counted |= began
-        mine = [answer for answer in responses if answer[0] == t and self.gradients[answer]]
-        last = max(mine, key=lambda answer: (self.arrives[answer], self.comes[answer], answer), default=None)
+        mine = [response for response in responses if response[0] == t and self.gradients[response]]
+        last = max(mine, key=lambda response: (self.arrives[response], self.comes[response], response), default=None)
         row = {
             "duration": closes,
             "waited": max(0.0, closes - wanted),
             "missing": left,
             "uploads": len(began),
-            "bytes_up": sum(self.gradients[answer] for answer in began) * self.network[3],
+            "bytes_up": sum(self.gradients[response] for response in began) * self.network[3],
             "upload_s": 0.0 if last is None else self.arrives[last] - self.due[last],
         }
         return row, outcomes
@@ -473,7 +473,7 @@ class Run:
 
     def move_clock(self, seconds):
         self.busy_until = {worker: max(Fraction(0), at - seconds) for worker, at in self.busy_until.items()}
-        self.due = {answer: at - seconds for answer, at in self.due.items()}
+        self.due = {response: at - seconds for response, at in self.due.items()}
 
 
 def missing(own, responses):

@@ -189,7 +189,7 @@ def test_a_known_time_per_load_is_kept_apart():
     assert fitted.models["bursts"].slowdown == pytest.approx(3.0, rel=0.02)
 
 
-def test_answers_that_never_came_are_a_layer_of_their_own():
+def test_responses_that_never_came_are_a_layer_of_their_own():
     durations_s = np.random.default_rng(1).lognormal(0.0, 0.2, (60, 40))
     lost = np.random.default_rng(5).random((60, 40)) < 0.05
     fitted = fit_models(np.where(lost, np.inf, durations_s))

@@ -24,7 +24,7 @@ def uploads(record):
     return list(zip(record.rounds.uploads, record.rounds.bytes_up, record.rounds.upload_s, strict=True))
 
 
-def test_a_free_network_changes_nothing_and_counts_answers():
+def test_a_free_network_changes_nothing_and_counts_responses():
     record = run(GradientCoding(4, s=1), 1, starts([1, 2, 3, 9]), FirstEnough())
     assert uploads(record)[0] == (3, 0.0, 0.0)
 

@@ -261,7 +261,7 @@ def test_the_engine_agrees_with_the_naive_simulator_of_whole_runs(case):
 
 @given(cases(kinds=("selective_repeat", "multiplexed"), late=True))
 @settings(deadline=None, max_examples=100)
-def test_the_engine_agrees_with_the_naive_simulator_where_late_answers_count(case):
+def test_the_engine_agrees_with_the_naive_simulator_where_late_responses_count(case):
     compare(case)
 
 

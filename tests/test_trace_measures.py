@@ -107,7 +107,7 @@ def draw(model, n_rounds, n_workers, seed):
     return np.concatenate(parts)[:n_rounds] > 1
 
 
-def test_memory_finds_the_law_of_gilbert_elliott_and_no_bursts_without_it():
+def test_memory_finds_the_distribution_of_gilbert_elliott_and_no_bursts_without_it():
     model = GilbertElliott(p_slow=0.05, p_recover=0.6, slowdown=4.0)
     found = [memory(draw(model, 40, 32, seed)) for seed in range(200)]
     assert np.mean([of.p_again for of in found]) == pytest.approx(0.4, abs=0.01)
