@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.allowance import Allowance, at_most
 from schemes.base.codec import Weights
-from schemes.base.grid import GradientCodingGrid, Grid
 from schemes.base.linear import LinearScheme
 from schemes.base.patterns import load_bound
 from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
@@ -45,9 +44,6 @@ class GradientCoding(LinearScheme):
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
         return (cls(n_workers=n_workers, s=s) for s in range(1, n_workers))
-
-    def grid(self, n_jobs: int, values: IntArray) -> Grid:
-        return GradientCodingGrid(self.n_workers, n_jobs, values)
 
     def encoding_matrix(self) -> FloatArray:
         return cyclic_repetition(self.n_workers, self.s)

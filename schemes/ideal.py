@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.allowance import CountingSession, at_most
-from schemes.base.batch import DECODED, FAILED, Batch, BatchClosing, BatchOutcome
+from schemes.base.allowance import CountingSession
+from schemes.base.batch import Batch, BatchClosing, BatchOutcome
 from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.rule import DECODED, FAILED, Clause
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -68,13 +69,13 @@ class _IdealSession(CountingSession):
         super().__init__(scheme.n_workers)
         self.n_rounds = n_jobs
         self._work = Work(np.full((scheme.n_workers, 1), scheme.load), is_divisible=True)
-        self._needs_somebody = at_most(scheme.n_workers - 1, scheme.n_workers)
+        self._needs_somebody = Clause(self.sets.nobody, self.sets.nobody, scheme.n_workers - 1)
         self._job = -1
 
     def open_round(self, index: int) -> Work:
         self._job = index
         # the job is done at one instant, by all who have done any of it
-        self.expect(self._work.busy, [[self._needs_somebody]])
+        self.expect(self.sets.everybody, [[self._needs_somebody]])
         return self._work
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
 from schemes.base.grid import Grid
 from schemes.base.multiplexed_session import Lists, MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
+from schemes.base.rule import (
+    DECODED,
+    FAILED,
+    NOT_ENDED,
+    Alternatives,
+    Clause,
+    Counts,
+    Past,
+    Rule,
+    counted_down,
+    counted_up,
+)
+from schemes.base.rule_scheme import RuleScheme
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -24,20 +37,18 @@ from schemes.base.scheme import (
     IntArray,
     Outcome,
     PositiveCount,
-    Scheme,
     Session,
     Task,
     Work,
 )
-from schemes.base.sequential_batch import MultiplexedBatch
-from schemes.base.sequential_grid import MultiplexedGrid
+from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
 from schemes.codes import check_published, check_replicas, code_matrix, code_weights
 
 REPETITION = "repetition only"  # the label where nothing is coded
 
 
 @dataclass(frozen=True)
-class Multiplexed(Scheme):
+class Multiplexed(RuleScheme):
     """Every round, a worker serves W - 1 + B jobs: one mini-task for each of them, in slots 0..W-2+B.
 
     Slot k of round t serves job t - k. The first W - 1 slots compute the worker's own chunks of the job (D1), one
@@ -104,13 +115,6 @@ class Multiplexed(Scheme):
                     repeated = dataclasses.replace(first, lam=divided[0], code="fractional_repetition")
                     yield from repeated.with_each("lam", divided)
 
-    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
-        is_equal = self.is_coded or self.as_published  # otherwise late lists are what was missed
-        if not is_equal or self.credit == "prefix":
-            return None
-        accepts: Acceptance = "published" if self.as_published else self.accepts
-        return MultiplexedGrid(self.n_workers, n_jobs, self.B, self.W, values, code=self.code, accepts=accepts)
-
     @property
     def is_coded(self) -> bool:
         """Whether there are D2 chunks at all."""
@@ -158,8 +162,14 @@ class Multiplexed(Scheme):
     def hears_late(self) -> bool:
         return self.late_responses == "keep"
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        return MultiplexedBatch(self, n_jobs, n_runs)
+    def rule(self, sets: Sets, n_jobs: int, values: Numbers) -> MultiplexedRule:
+        return MultiplexedRule(sets, n_jobs, self, values)
+
+    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+        is_coded = int(values.max()) < self.n_workers
+        if self.credit == "prefix" or not (is_coded or self.as_published):
+            return None  # workers have unequal work: late lists are what was missed
+        return super().grid(n_jobs, values)
 
     def coefficients(self, worker: int, task: Task) -> FloatArray:
         if task.kind != "coded":
@@ -172,9 +182,154 @@ class Multiplexed(Scheme):
         return MultiplexedCodec(self, precision)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
-        if self.credit == "whole_list" and self.late_responses == "drop":
-            return MultiplexedSession(self, n_jobs)
-        return TaskwiseSession(self, n_jobs)
+        is_plain = self.credit == "whole_list" and self.late_responses == "drop"
+        make = MultiplexedSession if is_plain else TaskwiseSession
+        return make(self, self.rule(OneSet(self.n_workers), n_jobs, self.lam))
+
+
+class MultiplexedRule(Rule):
+    """Slot k of round t serves job t - k: first tries, and then repeats of what was lost, or coded results."""
+
+    def __init__(self, sets: Sets, n_jobs: int, scheme: Multiplexed, lam: Numbers) -> None:
+        super().__init__(sets, n_jobs, scheme.delay_rounds)
+        self._lam, self._B, self._window, self.n_slots = lam, scheme.B, scheme.W, scheme.n_slots
+        self._in_groups = scheme.code == "fractional_repetition"
+        self._accepts = "published" if scheme.as_published else scheme.accepts
+        self.by_task = scheme.credit == "prefix"
+        n, replicas = sets.n_workers, lam + 1
+        self._coded = lam < n
+        self._all_coded = not sets.some(self._coded ^ True)
+        self.top = sets.where(self._coded, replicas, 1)
+        self.bottom = n * sets.where(self._coded, scheme.B + (scheme.W - 1) * replicas, scheme.W - 1)
+        self.lost: dict[int, list[Set]] = {}  # of each job in flight: who lacks more than 0, 1, ... B first tries
+        self.again: dict[int, Set] = {}  # who repeats one in the open round
+        self._is_open: dict[int, Truths] = {}  # where it has not ended
+        self._past = Past(sets, scheme.B, scheme.W)
+        self._wide = Counts(sets, scheme.n_slots - 1)
+        self._is_bursty = self._is_arbitrary = sets.always  # the history so far
+
+    def open(self, index: int) -> None:
+        self.index, sets = index, self.sets
+        if index < self.n_jobs and not (self.is_search and self._accepts != "recoverable"):
+            self.lost[index], self._is_open[index] = [sets.nobody] * (self._B + (not self.is_search)), sets.always
+        self.again = {job: self.lost[job][0] if self._is_late(job) else sets.nobody for job in self.lost}
+        if self._accepts != "recoverable":
+            self._patterns = self._conforming()
+
+    def _is_late(self, job: int) -> bool:
+        return self.index - job >= self._window - 1
+
+    def serves(self, job: int) -> Set:
+        """Who has a task of a job."""
+        sets, is_open = self.sets, self._is_open[job]
+        who = sets.everybody
+        if self._is_late(job) and not self._all_coded:
+            who = sets.where(self._coded, who, self.again[job])
+        return sets.where(is_open, who, sets.nobody)
+
+    def busy(self) -> Set:
+        if self._accepts == "published" or (self.is_search and self._all_coded):
+            return self.sets.everybody
+        return functools.reduce(operator.or_, map(self.serves, self.lost), self.sets.nobody)
+
+    def n_tasks(self) -> IntArray:
+        if self._accepts == "published":
+            return np.full((1, 1), self.n_slots)
+        return self.n_results()
+
+    def n_results(self) -> IntArray:
+        if self._all_coded:
+            return np.reshape(sum(self._is_open.values(), start=self.sets.always * 0), (-1, 1))
+        serving = [self.sets.workers(self.serves(job)) for job in self.lost]
+        return np.asarray(sum(serving, start=np.zeros((1, 1), dtype=np.int64)))
+
+    def tasks_of_all(self) -> IntArray:
+        index = np.arange(self.n_rounds)
+        n_tasks = np.minimum(index + 1, self.n_jobs) - np.maximum(0, index - self.delay_rounds)
+        return (n_tasks if self._accepts != "published" else np.full_like(index, self.n_slots))[:, np.newaxis]
+
+    def lists(self) -> list[tuple[int, Set]]:
+        """Repeats come first and coded results last: of these, some may be missing (docs/model.md)."""
+        late = [job for job in self.lost if self._is_late(job)]
+        repeats = [(job, self.serves(job) & self.again[job]) for job in late]
+        first_tries = [(job, self.serves(job)) for job in self.lost if not self._is_late(job)]
+        coded = [(job, self.serves(job) & ~self.again[job]) for job in reversed(late)]
+        return [*repeats, *first_tries, *coded]
+
+    def _conforming(self) -> list[Clause]:
+        """Who may straggle if the whole history is to stay bursty, or arbitrary; which are the same for B = 1."""
+        sets, lam = self.sets, self._lam
+        if self._accepts == "published" or self._B == 1:
+            return [self._past.bursty(lam)]
+        bursty = self._past.bursty(sets.where(self._is_bursty, lam, -1))
+        often, ever = self._wide.at_least(self._B), self._wide.at_least(1)
+        return [bursty, Clause(often, ever, sets.where(self._is_arbitrary, lam, -1))]
+
+    def alternatives(self) -> Alternatives:
+        if self._accepts != "recoverable":
+            return [[clause] for clause in self._patterns]
+        return [[self._recoverable(job, lost) for job, lost in self.lost.items()]]
+
+    def _recoverable(self, job: int, lost: list[Set]) -> Clause:
+        """Who may be missing in this round if the job is to be decoded in time, should nobody straggle later.
+
+        Each lost D1 result of a worker takes one of the B late slots of that worker; so nobody may be missing
+        who needs all that are left, this one included. And coded results come only from workers that have
+        nothing to repeat, so not too many may begin to have something to repeat or lose their coded result.
+        """
+        sets, limit = self.sets, self._lam
+        needed = lost[min(self._B, self.n_slots - (self.index - job)) - 1]
+        before = self.again[job] if self._is_late(job) else lost[0]
+        if not self.is_search:
+            is_open = self._is_open[job]
+            needed, before = sets.where(is_open, needed, sets.nobody), sets.where(is_open, before, sets.nobody)
+            limit = sets.where(is_open, limit, sets.n_workers)
+        return Clause(needed, before, limit, in_groups=self._in_groups, job=job)
+
+    def remember(self, missing: Set, forced: Truths | None, by_job: Mapping[int, Set] | None = None) -> None:
+        sets = self.sets
+        if self._accepts != "recoverable":
+            kept = [clause.permits(sets, missing) for clause in self._patterns]
+            if forced is not None:
+                kept = [one | forced for one in kept]
+            self._is_bursty, self._is_arbitrary = kept[0], kept[-1]
+            self._past.append(missing, forced, may_clash=False)
+            if len(kept) > 1:
+                self._wide.append(missing, forced)
+        self._without = {job: self._book(job, missing if by_job is None else by_job[job]) for job in self.lost}
+        if self.is_search:
+            self.lost.pop(self.index - self.delay_rounds, None)
+
+    def _book(self, job: int, missing: Set) -> Set:
+        """Book what this round brought to a job; return who has no coded result for it, or will have none."""
+        lost = self.lost[job]
+        if not self._is_late(job):
+            self.lost[job] = counted_up(lost, missing)
+            return self.lost[job][0]
+        self.lost[job] = counted_down(lost, self.again[job] & ~missing, self.sets.nobody)
+        return missing | self.again[job]
+
+    def receive_late(self, job: int, worker: Set) -> None:
+        """A first try of an earlier round has come."""
+        self.lost[job] = counted_down(self.lost[job], worker, self.sets.nobody)
+
+    def ended(self) -> list[tuple[int, Numbers]]:
+        sets, ended = self.sets, []
+        for job, lost in list(self.lost.items()):
+            slot = self.index - job
+            late_slots = min(self._B, self.delay_rounds - slot)  # after this round
+            enough_coded = sets.fits(self._without[job], self._lam, in_groups=self._in_groups)
+            dead = sets.any(lost[late_slots]) | (enough_coded ^ True)
+            status = sets.where(dead, FAILED, NOT_ENDED)
+            if slot >= self._window - 2:
+                is_last = self._coded ^ True if slot < self.delay_rounds else sets.always
+                status = sets.where(is_last & (dead ^ True) & sets.none(lost[0]), DECODED, status)
+            status = sets.where(self._is_open[job], status, NOT_ENDED)
+            ended.append((job, status))
+            self._is_open[job] = self._is_open[job] & (status == NOT_ENDED)
+            if not sets.some(self._is_open[job]):
+                del self.lost[job], self._is_open[job]
+        return ended
 
 
 class MultiplexedCodec(Codec):

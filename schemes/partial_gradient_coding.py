@@ -12,7 +12,7 @@ from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import Assignment, drawn
-from schemes.base.batch import APPROXIMATE, DECODED, FAILED, Batch, BatchClosing, BatchOutcome
+from schemes.base.batch import Batch, BatchClosing, BatchOutcome
 from schemes.base.block_decoder import decoder
 from schemes.base.codec import (
     Codec,
@@ -25,6 +25,7 @@ from schemes.base.codec import (
     least_squares_error,
     least_squares_weights,
 )
+from schemes.base.rule import APPROXIMATE, DECODED, FAILED
 from schemes.base.scheme import (
     BoolArray,
     Closing,

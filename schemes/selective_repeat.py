@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.allowance import Allowance, CountingSession, Tally
-from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
-from schemes.base.grid import Grid
-from schemes.base.patterns import (
-    Acceptance,
-    Accepts,
-    Code,
-    History,
-    LateResponses,
-    accepting,
-    bursty_allowance,
-    few_allowance,
-    load_bound,
-)
+from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
+from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
+from schemes.base.rule_scheme import RuleScheme
+from schemes.base.rule_session import RuleSession
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -34,18 +24,16 @@ from schemes.base.scheme import (
     IntArray,
     Outcome,
     PositiveCount,
-    Scheme,
     Session,
     Task,
     Work,
 )
-from schemes.base.sequential_batch import SelectiveRepeatBatch
-from schemes.base.sequential_grid import SelectiveRepeatGrid
+from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
 from schemes.codes import check_published, check_replicas, code_matrix, code_weights
 
 
 @dataclass(frozen=True)
-class SelectiveRepeat(Scheme):
+class SelectiveRepeat(RuleScheme):
     """(n, s)-GC in every round; workers whose responses job t - B lacked compute it again in round t.
 
     W = xB + 1, s = ceil(lam / (x + 1)), load (s + 1)/n in every round, T = B.
@@ -109,14 +97,15 @@ class SelectiveRepeat(Scheme):
                     repeated = dataclasses.replace(first, lam=divided[0], code="fractional_repetition")
                     yield from repeated.with_each("lam", divided)
 
-    def grid(self, n_jobs: int, values: IntArray) -> Grid:
-        accepts: Acceptance = "published" if self.as_published else self.accepts
-        return SelectiveRepeatGrid(self.n_workers, n_jobs, self.B, self.W, values, code=self.code, accepts=accepts)
-
     @property
     def s(self) -> int:
         """Stragglers of one round that need no repeating."""
-        return -(-self.lam * self.B // (self.W - 1 + self.B))
+        s: int = self.repaired(self.lam)
+        return s
+
+    def repaired(self, lam: Numbers) -> Numbers:
+        """`s` for one or more ``lam``."""
+        return -(-lam * self.B // (self.W - 1 + self.B))
 
     @property
     def delay_rounds(self) -> int:
@@ -144,8 +133,8 @@ class SelectiveRepeat(Scheme):
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        return SelectiveRepeatBatch(self, n_jobs, n_runs)
+    def rule(self, sets: Sets, n_jobs: int, values: Numbers) -> _Rule:
+        return _Rule(sets, n_jobs, self, values)
 
     def coefficients(self, worker: int, task: Task) -> FloatArray:
         return code_matrix(self.code, self.n_workers, self.s)[worker, list(task.chunks)]
@@ -154,131 +143,143 @@ class SelectiveRepeat(Scheme):
         return _SelectiveRepeatCodec(self, precision)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
-        return _SelectiveRepeatSession(self, n_jobs)
+        return _SelectiveRepeatSession(self, self.rule(OneSet(self.n_workers), n_jobs, self.lam))
 
 
-class _OpenJob(NamedTuple):
-    received: BoolArray  # whose result of the job's own round has come, shape (n_workers,)
-    tried: BoolArray  # who computed it in that round: all but those that repeated another job
+class _Rule(Rule):
+    """Job t - B is repeated by whoever its code can't do without, everybody else computes job t."""
+
+    def __init__(self, sets: Sets, n_jobs: int, scheme: SelectiveRepeat, lam: Numbers) -> None:
+        super().__init__(sets, n_jobs, scheme.B)
+        self._lam, self._s, self._window = lam, scheme.repaired(lam), scheme.W
+        self._in_groups = scheme.code == "fractional_repetition"
+        self._accepts = "published" if scheme.as_published else scheme.accepts
+        self._hears_late = scheme.hears_late
+        self.top, self.bottom = self._s + 1, scheme.n_workers
+        self.without: dict[int, Set] = {}  # of each job in flight, whose result is not there
+        self._is_open: dict[int, Truths] = {}  # where it has not ended
+        self._past = Past(sets, scheme.B, scheme.W)
+        self._many = sets.where(sets.always, -scheme.W, 0)  # latest round with more than s stragglers
+
+    def open(self, index: int) -> None:
+        self.index = index
+        self.repeats = self._repeaters(index - self.delay_rounds)
+        self._has_repeats = self.sets.any(self.repeats)
+
+    def _repeaters(self, job: int) -> Set:
+        """Who computes its task of a job again: the lowest-numbered workers whose results are missing."""
+        sets = self.sets
+        if job not in self.without:
+            return sets.nobody
+        without = self.without[job]
+        if self._in_groups:
+            repeats = sets.full_groups(without, self._s + 1)
+        else:
+            repeats = sets.lowest(without, sets.size(without) - self._s)
+        return repeats if self.is_search else sets.where(self._is_open[job], repeats, sets.nobody)
+
+    @property
+    def _is_padded(self) -> bool:
+        return self._accepts == "published" and self.index >= self.n_jobs
+
+    def busy(self) -> Set:
+        if self.index < self.n_jobs:
+            return self.sets.everybody
+        if self._is_padded:
+            return self.sets.where(self._has_repeats, self.sets.everybody, self.sets.nobody)
+        return self.repeats
+
+    def n_tasks(self) -> IntArray:
+        if self.index < self.n_jobs:
+            return np.ones((1, 1), dtype=np.int64)
+        return self.sets.workers(self.busy()).astype(np.int64)
+
+    def n_results(self) -> IntArray | None:
+        return self.sets.workers(self.repeats).astype(np.int64) if self._is_padded else None
+
+    def alternatives(self) -> Alternatives:
+        sets, lam = self.sets, self._lam
+        if self._accepts == "recoverable":
+            return [[self._rescue()]]
+        if self._accepts == "published":
+            return [[self._past.bursty(lam)]]
+        few = sets.where(self._many < self.index - (self._window - 1), self._s, -1)
+        bursty = self._past.bursty(sets.where(self._past.clashes(), -1, lam))
+        return [[bursty], [Clause(sets.nobody, sets.nobody, few)]]
+
+    def _rescue(self) -> Clause:
+        """All that job t - B lacks is being repeated now; job t can be rescued in round t + B."""
+        sets, nobody = self.sets, self.sets.nobody
+        if not self._hears_late or not self._has_repeats:
+            return Clause(self.repeats, nobody, None)
+        without = self.without[self.index - self.delay_rounds]
+        if self._in_groups:
+            return Clause(self.repeats & sets.full_groups(without, self._s + 1), nobody, None)
+        # each late response of somebody who does not repeat makes one repeat superfluous, whoever's
+        others = sets.everybody & ~(self.repeats & without)
+        return Clause(nobody, others, sets.n_workers + self._s - sets.size(without))
+
+    def remember(self, missing: Set, forced: Truths | None, by_job: Mapping[int, Set] | None = None) -> None:
+        sets = self.sets
+        self._missing = missing
+        if self.index < self.n_jobs:
+            self.without[self.index], self._is_open[self.index] = missing | self.repeats, sets.always
+        if self.is_search:
+            self.without.pop(self.index - self.delay_rounds, None)
+        if self._accepts == "recoverable":
+            return
+        is_many = sets.size(missing) > self._s
+        if self._accepts == "published":
+            self._past.append(sets.where(is_many | self._has_repeats, missing, sets.nobody), forced, may_clash=False)
+            return
+        self._many = sets.where(is_many, self.index, self._many)
+        if forced is not None:
+            self._many = sets.where(forced, -self._window, self._many)
+        self._past.append(missing, forced, may_clash=True)
+
+    def ended(self) -> list[tuple[int, Numbers]]:
+        sets, old, ended = self.sets, self.index - self.delay_rounds, []
+        for job in list(self.without) if self._hears_late else [old, self.index]:
+            if job in self.without:
+                without = self.without[job]
+                if job == old:
+                    without = without & ~(self.repeats & ~self._missing)
+                decoded = sets.fits(without, self._s, in_groups=self._in_groups)
+                status = sets.where(decoded, DECODED, FAILED if job == old else NOT_ENDED)
+                ended.append((job, sets.where(self._is_open[job], status, NOT_ENDED)))
+                self._is_open[job] = self._is_open[job] & (decoded ^ True)
+        for job in [job for job, is_open in self._is_open.items() if job == old or not sets.some(is_open)]:
+            del self.without[job], self._is_open[job]
+        return ended
 
 
-class _SelectiveRepeatSession(CountingSession):
-    def __init__(self, scheme: SelectiveRepeat, n_jobs: int) -> None:
-        super().__init__(scheme.n_workers)
-        self.n_rounds = n_jobs + scheme.B
+class _SelectiveRepeatSession(RuleSession["_Rule"]):
+    def __init__(self, scheme: SelectiveRepeat, rule: _Rule) -> None:
+        super().__init__(rule)
         self._scheme = scheme
-        self._n_jobs = n_jobs
-        self._open: dict[int, _OpenJob] = {}  # started, and not decodable yet
-        self._tally: Tally | None = None  # what job t - B still needs, where late responses may bring it
-        self._history = History(scheme.W - 1, scheme.n_workers)
-        self._full = self._work(np.ones(scheme.n_workers, dtype=np.bool_))
-        self._idle = self._work(np.zeros(scheme.n_workers, dtype=np.bool_))
-
-    def _work(self, busy: BoolArray, answering: BoolArray | None = None) -> Work:
-        gradients = None if answering is None else answering[:, np.newaxis].astype(np.float64)
-        return Work(np.where(busy, self._scheme.load, np.nan)[:, np.newaxis], gradients=gradients)
+        self._repeats: dict[int, int] = {}  # by round: who repeated an older job in it
 
     @property
     def repeating(self) -> BoolArray:
         """Who repeats job t - B in the open round t, shape ``(n_workers,)``."""
-        return self._repeats
+        return np.asarray(self.sets.workers(self.rule.repeats)[0])
 
     def open_round(self, index: int) -> Work:
-        self._round = index
-        self._repeats = self._repeaters(index - self._scheme.B)
-        self._has_repeats = bool(self._repeats.any())
-        if index < self._n_jobs:
-            work = self._full
-        elif self._has_repeats and self._scheme.as_published:  # padding: nobody else has anything to say
-            work = self._work(self._full.busy, answering=self._repeats)
-        else:
-            work = self._work(self._repeats) if self._has_repeats else self._idle
-        self.expect(work.busy, self._acceptable())
+        work = super().open_round(index)
+        self._repeats[index] = self.rule.repeats
+        self._repeats.pop(index - self._scheme.B - 1, None)
         return work
 
-    def _repeaters(self, job: int) -> BoolArray:
-        """Who computes its task of ``job`` again: the lowest-numbered workers whose results are missing."""
-        repeats = np.zeros(self.n_workers, dtype=np.bool_)
-        if job in self._open:
-            received = self._open[job].received
-            if self._scheme.code == "gradient_coding":
-                without = np.flatnonzero(~received)
-                repeats[without[: max(0, len(without) - self._scheme.s)]] = True
-            else:
-                repeats[:: self._scheme.s + 1] = ~self._has_result(received)
-        return repeats
-
-    def _has_result(self, received: BoolArray) -> BoolArray:
-        """Which groups of replicas have answered."""
-        return np.asarray(received.reshape(-1, self._scheme.s + 1).any(axis=1))
-
-    def _is_decodable(self, received: BoolArray) -> bool:
-        if self._scheme.code == "gradient_coding":
-            return bool(np.count_nonzero(received) >= self.n_workers - self._scheme.s)
-        return bool(self._has_result(received).all())
-
-    def _acceptable(self) -> list[list[Allowance]]:
-        scheme, past = self._scheme, self._history.rounds
-        if scheme.accepts == "recoverable":
-            # everything that job t - B still lacks is being repeated now; job t can be rescued in round t + B
-            needed = Allowance(np.where(self._repeats, 0, -1), np.zeros(1, dtype=np.int64))
-            if scheme.hears_late:
-                self._tally = Tally(needed, self._repeats)
-            return [[needed]]
-        bursty = bursty_allowance(past, scheme.B, scheme.W, scheme.lam)
-        few = None if scheme.as_published else few_allowance(past, scheme.s)
-        return [[allowance] for allowance in (bursty, few) if allowance is not None]
-
-    def receive(self, worker: int, report: int) -> None:
-        super().receive(worker, report)
-        if self._tally is not None:
-            self._tally.arrives(worker)
-
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        job = self._open.get(index)
-        if job is None or not job.tried[worker]:  # decoded or failed since, or a repeat of an older one, too late now
-            return
-        group = worker - worker % (self._scheme.s + 1)
-        needed = self._scheme.code == "gradient_coding" or not job.received[group : group + self._scheme.s + 1].any()
-        job.received[worker] = True
-        if self._tally is None or not needed or index != self._round - self._scheme.B:
-            return
-        substitute = worker if self._scheme.code == "gradient_coding" else group
-        if not self._repeats[substitute]:  # one repeat fewer is needed, whoever's
-            self._tally.lessen(0)
-        elif not self._arrived[substitute]:
-            self._tally.excuse(substitute)
-
-    def enough(self) -> bool:
-        return super().enough() if self._tally is None else not self._tally.n_violated
-
-    def close_round(self, closing: Closing) -> Sequence[Outcome]:
-        scheme, outcomes = self._scheme, []
-        if self._round < self._n_jobs:
-            tried = ~self._repeats
-            self._open[self._round] = _OpenJob(received=~closing.missing & tried, tried=tried)
-        for number, job in list(self._open.items()):
-            is_last = number == self._round - scheme.B
-            if self._is_decodable(job.received | (self._repeats & ~closing.missing) if is_last else job.received):
-                outcomes.append(Outcome(number, "decoded"))
-            elif is_last:
-                outcomes.append(Outcome(number, "failed", float("nan")))
-            else:
-                continue
-            del self._open[number]
-        self._tally = None
-        if closing.forced:
-            self._history.clear()
-        elif scheme.as_published and not self._has_repeats and np.count_nonzero(closing.missing) <= scheme.s:
-            self._history.append(np.zeros(self.n_workers, dtype=np.bool_))
-        else:
-            self._history.append(closing.missing)
-        return outcomes
+        bit = 1 << worker
+        if index in self.rule.without and not self._repeats[index] & bit:  # a repeat of an older job is too late now
+            self.rule.without[index] &= ~bit
+            self._is_stale = True
 
     def tasks(self, worker: int) -> Sequence[Task]:
         scheme = self._scheme
-        repeats = bool(self._repeats[worker])
-        if not repeats and self._round >= self._n_jobs:
+        index, repeats = self.rule.index, bool(self.rule.repeats >> worker & 1)
+        if not repeats and index >= self.rule.n_jobs:
             return []
         if scheme.code == "gradient_coding":
             chunks = tuple((worker + offset) % self.n_workers for offset in range(scheme.s + 1))
@@ -286,8 +287,8 @@ class _SelectiveRepeatSession(CountingSession):
             first = worker - worker % (scheme.s + 1)
             chunks = tuple(range(first, first + scheme.s + 1))
         if repeats:
-            return [Task(self._round - scheme.B, "repeat", scheme.load, chunks)]
-        return [Task(self._round, "coded", scheme.load, chunks)]
+            return [Task(index - scheme.B, "repeat", scheme.load, chunks)]
+        return [Task(index, "coded", scheme.load, chunks)]
 
 
 class _SelectiveRepeatCodec(Codec):

@@ -10,7 +10,6 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.allowance import Allowance, at_most
 from schemes.base.codec import Weights
-from schemes.base.grid import GradientCodingGrid, Grid
 from schemes.base.linear import LinearScheme
 from schemes.base.scheme import FloatArray, IntArray, PositiveCount
 
@@ -32,9 +31,6 @@ class Uncoded(LinearScheme):
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
         yield cls(n_workers=n_workers)
-
-    def grid(self, n_jobs: int, values: IntArray) -> Grid:
-        return GradientCodingGrid(self.n_workers, n_jobs, np.zeros(len(values), dtype=np.int64))
 
     def encoding_matrix(self) -> FloatArray:
         return np.eye(self.n_workers)

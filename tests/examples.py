@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
+from patterns import is_arbitrary, is_bursty
 
 from schemes import (
     BernoulliGradientCoding,
@@ -20,7 +21,6 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
-from schemes.base.patterns import is_arbitrary, is_bursty
 from schemes.ordering import RandomOrdering
 from straggler_models import (
     Adversarial,

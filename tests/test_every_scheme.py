@@ -9,6 +9,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patterns import is_arbitrary, is_bursty
 
 from schemes import (
     SCHEMES,
@@ -26,7 +27,6 @@ from schemes import (
     SelectiveRepeat,
     Uncoded,
 )
-from schemes.base.patterns import is_arbitrary, is_bursty
 from schemes.testing import check_scheme, play
 
 

@@ -5,11 +5,11 @@ import itertools
 import examples
 import numpy as np
 import pytest
+from patterns import is_bursty
 from test_engine import durations, run, starts, statuses
 
 import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
-from schemes.base.patterns import is_bursty
 from schemes.testing import play
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import Bernoulli, Constant

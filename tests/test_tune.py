@@ -11,15 +11,29 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass
 
 import stragglersim
-from schemes import SCHEMES, GradientCoding, Multiplexed, SelectiveRepeat, at_most
-from schemes.base.bits import Recent, lowest, meet, no_bits, packed, size, unpacked
+from schemes import (
+    SCHEMES,
+    Allowance,
+    BernoulliGradientCoding,
+    GradientCoding,
+    LinearScheme,
+    Multiplexed,
+    SelectiveRepeat,
+    at_most,
+)
+from schemes.base.sets import ManySets, OneSet, Recent
 from simulator.cli.app import main
+from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.network import Network
+from simulator.engine.record import RunRecord
 from simulator.engine.replay import MeasuredRounds, replay
 from simulator.engine.vectorised import BatchTimes
 from simulator.engine.vectorised import simulate_rows as simulate_on_arrays
+from simulator.engine.worker_times import RoundTimes
 from simulator.errors import OUTSIDE
 from simulator.plots.style import looks_of
 from simulator.plots.tuning import looks_among
@@ -96,6 +110,51 @@ def test_replay_equals_the_vectorised_engine_in_every_round(seed, rule):
         np.testing.assert_array_equal(played.duration_s[:, column], expected[0])
         np.testing.assert_array_equal(played.waited_s[:, column], expected[1])
         np.testing.assert_array_equal(played.stragglers[:, column], expected[2])
+
+
+@dataclass(frozen=True)
+class Chief(LinearScheme):
+    """From outside, and of ten lines: worker 0 is needed, and of all others at most ``s`` may be missing."""
+
+    n_workers: int
+    s: int
+
+    def encoding_matrix(self):
+        return np.eye(self.n_workers)
+
+    def allowance(self):
+        return Allowance(np.minimum(np.arange(self.n_workers), 1), np.array([0, self.s]))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule)[:60])
+def test_a_scheme_from_outside_has_all_three_forms(rule):
+    times = some_times(np.random.default_rng(1), 6, 5)
+    played = replay(Chief(5, s=0).grid(6, np.arange(5)), MeasuredRounds(times, 5), [rule])
+    for s in range(5):
+        expected = on_arrays(Chief(5, s), times, 6, rule)
+        np.testing.assert_array_equal(played.duration_s[:, s], expected[0])
+        np.testing.assert_array_equal(played.stragglers[:, s], expected[2])
+        record = RunRecord(5, 6)
+        parts = [np.broadcast_to(part, (6, 5)) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
+        rounds = (RoundTimes(*row, np.zeros(5, dtype=np.bool_)) for row in zip(*parts, strict=True))
+        simulate(
+            RunPlan(Chief(5, s), 6, rounds, None, rule, "cancel", 0.0, Network(), np.random.default_rng(0)), record
+        )
+        assert record.rounds.duration_s == pytest.approx(expected[0])
+
+
+def test_an_allowance_permits_what_it_says_in_every_row():
+    grid, sets = Chief(5, s=0).grid(1, np.arange(5)), ManySets(5, 5)
+    grid.open_round(0)
+    for missing in itertools.product([False, True], repeat=5):
+        found = grid.accepts(sets.of(np.tile(missing, (5, 1)))).tolist()
+        assert found == [not missing[0] and sum(missing) <= s for s in range(5)]
+
+
+def test_a_search_needs_workers_with_equal_work_and_an_allowance():
+    assert BernoulliGradientCoding(8, p=0.4).grid(5, np.array([0.4])) is None
+    assert Multiplexed(4, B=1, W=2, lam=1).grid(5, np.array([1, 4])) is None
+    assert Multiplexed(4, B=1, W=2, lam=1, credit="prefix").grid(5, np.array([1])) is None
 
 
 def test_past_rounds_with_few_stragglers_may_not_be_bursty():
@@ -233,25 +292,45 @@ def test_the_published_grid_has_the_published_number_of_settings():
     assert max(group.first.delay_rounds for group in groups) == 20
 
 
-@given(st.lists(st.lists(st.booleans(), min_size=70, max_size=70), min_size=1, max_size=4), st.integers(1, 70))
-def test_bits_are_sets(members, n_wanted):
+@given(
+    st.lists(st.lists(st.booleans(), min_size=72, max_size=72), min_size=1, max_size=4),
+    st.integers(0, 73),
+    st.sampled_from([1, 2, 3, 4, 6, 8, 9, 12, 18, 24, 36, 72]),
+)
+def test_both_forms_of_sets_are_sets(members, n_wanted, replicas):
     workers = np.array(members)
-    sets = packed(workers)
-    np.testing.assert_array_equal(unpacked(sets, 70), workers)
-    np.testing.assert_array_equal(size(sets), workers.sum(axis=1))
-    np.testing.assert_array_equal(meet(sets, sets[:, ::-1]), (workers & workers[::-1]).any(axis=1))
-    expected = workers & (workers.cumsum(axis=1) <= n_wanted)
-    found = unpacked(lowest(sets, np.full(len(workers), n_wanted), 70), 70)
-    np.testing.assert_array_equal(found, expected)
+    many, one = ManySets(len(workers), 72), OneSet(72)
+    sets, ints = many.of(workers), [one.of(row[np.newaxis]) for row in workers]
+    wanted, groups = np.full(len(workers), n_wanted), np.full(len(workers), replicas)
+    lowest = workers & (workers.cumsum(axis=1) <= n_wanted)
+    full = np.zeros_like(workers)
+    full[:, ::replicas] = workers.reshape(len(workers), -1, replicas).all(axis=2)
+    n_full = full.sum(axis=1)
+    for found, expected in (
+        (many.workers(sets), workers),
+        (many.size(sets), workers.sum(axis=1)),
+        (many.any(sets & sets[:, ::-1]), (workers & workers[::-1]).any(axis=1)),
+        (many.workers(many.lowest(sets, wanted)), lowest),
+        (many.workers(many.full_groups(sets, groups)), full),
+        (many.fits(sets, wanted, in_groups=False), workers.sum(axis=1) <= n_wanted),
+        (many.fits(sets, groups - 1, in_groups=True), n_full == 0),
+    ):
+        np.testing.assert_array_equal(found, expected)
+    for row, this in enumerate(ints):
+        np.testing.assert_array_equal(one.workers(this)[0], workers[row])
+        np.testing.assert_array_equal(one.workers(one.lowest(this, n_wanted))[0], lowest[row])
+        np.testing.assert_array_equal(one.workers(one.full_groups(this, replicas))[0], full[row])
+        assert one.beyond(this, n_wanted, in_groups=False) == workers[row].sum() - n_wanted
+        assert one.beyond(this, replicas - 1, in_groups=True) == n_full[row]
 
 
 @given(st.lists(st.integers(0, 7), max_size=40), st.integers(0, 9))
 def test_recent_remembers_the_latest_sets(appended, length):
-    recent = Recent(length, no_bits(3, 1))
+    recent = Recent(length, 0)
     for n_appended, value in enumerate(appended, start=1):
-        recent.append(np.array([[value]], dtype=np.uint64))
+        recent.append(value)
         latest = appended[max(0, n_appended - length) : n_appended] if length else []
-        assert int(recent.union[0, 0]) == int(np.bitwise_or.reduce([0, *latest]))
+        assert recent.union == int(np.bitwise_or.reduce([0, *latest]))
 
 
 def test_a_trace_without_one_order_is_refused():

@@ -1,5 +1,6 @@
 """The vectorised engine against the events engine: every number of every run, in random scenarios."""
 
+import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -25,7 +26,10 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
+from schemes.base.batch import RuleBatch
+from schemes.base.sets import ManySets
 from schemes.ordering import RandomOrdering
+from simulator.engine import vectorised
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.execution.one_run import run_block, run_one, why_not
@@ -262,3 +266,39 @@ def test_errors_of_a_run_are_the_same(engine):
     )
     with pytest.raises(stragglersim.SimulationError, match=r"schemes.U, trial 0: round 0, worker 0: completion times"):
         stragglersim.run(scenario, engine=engine)
+
+
+@pytest.mark.parametrize("rule", [MuRule(mu=0.2, wait_for="enough"), MuRule(mu=0.2, timeout_s=2.0), FirstEnough()])
+@pytest.mark.parametrize("accepts", ["pattern", "recoverable"])
+@pytest.mark.parametrize(
+    ("scheme", "values"),
+    [
+        (SelectiveRepeat(6, B=2, W=3, lam=1), range(6)),
+        (SelectiveRepeat(6, B=1, W=2, lam=1, code="fractional_repetition"), range(5)),
+        (Multiplexed(6, B=2, W=4, lam=1), range(7)),
+        (Multiplexed(6, B=2, W=4, lam=1, credit="prefix"), range(7)),
+        (Multiplexed(6, B=1, W=3, lam=1, code="fractional_repetition"), [0, 1, 2, 5, 6]),
+    ],
+    ids=repr,
+)
+def test_rows_may_differ_in_lam(scheme, values, accepts, rule):
+    scheme, rng = dataclasses.replace(scheme, accepts=accepts), np.random.default_rng(5)
+    n_rounds = 12 + scheme.delay_rounds
+    times = [*rng.lognormal(0, 0.6, (2, 1, n_rounds, 6)), np.ones((1, n_rounds, 6))]
+    alone = {lam: dataclasses.replace(scheme, lam=lam).batch(12, 1) for lam in values}
+    together = RuleBatch(scheme.rule(ManySets(len(alone), 6), 12, np.array(list(alone))))
+    records = [
+        vectorised.simulate_rows(
+            batch,
+            n_workers=6,
+            n_jobs=12,
+            n_rounds=n_rounds,
+            times=iter([vectorised.BatchTimes(*(np.repeat(part, batch.n_runs, axis=0) for part in times))]),
+            rule=rule,
+            round_overhead_s=0.1,
+            gradient_bytes=1.0,
+        )
+        for batch in [together, *alone.values()]
+    ]
+    for row, [record] in zip(records[0], records[1:], strict=True):
+        np.testing.assert_equal(vars(row), vars(record))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base.allowance import Allowance, CountingSession
-from schemes.base.batch import APPROXIMATE, FAILED, Batch, BatchClosing, BatchOutcome, Groups
-from schemes.base.batch import DECODED as JOB_DECODED
+from schemes.base.allowance import Allowance, CountingSession, clauses_of
+from schemes.base.batch import Batch, BatchClosing, BatchOutcome, permitted_s
 from schemes.base.codec import (
     Codec,
     Decoded,
@@ -21,7 +20,11 @@ from schemes.base.codec import (
     least_squares_error,
     least_squares_weights,
 )
+from schemes.base.grid import Grid
+from schemes.base.rule import APPROXIMATE, FAILED, Alternatives, Rule, permits
+from schemes.base.rule import DECODED as JOB_DECODED
 from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.base.sets import ManySets, Sets
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -140,6 +143,16 @@ class LinearScheme(Scheme):
     def batch(self, n_jobs: int, n_runs: int) -> Batch:
         return _LinearBatch(self, n_runs)
 
+    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+        name = self.searched()
+        settings = [self] * len(values) if name is None else [*self.with_each(name, values.tolist())]
+        loads = np.array([scheme.worker_loads() for scheme in settings])
+        allowances = [allowance for scheme in settings if (allowance := scheme.allowance()) is not None]
+        if len(allowances) < len(settings) or (loads != loads[:, :1]).any():
+            return None
+        sets = ManySets(len(settings), self.n_workers)
+        return Grid(_MemorylessRule(sets, n_jobs, allowances, loads[:, 0]))
+
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         allowance = self.allowance()
         if allowance is None:
@@ -170,14 +183,15 @@ class MemorylessSession(CountingSession):
         super().__init__(scheme.n_workers)
         self.n_rounds = n_jobs
         self._scheme = scheme
-        self._alternatives = [[allowance]] if allowance is not None else []
+        self._alternatives = [] if allowance is None else [clauses_of(self.sets, [allowance])]
         loads = scheme.worker_loads()
         self._work = Work(np.where(loads > 0, loads, np.nan)[:, np.newaxis])
+        self._busy = self.sets.of(self._work.busy)
         self._job = -1
 
     def open_round(self, index: int) -> Work:
         self._job = index
-        self.expect(self._work.busy, self._alternatives)
+        self.expect(self._busy, self._alternatives)
         return self._work
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
@@ -236,8 +250,10 @@ class _SpanSession(MemorylessSession):
         self._is_enough = False
         return work
 
+    def enough(self) -> bool:
+        return self._is_enough
+
     def receive(self, worker: int, report: int) -> None:
-        super().receive(worker, report)
         self._n_expected -= 1
         if not self._n_expected:  # there is nobody left to wait for
             self._is_enough = True
@@ -268,20 +284,24 @@ class _LinearBatch(Batch):
         loads = scheme.worker_loads()
         self._loads = np.where(loads > 0, loads, np.nan)[np.newaxis, :, np.newaxis]
         allowance = scheme.allowance()
-        self._groups = None if allowance is None else Groups(allowance)
+        self._sets = ManySets(1, scheme.n_workers)
+        self._clauses = None if allowance is None else clauses_of(self._sets, [allowance])
 
     def open_round(self, index: int) -> FloatArray:
         return self._loads
 
     def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        if self._groups is None:
+        if self._clauses is None:
             return self.enough_s(due_s, runs) <= by_s
-        return self._groups.permit(due_s[:, :, 0] > by_s[:, np.newaxis])
+        missing = self._sets.of(due_s[:, :, 0] > by_s[:, np.newaxis])
+        return np.asarray(permits(self._sets, [self._clauses], missing))
 
     def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
-        if self._groups is not None:
-            return self._groups.permitted_s(due_s[:, :, 0])
-        return np.array([self._spanned_s(row) for row in due_s[:, :, 0]])
+        last_s = due_s[:, :, 0]
+        if self._clauses is None:
+            return np.array([self._spanned_s(row) for row in last_s])
+        instants = [permitted_s(self._sets, clause, last_s) for clause in self._clauses]
+        return np.asarray(np.max(instants, axis=0))
 
     def _spanned_s(self, due_s: FloatArray) -> float:
         """Return when an arrival makes the rows span the sum of all chunks; shape of ``due_s``: ``(n_workers,)``."""
@@ -299,3 +319,15 @@ class _LinearBatch(Batch):
         status = np.where(errors > 0, APPROXIMATE, JOB_DECODED)
         status[np.isnan(errors)] = FAILED
         return [BatchOutcome(0, status, errors)]
+
+
+class _MemorylessRule(Rule):
+    """Of each row, one allowance for all rounds, and the same load for everybody."""
+
+    def __init__(self, sets: Sets, n_jobs: int, allowances: Sequence[Allowance], load: FloatArray) -> None:
+        super().__init__(sets, n_jobs)
+        self.top, self.bottom = load, 1
+        self._alternatives = [clauses_of(sets, allowances)]
+
+    def alternatives(self) -> Alternatives:
+        return self._alternatives

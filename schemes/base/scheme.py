@@ -8,6 +8,7 @@ which jobs ended with the round (:meth:`Session.close_round`). A code without me
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -233,6 +234,13 @@ class Scheme(ABC):
         search gives the jobs of a run), and ``accepts``, what the master puts up with (:data:`Acceptance`).
         """
         return iter(())
+
+    @classmethod
+    def searched(cls) -> str | None:
+        """Name the last of the parameters that must be given: settings that differ in it alone run side by side."""
+        fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+        needed = [field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING]
+        return next((name for name in reversed(needed) if name not in ("n_workers", "seed")), None)
 
     def with_each(self, name: str, values: Iterable[Any]) -> Iterator[Self]:
         """Yield copies that differ in one parameter. Its values must be legal: nothing is checked or derived again."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.bits import Bits, packed, size, unpacked
 from schemes.base.grid import Grid
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
+from schemes.base.sets import Words, packed, size, unpacked
 from simulator.engine.master_rules import MasterRule
 from straggler_models.base import WorkerTimes
 
@@ -60,9 +60,9 @@ class MeasuredRounds:
         # what is the same for everybody need not be looked up
         self._parts = [float(part[0, 0]) if (part == part[0, 0]).all() else part for part in in_order]
         self._last_tied = _ends_of_runs(is_tied)  # those tied with a place all arrive with it
-        self._missing: list[Bits | None] = [None] * self.n_rounds
+        self._missing: list[Words | None] = [None] * self.n_rounds
 
-    def missing_after(self, index: int, n_arrived: IntArray) -> Bits:
+    def missing_after(self, index: int, n_arrived: IntArray) -> Words:
         """Return the workers missing after so many arrivals in a round, one set for each number."""
         place = index % self.n_rounds
         table = self._missing[place]
@@ -93,7 +93,7 @@ class MeasuredRounds:
             low, high = np.where(is_there, middle, low), np.where(is_there, high, middle)
         return low
 
-    def in_order(self, index: int, workers: Bits) -> BoolArray:
+    def in_order(self, index: int, workers: Words) -> BoolArray:
         """Sets as arrays over places in the order of arrival, shape ``(n_sets, n_workers)``."""
         return unpacked(workers, self.n_workers)[:, self.order[index % self.n_rounds]]
 
@@ -185,7 +185,7 @@ class _Rounds:
         first_s = self._measured.arrivals_s(indices, np.ones(loads.shape, dtype=np.int64), loads)
         return wanted_s, self._measured.n_by(indices, np.maximum(wanted_s, first_s), loads)
 
-    def keep_to(self, index: int, busy: Bits) -> None:
+    def keep_to(self, index: int, busy: Words) -> None:
         """Note that only some workers have work in a round."""
         places, n_workers = self._measured.in_order(index, busy), self._measured.n_workers
         n_busy = np.count_nonzero(places, axis=1)
@@ -205,12 +205,12 @@ class _Rounds:
             self.n_at_look[index, settings] = self._measured.n_by(indices, look_s, loads)
         self.n_arrived[index] = self.n_at_look[index]
 
-    def missing(self, index: int, n_arrived: IntArray, busy: Bits | None) -> Bits:
+    def missing(self, index: int, n_arrived: IntArray, busy: Words | None) -> Words:
         """Return the workers missing after so many arrivals."""
         missing = self._measured.missing_after(index, n_arrived)
         return missing if busy is None else missing & busy
 
-    def wait(self, index: int, grid: Grid, busy: Bits | None, stops: BoolArray) -> None:
+    def wait(self, index: int, grid: Grid, busy: Words | None, stops: BoolArray) -> None:
         """Go on in the settings whose master does not stop when it looks."""
         low, high = self.n_at_look[index], self.last[index]
         if self._waits_for == "enough":

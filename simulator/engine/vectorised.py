@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from schemes.base.batch import APPROXIMATE, DECODED, FAILED, NOT_ENDED, Batch, BatchClosing, at_most_missing_s, last_of
+from schemes.base.batch import Batch, BatchClosing, at_most_missing_s, last_of
+from schemes.base.rule import APPROXIMATE, DECODED, FAILED, NOT_ENDED
 from schemes.base.scheme import BoolArray, FloatArray, IntArray, Status
 from simulator.columns import JobColumns, RoundColumns
 from simulator.engine.master_rules import MasterRule
@@ -239,7 +240,7 @@ class _Stop:
             return self._rule.wants_s(0.0)
         if isinstance(rank, int) and rank == 1:
             return self._rule.wants_s(self.first_finish_s)
-        return self._rule.wants_s(at_most_missing_s(present, None, present.shape[1] - np.asarray(rank)))
+        return self._rule.wants_s(at_most_missing_s(present, present.shape[1] - np.asarray(rank)))
 
     def _at_arrivals(self) -> tuple[FloatArray, BoolArray]:
         """Stop at the first arrival with which the responses are enough; in no row without that."""

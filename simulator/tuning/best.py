@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schemes import Scheme
 from schemes.multiplexed import REPETITION
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.statistics import TIE
-from simulator.tuning.legal_settings import searched_parameter
 from simulator.tuning.rows import parameters_of, said_setting
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
     """Count the settings within 1 % of the best of its scheme under its rule: how flat the optimum is."""
     own = settings[(settings["scheme"] == best["scheme"]) & (settings["rule"] == best["rule"])]
     near = own[own["makespan_s"] <= NEAR * best["makespan_s"]]
-    cls = SCHEME_TABLE.find(best["kind"])
-    parameter = searched_parameter(cls)
+    cls: type[Scheme] = SCHEME_TABLE.find(best["kind"])
+    parameter = cls.searched()
     if parameter is None:
         return Flatness(len(near), len(own), "", 0, 0)
     alike = near

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes import Scheme
-from schemes.base.bits import WORD
 from schemes.base.scheme import FloatArray, IntArray
+from schemes.base.sets import WORD
 from simulator.engine import vectorised
 from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import MasterRule

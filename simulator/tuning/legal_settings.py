@@ -17,13 +17,14 @@ from schemes import SCHEMES, GradientCoding, Multiplexed, Scheme, SelectiveRepea
 from schemes.base.grid import Grid
 from schemes.base.patterns import Acceptance, accepting
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
+from simulator.plugins.kinds import SCHEME_TABLE
 
 # the published search: T at most 20, and windows of at most 80 rounds
 PUBLISHED_DELAY = 20
 PUBLISHED_WINDOW = 80
 MOST_VALUES = 24
 FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
+RULES = ("grid", "rule", "allowance")  # methods that say what a search accepts
 
 
 class Group(NamedTuple):
@@ -35,7 +36,7 @@ class Group(NamedTuple):
     @property
     def searched(self) -> str | None:
         """The name of that parameter."""
-        return searched_parameter(type(self.first))
+        return self.first.searched()
 
     def scheme(self, value: Any) -> Scheme:
         """One of the settings."""
@@ -43,7 +44,11 @@ class Group(NamedTuple):
 
     def grid(self, n_jobs: int, n_times: int = 1) -> Grid | None:
         """A run of each setting, so many times; None: the scheme has no such form."""
-        if "grid" not in vars(type(self.first)):  # one that is inherited may accept something else
+        families = type(self.first).__mro__
+        says = [next((cls for cls in families if name in vars(cls)), Scheme) for name in ("start", *RULES)]
+        if min(map(families.index, says[1:])) > families.index(
+            says[0]
+        ):  # a session of its own may accept something else
             return None
         return self.first.grid(n_jobs, np.array(self.values * n_times))
 
@@ -51,13 +56,6 @@ class Group(NamedTuple):
 def _changed(scheme: Any, values: dict[str, Any]) -> Scheme:
     changed: Scheme = dataclasses.replace(scheme, **values)
     return changed
-
-
-@functools.cache
-def searched_parameter(cls: type[Scheme]) -> str | None:
-    """Name the parameter whose values are replayed side by side: the last of those that must be given, if any."""
-    must_be_given = [name for name, field in fields_of(cls).items() if field.is_required() and name not in FILLED_IN]
-    return must_be_given[-1] if must_be_given else None
 
 
 def searchable() -> dict[str, type[Scheme]]:
@@ -108,7 +106,7 @@ def grouped(schemes: Iterable[Scheme]) -> Iterator[Group]:
     """Put neighbours together that may be replayed side by side."""
     for _, alike in itertools.groupby(schemes, key=_but_searched):
         first, *others = alike
-        searched = searched_parameter(type(first))
+        searched = first.searched()
         yield Group(first, tuple(None if searched is None else vars(one)[searched] for one in (first, *others)))
 
 
@@ -120,7 +118,7 @@ def _but_searched(scheme: Scheme) -> tuple[Any, ...]:
 @functools.cache
 def _others(cls: type[Scheme], *left_out: str) -> operator.itemgetter[Any]:
     """Look up all parameters but the searched one."""
-    return operator.itemgetter(*(name for name in fields_of(cls) if name not in (searched_parameter(cls), *left_out)))
+    return operator.itemgetter(*(name for name in fields_of(cls) if name not in (cls.searched(), *left_out)))
 
 
 def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
