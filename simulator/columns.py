@@ -1,7 +1,5 @@
 """Every table of a run, column by column: the rows that are recorded, what is written, and what people read of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 

@@ -34,6 +34,9 @@ class Problem(NamedTuple):
     path: Path_
     message: str  # "must be ..., got ..."
 
+    def __str__(self) -> str:
+        return f"{dotted(self.path)}: {self.message}"
+
 
 class ScenarioError(UserError):
     """One or more problems, a line each."""
@@ -52,8 +55,7 @@ def show(value: Any) -> str:
     """A value for an error message, in at most 60 characters."""
     if value is None:
         return "nothing"
-    text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
-    text = text or (repr(value) if isinstance(value, str) else str(value))
+    text = repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

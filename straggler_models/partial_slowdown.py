@@ -5,15 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import (
-    BLOCK_ROUNDS,
-    Drawn,
-    Factor,
-    Share,
-    StragglerModel,
-    WorkerTimes,
-    some_workers,
-)
+from straggler_models.base import BLOCK_ROUNDS, Drawn, Factor, Share, StragglerModel, WorkerTimes, some_workers
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """What is done with a gradient: one class for each optimiser."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np

@@ -15,13 +15,7 @@ class Watch:
     """The master, waiting for the open round to end: ``closed`` succeeds when it does."""
 
     def __init__(
-        self,
-        env: simpy.Environment,
-        start_s: float,
-        rule: MasterRule,
-        session: Session,
-        work: Work,
-        arrivals: Arrivals,
+        self, env: simpy.Environment, start_s: float, rule: MasterRule, session: Session, work: Work, arrivals: Arrivals
     ) -> None:
         self._env = env
         self._start_s = start_s

@@ -4,8 +4,6 @@ One describes what a worker takes when nothing slows it down; a slowed worker ta
 in terms of log x, and every function works on arrays of any shape.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +62,7 @@ class BaseDistribution(ABC):
         return {"usual": self.becomes(**parameters, adds_to="startup_s")}
 
     def behind(self, theta: FloatArray, n_usual: float) -> tuple[float, float]:
-        """Where an edge is, given that the smallest of n_usual values is ``least``; and its standard error."""
+        """The place of an edge, given that the smallest of n_usual values is ``least``; and its standard error."""
         raise NotImplementedError(f"{self.kind} has no edge")
 
     @property
@@ -74,7 +72,7 @@ class BaseDistribution(ABC):
 
     @property
     def n_theta(self) -> int:
-        """How many unconstrained parameters there are."""
+        """Number of unconstrained parameters."""
         return len(self.names) - self.has_edge
 
     @property
@@ -222,7 +220,7 @@ class ParetoDistribution(BaseDistribution):
 
 
 def _edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:
-    """How far the log density of a standard exponential has fallen, and its slope; before the edge, steeply if soft."""
+    """The fall of the log density of a standard exponential, and its slope; before the edge, steeply if soft."""
     if is_soft:
         before = beyond < 0
         return np.where(before, beyond / -SOFT, beyond), np.where(before, -1 / SOFT, 1.0)

@@ -3,8 +3,6 @@
 :func:`fit_models` is the whole of it; docs/fitting.md says what is maximised and why.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

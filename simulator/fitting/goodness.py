@@ -1,6 +1,4 @@
-"""Does a fitted model look like its trace? The same numbers of both, with the model's own spread."""
-
-from __future__ import annotations
+"""Goodness of fit: the same numbers of a trace and of what its model gives, with the model's own spread."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,7 +22,7 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999)
 def simulated_durations(
     models: Mapping[str, StragglerModel], n_rounds: int, n_workers: int, *, seed: int, load: float = 0.0
 ) -> FloatArray:
-    """What the models would have measured at some load, shape ``(n_rounds, n_workers)``, seconds.
+    """Durations that the models give at some load, shape ``(n_rounds, n_workers)``, seconds.
 
     Examples
     --------
@@ -43,7 +41,7 @@ def simulated_durations(
 
 
 def threshold_s(durations_s: FloatArray) -> float:
-    """From how long on a worker is called a straggler here, in seconds.
+    """Seconds beyond which a worker is called a straggler here.
 
     Examples
     --------
@@ -75,7 +73,7 @@ class Check(NamedTuple):
 
     @property
     def is_inside(self) -> bool:
-        """Whether the model could well have given the measured number."""
+        """True if the model could well have given the measured number."""
         slack = 1e-9 * max(abs(self.low), abs(self.high))
         return self.low - slack <= self.measured <= self.high + slack
 
@@ -97,9 +95,8 @@ def checks(measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Ch
     for name, value in measured.items():
         values = np.array([numbers[name] for numbers in simulated])
         values = values[np.isfinite(values)]
-        low, high = np.quantile(values, (0.025, 0.975)).tolist() if len(values) else (np.nan, np.nan)
         if np.isfinite(value) and len(values):
-            found.append(Check(name, value, low, high))
+            found.append(Check(name, value, *np.quantile(values, (0.025, 0.975)).tolist()))
     return found
 
 

@@ -1,11 +1,9 @@
-"""The layers of a fitted model: what may slow durations down, one class each.
+"""The layers of a fitted model, each a class: what may slow durations down.
 
 A layer is fast or slow; slow, it multiplies a duration by its slowdown. The likelihood sums layers out from the last
 of ``LAYERS`` to the first, each given the states of those before it. docs/fitting.md has the formulas. A new layer is
 a class here and its place in ``LAYERS``.
 """
-
-from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
@@ -33,7 +31,7 @@ class Summed(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """What is known of a layer's states from all durations."""
+    """Knowledge of a layer's states from all durations."""
 
     summed: Summed
     outer: FloatArray  # probability of the states of the layers before it, shape (..., n_rounds or 1, n_workers)
@@ -190,10 +188,7 @@ class BurstLayer(Layer):
         # the first round has the stationary distribution: slow with probability a/(a + b)
         by_a = first_slow / a - n_first / (a + b)
         by_b = (n_first - first_slow) / b - n_first / (a + b)
-        return [
-            slow * (1 - a) - stay * a + by_a * a * (1 - a),
-            recover * (1 - b) - remain * b + by_b * b * (1 - b),
-        ]
+        return [slow * (1 - a) - stay * a + by_a * a * (1 - a), recover * (1 - b) - remain * b + by_b * b * (1 - b)]
 
 
 class ShockLayer(Layer):

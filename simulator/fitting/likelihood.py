@@ -4,8 +4,6 @@ A measured duration is y = x * product of slowdowns, with x from a base distribu
 is on. docs/fitting.md has the formulas.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from straggler_models.base import FloatArray
 
 
 class Value(NamedTuple):
-    """What one evaluation gives."""
+    """Outcome of one evaluation."""
 
     log_likelihood: float  # if rounds can be hit, a lower bound of it
     gradient: FloatArray  # by theta
@@ -48,12 +46,12 @@ class Layered:
 
     @property
     def hits_rounds(self) -> bool:
-        """Whether a layer asks which rounds are hit."""
+        """True if a layer asks which rounds are hit."""
         return any(layer.hits_rounds for layer in self.layers)
 
     @property
     def places(self) -> dict[tuple[Layer, str], int]:
-        """Where in theta each layer's parameters are: after the base's; logits, and log(slowdown - 1)."""
+        """Places of each layer's parameters in theta: after the base's; logits, and log(slowdown - 1)."""
         pairs = [(layer, name) for layer in self.layers for name in layer.names]
         return {pair: self.base.n_theta + place for place, pair in enumerate(pairs)}
 
@@ -128,7 +126,7 @@ class Layered:
         return density, logs if observed.all() else logs * observed
 
     def _posteriors(self, summed: Sequence[Summed], hits: FloatArray) -> tuple[list[Posterior], FloatArray]:
-        """What is known of each layer, and the probabilities of all states together, 0 where nothing was observed."""
+        """The posterior of each layer, and the probabilities of all states together, 0 where nothing was observed."""
         observed = np.isfinite(self.durations_s)
         weights = [np.ones((1, observed.shape[1]))]
         for one in summed:

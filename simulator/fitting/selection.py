@@ -1,7 +1,5 @@
 """The base distribution and the layers that a trace asks for: maximum likelihood, stepwise by BIC."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import operator
@@ -42,13 +40,9 @@ class Fitted:
         n_observed = int(np.isfinite(self.layered.durations_s).sum())
         return n_parameters * math.log(n_observed) - 2 * self.log_likelihood
 
-    def at_top(self) -> Fitted:
-        """The best fit that can be climbed to from here."""
-        return maximise(self.layered, self.theta, self.hits)
-
 
 class LayerChoice(NamedTuple):
-    """What the information criterion says about a layer."""
+    """Verdict of the information criterion on a layer."""
 
     layer: str  # its label
     is_kept: bool
@@ -56,7 +50,7 @@ class LayerChoice(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """What is selected with one base distribution."""
+    """Outcome with one base distribution."""
 
     best: Fitted
     choices: tuple[LayerChoice, ...]  # in the order of LAYERS
@@ -109,6 +103,11 @@ def maximise(
         if gained < (LITTLE if is_final else 20 * LITTLE):
             break
     return Fitted(layered, theta, hits, float(reached))
+
+
+def _at_top(start: Fitted) -> Fitted:
+    """The best fit that can be climbed to from another."""
+    return maximise(start.layered, start.theta, start.hits)
 
 
 def _rough_information(layered: Layered, theta: FloatArray) -> FloatArray:
@@ -182,13 +181,13 @@ def select(durations_s: FloatArray, base: BaseDistribution, start: Fitted | None
         while absent:
             # the most promising first; once one is added, the others are looked at anew
             absent.sort(key=lambda layer: -_promise(best, layer))
-            better = _with(best, absent[0], n_steps=6).at_top()
+            better = _at_top(_with(best, absent[0], n_steps=6))
             if better.bic < best.bic:
                 best, longer = better, {}
                 absent = [layer for layer in possible if layer not in best.layered.layers]
             else:
                 longer[absent.pop(0)] = better
-        shorter = {layer: _without(best, layer).at_top() for layer in best.layered.layers}
+        shorter = {layer: _at_top(_without(best, layer)) for layer in best.layered.layers}
         better = min(shorter.values(), key=_bic, default=best)
         if better.bic >= best.bic:
             better = min(_exchanged(best, shorter, possible), key=_bic, default=best)
@@ -209,7 +208,7 @@ def _exchanged(best: Fitted, shorter: Mapping[Layer, Fitted], possible: Sequence
                 # a layer sought anew finds the others as they are, not as they would be without it
                 tried = _with(_without(best, gone) if layer is gone else less, layer, n_steps=12)
                 if tried.log_likelihood > enough:
-                    yield tried.at_top()
+                    yield _at_top(tried)
 
 
 def _promise(fitted: Fitted, layer: Layer) -> float:

@@ -1,6 +1,4 @@
-"""How sure estimates are: observed information, and Pitman's estimator where a density has an edge."""
-
-from __future__ import annotations
+"""Standard errors of estimates: observed information, and Pitman's estimator where a density has an edge."""
 
 import dataclasses
 from typing import NamedTuple

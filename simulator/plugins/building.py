@@ -16,11 +16,7 @@ T = TypeVar("T")
 
 
 def build(
-    cls: type[T],
-    given: Mapping[str, Any],
-    path: Path_,
-    folder: Path,
-    filled_in: Mapping[str, Any] | None = None,
+    cls: type[T], given: Mapping[str, Any], path: Path_, folder: Path, filled_in: Mapping[str, Any] | None = None
 ) -> tuple[T | None, list[Problem]]:
     """Make a plug-in from plain values; what is wrong with them comes back as problems.
 

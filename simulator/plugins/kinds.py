@@ -90,8 +90,4 @@ RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
 ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
-NESTED: dict[type, Table] = {
-    Assignment: ASSIGNMENT_TABLE,
-    Ordering: ORDERING_TABLE,
-    Workload: WORKLOAD_TABLE,
-}  # plug-ins of plug-ins
+NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE)}  # plug-ins of plug-ins

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-import annotated_types
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -59,11 +58,8 @@ def problems_in(error: ValidationError, fields: Mapping[str, FieldInfo], path: P
             what = must_be(field) if field is not None and len(found["loc"]) == 1 else "a value"
             problems.append(Problem(place, f"must be given ({what}), got nothing"))
         elif field is not None and len(found["loc"]) == 1:
-            hint = (
-                " (infinity is written .inf)"
-                if str(found["input"]).strip("+-") in ("inf", "infinity", "Infinity")
-                else ""
-            )
+            is_infinity = str(found["input"]).strip("+-") in ("inf", "infinity", "Infinity")
+            hint = " (infinity is written .inf)" if is_infinity else ""
             problems.append(Problem(place, f"must be {_broken_rule(kind, field)}, got {got}{hint}"))
         else:
             message = found["msg"].replace("Input should be ", "must be ")
@@ -100,9 +96,8 @@ def _broken_rule(kind: str, field: FieldInfo) -> str:
 
 
 def _range(bounds: list[Any]) -> str:
-    least = next((bound.ge for bound in bounds if isinstance(bound, annotated_types.Ge)), None)
-    most = next((bound.le for bound in bounds if isinstance(bound, annotated_types.Le)), None)
-    above = next((bound.gt for bound in bounds if isinstance(bound, annotated_types.Gt)), None)
+    limits = {name: getattr(bound, name) for bound in bounds for name in ("ge", "le", "gt") if hasattr(bound, name)}
+    least, most, above = limits.get("ge"), limits.get("le"), limits.get("gt")
     if least is not None and most is not None:
         return f"between {least} and {most}"
     if least is not None:

@@ -264,13 +264,7 @@ def _failures(failed: IntArray, jobs: IntArray) -> dict[str, Any]:
     """Share of the jobs of all trials that failed, with its 95 % interval (Wilson's score interval)."""
     rate = failed / jobs
     low, high = wilson(rate, jobs)
-    return {
-        "failed_jobs": failed,
-        "all_jobs": jobs,
-        "failure_rate": rate,
-        "failure_low": low,
-        "failure_high": high,
-    }
+    return {"failed_jobs": failed, "all_jobs": jobs, "failure_rate": rate, "failure_low": low, "failure_high": high}
 
 
 def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: FloatArray) -> dict[str, Any]:

@@ -1,23 +1,18 @@
 """All that decides the numbers of a setting: the one list of it, for keys of finished runs and for warnings."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
 import pickle
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simulator.engine.events import NUMERICS
 from simulator.plugins.identity import identity
 from simulator.plugins.kinds import FILLED_IN
-
-if TYPE_CHECKING:
-    from simulator.scenario.scenario import Scenario
-
+from simulator.scenario.scenario import Scenario
 
 # The keys of a scenario that decide no number of any run. Every other key decides all of them: so does a new one, until
 # it is put here.
@@ -44,7 +39,6 @@ def decisive(scenario: Scenario, label: str, identify: Callable[[object], Any] =
     >>> from schemes import FastestK, Uncoded
     >>> from straggler_models import Constant
     >>> given = {"workers": 2, "jobs": 1, "stragglers": {"usual": Constant(1.0)}}
-    >>> from simulator.scenario.scenario import Scenario
     >>> alone = Scenario(**given, schemes={"all": Uncoded(2)})
     >>> both = Scenario(**given, schemes={"one": FastestK(2, k=1), "all": Uncoded(2)}, trials=1, name="other")
     >>> decisive(alone, "all") == decisive(both, "all") != decisive(both, "one")

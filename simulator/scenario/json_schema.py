@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from simulator.plugins.fields import fields_of
@@ -44,7 +44,10 @@ def scenario_schema() -> dict[str, Any]:
     rule = _any_of(RULE_TABLE, definitions)
     model = _any_of(MODEL_TABLE, definitions)
     scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
-    head = TypeAdapter(_head()).json_schema(schema_generator=_Generator)
+    apart = ("stragglers", "master", "schemes", "masters", "sweep", "points")
+    fields = {name: (field.annotation, field) for name, field in fields_of(Scenario).items() if name not in apart}
+    plain_values: Any = create_model("Head", **fields)  # type: ignore[call-overload]  # fields made at run time
+    head = TypeAdapter(plain_values).json_schema(schema_generator=_Generator)
     for name, definition in head.pop("$defs", {}).items():
         definition["properties"] = {key: _named(value) for key, value in definition["properties"].items()}
         definitions[name] = definition
@@ -78,15 +81,6 @@ def _named(schema: dict[str, Any]) -> dict[str, Any]:
     """A reference to the kinds of a nested plug-in, in place of the name of its family."""
     family = schema.pop("plug-in", None)
     return schema if family is None else schema | {"$ref": f"#/$defs/{family}"}
-
-
-def _head() -> Any:
-    """The plain values of a scenario, as a type of their own."""
-    from pydantic import create_model
-
-    plug_ins = ("stragglers", "master", "schemes", "masters", "sweep", "points")
-    fields = {name: (field.annotation, field) for name, field in fields_of(Scenario).items() if name not in plug_ins}
-    return create_model("Head", **fields)  # type: ignore[call-overload]  # fields made at run time
 
 
 def _labelled(plug_in: dict[str, Any], description: str) -> dict[str, Any]:

@@ -69,13 +69,6 @@ def swept_together(entry: str) -> list[str]:
     return [key.strip() for key in entry.split(",")]
 
 
-def put(data: Any, path: Path_, value: Any) -> None:
-    """Set the value at a path whose parent exists."""
-    for part in path[:-1]:
-        data = data[part]
-    data[path[-1]] = value
-
-
 def replaced(data: Any, path: Path_, value: Any) -> Any:
     """The data with another value at a path whose parent exists; the rest is the same, not a copy.
 

@@ -12,18 +12,7 @@ from pydantic import ValidationError
 from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
 from simulator.engine.training import Training
-from simulator.errors import (
-    OUTSIDE,
-    Path_,
-    Problem,
-    ScenarioError,
-    did_you_mean,
-    dotted,
-    is_shipped,
-    place_in,
-    show,
-    told,
-)
+from simulator.errors import OUTSIDE, Path_, Problem, ScenarioError, did_you_mean, is_shipped, place_in, show, told
 from simulator.plugins.building import build, from_values
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Table
@@ -35,7 +24,8 @@ from simulator.scenario.scenario import ContradictionError, Scenario
 from simulator.scenario.yaml_file import Document
 
 S = TypeVar("S")
-Built = dict[tuple[Any, ...], tuple[Any, list[Problem]]]  # plug-ins by all that they were built from
+Made = tuple[Any, list[Problem]]  # None if there are problems
+Built = dict[tuple[Any, ...], Made]  # by all that it was made from
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] = ()) -> Scenario:
@@ -101,10 +91,6 @@ class _Swept(NamedTuple):
     places: dict[str, list[Path_]]  # that each of its keys means
     values: list[Any]  # of several keys: lists of as many values
 
-    def chosen(self, value: Any) -> dict[str, Any]:
-        """One of its values, by key."""
-        return dict(zip(self.places, value if len(self.places) > 1 else [value], strict=True))
-
 
 def _entries(data: dict[str, Any], sweep: object) -> tuple[dict[str, _Swept], list[Problem]]:
     """Return the entries of a sweep, with its ranges as lists."""
@@ -140,7 +126,7 @@ def _points(
         chosen: dict[str, Any] = {}
         varied = data
         for swept, value in zip(entries.values(), combination, strict=True):
-            chosen |= swept.chosen(value)
+            chosen |= zip(swept.places, value if len(swept.places) > 1 else [value], strict=True)
             for key, path in ((key, path) for key, paths in swept.places.items() for path in paths):
                 varied = replaced(varied, path, copy.deepcopy(chosen[key]))
         scenario, found = scenario_of(varied, folder, built)
@@ -151,7 +137,7 @@ def _points(
         at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
         for problem in new:
             entry = _entry_at_fault(problem.path, {entry: swept.places for entry, swept in entries.items()})
-            problems.append(Problem(("sweep", entry), f"at {at}: {dotted(problem.path)}: {problem.message}"))
+            problems.append(Problem(("sweep", entry), f"at {at}: {problem}"))
     return points, problems
 
 
@@ -234,28 +220,17 @@ def _new(found: Sequence[Problem], known: Sequence[Problem]) -> list[Problem]:
 
 
 def _once(
-    built: Built,
-    make: Callable[..., tuple[Any, list[Problem]]],
-    given: object,
-    path: Path_,
-    family: object,
-    folder: Path,
-    *filled_in: object,
-) -> tuple[Any, list[Problem]]:
+    built: Built, make: Callable[..., Made], given: object, path: Path_, family: object, folder: Path, *more: object
+) -> Made:
     """Make what stands at a place, unless it has been made of the same values there."""
-    key = (path, repr(given), repr(filled_in))
+    key = (path, repr(given), repr(more))
     if key not in built:
-        built[key] = make(given, path, family, folder, *filled_in)
+        built[key] = make(given, path, family, folder, *more)
     return built[key]
 
 
 def _plugins(
-    data: dict[str, Any],
-    section: str,
-    table: Table,
-    folder: Path,
-    built: Built,
-    filled_in: Mapping[str, Any] | None = None,
+    data: dict[str, Any], section: str, table: Table, folder: Path, built: Built, filled_in: object = None
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Build a section of labelled plug-ins; those that are wrong are left out."""
     given = data.get(section)

@@ -1,19 +1,15 @@
 """Warnings of what is swept, or set by an option, and changes nothing."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulator.errors import Path_, show
 from simulator.scenario.identity import Identities, decisive
 from simulator.scenario.keys import find, find_all, swept_together
 from simulator.scenario.plain import plain
-
-if TYPE_CHECKING:
-    from simulator.scenario.scenario import Scenario
+from simulator.scenario.scenario import Scenario
 
 
 def warnings(scenario: Scenario, overrides: Sequence[str] = ()) -> list[str]:

@@ -1,10 +1,8 @@
 """A frozen description of what is run, free of contradictions."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field, InstanceOf
@@ -12,18 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
+from simulator.choices import Leftover
 from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
 from simulator.engine.training import Training
-from simulator.errors import Path_, Problem, ScenarioError, dotted, show
+from simulator.errors import Path_, Problem, ScenarioError, show
 from simulator.plugins.fields import fields_of
 from simulator.plugins.messages import at_parameter
 from straggler_models import StragglerModel
-from straggler_models.base import SecondsModel
-
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel
 
 
 @dataclass(
@@ -65,7 +60,7 @@ class Scenario:
     """when the master stops waiting"""
     probe: Count = 0
     """rounds in which every scheme runs uncoded before it begins, as while a cluster is watched"""
-    leftover: Literal["cancel", "finish"] = "cancel"
+    leftover: Leftover = "cancel"
     """whether a straggler drops its list when the round closes, or completes it first, unheard"""
     round_overhead_s: Seconds = 0.0
     """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
@@ -101,11 +96,11 @@ class Scenario:
         """The master rule under which a scheme runs."""
         return self.masters.get(label, self.master)
 
-    def all_points(self) -> Sequence[tuple[dict[str, Any], Scenario]]:
+    def all_points(self) -> Sequence[tuple[dict[str, Any], Self]]:
         """Swept values and scenario of each point; without a sweep, the scenario itself."""
         return self.points or [({}, self)]
 
-    def with_trials(self, n_trials: Mapping[int, int]) -> Scenario:
+    def with_trials(self, n_trials: Mapping[int, int]) -> Self:
         """The same with other numbers of trials at some points."""
         if not self.points:
             return dataclasses.replace(self, trials=n_trials.get(0, self.trials))
@@ -120,7 +115,7 @@ class ContradictionError(ScenarioError):
     """Problems between parameters of a scenario, each with its place."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__([f"{dotted(problem.path)}: {problem.message}" for problem in problems])
+        super().__init__([str(problem) for problem in problems])
         self.problems = list(problems)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
-from simulator.scenario.keys import find, put, swept_together
+from simulator.scenario.keys import find, replaced, swept_together
 from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them
@@ -96,7 +96,7 @@ class Document:
             if not (equals and key.strip()):
                 raise ValueError(f"must be key.path=value, got {assignment}")
             path = find(self.data, key.strip())
-            put(self.data, path, plain_value(text))
+            self.data = replaced(self.data, path, plain_value(text))
         except ValueError as error:
             raise ScenarioError([f"--set {key}: {error}"]) from None
         self._overrides[path] = f"--set {key.strip()}"
