@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,29 +88,31 @@ def replacing(folder: Path) -> Iterator[Path]:
     WriteError
         If it can't be written.
     """
-    with writing(folder), made(folder.parent):
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
+    with (
+        writing(folder),
+        made(folder.parent),
+        tempfile.TemporaryDirectory(prefix=".", suffix=PARTIAL, dir=folder.parent) as beside,
+    ):
+        partial, old = Path(beside) / "new", Path(beside) / "old"
+        partial.mkdir()
+        yield partial
+        if folder.exists():
+            folder.rename(old)
         try:
-            partial.chmod(0o777 & ~_umask())
-            yield partial
-            _put_in_place(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            partial.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
 
 
 @contextmanager
-def made(folder: Path) -> Iterator[Sequence[Path]]:
-    """Make a folder and those above it; of the new ones, those that hold nothing at the end are removed.
-
-    Yields
-    ------
-    new
-        What was made, the innermost first.
-    """
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; of the new ones, those that hold nothing at the end are removed."""
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield new
+        yield
     finally:
         for place in new:
             with suppress(OSError):
@@ -123,24 +125,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _put_in_place(partial: Path, folder: Path) -> None:
-    """Rename a finished folder; what it replaces is deleted only when it is there."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    old = partial.with_name(f"{partial.name}-old")
-    folder.rename(old)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,7 +7,6 @@ per load add, slowdowns multiply.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -36,8 +35,7 @@ class BesideTheScenario:
 InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerTimes:
+class WorkerTimes(NamedTuple):
     """Time that work takes, in one or more successive rounds.
 
     A task that ends at cumulative load c is done ``slowdown * (startup_s + seconds_per_load * c)`` seconds
@@ -63,8 +61,7 @@ class WorkerTimes:
     @property
     def n_rounds(self) -> int:
         """Number of rounds that this is for."""
-        fields = (self.startup_s, self.seconds_per_load, self.slowdown)
-        return max(len(field) if isinstance(field, np.ndarray) and field.ndim == 2 else 1 for field in fields)
+        return max(len(field) if isinstance(field, np.ndarray) and field.ndim == 2 else 1 for field in self)
 
 
 class StragglerModel(ABC):

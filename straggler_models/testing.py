@@ -9,9 +9,7 @@ import pickle
 
 import numpy as np
 
-from straggler_models.base import FloatArray, SecondsModel, StragglerModel
-
-FIELDS = ("startup_s", "seconds_per_load", "slowdown")
+from straggler_models.base import FloatArray, SecondsModel, StragglerModel, WorkerTimes
 
 
 def draw_rounds(
@@ -29,8 +27,8 @@ def draw_rounds(
     blocks: list[list[FloatArray]] = [[], [], []]
     n_drawn = 0
     for times in model.rounds(n_workers, rng):
-        for field, block in zip(FIELDS, blocks, strict=True):
-            block.append(np.broadcast_to(getattr(times, field), (times.n_rounds, n_workers)))
+        for field, block in zip(times, blocks, strict=True):
+            block.append(np.broadcast_to(field, (times.n_rounds, n_workers)))
         n_drawn += times.n_rounds
         if n_drawn >= n_rounds:
             break
@@ -44,7 +42,7 @@ def check_model(model: StragglerModel, n_workers: int = 6, n_rounds: int = 150) 
     assert pickle.loads(pickle.dumps(model)) == model, "a model is a description that can be sent to a process"
     model.check(n_workers, n_rounds)
     times, same = (draw_rounds(model, n_workers, n_rounds, np.random.default_rng(5)) for _ in range(2))
-    for name, drawn, again in zip(FIELDS, times, same, strict=True):
+    for name, drawn, again in zip(WorkerTimes._fields, times, same, strict=True):
         assert drawn.shape == (n_rounds, n_workers), f"{name}: a row for each round, a column for each worker"
         assert np.array_equal(drawn, again), f"{name}: the same stream must give the same times"
         assert not np.isnan(drawn).any(), f"{name} must be a number"

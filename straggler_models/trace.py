@@ -1,4 +1,4 @@
-"""MeasuredRounds worker times: replayed as they were, or resampled."""
+"""Measured worker times: replayed as they were, or resampled."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -53,8 +53,7 @@ class Trace(StragglerModel):
 
     @property
     def may_never_answer(self) -> bool:
-        times = self._times(None)
-        return any(bool(np.isinf(part).any()) for part in (times.startup_s, times.seconds_per_load, times.slowdown))
+        return any(bool(np.isinf(part).any()) for part in self._times(None))
 
     def check(self, n_workers: int, n_rounds: int) -> None:
         measured_rounds, measured_workers = read_trace_file(self.path).shape
@@ -85,8 +84,7 @@ class Trace(StragglerModel):
         while True:
             starts = rng.integers(times.n_rounds, size=(n_blocks, 1))
             rows = ((starts + offsets) % times.n_rounds).ravel()
-            fields = (times.startup_s, times.seconds_per_load, times.slowdown)
-            yield WorkerTimes(*(part[rows] if isinstance(part, np.ndarray) else part for part in fields))
+            yield WorkerTimes(*(part[rows] if isinstance(part, np.ndarray) else part for part in times))
 
     def _times(self, n_workers: int | None) -> WorkerTimes:
         trace = read_trace_file(self.path)
@@ -98,8 +96,5 @@ class Trace(StragglerModel):
                 raise ValueError(
                     f"{name} must be left out for a file without duration_s, got {getattr(self, name)} for {self.path}"
                 )
-        startup_s, seconds_per_load, slowdown = (
-            default if column is None else column[:, :n_workers]
-            for column, default in zip(trace.components, (0.0, 0.0, 1.0), strict=True)
-        )
-        return WorkerTimes(startup_s, seconds_per_load, slowdown)
+        given = zip(trace.components, WorkerTimes(), strict=True)
+        return WorkerTimes(*(default if column is None else column[:, :n_workers] for column, default in given))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from straggler_models.base import BoolArray, FloatArray, IntArray
+from straggler_models.base import BoolArray, FloatArray, IntArray, WorkerTimes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COMPONENTS = ("startup_s", "seconds_per_load", "slowdown")
+COMPONENTS = WorkerTimes._fields
 
 
 class TraceFile(NamedTuple):
@@ -34,9 +34,8 @@ class TraceFile(NamedTuple):
 
 def read_trace_file(path: str) -> TraceFile:
     """Read a trace and check it: complete, no NaN, nothing negative."""
-    file = Path(path)
     try:
-        stat = file.stat()
+        stat = Path(path).stat()
     except OSError as error:
         raise ValueError(f"path must name a readable file, got {path} ({error.strerror})") from None
     return _read(path, stat.st_mtime_ns, stat.st_size)
@@ -58,12 +57,8 @@ def _read(path: str, modified_ns: int, size: int) -> TraceFile:
         )
     index = [_column(table, name, path) for name in ("round", "worker")]
     for name, values in zip(("round", "worker"), index, strict=True):
-        _refuse(
-            ~((values >= 0) & (values < 2**40) & (np.floor(values) == values)),
-            path,
-            f"{name} counts 0, 1, 2, ...",
-            values,
-        )
+        is_count = (values >= 0) & (values < 2**40) & (np.floor(values) == values)
+        _refuse(~is_count, path, f"{name} counts 0, 1, 2, ...", values)
     columns = {name: _column(table, name, path) for name in ("duration_s", *COMPONENTS) if name in names}
     for name, values in columns.items():
         _refuse(np.isnan(values), path, f"{name} must be a number", values)

@@ -1,7 +1,5 @@
 """A problem whose whole course is known in closed form."""
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 
@@ -9,6 +7,13 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from workloads.base import Count, FloatArray, NonNegative, Positive, PositiveCount, Rows, Workload
+
+
+class Data(NamedTuple):
+    """Rows of a linear problem."""
+
+    features: FloatArray  # shape (n_rows, dimension)
+    targets: FloatArray  # shape (n_rows,)
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,6 @@ class LeastSquares(Workload):
     def loss(self, parameters: FloatArray) -> float:
         features, targets = self.data
         return float(np.mean((features @ parameters - targets) ** 2) / 2)
-
-
-class Data(NamedTuple):
-    """Rows of a linear problem."""
-
-    features: FloatArray  # shape (n_rows, dimension)
-    targets: FloatArray  # shape (n_rows,)
 
 
 @functools.lru_cache(maxsize=8)

@@ -23,8 +23,6 @@ from simulator.engine.worker_times import RoundTimes, SpeedChanges
 from simulator.engine.workers import Workers
 
 NUMERICS = 6
-
-
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
 
 Runs do not go on with parts that have another one."""
@@ -144,12 +142,8 @@ def _uploaded(
     rule: MasterRule, session: Session, uplink: Uplink, arrivals: Arrivals, stop_s: float
 ) -> tuple[float, Closing]:
     """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any."""
-    closing = Closing(
-        arrivals.missing(),
-        forced=not session.enough(),
-        takes_estimate=rule.waits_for == "nobody",
-        heard=arrivals.heard(),
-    )
+    takes_estimate, heard = rule.waits_for == "nobody", arrivals.heard()
+    closing = Closing(arrivals.missing(), forced=not session.enough(), takes_estimate=takes_estimate, heard=heard)
     if not session.asks_for_uploads or (closing.forced and not closing.takes_estimate):
         return stop_s, closing
     asked = session.uploads(arrivals.n_received())

@@ -6,17 +6,16 @@ instant the master ends the round if the responses are enough. Otherwise it wait
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from schemes.base.scheme import FloatArray, IntArray
-from simulator.choices import WaitFor
+from simulator.choices import Reference, WaitFor
+from straggler_models.base import Positive, Seconds
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Ranks = TypeVar("Ranks", int, IntArray)
 Instants = TypeVar("Instants", float, FloatArray)
 
@@ -124,7 +123,7 @@ class MuRule(MasterRule):
 
     mu: Seconds = 1.0
     """tolerance: a worker may take 1 + mu times as long as the reference"""
-    reference: Literal["first", "median"] = "first"
+    reference: Reference = "first"
     """whose finishing time counts"""
     wait_for: WaitFor = "all"
     """what the master waits for if the responses are not enough then"""

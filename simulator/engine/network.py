@@ -1,9 +1,7 @@
 """The network between workers and master: how long a response is on its way, and what was sent in vain."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -77,17 +75,12 @@ class Messages(NamedTuple):
     arrives_s: FloatArray
     counted: BoolArray  # among the uploads of an earlier round
 
-    def only(self, which: BoolArray) -> Messages:
+    def only(self, which: BoolArray) -> Self:
         """Some of them."""
-        return Messages._make(field[which] for field in self)
+        return type(self)._make(field[which] for field in self)
 
 
-def _nothing() -> Messages:
-    whole, seconds = np.zeros(0, dtype=np.int64), np.zeros(0)
-    return Messages(whole, whole, whole, seconds, seconds, seconds, seconds, seconds, np.zeros(0, dtype=np.bool_))
-
-
-NO_MESSAGES = _nothing()
+NO_MESSAGES = Messages._make(np.zeros(0, dtype=kind) for kind in ("int64",) * 3 + ("float64",) * 5 + ("bool",))
 
 
 class Arrivals:
@@ -110,7 +103,7 @@ class Arrivals:
         self.late = late
         self.times_s: list[float] = times_s[order].tolist()
         self.n_arrived = 0
-        own = np.arange(len(order)) if not n_late else np.flatnonzero(order >= n_late)
+        own = np.flatnonzero(order >= n_late)
         self.first_own = int(own[0]) if len(own) else len(order)
         # where all have come; if some never do, a place that is never reached
         self.all_own = int(own.max(initial=-1)) + 1 if len(own) == work.n_reports else len(order) + 1
@@ -187,16 +180,8 @@ class Uplink:
         begins_s, leaves_s = self._leave(due_s, gradients)
         reaches_s = np.where(gradients > 0, leaves_s, due_s) + self._network.latency_s
         at = workers, reports
-        own = Messages(
-            np.full(len(workers), index),
-            *at,
-            gradients[at],
-            due_s[at],
-            begins_s[at],
-            reaches_s[at],
-            reaches_s[at],
-            np.zeros(len(workers), dtype=np.bool_),
-        )
+        rounds, counted = np.full(len(workers), index), np.zeros(len(workers), dtype=np.bool_)
+        own = Messages(rounds, *at, gradients[at], due_s[at], begins_s[at], reaches_s[at], reaches_s[at], counted)
         n_late = len(self._late.workers)
         both = Messages._make(np.concatenate(pair) for pair in zip(self._late, own, strict=True))
         both = both._replace(arrives_s=self._pass_ingress(both.reaches_s, both.gradients))
@@ -288,12 +273,8 @@ class Uplink:
         self._ingress_free_s = max(self._ingress_free_s, messages.arrives_s[through].max(initial=-np.inf)) - next_s
         self._link_free_s = self._link_free_s - next_s
         late = messages.only(~arrived)
-        self._late = late._replace(
-            due_s=late.due_s - next_s,
-            begins_s=late.begins_s - next_s,
-            reaches_s=late.reaches_s - next_s,
-            arrives_s=late.arrives_s - next_s,
-        )
+        later = {name: getattr(late, name) - next_s for name in late._fields if name.endswith("_s")}
+        self._late = late._replace(**later)
 
     def _traffic(self, gradients: FloatArray, upload_s: float) -> Traffic:
         sent = gradients[gradients > 0]

@@ -10,10 +10,10 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import ConfigDict, InstanceOf
 from pydantic.dataclasses import dataclass as checked
 
 from schemes.base.codec import Decode, Decoded, Ended, Precision
@@ -25,12 +25,10 @@ from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import stream
 from simulator.errors import SimulationError, is_shipped
 from workloads import Rows, Workload
-from workloads.base import Measured
+from workloads.base import Measured, Positive, PositiveCount
 from workloads.guards import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")
-PositiveCount = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 EXACT = 1e-8  # largest residual of a gradient that was called decoded ...
 ROUNDING = 1e-14  # ... or this times the condition number, which is what float64 can do: beyond both, the code is wrong
 BURST = 64  # jobs that have ended before values are computed: going to and fro costs a processor its caches
@@ -116,9 +114,8 @@ class TrainingRecord(RunRecord):
     def _model(self, number: int) -> _Model:
         """Make a model of the trial; its beginning and its batches are the same under every scheme."""
         parameters = initial_of(self._workload, lambda: stream(self.seed, self.trial, "model", str(number)))
-        batches = _batches(
-            self._workload.n_rows, self.plan.batch, stream(self.seed, self.trial, "batches", str(number))
-        )
+        shuffles = stream(self.seed, self.trial, "batches", str(number))
+        batches = _batches(self._workload.n_rows, self.plan.batch, shuffles)
         return _Model(parameters, OPTIMISERS[self.plan.optimiser](), batches, next(batches))
 
     def _cut(self, chunk_loads: FloatArray, n_rows: int) -> Sequence[slice]:
@@ -193,7 +190,10 @@ class TrainingRecord(RunRecord):
         chunks = self._cut(jobs[0].chunk_loads, n_rows)
         held = chunks if isinstance(rows, slice) else [rows[chunk] for chunk in chunks]
         parameters = self._stack([self._model_of(ended) for ended in jobs])
-        gradients = self._room(len(chunks), *parameters.shape)
+        shape = (len(chunks), *parameters.shape)
+        if self._buffer.shape != shape:  # else used again: a new one costs more than what is written into it
+            self._buffer = np.empty(shape)
+        gradients = self._buffer
         if not self._is_shipped:
             gradients.fill(np.nan)  # what it leaves out shows
         self._workload.chunk_gradients(parameters, held, rows, gradients)
@@ -217,12 +217,6 @@ class TrainingRecord(RunRecord):
         if got != [shape] * len(jobs):
             raise ValueError(f"decode must give a gradient of shape {shape} for each of {len(jobs)} jobs, got {got}")
         return decoded
-
-    def _room(self, *shape: int) -> FloatArray:
-        """An array that is used again and again: a new one of this size costs more than what is written into it."""
-        if self._buffer.shape != shape:
-            self._buffer = np.empty(shape)
-        return self._buffer
 
     @staticmethod
     def _stack(models: Sequence[_Model]) -> FloatArray:

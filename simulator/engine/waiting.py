@@ -86,13 +86,8 @@ class Watch:
 
     def _receive_until(self, now_s: float) -> None:
         """Receive all that has arrived by now, this instant included; only then does the master look."""
-        place, times_s, workers, reports, receive = (
-            self._place,
-            self._times_s,
-            self._workers,
-            self._reports,
-            self._receive,
-        )
+        place, receive = self._place, self._receive
+        times_s, workers, reports = self._times_s, self._workers, self._reports
         while times_s[place] <= now_s:
             receive(workers[place], reports[place])
             place += 1

@@ -133,10 +133,7 @@ class _Blocks:
                 raise ValueError(f"stragglers.{self._label}: the model ended before the run did")
             self._left = times.n_rounds
             shape = (self._left, self._n_workers)
-            self._fields = [
-                np.broadcast_to(np.asarray(field, dtype=np.float64), shape)
-                for field in (times.startup_s, times.seconds_per_load, times.slowdown)
-            ]
+            self._fields = [np.broadcast_to(np.asarray(field, dtype=np.float64), shape) for field in times]
             self._check()
         return self._left
 

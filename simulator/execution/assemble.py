@@ -16,7 +16,6 @@ from simulator.execution.store import Parts, Rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 MOST_ROWS = 200_000  # rows arranged, and written, at a time
 
 

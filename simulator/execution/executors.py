@@ -82,15 +82,11 @@ def executor_of(name: ExecutorName, processes: int | None = None, address: str |
         raise ExecutorError(f"--processes: must be at least 1, got {processes}")
     if address is not None and name != "dask":
         raise ExecutorError(f"--address: must go with --executor dask, got --executor {name}")
-    n_processes = processes or _n_cores()
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_processes = processes or n_cores
     if name == "processes":
         return Processes(n_processes)
     return Dask(n_processes, address) if name == "dask" else Serial()
-
-
-def _n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Serial:
@@ -254,10 +250,8 @@ class Dask:
         try:
             from distributed import KilledWorker, as_completed
         except ImportError:
-            raise ExecutorError(
-                "--executor dask: needs the package distributed, which is not installed "
-                "(pip install 'stragglersim[cluster]')"
-            ) from None
+            needs = "the package distributed, which is not installed (pip install 'stragglersim[cluster]')"
+            raise ExecutorError(f"--executor dask: needs {needs}") from None
         with self._client() as client:
             running: dict[Any, Any] = {}
             completed = as_completed(loop=client.loop)
@@ -299,8 +293,7 @@ class Dask:
                     parse_host_port(parse_address(self.address)[1])
                 client = Client(where, set_as_default=False)
             except (OSError, ValueError) as error:
-                reason = " ".join(str(error).split())
-                raise ExecutorError(
-                    f"--address: must be that of a dask scheduler, e.g. tcp://host:8786, got {self.address} ({reason})"
-                ) from None
+                got = f"{self.address} ({' '.join(str(error).split())})"
+                what = "that of a dask scheduler, e.g. tcp://host:8786"
+                raise ExecutorError(f"--address: must be {what}, got {got}") from None
             yield stack.enter_context(client)

@@ -102,34 +102,24 @@ def drawn_times(scenario: Scenario, trials: range, n_rounds: int) -> Iterator[Ba
 
 def _run_trial(scenario: Scenario, label: str, trial: int, detail: Detail) -> RunRecord:
     """Run a scheme in one trial on events, with numbers if the scenario trains a model."""
-    keeps_workers = detail == "workers"
+    common = (scenario.workers, scenario.jobs, detail == "workers")
     if scenario.training is None:
-        record = RunRecord(scenario.workers, scenario.jobs, keeps_workers=keeps_workers)
-        run_one(scenario, label, trial, record)
-        return record
-    with _telling(scenario, label, trial):
-        trained = TrainingRecord(
-            scenario.workers,
-            scenario.jobs,
-            keeps_workers=keeps_workers,
-            plan=scenario.training,
-            n_models=scenario.models or 1,
-            seed=scenario.seed,
-            trial=trial,
-        )
-    run_one(scenario, label, trial, trained, trained)
-    return trained
+        record = RunRecord(*common)
+    else:
+        n_models = scenario.models or 1
+        with _telling(scenario, label, trial):
+            record = TrainingRecord(*common, plan=scenario.training, n_models=n_models, seed=scenario.seed, trial=trial)
+    run_one(scenario, label, trial, record)
+    return record
 
 
-def run_one(
-    scenario: Scenario, label: str, trial: int, collector: Collector, plane: TrainingRecord | None = None
-) -> None:
-    """Run one scheme in one trial of a scenario (without its sweep); with numbers, if there is a plane for them."""
+def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) -> None:
+    """Run one scheme in one trial of a scenario (without its sweep); with numbers, if the collector has them."""
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
     scheme = scenario.scheme_to_run(label)
-    if plane is not None:
+    if isinstance(collector, TrainingRecord):
         draws = stream(scenario.seed, trial, "codec", label)
-        scheme = Valued(scheme.n_workers, scheme, plane.plan.messages, plane, draws)
+        scheme = Valued(scheme.n_workers, scheme, collector.plan.messages, collector, draws)
     with _telling(scenario, label, trial):
         plan = RunPlan(
             scheme=scheme,

@@ -32,7 +32,6 @@ from simulator.results.folder import PART_SUFFIX
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 UNITS = b"units"  # key of a part's metadata
 BATCH_ROWS = 20_000  # of a part, read at once: a batch for each unit would cost more than the few rows of a small one
 
@@ -188,7 +187,7 @@ class Parts:
     def _register(self, name: str, content: bytes) -> None:
         import pyarrow as pa
 
-        schema = pa.ipc.open_file(pa.BufferReader(content)).schema
+        schema = pa.ipc.open_file(content).schema
         for key, first, stop, batch, row, n_rows in json.loads(schema.metadata[UNITS]):
             self._held[key].append(_Held(range(first, stop), name, batch, row, n_rows))
         self._schemas[name] = schema.remove_metadata()
@@ -196,10 +195,8 @@ class Parts:
     def _opened(self, name: str) -> pa.ipc.RecordBatchFileReader:
         import pyarrow as pa
 
-        where = (
-            pa.BufferReader(self._contents[name]) if self._folder is None else pa.memory_map(str(self._folder / name))
-        )
-        return pa.ipc.open_file(where)
+        folder = self._folder
+        return pa.ipc.open_file(self._contents[name] if folder is None else pa.memory_map(str(folder / name)))
 
     def missing(self, key: str, trials: range) -> Iterator[range]:
         """The gaps in what is there of a setting."""

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-
 Progress = Callable[[int, int], None]  # runs done, runs in all
 MOST_TRIALS = 100  # in a unit
 RUN_COLUMNS = [*KEYS, "n_jobs", "makespan_s", "decode_failures", "jobs_per_s"]  # what tells how many trials are needed
@@ -161,9 +160,8 @@ class _Sweep:
     def _key(self, point: int, label: str) -> str:
         if not self._parts.is_kept:
             return f"{point} {label}"  # in memory, there is nothing to be told apart from
-        return setting_key(
-            self.points[point][1], label, detail=self._detail, engine=self._engine, identify=self._identities
-        )
+        at_point, identify = self.points[point][1], self._identities
+        return setting_key(at_point, label, detail=self._detail, engine=self._engine, identify=identify)
 
     def run(self, progress: Progress | None, *, keep_going: bool = False) -> None:
         """Run what is missing, and keep it."""
@@ -233,9 +231,8 @@ class _Sweep:
         import pandas as pd
         import pyarrow as pa
 
-        swept = {
-            key: pa.array(_one_type(pd.Series([values[key] for values, _ in self.points]))) for key in self.points[0][0]
-        }
+        columns = {key: [values[key] for values, _ in self.points] for key in self.points[0][0]}
+        swept = {key: pa.array(_one_type(pd.Series(values))) for key, values in columns.items()}
         has_updates = any(at_point.models is not None for _, at_point in self.points)
         for piece in arranged(self._parts, list(self._blocks()), {"scenario": self._name}, swept):
             if not has_updates:
@@ -279,7 +276,6 @@ def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _manifest(scenario: Scenario, engine: Engine, began: float) -> dict[str, Any]:
-    packages = ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")
     return {
         "scenario": scenario.name,
         "seed": scenario.seed,
@@ -287,5 +283,5 @@ def _manifest(scenario: Scenario, engine: Engine, began: float) -> dict[str, Any
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "seconds": round(time.time() - began, 3),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: version(name) for name in ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")},
     }

@@ -10,19 +10,10 @@ import numpy as np
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.columns import KEYS, RUNS, TIMES_TO
 from simulator.errors import UserError, did_you_mean
-from simulator.statistics import (
-    TIE,
-    is_tie,
-    is_undecided,
-    mean_and_half_width,
-    percentile_interval,
-    resampled_means,
-    wilson,
-)
+from simulator.statistics import is_tie, is_undecided, mean_and_half_width, percentile_interval, resampled_means, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 HIGHER_IS_BETTER = [name for name, column in RUNS.items() if column.higher_is_better]  # of all others, less is better
 UNFAIR_WITH_FAILURES = [name for name, column in RUNS.items() if column.unfair]
@@ -278,8 +269,8 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
         cost = np.where(is_unfair[:, None], _sign("jobs_per_s") * layout.spread(runs["jobs_per_s"]), values)
     mean_cost = mean_and_half_width(cost)[0]
     costs = layout.per_point(mean_cost)
-    better = (mean_cost - TIE * np.abs(mean_cost))[:, None]
-    rank = 1 + np.count_nonzero(costs[layout.point] < better, axis=1)  # nothing is less than NaN
+    others, own = costs[layout.point], mean_cost[:, None]
+    rank = 1 + np.count_nonzero((others < own) & ~is_tie(others, own), axis=1)  # nothing is less than NaN
     best = np.argmin(np.where(np.isnan(costs), np.inf, costs), axis=1)
     ranked_by = np.where(is_unfair, "jobs_per_s", metric)
     return {

@@ -96,22 +96,18 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     groups = runs.groupby(["point", "scheme"], sort=False)
     is_short = groups[metric].transform("count") < runs["point"].map(n_trials)
     sign = "at least" if measure == "accuracy" else "at most"
-    remarks = [
-        f"{metric}: simulated seconds until the mean {measure} of all models is {sign} {target:g} for the first time."
-    ]
+    goal = f"the mean {measure} of all models is {sign} {target:g}"
+    remarks = [f"{metric}: simulated seconds until {goal} for the first time."]
     for (point, scheme), rows in groups:
         at = f" at point {point}" if runs["point"].nunique() > 1 else ""
         times, short = rows[metric], rows.loc[rows[metric].isna(), "best"]
         if rows["best"].isna().all():
             remarks.append(f"{scheme}{at}: has no {measure}.")
         elif times.count() < n_trials[point]:
-            came = "failed"
-            if len(short):
-                came = f"came to {measure} {short.iloc[(short - target).abs().argmin()]:.4g}"
-            remarks.append(
-                f"{scheme}{at}: reached in {times.count()} of {n_trials[point]} trials, so it has no mean time "
-                f"(the others {came})."
-            )
+            nearest = short.iloc[(short - target).abs().argmin()] if len(short) else None
+            came = "failed" if nearest is None else f"came to {measure} {nearest:.4g}"
+            reached = f"reached in {times.count()} of {n_trials[point]} trials"
+            remarks.append(f"{scheme}{at}: {reached}, so it has no mean time (the others {came}).")
         elif not times.any():
             remarks.append(f"{scheme}{at}: was there before the first step.")
     runs.loc[is_short, metric] = np.nan

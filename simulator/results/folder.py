@@ -57,8 +57,7 @@ def _can_go_on(folder: Path) -> bool:
     if not parts.is_dir():
         return False
     names = [path.name for path in parts.iterdir()]
-    has_parts = bool(names) and all(map(_is_part, names))
-    return has_parts or _holds_results_only(folder)
+    return (bool(names) and all(map(_is_part, names))) or _holds_results_only(folder)
 
 
 def _is_partial(name: str) -> bool:
@@ -97,25 +96,22 @@ def building(folder: Path, *, replace: bool) -> Iterator[Path]:
     if replace or not _can_go_on(folder):
         may_write(folder, replace=replace)
     with writing(folder), made(folder), _alone_in(folder):
-        yield from _building(folder, replace=replace)
-
-
-def _building(folder: Path, *, replace: bool) -> Iterator[Path]:
-    parts = folder / PARTS
-    try:
-        if replace:
-            _empty(folder)
-        parts.mkdir(parents=True, exist_ok=True)
-        for leftover in [*folder.glob(f".*{PARTIAL}"), *parts.glob(f".*{PARTIAL}")]:  # of a run that was killed
-            remove(leftover)
-        yield folder
-    except KeyboardInterrupt:
-        left = any(parts.glob(f"*{PART_SUFFIX}"))
-        kept = f"what is finished stays in {folder}, and the same command goes on" if left else "nothing was written"
-        raise Stopped(f"stopped; {kept}") from None
-    finally:
-        if not any(parts.glob(f"*{PART_SUFFIX}")):
-            shutil.rmtree(parts, ignore_errors=True)
+        parts = folder / PARTS
+        try:
+            if replace:  # the manifest first: what is left without it is not complete
+                for path in (folder / MANIFEST, *folder.iterdir()):
+                    remove(path)
+            parts.mkdir(exist_ok=True)
+            for leftover in [*folder.glob(f".*{PARTIAL}"), *parts.glob(f".*{PARTIAL}")]:  # of a run that was killed
+                remove(leftover)
+            yield folder
+        except KeyboardInterrupt:
+            has_parts = any(parts.glob(f"*{PART_SUFFIX}"))
+            kept = f"what is finished stays in {folder}, and the same command goes on"
+            raise Stopped(f"stopped; {kept if has_parts else 'nothing was written'}") from None
+        finally:
+            if not any(parts.glob(f"*{PART_SUFFIX}")):
+                shutil.rmtree(parts, ignore_errors=True)
 
 
 @contextmanager
@@ -130,16 +126,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ResultsError(
-                    f"{folder}: must be used by one run at a time, got another that has not ended"
-                ) from None
+                got = "another that has not ended"
+                raise ResultsError(f"{folder}: must be used by one run at a time, got {got}") from None
         yield
     finally:
         os.close(descriptor)
-
-
-def _empty(folder: Path) -> None:
-    """Remove all results, the manifest first: what is left of them is not complete."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        remove(path)

@@ -14,7 +14,7 @@ from simulator.files import replacing, whole
 from simulator.results.compare import swept_keys
 from simulator.results.folder import MANIFEST, PARTS, may_write
 from simulator.results.summary import summary
-from simulator.scenario.yaml_text import write_yaml
+from simulator.scenario.yaml_text import reader, write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,6 @@ class Results:
             If the folder holds no complete results.
         """
         import pandas as pd
-        from ruamel.yaml import YAML
 
         folder = Path(folder)
         if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
@@ -103,7 +102,7 @@ class Results:
             )
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            scenario = YAML(typ="safe", pure=True).load((folder / "scenario.yaml").read_text(encoding="utf-8"))
+            scenario = reader().load((folder / "scenario.yaml").read_text(encoding="utf-8"))
             files = {name: folder / f"{name}.parquet" for name in tables}
             frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
             return cls(**frames, scenario=scenario, manifest=manifest)
