@@ -96,12 +96,12 @@ def replacing(folder: Path) -> Iterator[Path]:
         partial, old = Path(beside) / "new", Path(beside) / "old"
         partial.mkdir()
         yield partial
-        if folder.exists():
-            folder.rename(old)
         try:
+            if folder.exists():
+                folder.rename(old)
             partial.rename(folder)
         except BaseException:
-            if old.exists():
+            if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
 

@@ -33,8 +33,7 @@ def half_width(deviation: ArrayLike, n_trials: ArrayLike) -> FloatArray:
 
     n = np.asarray(n_trials, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):  # of single trials, and of what has diverged
-        half: FloatArray = stdtrit(n - 1, 1 - TAIL) * np.asarray(deviation) / np.sqrt(n)
-    return half
+        return np.asarray(stdtrit(n - 1, 1 - TAIL) * np.asarray(deviation) / np.sqrt(n))
 
 
 def mean_and_half_width(table: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -208,8 +207,7 @@ def block_resamples(n_measured: int, n_rounds: int) -> IntArray:
     length = _block_rounds(n_measured)
     starts = rng.integers(n_measured, size=(N_BLOCK_RESAMPLES, -(-n_measured // length), 1))
     drawn = ((starts + np.arange(length)) % n_measured).reshape(N_BLOCK_RESAMPLES, -1)[:, :n_measured]
-    met: IntArray = drawn[:, np.arange(n_rounds) % n_measured]
-    return met
+    return np.asarray(drawn[:, np.arange(n_rounds) % n_measured])
 
 
 def _block_rounds(n_measured: int) -> int:

@@ -39,24 +39,13 @@ class WorkerTimes(NamedTuple):
     """Time that work takes, in one or more successive rounds.
 
     A task that ends at cumulative load c is done ``slowdown * (startup_s + seconds_per_load * c)`` seconds
-    after the worker began.
-
-    Parameters
-    ----------
-    startup_s
-        Seconds before the first task begins.
-    seconds_per_load
-        Seconds that one whole job (load 1) would take.
-    slowdown
-        Factor on everything.
-
-    All of shape ``(n_rounds, n_workers)``, ``(n_workers,)`` for one round, or scalar; ``inf`` in any of them: the
-    worker never answers.
+    after the worker began. All of shape ``(n_rounds, n_workers)``, ``(n_workers,)`` for one round, or scalar; ``inf``
+    in any of them: the worker never answers.
     """
 
-    startup_s: FloatArray | float = 0.0
-    seconds_per_load: FloatArray | float = 0.0
-    slowdown: FloatArray | float = 1.0
+    startup_s: FloatArray | float = 0.0  # seconds before the first task begins
+    seconds_per_load: FloatArray | float = 0.0  # seconds that one whole job (load 1) would take
+    slowdown: FloatArray | float = 1.0  # factor on everything
 
     @property
     def n_rounds(self) -> int:

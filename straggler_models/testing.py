@@ -24,15 +24,12 @@ def draw_rounds(
     array([[2.],
            [2.]])
     """
-    blocks: list[list[FloatArray]] = [[], [], []]
-    n_drawn = 0
+    blocks: list[list[FloatArray]] = []
     for times in model.rounds(n_workers, rng):
-        for field, block in zip(times, blocks, strict=True):
-            block.append(np.broadcast_to(field, (times.n_rounds, n_workers)))
-        n_drawn += times.n_rounds
-        if n_drawn >= n_rounds:
+        blocks.append([np.broadcast_to(field, (times.n_rounds, n_workers)) for field in times])
+        if sum(len(block[0]) for block in blocks) >= n_rounds:
             break
-    startup_s, seconds_per_load, slowdown = (np.concatenate(block)[:n_rounds] for block in blocks)
+    startup_s, seconds_per_load, slowdown = (np.concatenate(parts)[:n_rounds] for parts in zip(*blocks, strict=True))
     return startup_s, seconds_per_load, slowdown
 
 

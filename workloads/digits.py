@@ -52,8 +52,7 @@ def digits() -> Digits:
     except ImportError:
         raise ValueError("needs scikit-learn, whose digits it is about (pip install 'stragglersim[train]')") from None
     data = load_digits()
-    images: FloatArray = np.column_stack([data.data / 16.0, np.ones(len(data.data))])
-    return Digits(images, data.target.astype(np.int64))
+    return Digits(np.column_stack([data.data / 16.0, np.ones(len(data.data))]), data.target.astype(np.int64))
 
 
 class DigitClassifier(Workload):
@@ -106,8 +105,7 @@ class DigitClassifier(Workload):
 
     def _forward(self, parameters: FloatArray, rows: Rows = slice(None)) -> Forward:
         if isinstance(rows, slice) and rows == slice(None):
-            known: Forward = _forward_all(self, parameters.tobytes(), len(parameters))
-            return known
+            return _forward_all(self, parameters.tobytes(), len(parameters))
         return compare(self.scores(parameters, digits().images[rows]), digits().labels[rows])
 
     def measured(self, parameters: FloatArray) -> Sequence[Measured]:
@@ -207,11 +205,8 @@ class TwoLayerNetwork(DigitClassifier):
     """weight of half the squared norm of the parameters"""
 
     def _layers(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
-        first = 65 * self.hidden
-        return (
-            parameters[:, :first].reshape(-1, 65, self.hidden),
-            parameters[:, first:].reshape(-1, N_CLASSES, self.hidden + 1),
-        )
+        first, last = np.split(parameters, [65 * self.hidden], axis=1)
+        return first.reshape(-1, 65, self.hidden), last.reshape(-1, N_CLASSES, self.hidden + 1)
 
     def initial(self, rng: np.random.Generator) -> FloatArray:
         first = rng.standard_normal((65, self.hidden)) / np.sqrt(65)

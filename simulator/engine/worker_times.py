@@ -84,11 +84,8 @@ def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int,
     """Worker times of successive rounds."""
     for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, trial):
         never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
-        any_never: list[bool] = np.any(never, axis=1).tolist()
-        for row in range(len(startup_s)):
-            yield RoundTimes(
-                startup_s[row], seconds_per_load[row], slowdown[row], never[row] if any_never[row] else None
-            )
+        for row, has_any in enumerate(np.any(never, axis=1).tolist()):
+            yield RoundTimes(startup_s[row], seconds_per_load[row], slowdown[row], never[row] if has_any else None)
 
 
 def composed(

@@ -80,8 +80,7 @@ class Workers:
         if late.any():
             self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
         self._busy_until_s = np.maximum(0.0, last_s - next_s)
-        will_be_done: FloatArray = np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1)
-        return will_be_done
+        return np.asarray(np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1))
 
     def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
         """Yield what was still left over when the run ended: round, workers, load not done."""
@@ -103,5 +102,4 @@ def load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, unti
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (until_s - before_s) / (finish_s - before_s)
     share[finish_s <= until_s] = 1.0  # also for a task that takes no time
-    done: FloatArray = np.nansum(steps * np.clip(share, 0.0, 1.0), axis=1)
-    return done
+    return np.asarray(np.nansum(steps * np.clip(share, 0.0, 1.0), axis=1))

@@ -31,11 +31,9 @@ def simulated_durations(
     array([[4., 4.]])
     """
     blocks: list[FloatArray] = []
-    n_drawn = 0
     for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, 0):
         blocks.append(slowdown * (startup_s + seconds_per_load * load))
-        n_drawn += len(startup_s)
-        if n_drawn >= n_rounds:
+        if sum(map(len, blocks)) >= n_rounds:
             break
     return np.concatenate(blocks)[:n_rounds]
 

@@ -43,8 +43,7 @@ def build(
     if any(values[name] is None and given[name] is not None for name in values):
         return None, problems
     if inspect.isabstract(cls):
-        unfinished: Any = cls
-        missing = ", ".join(sorted(unfinished.__abstractmethods__))
+        missing = ", ".join(sorted(vars(cls)["__abstractmethods__"]))
         return None, [*problems, Problem(path, f"the class {cls.__name__} must define {missing}")]
     unknown = {name for name, value in filled_in.items() if value is None}
     try:
@@ -81,9 +80,8 @@ def from_values(
 
 def as_values(plugin: object, table: Table) -> dict[str, Any]:
     """The mapping that describes a plug-in: the reverse of :func:`from_values`."""
-    names = list(fields_of(type(plugin))) or list(vars(plugin))
     values: dict[str, Any] = {"kind": table.kind_of(plugin)}
-    for name in names:
+    for name in fields_of(type(plugin)) or vars(plugin):
         value = getattr(plugin, name)
         nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
         if value is not None and name not in table.filled_in:

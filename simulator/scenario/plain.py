@@ -4,9 +4,7 @@ import dataclasses
 from typing import Any
 
 from simulator.engine.network import Network
-from simulator.engine.training import Training
 from simulator.plugins.building import as_values
-from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, WORKLOAD_TABLE
 from simulator.scenario.scenario import Scenario
 
@@ -23,16 +21,11 @@ def plain(scenario: Scenario) -> dict[str, Any]:
     if scenario.network != Network():
         values["network"] = {key: value for key, value in vars(scenario.network).items() if value is not None}
     if scenario.training is not None:
-        values["training"] = _plain_training(scenario.training)
+        given = {key: value for key, value in vars(scenario.training).items() if value is not None}
+        values["training"] = given | {"workload": as_values(scenario.training.workload, WORKLOAD_TABLE)}
     values["stragglers"] = {label: as_values(model, MODEL_TABLE) for label, model in scenario.stragglers.items()}
     values["master"] = as_values(scenario.master, RULE_TABLE)
     values["schemes"] = {label: as_values(scheme, SCHEME_TABLE) for label, scheme in scenario.schemes.items()}
     for label, rule in scenario.masters.items():
         values["schemes"][label]["master"] = as_values(rule, RULE_TABLE)
     return values | ({"sweep": scenario.sweep} if scenario.sweep else {})
-
-
-def _plain_training(training: Training) -> dict[str, Any]:
-    values = {name: getattr(training, name) for name in fields_of(Training)}
-    given = {name: value for name, value in values.items() if value is not None}
-    return given | {"workload": as_values(training.workload, WORKLOAD_TABLE)}

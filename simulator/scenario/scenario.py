@@ -141,54 +141,38 @@ def _contradictions(scenario: Scenario) -> Iterator[Problem]:
         rules[("master",)] = scenario.master
     for place, rule in rules.items():
         if never and rule.may_wait_for_ever:
-            yield Problem(
-                (*place, "timeout_s"),
-                f"must be given, because workers of {', '.join(f'stragglers.{label}' for label in never)} may never "
-                "answer and the master would wait for them, got nothing",
-            )
+            who = f"workers of {', '.join(f'stragglers.{label}' for label in never)}"
+            why = f"{who} may never answer and the master would wait for them"
+            yield Problem((*place, "timeout_s"), f"must be given, because {why}, got nothing")
     models = scenario.stragglers.values()
     if scenario.trials > 1 and not any(model.is_random and not model.gives_same_times for model in models):
         replayed = [label for label, model in scenario.stragglers.items() if model.gives_same_times]
         if replayed:
-            yield Problem(
-                ("trials",),
-                f"must be 1, because every trial would replay the same trace, got {scenario.trials} "
-                f"(use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)",
-            )
+            got = f"{scenario.trials} (use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)"
+            yield Problem(("trials",), f"must be 1, because every trial would replay the same trace, got {got}")
 
 
 def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
     for label, scheme in scenario.schemes.items():
+        place = ("schemes", label)
         if scheme.n_workers != scenario.workers:
-            yield Problem(
-                ("schemes", label), f"n_workers must be {scenario.workers}, as in the scenario, got {scheme.n_workers}"
-            )
+            yield Problem(place, f"n_workers must be {scenario.workers}, as in the scenario, got {scheme.n_workers}")
         if scenario.training is not None and scenario.models is None and scheme.delay_rounds:
-            yield Problem(
-                ("schemes", label),
-                f"T must be 0 rounds where a single model is trained, got {scheme.delay_rounds} "
-                f"(set models: {scheme.delay_rounds + 1} or more)",
-            )
+            got = f"{scheme.delay_rounds} (set models: {scheme.delay_rounds + 1} or more)"
+            yield Problem(place, f"T must be 0 rounds where a single model is trained, got {got}")
         if scenario.models is not None and scheme.delay_rounds > scenario.models - 1:
-            yield Problem(
-                ("schemes", label),
-                f"T must be at most models - 1 = {scenario.models - 1} rounds, got {scheme.delay_rounds}",
-            )
+            limit = f"models - 1 = {scenario.models - 1} rounds"
+            yield Problem(place, f"T must be at most {limit}, got {scheme.delay_rounds}")
         seconds = [label for label, model in scenario.stragglers.items() if isinstance(model, SecondsModel)]
         if isinstance(scheme, Ideal) and seconds:
-            yield Problem(
-                ("schemes", label),
-                f"ideal needs straggler models that live in rounds, got stragglers.{seconds[0]}, in seconds "
-                "(leave one of them out)",
-            )
+            got = f"stragglers.{seconds[0]}, in seconds (leave one of them out)"
+            yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
-            yield Problem(("schemes", label), f"load must be finite, got {scheme.load}")
+            yield Problem(place, f"load must be finite, got {scheme.load}")
         if scheme.hears_late and scenario.leftover == "cancel":
-            yield Problem(
-                ("schemes", label, "late_responses"),
-                "must be drop unless workers finish what is left over, got keep (set leftover: finish)",
-            )
+            message = "must be drop unless workers finish what is left over, got keep (set leftover: finish)"
+            yield Problem((*place, "late_responses"), message)
         if scheme.needs_enough is not None and scenario.rule_for(label).waits_for == "nobody":
-            yield Problem(("schemes", label), f"needs a master that waits for enough or for all: {scheme.needs_enough}")
+            yield Problem(place, f"needs a master that waits for enough or for all: {scheme.needs_enough}")
     for label in set(scenario.masters) - set(scenario.schemes):
         yield Problem(("masters", label), f"must name a scheme, got {label}")

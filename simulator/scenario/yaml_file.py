@@ -38,12 +38,12 @@ class Document:
         if not isinstance(self.data, dict):
             raise ScenarioError([f"{path}:1:1: must be a mapping of scenario keys to values, got {show(self.data)}"])
 
-    def _compose(self, text: str) -> Node | None:
+    def _compose(self, text: str) -> Node:
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
         self._yaml = reader()
         try:
-            root: Node | None = self._yaml.compose(text)
+            return self._yaml.compose(text)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -52,7 +52,6 @@ class Document:
             before = text[: getattr(error, "position", 0) or 0]
             where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
             raise ScenarioError([f"{self.name}:{where}: must be YAML: {str(error).splitlines()[0]}"]) from None
-        return root
 
     def _plain(self, node: Node, path: Path_, above: tuple[Node, ...]) -> Any:
         if node in above:
