@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulator.errors import WriteError
 
-PARTIAL = ".partial"  # ending of what is being written
+PARTIAL = ".partial"  # in the names of what is being written
 
 
 @contextmanager
@@ -88,11 +88,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     WriteError
         If it can't be written.
     """
-    with (
-        writing(folder),
-        made(folder.parent),
-        tempfile.TemporaryDirectory(prefix=".", suffix=PARTIAL, dir=folder.parent) as beside,
-    ):
+    with writing(folder), made(folder.parent), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder.parent) as beside:
         partial, old = Path(beside) / "new", Path(beside) / "old"
         partial.mkdir()
         yield partial

@@ -98,7 +98,8 @@ class DigitClassifier(Workload):
 
     def chunk_gradients(self, parameters: FloatArray, chunks: Sequence[Rows], rows: Rows, out: FloatArray) -> None:
         images = digits().images[rows]
-        sizes = [_size(chunk, len(images)) for chunk in chunks]
+        n = len(images)
+        sizes = [len(range(*chunk.indices(n))) if isinstance(chunk, slice) else len(chunk) for chunk in chunks]
         self.backward(parameters, images, self._forward(parameters, rows), list(itertools.accumulate(sizes)), out)
         if self.l2:
             out += self.l2 * np.multiply.outer(sizes, parameters)
@@ -120,10 +121,6 @@ class DigitClassifier(Workload):
 
     def accuracy(self, parameters: FloatArray) -> float:
         return self.measured(parameters[np.newaxis])[0].accuracy
-
-
-def _size(rows: Rows, of: int) -> int:
-    return len(range(*rows.indices(of))) if isinstance(rows, slice) else len(rows)
 
 
 @functools.lru_cache(maxsize=8)

@@ -167,9 +167,11 @@ class _Sweep:
         """Run what is missing, and keep it."""
         n_runs: Counter[tuple[range, str]] = Counter()  # that a unit is good for: a key may be that of several points
         units = []
-        for unit in self._missing():
-            units += [] if unit[2:] in n_runs else [unit]
-            n_runs[unit[2:]] += len(unit.trials)
+        for place, trials in self._blocks():
+            for gap in self._parts.missing(place.key, trials):
+                unit = Unit(place.point, place.label, gap, place.key)
+                units += [] if unit[2:] in n_runs else [unit]
+                n_runs[unit[2:]] += len(gap)
         n_all = sum(at_point.trials * len(at_point.schemes) for _, at_point in self.points)
         n_done = n_all - n_runs.total()
         if progress is not None:
@@ -195,11 +197,6 @@ class _Sweep:
         values = self.points[failure.unit.point][0]
         at = ", ".join(f"{key} = {value}" for key, value in values.items())
         return f"at {at}: {failure.error}" if at else failure.error
-
-    def _missing(self) -> Iterator[Unit]:
-        for place, trials in self._blocks():
-            for gap in self._parts.missing(place.key, trials):
-                yield Unit(place.point, place.label, gap, place.key)
 
     def _blocks(self) -> Iterator[tuple[Place, range]]:
         """Blocks of trials, in the order of the tables. Their sizes follow from the scenario alone."""

@@ -182,6 +182,4 @@ def as_yaml(fitted: Fit, about: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    if isinstance(value, float):
-        return ".inf" if value == math.inf else f"{value:.6g}"
-    return str(value)
+    return str(value) if not isinstance(value, float) else ".inf" if value == math.inf else f"{value:.6g}"

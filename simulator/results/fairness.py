@@ -19,12 +19,13 @@ def fairness(results: Results) -> str:
     n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
     trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
     network = scenario.get("network", {})
-    keys = {key: f"network.{key}" in itertools.chain.from_iterable(map(swept_together, swept)) for key in network}
-    sent = ", ".join(f"{key} {'swept' if keys[key] else f'= {network[key]:g}'}" for key in keys if network[key])
+    keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
+    how = {key: "swept" if f"network.{key}" in keys else f"= {value:g}" for key, value in network.items() if value}
+    sent = ", ".join(f"{key} {said}" for key, said in how.items())
     said = [
         *rules,
         *([f"network: {sent}"] if sent else []),
-        *([_training(scenario.get("training"), swept)] if scenario.get("training") or "training" in swept else []),
+        *([_training(scenario.get("training"), keys)] if scenario.get("training") or "training" in keys else []),
         *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
         f"leftover: {'swept' if 'leftover' in swept else scenario.get('leftover', 'not recorded')}",
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
@@ -34,8 +35,7 @@ def fairness(results: Results) -> str:
     return "; ".join(said)
 
 
-def _training(training: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
-    keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
+def _training(training: dict[str, Any] | None, keys: set[str]) -> str:
     if training is None or "training" in keys:
         return "training swept"
     usual = {"batch": "all", "optimiser": "sgd", "on_failure": "skip", "messages": "float64"}
