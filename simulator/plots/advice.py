@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.plots.style import GREY, Look, save, style, wrapped
-from simulator.plots.tuning import dots, looks_among, say_below, winner_map
+from simulator.plots.tuning import draw_search, looks_among, say_below
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice
@@ -19,13 +19,8 @@ WIDTH_IN = 7.0
 
 def draw_advice(advice: Advice, folder: Path, note: str) -> list[Path]:
     """Write the figures; ``note`` says what was compared. Returns the paths of the PNGs."""
-    looks = looks_among(advice.settings)
-    chosen_on = f"first half only; {note}"
-    paths = [save(_page(advice, looks, note), folder, "advice")]
-    paths.append(save(dots(advice.settings, looks, chosen_on), folder, "settings"))
-    if advice.settings["delay_rounds"].max() > 0:
-        paths.append(save(winner_map(advice.settings, looks, chosen_on), folder, "winners"))
-    return paths
+    page = save(_page(advice, looks_among(advice.settings), note), folder, "advice")
+    return [page, *draw_search(advice.settings, folder, f"first half only; {note}")]
 
 
 def _page(advice: Advice, looks: dict[str, Look], note: str) -> Figure:
@@ -43,7 +38,6 @@ def _savings(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     """Time saved against uncoded work, or the first scheme if that was not tried, with its interval."""
     labels = advice.chosen["scheme"].tolist()
     other = "uncoded" if "uncoded" in labels else labels[0]
-    share = advice.share_won
     for place, label in enumerate(labels):
         saved = advice.saved(label, other)
         assert saved is not None, "both were tried"
@@ -57,7 +51,7 @@ def _savings(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     axes.set_title(f"tested on rounds {advice.n_chosen_on} and on", fontsize=7)
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
-    beside.set_yticks(range(len(labels)), [f"{100 * won:.0f} %" for won in share])
+    beside.set_yticks(range(len(labels)), [f"{100 * won:.0f} %" for won in advice.share_won])
     beside.set_ylabel("share of resamples won")
     beside.spines["right"].set_visible(False)
     beside.tick_params(length=0)
@@ -81,7 +75,6 @@ def _learning(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     least, most = min(best_s, rest_s.min()), max(best_s, rest_s.max())
     room = max(most - least, 0.02 * least)
     axes.set_ylim(least - 0.1 * room, most + (0.25 + 0.13 * learned["scheme"].nunique()) * room)
-    axes.set_xlabel("probing rounds")
-    axes.set_ylabel("makespan on the rest (seconds)")
+    axes.set(xlabel="probing rounds", ylabel="makespan on the rest (seconds)")
     axes.legend(frameon=False, loc="upper right")
     axes.set_title("what more probing gains", fontsize=7)

@@ -1,14 +1,13 @@
 """The figures of a run, one column wide, as PNG and SVG: readable in grey print and with colour-blind eyes."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +19,6 @@ from simulator.plots.style import (
     HOLLOW,
     WIDTH_IN,
     Draw,
-    Look,
     add_legend,
     literal,
     looks_of,
@@ -37,9 +35,6 @@ from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
 from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> list[Path]:
@@ -121,11 +116,8 @@ def _drawings(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
     jobs = results.jobs
     if jobs is not None:
         yield "jobs_finished", lambda figure: _jobs_finished(figure, jobs), ["trial 0"]
-        yield (
-            "latency",
-            lambda figure: _latency(figure, jobs),
-            ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else [],
-        )
+        remarks = ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else []
+        yield "latency", lambda figure: _latency(figure, jobs), remarks
     yield from training_figures(results)
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
@@ -143,10 +135,8 @@ def _half_widths(table: pd.DataFrame) -> FloatArray:
     return np.nan_to_num(np.array(ends, dtype=np.float64))
 
 
-def _with_interval(axis_label: str, table: pd.DataFrame) -> str:
-    if table["n_trials"].max() < 2:
-        return f"{axis_label} (seconds)"
-    return f"mean {axis_label} (seconds), 95 % interval"
+def _makespan_label(table: pd.DataFrame) -> str:
+    return "makespan (seconds)" if table["n_trials"].max() < 2 else "mean makespan (seconds), 95 % interval"
 
 
 def _makespan(figure: Figure, results: Results) -> None:
@@ -163,13 +153,14 @@ def _makespan(figure: Figure, results: Results) -> None:
     for place, (look, remark) in enumerate(zip(looks.values(), remarks, strict=True)):
         hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": look.colour, "hatch": "////"}
         axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": look.colour}))
-    _intervals(axes, mean_s, half_s)
-    _say_beside(
-        axes, mean_s + half_s[1], [f"{text}{remark}" for text, remark in zip(_figures(mean_s), remarks, strict=True)]
-    )
+    low_s, high_s = mean_s - half_s[0], mean_s + half_s[1]
+    if half_s.any():  # black on white, to be seen on a bar of any colour
+        axes.hlines(range(len(table)), low_s, high_s, color="white", linewidth=2.4, zorder=3)
+        axes.hlines(range(len(table)), low_s, high_s, color="black", linewidth=0.9, zorder=4)
+    _say_beside(axes, high_s, [text + remark for text, remark in zip(_figures(mean_s), remarks, strict=True)])
     axes.set_yticks(range(len(table)), labels)
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlabel(_with_interval("makespan", table))
+    axes.set_xlabel(_makespan_label(table))
     is_ideal = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]).to_numpy()
     if is_ideal.any():
         axes.axvline(mean_s[is_ideal][0], color=GREY, linestyle="--", linewidth=0.9, zorder=0)
@@ -180,10 +171,8 @@ def _say_beside(axes: Axes, ends_s: FloatArray, texts: Sequence[str]) -> None:
     """Put each text to the right of its bar, and end the axis where there is room for all of them."""
     limits_s = []
     for place, (end_s, text) in enumerate(zip(ends_s, texts, strict=True)):
-        said = axes.annotate(
-            text, (end_s, place), (3, 0), textcoords="offset points", va="center", fontsize=6.5, linespacing=1.0
-        )
-        said.set_in_layout(False)
+        how: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5, "linespacing": 1.0}
+        axes.annotate(text, (end_s, place), (3, 0), **how).set_in_layout(False)
         longest = max(len(line) for line in text.splitlines())
         limits_s.append(end_s / (1 - min(0.6, (3.6 * longest + 6) / 165)))  # in points, of the width of the axes
     axes.set_xlim(0, max(limits_s) or 1.0)
@@ -205,14 +194,6 @@ def _remark(row: Mapping[Any, Any], n_jobs: int) -> str:
     return ""
 
 
-def _intervals(axes: Axes, mean_s: FloatArray, half_s: FloatArray) -> None:
-    """Draw intervals in black on white, so that they are seen on a bar of any colour."""
-    ends = mean_s - half_s[0], mean_s + half_s[1]
-    if half_s.any():
-        axes.hlines(np.arange(len(mean_s)), *ends, color="white", linewidth=2.4, zorder=3)
-        axes.hlines(np.arange(len(mean_s)), *ends, color="black", linewidth=0.9, zorder=4)
-
-
 def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
     """Jobs finished against time in trial 0: over trials, the bands of a few schemes hide each other."""
     looks = looks_of(list(jobs["scheme"].unique()))
@@ -224,10 +205,7 @@ def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
         finished = np.arange(len(at_s))
         axes.step(at_s, finished, where="post", color=look.colour, linestyle=look.dashes)
         axes.plot(at_s[-1], finished[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-    axes.set_xlabel("simulated time (seconds)")
-    axes.set_ylabel("jobs finished")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="simulated time (seconds)", ylabel="jobs finished", xlim=(0, None), ylim=(0, None))
     add_legend(figure, looks)
 
 
@@ -248,25 +226,17 @@ def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
         if longer[-1] > 0 and np.isfinite(longest_s):
             at_s, longer = np.append(at_s, longest_s), np.append(longer, longer[-1])
         axes.step(at_s, longer, where="post", color=look.colour, linestyle=look.dashes)
-        _mark_end(axes, look, at_s, longer)
+        last = int(np.flatnonzero(longer > 0)[-1])
+        end_s = at_s[min(last + 1, len(at_s) - 1)]  # where the line leaves the figure
+        axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(0.7 * least, 1.15)
-    axes.set_xlim(0, longest_s if longest_s > 0 else 1.0)
-    axes.set_xlabel("job latency (seconds)")
-    axes.set_ylabel("share of jobs that take longer")
+    axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0), ylim=(0.7 * least, 1.15))
+    axes.set(xlabel="job latency (seconds)", ylabel="share of jobs that take longer")
     add_legend(figure, looks)
 
 
-def _mark_end(axes: Axes, look: Look, at_s: FloatArray, longer: FloatArray) -> None:
-    """Put the scheme's marker where its line leaves the figure."""
-    last = int(np.flatnonzero(longer > 0)[-1])
-    end_s = at_s[min(last + 1, len(at_s) - 1)]
-    axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-
-
 def _load_makespan(figure: Figure, results: Results) -> None:
-    """Plot the makespan against the load."""
     table = summary(results.runs)
     looks = looks_of(list(table["scheme"]))
     figure.set_figheight(2.4)
@@ -276,10 +246,9 @@ def _load_makespan(figure: Figure, results: Results) -> None:
         at = row["load"], row["makespan_s"]
         axes.plot(*at, look.marker, color=look.colour, markerfacecolor=fill, markersize=5)
         if half_s.any():
-            axes.errorbar(
-                *at, yerr=half_s[:, np.newaxis], fmt="none", color=look.colour, capsize=2, linewidth=0.9, zorder=1
-            )
+            bar: dict[str, Any] = {"color": look.colour, "capsize": 2, "linewidth": 0.9, "zorder": 1}
+            axes.errorbar(*at, yerr=half_s[:, np.newaxis], fmt="none", **bar)
     axes.margins(0.12)
     axes.set_xlabel("load (share of a job, per worker and round)")
-    axes.set_ylabel(_with_interval("makespan", table).replace(", ", ",\n"))
+    axes.set_ylabel(_makespan_label(table).replace(", ", ",\n"))
     add_legend(figure, looks, has_lines=False, extra=[HOLLOW] if table["decode_failures"].any() else [])

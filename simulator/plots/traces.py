@@ -93,10 +93,8 @@ def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
         cmap="cividis_r",
         norm=LogNorm(least_s, most_s) if is_log else Normalize(least_s, most_s or 1.0),
     )
-    axes.set_facecolor(VERMILLION)  # shows where there is no time
+    axes.set(facecolor=VERMILLION, xlabel="round", ylabel="worker")  # the face shows where there is no time
     axes.spines[:].set_visible(True)
-    axes.set_xlabel("round")
-    axes.set_ylabel("worker")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(_whole_numbers())
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
@@ -110,7 +108,6 @@ def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
 
 
 def _rounds(figure: Figure, about: Description) -> None:
-    """Plot the spread of the times of each round."""
     duration_s = about.trace.duration_s
     axes: Axes = figure.subplots()
     rounds = np.arange(len(duration_s))
@@ -121,19 +118,14 @@ def _rounds(figure: Figure, about: Description) -> None:
         axes.fill_between(rounds, bottom, top, color=SKY, alpha=0.5, linewidth=0)
     else:
         axes.vlines(rounds, bottom, top, color=SKY, linewidth=6, alpha=0.5)
-    finite_s = np.where(np.isfinite(duration_s), duration_s, -np.inf)
+    last_s = np.where(np.isfinite(duration_s), duration_s, -np.inf).max(axis=1)
+    rule = f"{1 + about.mu:g} × {about.reference}"
     size = 4.0 if len(rounds) <= N_MARKED else 1.0
     lines: list[tuple[Sequence[float] | FloatArray, dict[str, Any]]] = [
         (middle, {"color": BLUE, "marker": "o", "markersize": 0.6 * size, "label": "median"}),
         (duration_s.min(axis=1), {"color": "black", "linestyle": ":", "label": "first"}),
-        (
-            (1 + about.mu) * reference_s,
-            {"color": VERMILLION, "linestyle": "--", "label": f"{1 + about.mu:g} × {about.reference}"},
-        ),
-        (
-            finite_s.max(axis=1),
-            {"color": ORANGE, "marker": "^", "markersize": size, "linestyle": "none", "label": "last"},
-        ),
+        ((1 + about.mu) * reference_s, {"color": VERMILLION, "linestyle": "--", "label": rule}),
+        (last_s, {"color": ORANGE, "marker": "^", "markersize": size, "linestyle": "none", "label": "last"}),
     ]
     handles: list[Line2D | Patch] = [Patch(color=SKY, alpha=0.5, label="5 % to 95 %")]
     for values, how in lines:
@@ -192,12 +184,9 @@ def _bursts(figure: Figure, about: Description) -> None:
     axes.bar(lengths, np.bincount(about.bursts)[1:], width=0.8, color=BLUE)
     axes.plot(lengths, np.where(expected >= 0.5, expected, np.nan), color=VERMILLION, marker="s", linestyle="--")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=0.5)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(0.4, longest + 0.6)
     axes.xaxis.set_major_locator(_whole_numbers())
-    axes.set_xlabel("length of a burst (rounds)")
-    axes.set_ylabel("bursts")
+    axes.set(xlim=(0.4, longest + 0.6), ylim=(0.5, None), xlabel="length of a burst (rounds)", ylabel="bursts")
     handles = [
         Patch(color=BLUE, label="measured"),
         Line2D([], [], color=VERMILLION, marker="s", linestyle="--", label="mean, if at random at the same rate"),
@@ -220,9 +209,7 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
         axes.plot(loads, means, color=ORANGE, marker="^", linestyle="none")
         axes.plot(ends, through + slope.slope_of_medians * ends, color=BLUE)
         axes.plot(ends, slope.intercept_s + slope.slope_s * ends, color=VERMILLION, linestyle="--")
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("load (share of a job's data)")
-        axes.set_ylabel("time (seconds)")
+        axes.set(ylim=(0, None), xlabel="load (share of a job's data)", ylabel="time (seconds)")
         handles = [
             Line2D([], [], color=BLUE, marker="o", linestyle="none", label="median (5 % to 95 %)"),
             Line2D([], [], color=ORANGE, marker="^", linestyle="none", label="mean"),

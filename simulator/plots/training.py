@@ -1,14 +1,13 @@
 """Figures of training: loss and accuracy against simulated time."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,10 +19,6 @@ from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import Curve, curves
 from simulator.results.results import MOST_POINTS, Results
 from simulator.statistics import half_width
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 N_TIMES = 300  # at which curves of different trials are averaged
 

@@ -1,12 +1,11 @@
 """The figures of a search for parameters: all settings as dots, and who wins under which rule and T."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -16,10 +15,6 @@ from simulator.plots.style import GREY, WIDTH_IN, Look, add_legend, literal, loo
 from simulator.plots.sweep.maps import LETTERS, tint
 from simulator.tuning.best import best_settings, winners
 from simulator.tuning.legal_settings import shipped_labels
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 MOST_PANELS = 8
 
@@ -56,10 +51,10 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
             for label, own in under.groupby("scheme", sort=False):
                 dots: dict[str, Any] = {"s": 2.5, "linewidths": 0, "alpha": 0.5, "rasterized": True}
                 axes.scatter(own["load"], own["makespan_s"], color=looks[str(label)].colour, **dots)
-            best = best_settings(under).to_dict("records")
-            for place, row in enumerate(best):  # smaller ones on top, so that none is hidden
-                look = looks[row["scheme"]]
-                at = row["load"], row["makespan_s"]
+            for place, row in enumerate(
+                best_settings(under).to_dict("records")
+            ):  # smaller ones on top, so that none is hidden
+                look, at = looks[row["scheme"]], (row["load"], row["makespan_s"])
                 edge = {"markeredgecolor": "white", "markeredgewidth": 0.7, "markersize": 9 - 0.6 * place, "zorder": 4}
                 axes.plot(*at, look.marker, color=look.colour, **edge)
             axes.set_title(literal(rule), fontsize=7)
@@ -102,24 +97,19 @@ def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Fig
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
             text = f"{letters[cell.scheme]} {cell.coding_saves_percent:+.1f}".replace("nan", "–")
             axes.text(x, y, text, ha="center", va="center", fontsize=6.5)
-        axes.set_xlim(-0.5, len(rules) - 0.5)
-        axes.set_ylim(-0.5, n_limits - 0.5)
+        axes.set(xlim=(-0.5, len(rules) - 0.5), ylim=(-0.5, n_limits - 0.5))
+        axes.set(xlabel="master rule", ylabel="T of at most (rounds)")
         names = [wrapped(rule.replace(", ", " ").replace("_", "_ "), 10).replace("_ ", "_") for rule in rules]
         axes.set_xticks(range(len(rules)), names)
         axes.set_yticks(range(n_limits))
         axes.tick_params(length=0)
-        axes.set_xlabel("master rule")
-        axes.set_ylabel("T of at most (rounds)")
-        has_baseline = (settings["scheme"] == REPETITION).any()
-        against = f"{REPETITION} (T = 0: uncoded)" if has_baseline else "uncoded"
-        axes.set_title(
-            wrapped(f"best scheme; time that the best coded one saves against {against}, in %", int(19 * width)),
-            fontsize=7,
-        )
-        won = {cell.scheme for cell in cells}
+        against = f"{REPETITION} (T = 0: uncoded)" if (settings["scheme"] == REPETITION).any() else "uncoded"
+        title = f"best scheme; time that the best coded one saves against {against}, in %"
+        axes.set_title(wrapped(title, int(19 * width)), fontsize=7)
+        won = {cell.scheme: tint(looks[cell.scheme].colour) for cell in cells}
         handles = [
-            Patch(facecolor=tint(look.colour), edgecolor=GREY, linewidth=0.4, label=f"{letters[scheme]}: {scheme}")
-            for scheme, look in looks.items()
+            Patch(facecolor=won[scheme], edgecolor=GREY, linewidth=0.4, label=f"{letters[scheme]}: {scheme}")
+            for scheme in looks
             if scheme in won
         ]
         add_legend(figure, {}, has_lines=False, extra=handles)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Missing
 from simulator.errors import TraceError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SHOWN = 3  # of missing pairs
 
@@ -83,8 +79,6 @@ def _order(labels: pd.Series) -> tuple[IntArray, list[int | str], list[str]]:
     names
         The label of each place.
     """
-    import pandas as pd
-
     codes, distinct = pd.factorize(labels)
     names = [str(label) for label in distinct]
     meant: list[int | str] = list(names)
@@ -123,8 +117,6 @@ def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: st
 
 
 def _long_form(grid: FloatArray, steps: IntArray, names: list[str] | None) -> pd.DataFrame:
-    import pandas as pd
-
     n_rounds, n_workers = grid.shape
     table = pd.DataFrame(
         {

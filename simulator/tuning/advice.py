@@ -1,12 +1,11 @@
 """Advice from a trace: chosen on its first half, tested on the other, with how sure that is."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from schemes.base.scheme import FloatArray, IntArray
 from schemes.multiplexed import REPETITION
@@ -18,10 +17,6 @@ from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
 from simulator.tuning.trace import AdjustedTrace, SearchError
 from straggler_models.base import WorkerTimes
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
 PROBES = (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200)
@@ -148,8 +143,6 @@ def find_advice(trace: AdjustedTrace, search: Search, *, progress: Progress | No
     SearchError
         If the trace can't be searched, or is too short for any advice.
     """
-    import pandas as pd
-
     if search.schemes is not None and "uncoded" not in search.schemes:
         search = dataclasses.replace(search, schemes=("uncoded", *search.schemes))
     times, n_workers = trace.times()

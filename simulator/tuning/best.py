@@ -1,20 +1,16 @@
 """Findings of a search: the best settings, how much they gain, and how flat the optimum is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from schemes import Scheme
 from schemes.multiplexed import REPETITION
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.statistics import TIE
 from simulator.tuning.rows import parameters_of, said_setting
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good

@@ -1,13 +1,12 @@
 """Search for settings: which to try, and the whole way from a trace to the best, checked on events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
+import pandas as pd
 
 from schemes import Scheme
 from schemes.base.patterns import Acceptance, Accepts
@@ -25,10 +24,6 @@ from simulator.tuning.legal_settings import (
     thinned,
 )
 from simulator.tuning.trace import AdjustedTrace, SearchError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
 

@@ -1,31 +1,16 @@
 """A figure that somebody asks for: which column against which key."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from simulator.columns import KEYS
 from simulator.plots.style import said
-from simulator.plots.sweep.frames import (
-    MOST_PANELS,
-    ChartError,
-    at_points,
-    combinations,
-    is_numeric,
-    kept_of,
-    same_values,
-    short_names,
-    swept_entries,
-    undetermined,
-    varies_with,
-)
+from simulator.plots.sweep import frames
 from simulator.results.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -75,9 +60,11 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     ChartError
         If they do not allow it.
     """
-    entries = swept_entries(results)
+    entries = frames.swept_entries(results)
     keys = [key for keys in entries.values() for key in keys]
-    numbers = [column for column in map(str, results.runs) if is_numeric(results.runs[column]) and column not in KEYS]
+    numbers = [
+        column for column in map(str, results.runs) if frames.is_numeric(results.runs[column]) and column not in KEYS
+    ]
     for option, given, known in (
         ("x", chart.x, list(dict.fromkeys([*keys, *numbers]))),
         ("y", chart.y, [column for column in numbers if column not in keys]),
@@ -85,27 +72,27 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     ):
         if given not in known:
             more = " (loss or accuracy against time: --x time_s --y loss)" if results.training is not None else ""
-            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
-    kept = Results(kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
-    table = at_points(kept, chart.y)
+            raise frames.ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
+    kept = Results(frames.kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
+    table = frames.at_points(kept, chart.y)
     if chart.x not in keys:
-        table[chart.x] = at_points(kept, chart.x)["value"]
-        taken = [entry for entry in entries if varies_with(table, chart.x, entries[entry], ["scheme", *keys])]
+        table[chart.x] = frames.at_points(kept, chart.x)["value"]
+        taken = [entry for entry in entries if frames.varies_with(table, chart.x, entries[entry], ["scheme", *keys])]
     else:
         taken = []
     open_entries = {"scheme": ["scheme"]} | {entry: entries[entry] for entry in entries if entry not in taken}
-    panels = undetermined(table, open_entries, [chart.x, chart.by])
-    n_panels = len(combinations(table, panels))
-    if n_panels > MOST_PANELS:
+    panels = frames.undetermined(table, open_entries, [chart.x, chart.by])
+    n_panels = len(frames.combinations(table, panels))
+    if n_panels > frames.MOST_PANELS:
         values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
-        raise ChartError(
-            f"--where: must leave at most {MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
+        raise frames.ChartError(
+            f"--where: must leave at most {frames.MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
         )
-    is_line = len(taken) < 2 and is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
+    is_line = len(taken) < 2 and frames.is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
     groups = []
     if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
-        table["bound"] = at_points(kept, "load_bound")["value"]
+        table["bound"] = frames.at_points(kept, "load_bound")["value"]
         bounds = table.pivot(index="point", columns="scheme", values="bound")
-        alike = same_values(bounds.loc[:, bounds.notna().any()])
+        alike = frames.same_values(bounds.loc[:, bounds.notna().any()])
         groups = [list(group) for group in dict.fromkeys(map(tuple, alike.values()))]
-    return Prepared(table, panels, is_line, short_names(table, entries), groups)
+    return Prepared(table, panels, is_line, frames.short_names(table, entries), groups)

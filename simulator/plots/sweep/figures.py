@@ -1,87 +1,70 @@
 """The figures of a sweep: lines against a swept key, maps of two, and load against latency."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from simulator.plots.style import Draw, said
+from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, file_name, prepared
-from simulator.plots.sweep.frames import (
-    FIXED,
-    MOST_PANELS,
-    at_points,
-    combinations,
-    companions,
-    is_numeric,
-    main_metric,
-    rows_at,
-    short_names,
-    swept_entries,
-    title_of,
-    unchosen_keys,
-    undetermined,
-    varies_with,
-)
 from simulator.plots.sweep.lines import draw_errors, draw_lines
 from simulator.plots.sweep.load_latency import draw_load_latency, remarks_of
 from simulator.plots.sweep.maps import Map, draw_best, draw_gain, draw_gains, map_of
 from simulator.results.results import Results
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
     """Name and drawing of each figure that a sweep allows, and what its small line has to add."""
-    entries = swept_entries(results)
-    metric, remarks = main_metric(results)
+    entries = frames.swept_entries(results)
+    metric, remarks = frames.main_metric(results)
     band = ["band or bar: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
     first = next(iter(entries))
     lines, loads = Chart(x=first, y=metric), Chart(x=first, y="load")
-    table = at_points(results, metric)
-    panels = undetermined(table, entries, [first])
-    if len(combinations(table, panels)) <= MOST_PANELS:
+    table = frames.at_points(results, metric)
+    panels = frames.undetermined(table, entries, [first])
+    if len(frames.combinations(table, panels)) <= frames.MOST_PANELS:
         name = {"makespan_s": "makespan"}.get(metric, metric)
-        company = companions(table, entries, first, panels)
+        company = frames.companions(table, entries, first, panels)
         yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *company, *band]
         keys = ["scheme", *(key for keys in entries.values() for key in keys)]
-        if is_numeric(table[first]) and varies_with(at_points(results, "load"), "value", entries[first], keys):
+        if frames.is_numeric(table[first]) and frames.varies_with(
+            frames.at_points(results, "load"), "value", entries[first], keys
+        ):
             yield "load", lambda figure: draw_lines(figure, results, loads), company
         for column in ("final_loss", "final_accuracy"):
             if column in results.runs and results.runs[column].notna().any():
                 of_end = Chart(x=first, y=column)
                 yield column, partial(draw_lines, results=results, chart=of_end), [*company, *band]
-        if (results.runs["error_norm_mean"] > 0).any() and len(combinations(table, panels)) <= 3:
+        if (results.runs["error_norm_mean"] > 0).any() and len(frames.combinations(table, panels)) <= 3:
             yield "error", lambda figure: draw_errors(figure, results), ["errors of 0 are below the axis"]
     maps = _maps(results, metric, table, entries)
-    remarks += [text for key in list(entries)[:2] for text in companions(table, entries, key)]
+    remarks += [text for key in list(entries)[:2] for text in frames.companions(table, entries, key)]
     for name, cells in maps.items():
         yield f"best_scheme{name}", partial(draw_best, cells=cells), [*remarks, *cells.remarks]
         yield f"gain{name}", partial(draw_gain, cells=cells, beside=list(maps.values())), remarks
-        if 2 <= len(cells.schemes) - 1 <= MOST_PANELS:
+        if 2 <= len(cells.schemes) - 1 <= frames.MOST_PANELS:
             yield f"gains{name}", partial(draw_gains, cells=cells, beside=list(maps.values())), remarks
-    surroundings = unchosen_keys(table, entries)
-    if len(combinations(table, surroundings)) <= MOST_PANELS:
+    surroundings = frames.unchosen_keys(table, entries)
+    if len(frames.combinations(table, surroundings)) <= frames.MOST_PANELS:
         yield "load_latency", lambda figure: draw_load_latency(figure, results, surroundings), remarks_of(results)
 
 
 def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, Map]:
     """Maps over the first two entries, one for each choice of the others, by the ending of their file names."""
-    axes, names = list(entries)[:2], short_names(table, entries)
-    others = undetermined(table, {entry: keys for entry, keys in entries.items() if entry not in axes}, [])
-    choices = combinations(table, others)
+    axes, names = list(entries)[:2], frames.short_names(table, entries)
+    others = frames.undetermined(table, {entry: keys for entry, keys in entries.items() if entry not in axes}, [])
+    choices = frames.combinations(table, others)
     maps: dict[str, Map] = {}
-    if len(axes) < 2 or len(choices) > MOST_PANELS:
+    if len(axes) < 2 or len(choices) > frames.MOST_PANELS:
         return maps
     for choice in choices:
-        kept = Results(rows_at(results.runs, others, choice), scenario=results.scenario)
+        kept = Results(frames.rows_at(results.runs, others, choice), scenario=results.scenario)
         cells = map_of(kept, axes, metric, names)
         if cells is not None:
             ending = "".join(f"-{key}-{said(value)}" for key, value in zip(others, choice, strict=True))
-            title = title_of([names.get(key, key) for key in others], choice, 60)
+            title = frames.title_of([names.get(key, key) for key in others], choice, 60)
             maps[file_name(ending)] = replace(cells, title=title)
     return maps
 
@@ -97,10 +80,10 @@ def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     shown = prepared(results, chart)
     remarks = [f"only {key} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
     remarks += [f"a line for each {chart.by}"] if chart.by != "scheme" else []
-    metric, why = main_metric(results)
+    metric, why = frames.main_metric(results)
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
-    remarks += companions(shown.table, swept_entries(results), chart.x, shown.panels)
-    if chart.y not in FIXED and shown.table["n_trials"].max() > 1:
+    remarks += frames.companions(shown.table, frames.swept_entries(results), chart.x, shown.panels)
+    if chart.y not in frames.FIXED and shown.table["n_trials"].max() > 1:
         remarks.append("band or bar: 95 % interval over trials")
     return lambda figure: draw_lines(figure, results, chart), remarks

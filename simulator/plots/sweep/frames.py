@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from simulator.columns import RUNS
 from simulator.errors import ResultsError
@@ -14,10 +15,6 @@ from simulator.plots.style import key_label, literal, said, wrapped
 from simulator.results.results import Results
 from simulator.scenario.keys import swept_together
 from simulator.statistics import half_width
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 MOST_PANELS = 6
 FIXED = [name for name, column in RUNS.items() if column.fixed]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
@@ -15,22 +16,9 @@ from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
 from schemes.base.scheme import FloatArray
 from simulator.columns import RUNS
 from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of, plain_ticks, said, wrapped
+from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
-from simulator.plots.sweep.frames import (
-    at_points,
-    combinations,
-    is_numeric,
-    label_of,
-    rows_at,
-    short_names,
-    swept_entries,
-    title_of,
-    undetermined,
-)
 from simulator.results.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
 REFERENCE = Look(GREY, "", (0, (2, 2)))  # how the line is drawn that no scheme with T = 0 is below
@@ -43,7 +31,7 @@ def panels(
     figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
 ) -> Iterator[tuple[Axes, pd.DataFrame]]:
     """Axes for each combination of values that keys have, two in a row, each with its part of the table."""
-    choices = combinations(table, keys)
+    choices = frames.combinations(table, keys)
     n_columns = 1 if len(choices) == 1 else 2
     n_rows = math.ceil(len(choices) / n_columns)
     figure.set_figheight(0.6 + 1.7 * n_rows)
@@ -51,15 +39,15 @@ def panels(
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
         axes.set_title(
-            title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
+            frames.title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
         )
         if place % n_columns == 0:
-            axes.set_ylabel(label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean))
+            axes.set_ylabel(frames.label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean))
         if place + n_columns >= len(choices):  # nothing is below
             axes.tick_params(labelbottom=True)
         if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
-            axes.set_xlabel(label_of(x, 46 // n_columns, names, is_mean=is_mean))
-        yield axes, rows_at(table, keys, choice)
+            axes.set_xlabel(frames.label_of(x, 46 // n_columns, names, is_mean=is_mean))
+        yield axes, frames.rows_at(table, keys, choice)
     for spare in grid.flat[len(choices) :]:
         spare.remove()
 
@@ -130,7 +118,7 @@ def _is_geometric(values: Sequence[float]) -> bool:
 def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool = True) -> dict[Any, int] | None:
     """Prepare the horizontal axis for numbers; for other values, between which there is nothing, give them places."""
     distinct = values.drop_duplicates().tolist()
-    if not is_numeric(values) or values.isna().any():  # NaN: null in the scenario
+    if not frames.is_numeric(values) or values.isna().any():  # NaN: null in the scenario
         axes.set_xticks(range(len(distinct)), [wrapped(said(value), 12) for value in distinct])
         return {value: place for place, value in enumerate(distinct)}
     least, most = min(distinct), max(distinct)
@@ -160,18 +148,18 @@ def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
 
 def draw_errors(figure: Figure, results: Results) -> None:
     """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
-    norms, shares = at_points(results, "error_norm_mean"), at_points(results, "exact_share")
-    entries = swept_entries(results)
+    norms, shares = frames.at_points(results, "error_norm_mean"), frames.at_points(results, "exact_share")
+    entries = frames.swept_entries(results)
     first = next(iter(entries))
     looks = looks_of(list(norms["scheme"].unique()))
-    others = undetermined(norms, entries, [first])
-    names, choices = short_names(norms, entries), combinations(norms, others)
+    others = frames.undetermined(norms, entries, [first])
+    names, choices = frames.short_names(norms, entries), frames.combinations(norms, others)
     figure.set_figheight(3.6)
     grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
     for (above, below), choice in zip(grid.T, choices, strict=True):
         scale = _scale(below, norms[first], n_shown=8 // len(choices))
         for axes, table, factor in ((above, norms, 1), (below, shares, 100)):
-            for label, group in rows_at(table, others, choice).groupby("scheme", sort=False):
+            for label, group in frames.rows_at(table, others, choice).groupby("scheme", sort=False):
                 look, value = looks[str(label)], factor * group["value"].to_numpy(dtype=np.float64)
                 at = group[first] if scale is None else group[first].map(scale)
                 line = look.dashes if scale is None else "none"
@@ -181,8 +169,10 @@ def draw_errors(figure: Figure, results: Results) -> None:
         above.yaxis.set_major_formatter("{x:g}")
         above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
         below.set_ylim(-5, 105)
-        below.set_xlabel(label_of(first, 44 // len(choices), names).replace(" (", "\n("))
-        above.set_title(title_of([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5)
+        below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
+        above.set_title(
+            frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5
+        )
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
     add_legend(figure, looks)

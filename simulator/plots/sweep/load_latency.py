@@ -1,11 +1,9 @@
 """Latency against load, and which points no other beats in both."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,9 +13,6 @@ from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of
 from simulator.plots.sweep.frames import at_points, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up
 from simulator.results.results import Results
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LATENCY = "job_latency_p95_s"
 FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="none", linestyle="none")

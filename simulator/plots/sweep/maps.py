@@ -99,12 +99,9 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
-    if undecided.any() and _has_room(x, y):
-        remarks.append(
-            "?: another is not distinguishable from the best (the 95 % interval of the paired difference contains 0)"
-        )
-    if (best.sum(axis=0) > 1).any():
-        remarks.append("tie: equal in every trial")
+    unsure = "?: another is not distinguishable from the best (the 95 % interval of the paired difference contains 0)"
+    remarks += [unsure] if undecided.any() and _has_room(x, y) else []
+    remarks += ["tie: equal in every trial"] if (best.sum(axis=0) > 1).any() else []
     labels = [names.get(key, key) for key in keys]
     return Map(labels, x, y, schemes, values, best, undecided, metric, remarks)
 
@@ -125,9 +122,10 @@ def draw_best(figure: Figure, cells: Map) -> None:
     for name, colour, hatch, is_here in kinds:
         squares = _rectangles(is_here, merge=not has_room)
         style: dict[str, Any] = {"facecolor": colour, "hatch": hatch}
-        axes.add_collection(
-            PatchCollection(squares, edgecolor="white" if has_room else GREY, linewidth=0.4 * has_room, **style)
+        edge: dict[str, Any] = (
+            {"edgecolor": "white", "linewidth": 0.4} if has_room else {"edgecolor": GREY, "linewidth": 0}
         )
+        axes.add_collection(PatchCollection(squares, **style, **edge))
         handles.append(Patch(edgecolor=GREY, linewidth=0.4, label=wrapped(name, 26), **style))
     if has_room:
         for j, i in np.ndindex(n_best.shape):
@@ -150,9 +148,6 @@ def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:
     edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     starts, stops = np.argwhere(edges == 1), np.argwhere(edges == -1)[:, 1]
     return [Rectangle((i - 0.5, j - 0.5), stop - i, 1) for (j, i), stop in zip(starts, stops, strict=True)]
-
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
@@ -211,14 +206,8 @@ def _colours(gains: FloatArray) -> _Colours:
 
 def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, most_cells: int = MOST_CELLS) -> None:
     finite = np.where(np.isfinite(gain), gain, np.nan)
-    axes.imshow(
-        np.where(gain == np.inf, 2 * colours.most, finite),
-        cmap=colours.cmap,
-        norm=colours.norm,
-        origin="lower",
-        aspect="auto",
-        zorder=0,
-    )
+    shown = np.where(gain == np.inf, 2 * colours.most, finite)
+    axes.imshow(shown, cmap=colours.cmap, norm=colours.norm, origin="lower", aspect="auto", zorder=0)
     lost = _rectangles(gain < 0, merge=True)
     axes.add_collection(PatchCollection(lost, facecolor="none", edgecolor=GREY, hatch="////", linewidth=0))
     if max(len(cells.x), len(cells.y)) <= most_cells:
@@ -247,8 +236,7 @@ def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
 
 def _label(axes: Axes, cells: Map, n_columns: int = 1, *, has_x: bool = True, has_y: bool = True) -> None:
     """Give axes a unit square for each cell, labelled by the swept values that have room."""
-    axes.set_xlim(-0.5, len(cells.x) - 0.5)
-    axes.set_ylim(-0.5, len(cells.y) - 0.5)
+    axes.set(xlim=(-0.5, len(cells.x) - 0.5), ylim=(-0.5, len(cells.y) - 0.5))
     axes.set_xticks(*_ticks(cells.x, room=42 // n_columns))
     axes.set_yticks(*_ticks(cells.y, room=80 // n_columns))
     axes.set_xlabel(key_label(cells.labels[0], 44 // n_columns) if has_x else "")

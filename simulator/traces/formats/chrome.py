@@ -1,21 +1,17 @@
 """Chrome trace JSON, as PyTorch's profiler (Kineto) writes it: how long each rank took in each step."""
 
-from __future__ import annotations
-
 import bisect
 import gzip
 import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import Format, Options
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
 ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
@@ -41,8 +37,6 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     number of the step; without one, an event belongs to the step ``ProfilerStep#N`` of its process in which it begins,
     and events outside of all steps are left out. The default are the steps themselves.
     """
-    import pandas as pd
-
     event = options.get("event") or STEP
     pattern = _pattern(event)
     seconds: dict[tuple[int, str], float] = {}

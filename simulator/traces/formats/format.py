@@ -1,17 +1,13 @@
 """The contract of a format: what can be read as a trace."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from simulator.choices import TraceKind
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 Options = Mapping[str, Any]  # what was given of the options that only some formats take, by its name in Python
 

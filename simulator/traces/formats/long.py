@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import Format, Options
 from simulator.traces.formats.table import in_seconds, read_table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 NAMES = ("round", "worker", "duration_s")
 
@@ -50,8 +47,6 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def _steps(steps: pd.Series, path: Path) -> pd.Series:
-    import pandas as pd
-
     numbers = pd.to_numeric(steps, errors="coerce")
     if numbers.isna().any() or (numbers % 1 != 0).any():
         raise TraceError(f"{path}: step must hold integers, got {steps[numbers.isna() | (numbers % 1 != 0)].iloc[0]}")

@@ -1,18 +1,14 @@
 """Folders that a run has written: the worker times of one run, or runs as a Chrome trace."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from simulator.errors import TraceError
 from simulator.results.results import Results
 from simulator.traces.chrome_write import export_chrome
 from simulator.traces.formats.format import Format, Options
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:

@@ -1,15 +1,10 @@
 """Tables of other people: cells, columns and units."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from simulator.errors import TraceError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -21,8 +16,6 @@ def read_table(path: Path, n_rows: int | None = None) -> pd.DataFrame:
 
 def read_csv(path: Path, header: int | None = 0, n_rows: int | None = None) -> pd.DataFrame:
     """Read a CSV file as text."""
-    import pandas as pd
-
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True, header=header, nrows=n_rows)
     except (OSError, ValueError) as error:
@@ -31,8 +24,6 @@ def read_csv(path: Path, header: int | None = 0, n_rows: int | None = None) -> p
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -42,8 +33,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def in_seconds(samples: pd.DataFrame, path: Path, unit: str) -> pd.DataFrame:
     """Turn the cells of the last column into seconds, and leave empty ones out."""
-    import pandas as pd
-
     cells = samples["duration_s"]
     values = pd.to_numeric(cells, errors="coerce").astype("float64")
     is_empty = cells.isna() | cells.isin(["", "nan", "NaN", "NA"])

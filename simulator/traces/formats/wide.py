@@ -1,21 +1,16 @@
 """Wide tables: a row for each worker or round."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import Format, Options
 from simulator.traces.formats.table import in_seconds, read_csv
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")
 
@@ -26,8 +21,6 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     A first line with names (something that is no number, or 0, 1, 2, ... or 1, 2, 3, ...) is a header, a first column
     with such names an index. Empty cells are left out.
     """
-    import pandas as pd
-
     if "rows" not in options:
         raise TraceError("--rows: must say worker or round for a wide table, got nothing")
     path = sources[0]
