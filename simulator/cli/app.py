@@ -41,7 +41,6 @@ app.command()(examples)
 trace.command()(fit)
 app.add_typer(trace, name="trace")
 
-
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
@@ -62,7 +61,9 @@ def main() -> None:
         if said is None and not OUTSIDE:
             raise  # a fault of ours: its traceback is wanted
         said = said or f"stragglersim: {told(error, place_in(error, OUTSIDE))}"
-        if _is_stop(error):
+        from simulator.results.folder import Stopped
+
+        if isinstance(error, Stopped):
             stopped = said
         else:
             complain(said)
@@ -70,12 +71,6 @@ def main() -> None:
     if code == INTERRUPTED:
         complain(stopped)
     sys.exit(code)
-
-
-def _is_stop(error: Exception) -> bool:
-    from simulator.results.folder import Stopped
-
-    return isinstance(error, Stopped)
 
 
 def _usage(error: Exception) -> str | None:

@@ -13,34 +13,24 @@ from simulator.cli.terminal import InputError, print_table, say
 if TYPE_CHECKING:
     from schemes import Scheme
 
-
 Family = Literal["schemes", "models", "assignments", "masters", "orderings", "workloads"]
 
 
-def list_plugins(
-    family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)],
-) -> None:
+def list_plugins(family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)]) -> None:
     """List schemes, straggler models, master rules, workloads, or parts of schemes, with their parameters.
 
     Example: stragglersim list models
     """
-    from simulator.plugins.kinds import (
-        ASSIGNMENT_TABLE,
-        MODEL_TABLE,
-        ORDERING_TABLE,
-        RULE_TABLE,
-        SCHEME_TABLE,
-        WORKLOAD_TABLE,
-    )
+    from simulator.plugins import kinds
     from simulator.plugins.messages import parameters
 
     table = {
-        "schemes": SCHEME_TABLE,
-        "models": MODEL_TABLE,
-        "assignments": ASSIGNMENT_TABLE,
-        "masters": RULE_TABLE,
-        "orderings": ORDERING_TABLE,
-        "workloads": WORKLOAD_TABLE,
+        "schemes": kinds.SCHEME_TABLE,
+        "models": kinds.MODEL_TABLE,
+        "assignments": kinds.ASSIGNMENT_TABLE,
+        "masters": kinds.RULE_TABLE,
+        "orderings": kinds.ORDERING_TABLE,
+        "workloads": kinds.WORKLOAD_TABLE,
     }[family]
     rows: list[tuple[str, ...]] = []
     for kind, cls in table.known().items():
@@ -59,14 +49,11 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
 
     The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
     """
-
     scenario = load_scenario(scenario_file, overrides, sweeps)
     rows, facts, told = [], [], set()
     for values, at_point in scenario.all_points():
         for label, scheme in at_point.schemes.items():
-            at = _of_scheme(values, label)
-            bound = scheme.load_bound
-            reports = _most_reports(scheme)
+            at, bound = _of_scheme(values, label), scheme.load_bound
             row = (
                 label,
                 f"{scheme.load:.6g}",
@@ -74,7 +61,7 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
                 str(scheme.delay_rounds),
                 "-" if bound is None else f"{bound:.6g}",
                 "-" if bound is None else f"{scheme.load / bound:.3g}",
-                str(reports),
+                str(_most_reports(scheme)),
                 scheme.tolerates,
             )
             if row not in told:
@@ -142,11 +129,10 @@ def examples(
         return
     if name.removesuffix(".yaml") not in shipped:
         raise InputError(f"examples: {name!r} is not one of {', '.join(shipped)}")
-    source = shipped[name.removesuffix(".yaml")]
-    target = Path(source.name)
+    target = Path(f"{name.removesuffix('.yaml')}.yaml")
     if target.exists():
         raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
-    target.write_bytes(source.read_bytes())
+    target.write_bytes(shipped[target.stem].read_bytes())
     say(f"Wrote {target}")
     try:
         load_scenario(target)

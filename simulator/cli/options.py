@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedTrace
 
-
 ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
@@ -67,11 +66,7 @@ FittedBaseLoad = Annotated[
 ]
 FittedSecondsPerLoad = Annotated[
     float,
-    typer.Option(
-        metavar="S",
-        min=0,
-        help="Seconds that load 1 takes, besides start-up; not known: all is start-up.",
-    ),
+    typer.Option(metavar="S", min=0, help="Seconds that load 1 takes, besides start-up; not known: all is start-up."),
 ]
 
 

@@ -11,17 +11,6 @@ if TYPE_CHECKING:
     from simulator.results.results import Results
 
 MOST_POINTS = 20  # whose tables are printed
-SUMMARY_HEADER = (
-    *("scheme", "load", "T", "makespan s", "change", "jobs/s"),
-    *("latency p50 s", "p95 s", "p99 s", "waits", "failed"),
-)
-TRAINING_HEADER = (
-    *("scheme", "final loss", "final accuracy", "gradient error"),
-    *("worst residual", "worst condition", "decode"),
-)
-
-
-MOST_POINTS = 20  # whose tables are printed
 
 
 def print_summary(results: Results) -> None:
@@ -39,10 +28,10 @@ def print_summary(results: Results) -> None:
         at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
         say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         has_errors = bool((rows["error_norm_mean"] > 0).any())
-        cells = [_summary_cells(row, has_errors) for row in rows.to_dict("records")]
-        print_table(tuple(cells[0]), [tuple(row.values()) for row in cells])
+        tables = [[_summary_cells(row, has_errors) for row in rows.to_dict("records")]]
         if "final_loss" in rows and rows["final_loss"].notna().any():
-            cells = [_training_cells(row) for row in rows.to_dict("records")]
+            tables.append([_training_cells(row) for row in rows.to_dict("records")])
+        for cells in tables:
             print_table(tuple(cells[0]), [tuple(row.values()) for row in cells])
         if rows["decode_failures"].nunique() > 1:
             say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")

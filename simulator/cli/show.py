@@ -14,7 +14,6 @@ from simulator.cli.terminal import InputError, complain, print_table, say, say_f
 if TYPE_CHECKING:
     from simulator.results.results import Results
 
-
 SHOWN_ROWS = 40  # of a comparison, in whole points
 
 
@@ -22,8 +21,7 @@ def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
     x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key, or column of runs.")] = None,
     y: Annotated[
-        str | None,
-        typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s)."),
+        str | None, typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s).")
     ] = None,
     by: Annotated[str, typer.Option("--by", metavar="KEY", help="A line for each: scheme, or a swept key.")] = "scheme",
     where: Annotated[
@@ -95,8 +93,7 @@ def compare(
         str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
     ] = None,
     metric: Annotated[
-        str,
-        typer.Option(metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss."),
+        str, typer.Option(metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss.")
     ] = "makespan_s",
     target: Annotated[
         float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for time_to_...")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from simulator.traces.measures import LoadSlope
     from simulator.traces.report import Description
 
-
 trace = typer.Typer(
     no_args_is_help=True,
     help="Look into measured worker times, convert them, or fit straggler models to them.\n\n"
@@ -133,8 +132,7 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
 @trace.command()
 def convert(
     sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="SOURCE...", help="A table, Chrome traces, or the folder of a run."),
+        list[Path], typer.Argument(metavar="SOURCE...", help="A table, Chrome traces, or the folder of a run.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
     source: Annotated[

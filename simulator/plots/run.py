@@ -14,18 +14,7 @@ from matplotlib.figure import Figure
 from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
 from simulator.plots.stragglers import draw_stragglers, straggler_logs
-from simulator.plots.style import (
-    GREY,
-    HOLLOW,
-    WIDTH_IN,
-    Draw,
-    add_legend,
-    literal,
-    looks_of,
-    save,
-    style,
-    wrapped,
-)
+from simulator.plots.style import GREY, HOLLOW, WIDTH_IN, Draw, add_legend, literal, looks_of, save, style, wrapped
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.sweep.frames import ChartError

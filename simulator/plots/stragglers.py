@@ -87,7 +87,8 @@ def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
         image = _draw_matrix(axes, share, log.shape, 1.0 if cell == (1, 1) else most)
         if any_waited:
             _draw_strip(axes, log)
-        title = _straggler_title(label, log, any_waited=any_waited)
+        waited = f", waited in {sum(log.waited)} of {len(log.waited)} rounds" if any_waited else ""
+        title = textwrap.fill(f"{label}: {100 * log.straggler_rate:.1f} % straggled{waited}", 60)
         axes.set_title(title, fontsize=6.5, loc="left", pad=2, parse_math=False)
     panels[-1].set_xlim(-0.5, max(len(log.waited) for log in logs.values()) - 0.5)
     panels[-1].set_xlabel("round")
@@ -136,13 +137,6 @@ def _draw_strip(axes: Axes, log: StragglerLog) -> None:
     axes.set_ylim(n_workers - 0.5, top - 0.04 * n_workers)
 
 
-def _straggler_title(label: str, log: StragglerLog, *, any_waited: bool) -> str:
-    title = f"{100 * log.straggler_rate:.1f} % straggled"
-    if any_waited:
-        title += f", waited in {sum(log.waited)} of {len(log.waited)} rounds"
-    return textwrap.fill(f"{label}: {title}", 60)
-
-
 def _straggler_key(
     figure: Figure, panels: list[Axes], image: AxesImage, cell: tuple[int, int], *, any_waited: bool
 ) -> None:
@@ -152,13 +146,6 @@ def _straggler_key(
     if handles:
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     if cell != (1, 1):
-        bar = figure.colorbar(
-            image,
-            ax=panels,
-            location="bottom",
-            aspect=50,
-            pad=0.02,
-            shrink=0.8,
-            format=lambda share, _: f"{100 * share:.0f}",
-        )
+        bar = figure.colorbar(image, ax=panels, location="bottom", aspect=50, pad=0.02, shrink=0.8)
+        bar.ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
         bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize=6.5)

@@ -89,7 +89,6 @@ def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task], n_heard: int)
     startup_s, rate, slowdown = (float(part[worker]) for part in times[:3])
     loads, finish_s = work.loads[worker], closed.finish_s[worker]
     last_s, given = float(finish_s[work.last_report[worker]]), float(work.given[worker])
-
     if not math.isfinite(last_s):
         yield Bar(worker, -1, "startup", closed.start_s, math.inf, is_heard=False)
         return
@@ -161,8 +160,7 @@ def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Sc
 
 
 def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: bool) -> None:
-    style = "--" if view.waited else "-"
-    axes.axvline(view.stop_s, color="black", linewidth=0.9, linestyle=style, zorder=3)
+    axes.axvline(view.stop_s, color="black", linewidth=0.9, linestyle="--" if view.waited else "-", zorder=3)
     _number(axes, str(view.index), view.start_s, view.stop_s, (1.045, axes.get_xaxis_transform()))
     for worker, bars in itertools.groupby(view.bars, key=lambda bar: bar.worker):
         row, unnumbered = workers.index(worker), []
@@ -226,7 +224,7 @@ def _points(axes: Axes, seconds: float) -> float:
 
 
 def _timeline_key(figure: Figure, *, drops: bool, any_waited: bool) -> None:
-    fill, thick, thin = JOB_COLOURS[1], 0.9, 0.7
+    fill, thick = JOB_COLOURS[1], 0.9
     handles: list[Patch | Line2D] = [
         Patch(facecolor=fill, label="plain task (number: job)"),
         Patch(facecolor=fill, hatch=HATCHES["coded"], edgecolor="white", linewidth=0.2, label="coded task"),
@@ -236,7 +234,7 @@ def _timeline_key(figure: Figure, *, drops: bool, any_waited: bool) -> None:
         Line2D([], [], color="black", linewidth=thick, label="the master stops (above: round)"),
     ]
     if drops:
-        handles.append(Line2D([], [], color=VERMILLION, linewidth=thin, label="would have gone on so long"))
+        handles.append(Line2D([], [], color=VERMILLION, linewidth=0.7, label="would have gone on so long"))
     if any_waited:
         handles.append(Line2D([], [], color="black", linewidth=thick, linestyle="--", label="stops after waiting"))
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=6)

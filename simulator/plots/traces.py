@@ -131,19 +131,14 @@ def _rounds(figure: Figure, about: Description) -> None:
     for values, how in lines:
         seconds = np.asarray(values, dtype=np.float64)
         handles += axes.plot(rounds, np.where(np.isfinite(seconds), seconds, np.nan), **how)
-    _log_seconds(axes, duration_s)
+    if float(duration_s.min()) > 0:  # outliers leave room to see the others
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(_Plain())
     never = np.count_nonzero(np.isinf(duration_s))
     axes.set_ylabel("time (seconds)" + (f"\n{never} never answered" if never else ""))
     _label_rounds(axes, len(rounds))
     add_legend(figure, {}, extra=handles)
-
-
-def _log_seconds(axes: Axes, seconds: FloatArray) -> None:
-    """A logarithmic axis, which outliers leave room to see the others, if all times are above 0."""
-    if float(seconds.min()) > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(_Plain())
 
 
 def _label_rounds(axes: Axes, n_rounds: int) -> None:

@@ -17,7 +17,7 @@ MASTER = 0  # thread of the master; worker w is thread w + 1
 US = 1e6  # per second
 
 
-def export_chrome(results: Results, path: Path, *, is_packed: bool | None = None) -> int:
+def export_chrome(results: Results, path: Path) -> int:
     """Write the runs as Chrome trace JSON; a name that ends in .gz is packed.
 
     Each run (a scheme in a trial of a point) is a process, with a thread for the master, on which rounds are events
@@ -30,8 +30,6 @@ def export_chrome(results: Results, path: Path, *, is_packed: bool | None = None
         With the tables of rounds and workers.
     path
         What to write.
-    is_packed
-        Whether to pack it, whatever its name.
 
     Returns
     -------
@@ -40,11 +38,8 @@ def export_chrome(results: Results, path: Path, *, is_packed: bool | None = None
     """
     n_events = 0
     with whole_file(path) as partial, partial.open("wb") as raw:
-        if path.suffix == ".gz" if is_packed is None else is_packed:
-            # without a time in it: the same run gives the same file
-            packed: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-        else:
-            packed = raw
+        # without a time in it: the same run gives the same file
+        packed: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as file:
             file.write('{"displayTimeUnit": "ms", "traceEvents": [')
             for event in events(results):
@@ -82,11 +77,10 @@ def events(results: Results) -> Iterator[dict[str, Any]]:
         workers = of_run[key]
         yield _named("process_name", pid, MASTER, name=name)
         yield _named("process_sort_index", pid, MASTER, sort_index=pid)
-        yield _named("thread_name", pid, MASTER, name="master")
-        yield _named("thread_sort_index", pid, MASTER, sort_index=MASTER)
-        for worker in range(int(workers["worker"].max()) + 1):
-            yield _named("thread_name", pid, worker + 1, name=f"worker {worker}")
-            yield _named("thread_sort_index", pid, worker + 1, sort_index=worker + 1)
+        threads = ["master", *(f"worker {worker}" for worker in range(int(workers["worker"].max()) + 1))]
+        for tid, thread in enumerate(threads):
+            yield _named("thread_name", pid, tid, name=thread)
+            yield _named("thread_sort_index", pid, tid, sort_index=tid)
         yield from _master_events(pid, rounds)
         yield from _worker_events(pid, rounds, workers)
 
@@ -133,16 +127,7 @@ def _worker_events(pid: int, rounds: pd.DataFrame, workers: pd.DataFrame) -> Ite
         free_s[worker] = end_s
         # Perfetto colours events by their names without numbers
         name = f"{'straggler, ' if row['straggler'] else ''}round {index}"
-        args = {name: row[name] for name in ("load_given", "load_done")}
-        yield _complete(
-            name,
-            pid,
-            worker + 1,
-            begin_s,
-            max(begin_s, end_s),
-            round=index,
-            worker=worker,
-            straggler=row["straggler"],
-            cut_off=is_cut_off,
-            **args,
-        ) | ({"cname": "terrible"} if row["straggler"] else {})
+        args = {"round": index, "worker": worker, "straggler": row["straggler"], "cut_off": is_cut_off}
+        args |= {column: row[column] for column in ("load_given", "load_done")}
+        event = _complete(name, pid, worker + 1, begin_s, max(begin_s, end_s), **args)
+        yield event | ({"cname": "terrible"} if row["straggler"] else {})

@@ -17,7 +17,6 @@ from straggler_models.trace_file import TraceFile, read_trace_file
 if TYPE_CHECKING:
     import pandas as pd
 
-
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 
 

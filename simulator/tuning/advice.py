@@ -110,9 +110,8 @@ class Advice:
     def rounds_enough(self) -> int | None:
         """Number of probing rounds after which all choices are as good as the last; None: not before the last."""
         rest_s = self.learned["rest_s"].to_numpy()
-        is_as_good = rest_s <= (1 + ALIKE) * rest_s[-1]
-        n_bad = np.flatnonzero(~is_as_good)
-        first = 0 if not len(n_bad) else int(n_bad[-1]) + 1
+        worse = np.flatnonzero(rest_s > (1 + ALIKE) * rest_s[-1])
+        first = int(worse[-1]) + 1 if len(worse) else 0
         return None if first >= len(rest_s) - 1 else int(self.learned["rounds"].iloc[first])
 
     @property

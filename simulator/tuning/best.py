@@ -34,8 +34,8 @@ def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) ->
         Rows of ``settings``, with their index, in the order in which the groups appear there.
     """
     best = _in_order(settings).drop_duplicates(list(by))
-    places = settings.drop_duplicates(list(by)).reset_index(drop=True)[list(by)].reset_index()
-    return best.reset_index().merge(places, on=list(by), suffixes=("", "_of_group")).pipe(_in_place)
+    place = settings.groupby(list(by), sort=False).ngroup()
+    return best.loc[place[best.index].sort_values().index]
 
 
 def fastest_first(settings: pd.DataFrame) -> pd.DataFrame:
@@ -47,10 +47,6 @@ def _in_order(settings: pd.DataFrame) -> pd.DataFrame:
     digits = round(-math.log10(TIE))
     rounded = settings.assign(makespan_s=[float(f"{makespan_s:.{digits}g}") for makespan_s in settings["makespan_s"]])
     return settings.loc[rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index]
-
-
-def _in_place(merged: pd.DataFrame) -> pd.DataFrame:
-    return merged.sort_values("index_of_group").set_index("index").drop(columns="index_of_group")
 
 
 class Flatness(NamedTuple):

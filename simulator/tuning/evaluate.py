@@ -28,7 +28,6 @@ from straggler_models.base import WorkerTimes
 if TYPE_CHECKING:
     import pandas as pd
 
-
 TASK_S = 0.5  # that a task takes at least, roughly
 MOST_TASKS = 32
 CALLS_S = 100e-6  # of a round of a group, and then of each setting and word of workers
@@ -93,7 +92,7 @@ def evaluate(
     MeasuredRounds(times, n_workers)  # raises
     if not groups:
         raise ValueError("there is no legal setting of these schemes for so many workers, jobs and rounds of delay")
-    rules = _by_what_they_wait_for(rules)
+    rules = tuple(sorted(rules, key=lambda rule: rule.waits_for == "all"))
     groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
     chunks = list(_chunks(groups, rules, n_workers, n_jobs))
     places = itertools.accumulate((len(chunk) for chunk in chunks), initial=0)
@@ -120,10 +119,6 @@ def evaluate(
         said = {name: np.tile(values, len(rules)) for name, values in said.items()}
         columns.append(said | {"rule": np.repeat(names, n_settings)} | found[place])
     return pd.DataFrame({name: np.concatenate([one[name] for one in columns]) for name in columns[0]})
-
-
-def _by_what_they_wait_for(rules: Sequence[MasterRule]) -> tuple[MasterRule, ...]:
-    return tuple(sorted(rules, key=lambda rule: rule.waits_for == "all"))
 
 
 def _cut(group: Group, n_workers: int, n_rules: int) -> Iterator[Group]:
@@ -158,13 +153,10 @@ def _chunks(
 def run_portion(portion: Portion) -> list[dict[str, FloatArray]]:
     """Replay to groups; columns for each."""
     measured = MeasuredRounds(portion.times, portion.n_workers)
+    alike = [list(rules) for _, rules in itertools.groupby(portion.rules, key=lambda rule: rule.waits_for)]
     found = []
     for group in portion.groups:
-        parts = []
-        for waits_for in dict.fromkeys(rule.waits_for for rule in portion.rules):
-            parts.append(
-                _columns(portion, group, [rule for rule in portion.rules if rule.waits_for == waits_for], measured)
-            )
+        parts = [_columns(portion, group, rules, measured) for rules in alike]
         found.append({name: np.concatenate([part[name] for part in parts]) for name in COLUMNS})
     return found
 

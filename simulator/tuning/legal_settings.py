@@ -168,10 +168,6 @@ def thinned(groups: Sequence[Group]) -> list[Group]:
     return kept
 
 
-MOST_VALUES = 24
-FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-
-
 def _in_equal_ratios(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(values) <= MOST_VALUES:
         return values

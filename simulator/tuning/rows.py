@@ -14,10 +14,8 @@ from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
 if TYPE_CHECKING:
     from simulator.tuning.legal_settings import Group
 
-
 # what every table says of a setting, and what stands there where the scheme has no such thing
 ALWAYS: dict[str, str | int | None] = {"code": "", "accepts": "", "B": 0, "W": 0, "delay_rounds": 0, "s": 0, "lam": 0}
-
 
 PUBLISHED = "published"  # what a scheme accepts as_published
 

@@ -13,16 +13,8 @@ from schemes.base.patterns import Acceptance, Accepts
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import OUTSIDE, SimulationError, place_in, told
 from simulator.plugins.kinds import SCHEME_TABLE
+from simulator.tuning import legal_settings
 from simulator.tuning.evaluate import Progress, evaluate
-from simulator.tuning.legal_settings import (
-    PUBLISHED_DELAY,
-    Group,
-    every_setting,
-    has_settings,
-    published_grid,
-    searchable,
-    thinned,
-)
 from simulator.tuning.trace import AdjustedTrace, SearchError
 
 DEFAULT_DELAY = 3  # four networks trained in turn, as in the first paper
@@ -64,8 +56,9 @@ class Search:
             raise SearchError("--accepts: must be left out with --as-published, which has a rule of its own")
         if self.accepts is not None and self.is_published_grid and len(self.accepts) > 1:
             raise SearchError(f"--accepts: must be one with --grid published, got {', '.join(self.accepts)}")
-        if self.is_published_grid and self.delay > PUBLISHED_DELAY:
-            raise SearchError(f"--max-delay: must be at most {PUBLISHED_DELAY} with --grid published, got {self.delay}")
+        most = legal_settings.PUBLISHED_DELAY
+        if self.is_published_grid and self.delay > most:
+            raise SearchError(f"--max-delay: must be at most {most} with --grid published, got {self.delay}")
         if self.n_jobs < 1:
             raise SearchError(f"--jobs: must be at least 1, got {self.n_jobs}")
         if self.models is not None and self.models < 1:
@@ -80,7 +73,7 @@ class Search:
 
     def classes(self) -> list[type[Scheme]]:
         """The schemes to try, in the order of a search."""
-        known = searchable()
+        known = legal_settings.searchable()
         if self.schemes is None:
             return list(known.values())
         classes = [known[kind] for kind in known if kind in self.schemes]
@@ -92,7 +85,7 @@ class Search:
                     raise SearchError(f"--schemes: {error}") from None
             elif kind not in known:
                 raise _not_some_of("--schemes", known, self.schemes)
-        if not classes or not all(map(has_settings, classes)):
+        if not classes or not all(map(legal_settings.has_settings, classes)):
             raise _not_some_of("--schemes", known, self.schemes)
         return classes
 
@@ -103,7 +96,7 @@ class Search:
             return self.max_delay
         if self.models is not None:
             return self.models - 1
-        return PUBLISHED_DELAY if self.is_published_grid else DEFAULT_DELAY
+        return legal_settings.PUBLISHED_DELAY if self.is_published_grid else DEFAULT_DELAY
 
     @property
     def acceptances(self) -> tuple[Acceptance, ...]:
@@ -112,23 +105,24 @@ class Search:
             return ("published",)
         if self.accepts is None:
             return ("pattern",) if self.is_published_grid else ("pattern", "recoverable")
-        wanted: list[Acceptance] = ["pattern"] if "pattern" in self.accepts else []
-        return tuple(wanted + (["recoverable"] if "recoverable" in self.accepts else []))
+        return tuple(accepted for accepted in get_args(Accepts) if accepted in self.accepts)
 
-    def groups(self, n_workers: int) -> list[Group]:
+    def groups(self, n_workers: int) -> list[legal_settings.Group]:
         """The settings."""
         classes = self.classes()
         if self.is_published_grid:
-            groups = published_grid(n_workers, self.acceptances[0])
+            groups = legal_settings.published_grid(n_workers, self.acceptances[0])
             return [one for one in groups if one.first.delay_rounds <= self.delay and type(one.first) in classes]
-        groups = every_setting(n_workers, self.n_jobs, max_delay=self.delay, schemes=classes, accepts=self.acceptances)
+        groups = legal_settings.every_setting(
+            n_workers, self.n_jobs, max_delay=self.delay, schemes=classes, accepts=self.acceptances
+        )
         labels: dict[str, type[Scheme]] = {}
         for scheme, _ in groups:
             other = labels.setdefault(scheme.label, type(scheme))
             if other is not type(scheme):
                 names = f"{other.__name__} and {type(scheme).__name__}"
                 raise SearchError(f"--schemes: must have labels of their own, got {scheme.label} for {names}")
-        return thinned(groups) if self.is_coarse else groups
+        return legal_settings.thinned(groups) if self.is_coarse else groups
 
 
 def search_trace(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:

@@ -21,7 +21,7 @@ class SearchError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class AdjustedTrace:
-    """MeasuredRounds worker times at any load.
+    """Measured worker times at any load.
 
     A duration d measured at load L0 is d + (L - L0) * seconds_per_load at load L, with one slope for all workers and
     rounds; or d * L / L0, if all of it grows with the load.
@@ -48,7 +48,7 @@ class AdjustedTrace:
 
         Raises
         ------
-        RecordingError
+        TraceError
             If the file can't be read.
         SearchError
             If the adjustment is missing or makes no sense.

@@ -62,9 +62,7 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     """
     entries = frames.swept_entries(results)
     keys = [key for keys in entries.values() for key in keys]
-    numbers = [
-        column for column in map(str, results.runs) if frames.is_numeric(results.runs[column]) and column not in KEYS
-    ]
+    numbers = [name for name in map(str, results.runs) if frames.is_numeric(results.runs[name]) and name not in KEYS]
     for option, given, known in (
         ("x", chart.x, list(dict.fromkeys([*keys, *numbers]))),
         ("y", chart.y, [column for column in numbers if column not in keys]),
@@ -85,9 +83,8 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     n_panels = len(frames.combinations(table, panels))
     if n_panels > frames.MOST_PANELS:
         values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
-        raise frames.ChartError(
-            f"--where: must leave at most {frames.MOST_PANELS} panels, got {n_panels}: fix some of {values} (key=value)"
-        )
+        most = f"--where: must leave at most {frames.MOST_PANELS} panels"
+        raise frames.ChartError(f"{most}, got {n_panels}: fix some of {values} (key=value)")
     is_line = len(taken) < 2 and frames.is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
     groups = []
     if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:

@@ -29,9 +29,8 @@ def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
         company = frames.companions(table, entries, first, panels)
         yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *company, *band]
         keys = ["scheme", *(key for keys in entries.values() for key in keys)]
-        if frames.is_numeric(table[first]) and frames.varies_with(
-            frames.at_points(results, "load"), "value", entries[first], keys
-        ):
+        load = frames.at_points(results, "load")
+        if frames.is_numeric(table[first]) and frames.varies_with(load, "value", entries[first], keys):
             yield "load", lambda figure: draw_lines(figure, results, loads), company
         for column in ("final_loss", "final_accuracy"):
             if column in results.runs and results.runs[column].notna().any():

@@ -74,9 +74,8 @@ def companions(
     groups = [group for group in same_values(table[list(keys)]).values() if not {key, *panels} & set(group)]
     others = list(dict.fromkeys(group[0] for group in groups))
     names = short_names(table, entries)
-    return [f"{names.get(key, key)} varies with {', '.join(names.get(other, other) for other in others)}"] * bool(
-        others
-    )
+    varying = ", ".join(names.get(other, other) for other in others)
+    return [f"{names.get(key, key)} varies with {varying}"] if others else []
 
 
 def main_metric(results: Results) -> tuple[str, list[str]]:

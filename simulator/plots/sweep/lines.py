@@ -38,9 +38,8 @@ def panels(
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
-        axes.set_title(
-            frames.title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60), fontsize=6.5
-        )
+        title = frames.title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60)
+        axes.set_title(title, fontsize=6.5)
         if place % n_columns == 0:
             axes.set_ylabel(frames.label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean))
         if place + n_columns >= len(choices):  # nothing is below
@@ -62,15 +61,15 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = prepared(results, chart)
     is_of_schemes, is_swept = chart.by == "scheme", chart.x not in RUNS
-    labels = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
-    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in labels]
+    every = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
+    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in every]
     drawn = set(shown.table[chart.by])
-    looks = {name: look for label, (name, look) in zip(labels, looks_of(names).items(), strict=True) if label in drawn}
-    labels = [label for label in labels if label in drawn]
+    labels = [label for label in every if label in drawn]
     references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()
     looks = {
         (f"{name} (T = 0 reference)" if label in references else name): REFERENCE if label in references else look
-        for label, (name, look) in zip(labels, looks.items(), strict=True)
+        for label, (name, look) in zip(every, looks_of(names).items(), strict=True)
+        if label in drawn
     }
     bounds = _bound_looks(shown.bounds, drawn)
     for axes, here in panels(figure, shown.table, shown.panels, chart.x, chart.y, shown.names):
@@ -103,11 +102,8 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
         axes.errorbar(at, value, yerr=half, fmt="none", color=look.colour, linewidth=0.9)
     has_failed = group["failures"].to_numpy() > 0
     for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
-        size = 4 if len(at) <= MOST_LARGE else 2.5
-        [points] = axes.plot(
-            at[which], value[which], look.marker, color=look.colour, markerfacecolor=fill, markersize=size
-        )
-        points.set_rasterized(len(at) > MOST_VECTORS)
+        style = {"markerfacecolor": fill, "markersize": 4 if len(at) <= MOST_LARGE else 2.5}
+        axes.plot(at[which], value[which], look.marker, color=look.colour, rasterized=len(at) > MOST_VECTORS, **style)
 
 
 def _is_geometric(values: Sequence[float]) -> bool:
@@ -170,9 +166,8 @@ def draw_errors(figure: Figure, results: Results) -> None:
         above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
         below.set_ylim(-5, 105)
         below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
-        above.set_title(
-            frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices)), fontsize=6.5
-        )
+        title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))
+        above.set_title(title, fontsize=6.5)
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
     add_legend(figure, looks)

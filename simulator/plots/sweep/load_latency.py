@@ -1,6 +1,7 @@
 """Latency against load, and which points no other beats in both."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,10 +44,8 @@ def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[s
 def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
     for is_whole, part in group.groupby(group["failures"] == 0):
         fill = look.colour if is_whole else "white"
-        [points] = axes.plot(
-            part["load"], part["value"], look.marker, color=look.colour, markerfacecolor=fill, zorder=2
-        )
-        points.set_rasterized(len(part) > MOST_VECTORS)
+        how: dict[str, Any] = {"markerfacecolor": fill, "zorder": 2, "rasterized": len(part) > MOST_VECTORS}
+        axes.plot(part["load"], part["value"], look.marker, color=look.colour, **how)
     front = group[group["wins"]]
     axes.plot(front["load"], front["value"], "o", color=GREY, markerfacecolor="none", markersize=8, zorder=3)
 

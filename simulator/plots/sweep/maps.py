@@ -27,7 +27,6 @@ LETTERS_ACROSS = 38  # of a whole map
 TIE_COLOUR = "#EDEDED"
 HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-METRICS = {"makespan_s": "mean makespan", "jobs_per_s": "mean jobs per second"}
 
 
 @dataclass(frozen=True)

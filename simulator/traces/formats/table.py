@@ -11,7 +11,13 @@ PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 def read_table(path: Path, n_rows: int | None = None) -> pd.DataFrame:
     """Read a CSV or Parquet file; of the former only so many rows."""
-    return read_csv(path, n_rows=n_rows) if ".csv" in path.suffixes else _read_parquet(path)
+    if ".csv" in path.suffixes:
+        return read_csv(path, n_rows=n_rows)
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
+        raise TraceError(f"{path}: must be a readable CSV or Parquet file, got none ({reason})") from None
 
 
 def read_csv(path: Path, header: int | None = 0, n_rows: int | None = None) -> pd.DataFrame:
@@ -21,14 +27,6 @@ def read_csv(path: Path, header: int | None = 0, n_rows: int | None = None) -> p
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
         raise TraceError(f"{path}: must be a readable CSV file, got none ({reason})") from None
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
-        raise TraceError(f"{path}: must be a readable CSV or Parquet file, got none ({reason})") from None
 
 
 def in_seconds(samples: pd.DataFrame, path: Path, unit: str) -> pd.DataFrame:
