@@ -144,6 +144,5 @@ def examples(
 
 def _scenarios() -> Path:
     """The shipped scenarios: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "scenarios"
-    return inside if inside.is_dir() else package.parent / "scenarios"
+    inside, beside = (folder / "scenarios" for folder in Path(__file__).parents[1:3])
+    return inside if inside.is_dir() else beside

@@ -85,9 +85,8 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
     loads = [about.trace.base_load for about in described if about.trace.base_load is not None]
     if len(loads) < len(described) or len(set(loads)) < 2:
         if len(described) > 1:
-            say(
-                "No load slope: --base-load must give at least two different loads (or the files' metadata, base_load)."
-            )
+            needed = "--base-load must give at least two different loads (or the files' metadata, base_load)"
+            say(f"No load slope: {needed}.")
         return None
     try:
         slope = load_slope([about.trace.duration_s for about in described], loads)
@@ -124,8 +123,7 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
         if slope is not None:
             pd.DataFrame([slope._asdict()]).to_csv(partial / "load_slope.csv", index=False)
             draw_slope(described, slope, partial)
-    tables = "info.csv" if slope is None else "info.csv, load_slope.csv"
-    say(f"\nTables   {folder}/ ({tables})")
+    say(f"\nTables   {folder}/ (info.csv{'' if slope is None else ', load_slope.csv'})")
     say(f"Figures  {folder}/ (heat_map, rounds, stragglers, bursts of each trace: PNG and SVG)")
 
 

@@ -112,7 +112,7 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
     """Run trial 0 of a few schemes as far as needed, for the early rounds and the workers with most stragglers."""
     labels = _shown_schemes(scenario)
     matrices = [logs[label].stragglers for label in labels]
-    n_early = min(N_EARLY_ROUNDS, *(len(matrix) for matrix in matrices))
+    n_early = min(N_EARLY_ROUNDS, *map(len, matrices))
     counts = np.sum([matrix[:n_early] for matrix in matrices], axis=0)  # shape (n_early, n_workers)
     n_shown = min(N_SHOWN_ROUNDS, n_early)
     first = int(np.argmax(np.convolve(counts.sum(axis=1), np.ones(n_shown), mode="valid")))

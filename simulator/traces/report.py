@@ -130,9 +130,8 @@ def _burst_figures(lengths: IntArray | None) -> dict[str, Any]:
 def facts(about: Description) -> list[tuple[str, str]]:
     """The figures that every trace has, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
-    load, of = about.trace.base_load, about.dispersion
+    load, times, of = about.trace.base_load, about.times, about.dispersion
     measured = "load not known" if load is None else f"at load {load:g}"
-    times = about.times
     never = f", {times.never_answered} never answered" if times.never_answered else ""
     seconds = ", ".join(
         f"{name} {getattr(times, f'{name}_s'):.4g} s" for name in ("min", "median", "mean", "p95", "p99", "max")
@@ -152,19 +151,15 @@ def facts(about: Description) -> list[tuple[str, str]]:
             f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
         ),
     ]
-    if about.bursts is not None:
-        lines.append(("bursts", _bursts(about.bursts)))
-    return lines
+    return lines if about.bursts is None else [*lines, ("bursts", _bursts(about.bursts))]
 
 
 def _outliers(about: Description) -> str:
     over_s, count, n_rounds, share = about.outliers
     if not count:
         return f"none over {over_s:.4g} s"
-    of_all = f"{n_rounds} of {len(about.stragglers)} rounds"
-    return (
-        f"{count} of {about.stragglers.size} times over {over_s:.4g} s, in {of_all}: {_percent(share)} of all seconds"
-    )
+    where = f"in {n_rounds} of {len(about.stragglers)} rounds"
+    return f"{count} of {about.stragglers.size} times over {over_s:.4g} s, {where}: {_percent(share)} of all seconds"
 
 
 def _bursts(lengths: IntArray) -> str:

@@ -19,12 +19,8 @@ if TYPE_CHECKING:
 
 def sentences(advice: Advice, search: Search) -> list[str]:
     """The advice in words."""
-    winner = advice.winner
-    scheme = winner["scheme"]
-    share = advice.share_won
-    said = [_verdict(advice)]
-    coding = _of_coding(advice)
-    said += [coding] if coding else []
+    scheme, share = advice.winner["scheme"], advice.share_won
+    said = [sentence for sentence in (_verdict(advice), _of_coding(advice)) if sentence]
     said.append(
         f"{scheme}, as chosen on the first half, was the fastest in {100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} "
         f"resamples of the rest{_runner_up(advice, share)}."

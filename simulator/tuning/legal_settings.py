@@ -137,12 +137,10 @@ def published_grid(n_workers: int, accepts: Acceptance) -> list[Group]:
         Multiplexed.settings(n_workers, PUBLISHED_DELAY - 1),
     )
     accepted = accepting(accepts)
+    groups = grouped(scheme for scheme in sequential if scheme.code == "gradient_coding")
     return [
         *grouped([*uncoded, no_replicas, *GradientCoding.settings(n_workers, 0)]),
-        *(
-            group._replace(first=_changed(group.first, accepted))
-            for group in grouped(scheme for scheme in sequential if scheme.code == "gradient_coding")
-        ),
+        *(group._replace(first=_changed(group.first, accepted)) for group in groups),
     ]
 
 

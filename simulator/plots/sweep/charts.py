@@ -73,11 +73,10 @@ def prepared(results: Results, chart: Chart) -> Prepared:
             raise frames.ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
     kept = Results(frames.kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
     table = frames.at_points(kept, chart.y)
+    taken: list[str] = []
     if chart.x not in keys:
         table[chart.x] = frames.at_points(kept, chart.x)["value"]
         taken = [entry for entry in entries if frames.varies_with(table, chart.x, entries[entry], ["scheme", *keys])]
-    else:
-        taken = []
     open_entries = {"scheme": ["scheme"]} | {entry: entries[entry] for entry in entries if entry not in taken}
     panels = frames.undetermined(table, open_entries, [chart.x, chart.by])
     n_panels = len(frames.combinations(table, panels))
