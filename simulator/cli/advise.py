@@ -61,24 +61,13 @@ def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
 
 
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from simulator.tuning.rows import said_setting
+    from simulator.tuning.rows import cells_of
 
     rows: list[tuple[str, ...]] = []
     for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):
         saved = [found.saved(row["scheme"], other) for other in ("uncoded", "GC")]
-        rows.append(
-            (
-                row["scheme"],
-                said_setting(row),
-                row["rule"],
-                str(row["delay_rounds"]),
-                f"{row['load']:.4g}",
-                f"{row['makespan_s']:.2f}",
-                f"{row['rest_s']:.2f}",
-                *("-" if one is None else str(one) for one in saved),
-                f"{100 * won:.0f} %",
-            )
-        )
+        shown = ("-" if one is None else str(one) for one in saved)
+        rows.append((*cells_of(row), f"{row['rest_s']:.2f}", *shown, f"{100 * won:.0f} %"))
     header = ("scheme", "setting", "rule", "T", "load", "first half s", "rest s", "saved", "against GC", "won")
     return header, rows
 

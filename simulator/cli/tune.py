@@ -55,7 +55,7 @@ def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None
     from schemes.multiplexed import REPETITION
     from simulator.statistics import TIE
     from simulator.tuning.best import best_settings, fastest_first, flatness
-    from simulator.tuning.rows import said_setting
+    from simulator.tuning.rows import cells_of
 
     by_rule = best_settings(settings, by=("scheme", "rule"))
     rules = list(settings["rule"].unique())
@@ -76,12 +76,7 @@ def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None
         span = f"{near.low}" if near.low == near.high else f"{near.low} to {near.high}"
         rows.append(
             (
-                row["scheme"],
-                said_setting(row),
-                row["rule"],
-                str(row["delay_rounds"]),
-                f"{row['load']:.4g}",
-                f"{row['makespan_s']:.2f}",
+                *cells_of(row),
                 _saved(row["makespan_s"], makespans_s.get("uncoded")),
                 _saved(row["makespan_s"], makespans_s.get(REPETITION)),
                 f"{near.near} of {near.n_settings}"

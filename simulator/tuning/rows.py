@@ -67,3 +67,9 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name != "code"]
     given = {name: row[name] for name in names if row.get(name) is not None}
     return ", ".join(value if isinstance(value, str) else f"{name} {value}" for name, value in given.items())
+
+
+def cells_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    """A setting in a printed table: its scheme, parameters, rule, T, load and makespan."""
+    numbers = str(row["delay_rounds"]), f"{row['load']:.4g}", f"{row['makespan_s']:.2f}"
+    return row["scheme"], said_setting(row), row["rule"], *numbers
