@@ -15,18 +15,7 @@ from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weight
 from schemes.base.grid import Grid
 from schemes.base.multiplexed_session import Lists, MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
-from schemes.base.rule import (
-    DECODED,
-    FAILED,
-    NOT_ENDED,
-    Alternatives,
-    Clause,
-    Counts,
-    Past,
-    Rule,
-    counted_down,
-    counted_up,
-)
+from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Counts, Past, Rule, count_down, count_up
 from schemes.base.rule_scheme import RuleScheme
 from schemes.base.scheme import (
     BoolArray,
@@ -304,14 +293,14 @@ class MultiplexedRule(Rule):
         """Book what this round brought to a job; return who has no coded result for it, or will have none."""
         lost = self.lost[job]
         if not self._is_late(job):
-            self.lost[job] = counted_up(lost, missing)
+            self.lost[job] = count_up(lost, missing)
             return self.lost[job][0]
-        self.lost[job] = counted_down(lost, self.again[job] & ~missing, self.sets.nobody)
+        self.lost[job] = count_down(lost, self.again[job] & ~missing, self.sets.nobody)
         return missing | self.again[job]
 
     def receive_late(self, job: int, worker: Set) -> None:
         """A first try of an earlier round has come."""
-        self.lost[job] = counted_down(self.lost[job], worker, self.sets.nobody)
+        self.lost[job] = count_down(self.lost[job], worker, self.sets.nobody)
 
     def ended(self) -> list[tuple[int, Numbers]]:
         sets, ended = self.sets, []

@@ -24,7 +24,8 @@ from schemes import (
     SelectiveRepeat,
     at_most,
 )
-from schemes.base.sets import ManySets, OneSet, Recent
+from schemes.base.rule import Recent
+from schemes.base.sets import ManySets, OneSet
 from simulator.cli.app import main
 from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule

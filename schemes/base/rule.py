@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base.sets import Numbers, Recent, Set, Sets, Truths
-
 if TYPE_CHECKING:
     from schemes.base.scheme import FloatArray, IntArray
+    from schemes.base.sets import Numbers, Set, Sets, Truths
 
 NOT_ENDED, DECODED, APPROXIMATE, FAILED = range(4)  # how a job has ended in a row
 
@@ -252,12 +251,12 @@ class Counts:
         return who
 
 
-def counted_up(at_least: Sequence[Set], workers: Set) -> list[Set]:
+def count_up(at_least: Sequence[Set], workers: Set) -> list[Set]:
     """Add one to the counts of these workers; ``at_least[k]`` holds those with a count above k.
 
     Examples
     --------
-    >>> counted_up([0b110, 0b100], 0b011)
+    >>> count_up([0b110, 0b100], 0b011)
     [7, 6]
     """
     return [
@@ -266,7 +265,48 @@ def counted_up(at_least: Sequence[Set], workers: Set) -> list[Set]:
     ]
 
 
-def counted_down(at_least: Sequence[Set], workers: Set, nobody: Set) -> list[Set]:
+def count_down(at_least: Sequence[Set], workers: Set, nobody: Set) -> list[Set]:
     """Take one from the counts of these workers, which are all positive."""
     others = ~workers
     return [(this & others) | more for this, more in itertools.pairwise([*at_least, nobody])]
+
+
+class Recent:
+    """Who was in any of the latest sets: a queue whose union costs two operations, however long it is.
+
+    The older half is kept as unions that end at its newest set, so that the oldest set can be dropped.
+
+    Examples
+    --------
+    >>> recent = Recent(2, 0)
+    >>> for worker in range(3):
+    ...     recent.append(1 << worker)
+    >>> recent.union
+    6
+    """
+
+    def __init__(self, length: int, nobody: Set) -> None:
+        self.union = nobody
+        self._length, self._nobody = length, nobody
+        self._older: list[Set] = []  # unions, the one with the oldest set last
+        self._newer: list[Set] = []
+        self._newer_union = nobody
+
+    def append(self, sets: Set) -> None:
+        """Add sets, which are kept and not copied, and forget the oldest if there are too many."""
+        if not self._length:
+            return
+        self._newer.append(sets)
+        self._newer_union = self._newer_union | sets
+        if len(self._older) + len(self._newer) > self._length:
+            if not self._older:
+                self._turn()
+            self._older.pop()
+        self.union = self._older[-1] | self._newer_union if self._older else self._newer_union
+
+    def _turn(self) -> None:
+        union = self._nobody
+        for sets in reversed(self._newer):
+            union = union | sets
+            self._older.append(union)
+        self._newer, self._newer_union = [], self._nobody

@@ -12,8 +12,7 @@ import numpy as np
 from simulator.errors import UserError
 from simulator.fitting.selection import LayerChoice, promising, select, with_base
 from simulator.fitting.standard_errors import settled
-from simulator.plugins.building import as_values
-from simulator.plugins.kinds import MODEL_TABLE
+from simulator.plugins.kinds import MODEL_TABLE, as_values
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models.base import FloatArray
 

@@ -12,13 +12,12 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from schemes import Ideal
 from schemes.base.scheme import BoolArray, FloatArray, Session, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
+from simulator.plots.style import BLUE, ORANGE
 from simulator.scenario.scenario import Scenario
 
-BLUE, ORANGE, VERMILLION, LIGHT = "#0072B2", "#E69F00", "#D55E00", "#DDDDDD"
 N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
 
 
@@ -60,15 +59,9 @@ class StragglerLog:
         return np.count_nonzero(self.stragglers) / max(1, self._n_given)
 
 
-def schemes_at_work(scenario: Scenario) -> list[str]:
-    """The schemes with work of their own to show; all, if there is none."""
-    real = [label for label, scheme in scenario.schemes.items() if not isinstance(scheme, Ideal)]
-    return real or list(scenario.schemes)
-
-
 def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
     """Run trial 0 of every scheme for its stragglers."""
-    logs = {label: StragglerLog() for label in schemes_at_work(scenario)}
+    logs = {label: StragglerLog() for label in scenario.schemes_at_work}
     for label, log in logs.items():
         run_one(scenario, label, 0, log)
     return logs

@@ -1,11 +1,13 @@
 """Timeline of the workers in the first rounds."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,8 +19,11 @@ from matplotlib.transforms import Transform
 from schemes.base.scheme import BoolArray, FloatArray, Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
-from simulator.plots.stragglers import LIGHT, VERMILLION, StragglerLog, schemes_at_work
+from simulator.plots.style import LIGHT, VERMILLION
 from simulator.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from simulator.plots.stragglers import StragglerLog
 
 JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
 N_EARLY_ROUNDS = 40  # the timeline looks among these ...
@@ -130,7 +135,7 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
 
 def _shown_schemes(scenario: Scenario) -> list[str]:
     """The first scheme, for reference, and those with the longest memory, in the scenario's order."""
-    first, *others = schemes_at_work(scenario)
+    first, *others = scenario.schemes_at_work
     others.sort(key=lambda label: -scenario.schemes[label].delay_rounds)
     chosen = {first, *others[: N_SHOWN_SCHEMES - 1]}
     return [label for label in scenario.schemes if label in chosen]

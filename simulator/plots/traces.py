@@ -15,12 +15,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from schemes.base.scheme import FloatArray
-from simulator.plots.style import COLOURS, GREY, WIDTH_IN, add_legend, literal, save, style
+from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, WIDTH_IN, add_legend, literal, save, style
 from simulator.statistics import Z, quantile
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
 from simulator.traces.report import Description
 
-ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 N_MARKED = 100  # rounds that have room for markers
 N_CELLS = 480  # rounds or workers that a figure has the pixels for
 

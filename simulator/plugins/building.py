@@ -76,14 +76,3 @@ def from_values(
     known = fields_of(cls) or inspect.signature(cls).parameters
     filled_in = {name: value for name, value in (filled_in or {}).items() if name in known}
     return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
-
-
-def as_values(plugin: object, table: Table) -> dict[str, Any]:
-    """The mapping that describes a plug-in: the reverse of :func:`from_values`."""
-    values: dict[str, Any] = {"kind": table.kind_of(plugin)}
-    for name in fields_of(type(plugin)) or vars(plugin):
-        value = getattr(plugin, name)
-        nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
-        if value is not None and name not in table.filled_in:
-            values[name] = value if nested is None else as_values(value, nested)
-    return values

@@ -10,6 +10,7 @@ from schemes.assignment import ASSIGNMENTS, Assignment
 from schemes.ordering import ORDERINGS, Ordering
 from simulator.engine.master_rules import MASTER_RULES, MasterRule
 from simulator.errors import OUTSIDE, SHIPPED, did_you_mean, place_in, show
+from simulator.plugins.fields import fields_of
 from straggler_models import STRAGGLER_MODELS, StragglerModel
 from workloads import WORKLOADS, Workload
 
@@ -91,3 +92,14 @@ ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.as
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
 NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE)}  # plug-ins of plug-ins
+
+
+def as_values(plugin: object, table: Table) -> dict[str, Any]:
+    """The mapping that describes a plug-in: the reverse of :func:`from_values`."""
+    values: dict[str, Any] = {"kind": table.kind_of(plugin)}
+    for name in fields_of(type(plugin)) or vars(plugin):
+        value = getattr(plugin, name)
+        nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
+        if value is not None and name not in table.filled_in:
+            values[name] = value if nested is None else as_values(value, nested)
+    return values

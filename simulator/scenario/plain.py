@@ -4,8 +4,7 @@ import dataclasses
 from typing import Any
 
 from simulator.engine.network import Network
-from simulator.plugins.building import as_values
-from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, WORKLOAD_TABLE
+from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, WORKLOAD_TABLE, as_values
 from simulator.scenario.scenario import Scenario
 
 

@@ -92,6 +92,11 @@ class Scenario:
         scheme = self.schemes[label]
         return Probing(scheme.n_workers, scheme, self.probe) if self.probe else scheme
 
+    @property
+    def schemes_at_work(self) -> list[str]:
+        """Labels of the schemes with work of their own to show; all, if there is none."""
+        return [label for label, scheme in self.schemes.items() if not isinstance(scheme, Ideal)] or list(self.schemes)
+
     def rule_for(self, label: str) -> MasterRule:
         """The master rule under which a scheme runs."""
         return self.masters.get(label, self.master)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes import Scheme
-from simulator.plugins.building import as_values, from_values
+from simulator.plugins.building import from_values
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE
+from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE, as_values
 from simulator.tuning.best import best_settings
 from simulator.tuning.rows import PUBLISHED, parameters_of
 
