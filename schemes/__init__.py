@@ -1,6 +1,6 @@
 """Schemes: who computes what, and when the responses are enough."""
 
-from schemes.base.allowance import Allowance, CountingSession, at_most
+from schemes.base.counting import Allowance, CountingSession, at_most
 from schemes.base.linear import ApproximateScheme, LinearScheme, MemorylessSession
 from schemes.base.scheme import Closing, Outcome, Scheme, Session, Task, Work
 from schemes.bernoulli_gradient_coding import BernoulliGradientCoding

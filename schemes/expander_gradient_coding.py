@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import RandomRegular, drawn
-from schemes.base.allowance import Allowance, at_most
 from schemes.base.codec import Weights
+from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import ApproximateScheme
 from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, PositiveCount
 

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.allowance import Allowance
 from schemes.base.codec import Weights
+from schemes.base.counting import Allowance
 from schemes.base.linear import LinearScheme
 from schemes.base.patterns import load_bound
 from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.allowance import CountingSession
 from schemes.base.batch import Batch, BatchClosing, BatchOutcome
 from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.counting import CountingSession
 from schemes.base.rule import DECODED, FAILED, Clause
 from schemes.base.scheme import (
     BoolArray,

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
+from schemes.base.counting import RuleSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
 from schemes.base.rule_scheme import RuleScheme
-from schemes.base.rule_session import RuleSession
 from schemes.base.scheme import (
     BoolArray,
     Closing,

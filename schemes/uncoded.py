@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.allowance import Allowance, at_most
 from schemes.base.codec import Weights
+from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import LinearScheme
 from schemes.base.scheme import FloatArray, IntArray, PositiveCount
 

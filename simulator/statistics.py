@@ -1,4 +1,4 @@
-"""Every interval, resampling and verdict of chance: one definition for tables, figures and advice. Intervals are 95 %.
+"""Every interval, resampling of results and verdict of chance, for tables, figures and advice. Intervals are 95 %.
 
 Tables have shape ``(rows, trials)``, NaN where a trial is missing.
 """

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base.allowance import Allowance, CountingSession, clauses_of
 from schemes.base.batch import Batch, BatchClosing, BatchOutcome, permitted_s
 from schemes.base.codec import (
     Codec,
@@ -20,6 +19,7 @@ from schemes.base.codec import (
     least_squares_error,
     least_squares_weights,
 )
+from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.grid import Grid
 from schemes.base.rule import APPROXIMATE, FAILED, Alternatives, Rule, permits
 from schemes.base.rule import DECODED as JOB_DECODED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from schemes.base.rule_session import RuleSession
+from schemes.base.counting import RuleSession
 from schemes.base.scheme import IntArray, Task, Work
 
 if TYPE_CHECKING:

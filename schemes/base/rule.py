@@ -2,7 +2,7 @@
 
 Every rule here is "nobody of these may be missing, and with those at most so many", joined by *and* over jobs and by
 *or* over patterns, on sets of workers with one row for each run or setting. From it follow the session for events (one
-row, `schemes.base.rule_session`), the array form (`schemes.base.batch`) and the search form (`schemes.base.grid`).
+row, `schemes.base.counting`), the array form (`schemes.base.batch`) and the search form (`schemes.base.grid`).
 """
 
 from __future__ import annotations

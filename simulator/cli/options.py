@@ -58,7 +58,7 @@ BaseLoads = Annotated[
 ]
 FittedFile = Annotated[
     Path,
-    typer.Argument(metavar="FILE", help="Recording, .parquet or .csv: round, worker, duration_s.", show_default=False),
+    typer.Argument(metavar="FILE", help="Trace, .parquet or .csv: round, worker, duration_s.", show_default=False),
 ]
 FittedBaseLoad = Annotated[
     float | None,
@@ -75,7 +75,7 @@ class SearchOptions:
     """Options of both `tune` and `advise`, in the order of their help."""
 
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="MeasuredRounds worker times (Parquet or CSV).", show_default=False)
+        Path, typer.Argument(metavar="FILE", help="Measured worker times (Parquet or CSV).", show_default=False)
     ]
     jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
     max_delay: Annotated[

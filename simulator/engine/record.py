@@ -1,15 +1,19 @@
 """Record of a run: rounds and jobs as they ended, and the figures of merit derived from them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
 from simulator.columns import JobColumns, RoundColumns, RunRow, empty
-from simulator.engine.events import ClosedRound
 from simulator.errors import SimulationError
+
+if TYPE_CHECKING:
+    from simulator.engine.events import ClosedRound
 
 STATUSES = get_args(Status)
 

@@ -29,7 +29,7 @@ class Played(NamedTuple):
 
 
 class MeasuredRounds:
-    """MeasuredRounds rounds, over and over, each with its workers in the order in which they answer.
+    """Measured rounds, over and over, each with its workers in the order in which they answer.
 
     Parameters
     ----------

@@ -1,14 +1,19 @@
 """The master, waiting for the open round to end."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
 
 from schemes.base.scheme import Session, Work
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.network import Arrivals, Messages
 from simulator.errors import SimulationError
+
+if TYPE_CHECKING:
+    from simulator.engine.network import Arrivals, Messages
 
 
 class Watch:

@@ -84,9 +84,12 @@ def executor_of(name: ExecutorName, processes: int | None = None, address: str |
         raise ExecutorError(f"--address: must go with --executor dask, got --executor {name}")
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_processes = processes or n_cores
-    if name == "processes":
-        return Processes(n_processes)
-    return Dask(n_processes, address) if name == "dask" else Serial()
+    makers: dict[ExecutorName, Callable[[], Executor]] = {
+        "serial": Serial,
+        "processes": lambda: Processes(n_processes),
+        "dask": lambda: Dask(n_processes, address),
+    }
+    return makers[name]()
 
 
 class Serial:

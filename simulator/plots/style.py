@@ -20,7 +20,7 @@ DPI = 200
 GREY = "#555555"
 # Okabe and Ito's colours, grey in place of the yellow, which can't be seen on white
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
-_, ORANGE, SKY, _, BLUE, VERMILLION, *_ = COLOURS
+ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 LIGHT = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.7)), (0, (8, 2, 1, 2, 1, 2)))
