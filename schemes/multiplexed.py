@@ -106,7 +106,7 @@ class Multiplexed(RuleScheme):
 
     @property
     def is_coded(self) -> bool:
-        """Whether there are D2 chunks at all."""
+        """True if there are D2 chunks at all."""
         return self.lam < self.n_workers
 
     @property
@@ -209,7 +209,7 @@ class MultiplexedRule(Rule):
         return self.index - job >= self._window - 1
 
     def serves(self, job: int) -> Set:
-        """Who has a task of a job."""
+        """Workers with a task of a job."""
         sets, is_open = self.sets, self._is_open[job]
         who = sets.everybody
         if self._is_late(job) and not self._all_coded:
@@ -246,7 +246,7 @@ class MultiplexedRule(Rule):
         return [*repeats, *first_tries, *coded]
 
     def _conforming(self) -> list[Clause]:
-        """Who may straggle if the whole history is to stay bursty, or arbitrary; which are the same for B = 1."""
+        """Clauses under which the whole history stays bursty, or arbitrary; which are the same for B = 1."""
         sets, lam = self.sets, self._lam
         if self._accepts == "published" or self._B == 1:
             return [self._past.bursty(lam)]
@@ -260,7 +260,7 @@ class MultiplexedRule(Rule):
         return [[self._recoverable(job, lost) for job, lost in self.lost.items()]]
 
     def _recoverable(self, job: int, lost: list[Set]) -> Clause:
-        """Who may be missing in this round if the job is to be decoded in time, should nobody straggle later.
+        """Clause under which the job can be decoded in time, should nobody straggle later.
 
         Each lost D1 result of a worker takes one of the B late slots of that worker; so nobody may be missing
         who needs all that are left, this one included. And coded results come only from workers that have
@@ -322,7 +322,7 @@ class MultiplexedRule(Rule):
 
 
 class MultiplexedCodec(Codec):
-    """Which results of a job the master has: W - 1 uncoded ones of each worker, and coded ones of B groups."""
+    """Results of a job that the master has: W - 1 uncoded ones of each worker, and coded ones of B groups."""
 
     def __init__(self, scheme: Multiplexed, precision: Precision) -> None:
         super().__init__(scheme, precision)

@@ -167,7 +167,7 @@ class _Rule(Rule):
         self._has_repeats = self.sets.any(self.repeats)
 
     def _repeaters(self, job: int) -> Set:
-        """Who computes its task of a job again: the lowest-numbered workers whose results are missing."""
+        """Workers that compute their task of a job again: the lowest-numbered workers whose results are missing."""
         sets = self.sets
         if job not in self.without:
             return sets.nobody
@@ -261,7 +261,7 @@ class _SelectiveRepeatSession(RuleSession["_Rule"]):
 
     @property
     def repeating(self) -> BoolArray:
-        """Who repeats job t - B in the open round t, shape ``(n_workers,)``."""
+        """Mask of those that repeat job t - B in the open round t, shape ``(n_workers,)``."""
         return np.asarray(self.sets.workers(self.rule.repeats)[0])
 
     def open_round(self, index: int) -> Work:

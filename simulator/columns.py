@@ -1,4 +1,8 @@
-"""Every table of a run, column by column: the rows that are recorded, what is written, and what people read of them."""
+"""Every table of a run, column by column: the rows that are recorded, what is written, and what people read of them.
+
+The numbers come from `RunRecord.metrics` (engine/record.py), with training from engine/training.py, and from `row_of`
+(execution/one_run.py), which says what the run was of.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple, TypedDict, TypeVar, get_args, get_origin, get_type_hints
@@ -11,7 +15,7 @@ ON_DISK = {int: "int64", int | None: "int64", float: "float64", bool: "bool", st
 
 @dataclass(frozen=True)
 class Column:
-    """What is known of a column, beside what its row says: its name and type."""
+    """Facts of a column, beside what its row says: its name and type."""
 
     meaning: str
     label: str = ""  # in a figure; none: it is not for figures

@@ -191,8 +191,8 @@ def test_overhead_is_paid_after_every_round_with_work():
 def test_load_cut_off_counts_by_the_share_of_its_duration_that_ran():
     record = run(GradientCoding(2, s=1), 1, [[(0.0, 2.0, 1.0), (1.0, 7.0, 1.0)]], FirstEnough())
     assert record.workers[0]["load_done"].tolist() == [1.0, 0.25]
-    assert record.figures(None)["computed_load"] == 1.25 / 2
-    assert record.figures(None)["overhead"] == 0.25
+    assert record.metrics(None)["computed_load"] == 1.25 / 2
+    assert record.metrics(None)["overhead"] == 0.25
 
 
 def test_leftover_work_is_completed_first_and_unheard():

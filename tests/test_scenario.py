@@ -11,8 +11,8 @@ from examples import SCENARIO
 import stragglersim
 from schemes import Uncoded
 from simulator.engine.master_rules import MuRule
+from simulator.scenario.dotted_keys import find
 from simulator.scenario.json_schema import scenario_schema
-from simulator.scenario.keys import find
 from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain
 from straggler_models import Bernoulli, Constant

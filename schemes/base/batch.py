@@ -18,7 +18,7 @@ from schemes.base.sets import ManySets, Set
 
 
 class BatchOutcome(NamedTuple):
-    """How one job ended in each run, if it did."""
+    """Status of one job in each run, if it did."""
 
     job: int
     status: IntArray  # shape (n_runs,): NOT_ENDED, DECODED, APPROXIMATE or FAILED
@@ -48,11 +48,11 @@ class Batch(ABC):
         """Cumulative load at each report, shape ``(n_runs or 1, n_workers, n_reports)``; NaN where there is none."""
 
     def gradients(self) -> FloatArray | None:
-        """How many gradients go up with each report, shape as of the loads; None (default): one."""
+        """Number of gradients that go up with each report, shape as of the loads; None (default): one."""
         return None
 
     def asks_for_uploads(self) -> bool:
-        """Whether all who have reported something upload at the master's word."""
+        """True if all who have reported something upload at the master's word."""
         return False
 
     @abstractmethod
@@ -79,7 +79,7 @@ class Batch(ABC):
 
 
 def last_of(due_s: FloatArray) -> FloatArray:
-    """When each worker has reported everything, shape ``(n, n_workers)``; -inf for who has no work."""
+    """Instants at which each worker has reported everything, shape ``(n, n_workers)``; -inf for who has no work."""
     return functools.reduce(np.maximum, np.moveaxis(due_s, 2, 0))  # eight times as fast as `max` along a short axis
 
 
@@ -154,7 +154,7 @@ class RuleBatch(Batch):
         return self._gradients
 
     def _places_of_jobs(self) -> tuple[dict[int, IntArray], IntArray]:
-        """Where in its list each worker serves each job, -1 if it does not; and how long its list is.
+        """Place in its list at which each worker serves each job, -1 if it does not; and how long its list is.
 
         Shape ``(n_runs, n_workers)`` each; only where lists count in part.
         """
@@ -167,7 +167,8 @@ class RuleBatch(Batch):
         return places, n_before
 
     def _due_of(self, job: int | None, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
-        """When each worker's result for a job arrives, -inf for who has no task; shape ``(n, n_workers)``."""
+        """Instants at which each worker's result for a job arrives, -inf for who has no task; shape ``(n,
+        n_workers)``."""
         if job not in self._places:
             return last_of(due_s)
         places = self._places[job][runs]
@@ -177,7 +178,7 @@ class RuleBatch(Batch):
     def _missing(
         self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice
     ) -> tuple[Set, dict[int, Set] | None]:
-        """Who has not reported everything at an instant, and whose results for each job are missing."""
+        """Workers that have not reported everything at an instant, and whose results for each job are missing."""
         if not self._places:
             return self._sets.of(last_of(due_s) > by_s[:, np.newaxis]), None
         n_missing = sum(report_s > by_s[:, np.newaxis] for report_s in np.moveaxis(due_s, 2, 0))

@@ -14,7 +14,7 @@ from schemes.base.sets import OneSet, Sets
 
 
 class Allowance(NamedTuple):
-    """Who may be missing: of each of some disjoint groups of workers, at most so many.
+    """The workers that may be missing: of each of some disjoint groups of workers, at most so many.
 
     A group with limit 0 holds the workers whom the master needs.
     """
@@ -95,7 +95,7 @@ class CountingSession(Session):
         return self._n_short <= 0
 
     def _short(self, pending: list[Clause]) -> int:
-        """How many more must arrive at least if all these clauses are to hold; forget those that hold."""
+        """Count how many more must arrive at least if all these clauses are to hold; forget those that hold."""
         while pending:
             clause = pending[-1]
             missing = self._missing if clause.job is None else self._by_job.get(clause.job, self._missing)
@@ -113,7 +113,7 @@ AnyRule = TypeVar("AnyRule", bound=Rule)
 
 
 class RuleSession(CountingSession, Generic[AnyRule]):
-    """What a rule says of one run; a subclass says what the tasks are."""
+    """A session that follows from a rule; a subclass says what the tasks are."""
 
     def __init__(self, rule: AnyRule) -> None:
         assert isinstance(rule.sets, OneSet)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lists(NamedTuple):
-    """What the workers compute in one round."""
+    """Work of all workers in one round."""
 
     jobs: list[int]  # in flight, oldest first
     results: list[IntArray]  # of each job, the D1 result of each worker; -1: a coded one, or nothing
@@ -61,7 +61,7 @@ class MultiplexedSession(RuleSession["MultiplexedRule"]):
         self.rule.remember(missing, forced, by_job)
 
     def lists(self) -> Lists:
-        """What the workers compute in the open round; of lists that are reported as a whole, in any order."""
+        """Work of all workers in the open round; of lists that are reported as a whole, in any order."""
         jobs = list(self._lost)
         everything = list(range(len(jobs)))
         return Lists(jobs, [self._results(job) for job in jobs], [everything] * self.n_workers, by_task=False)
@@ -97,7 +97,7 @@ class MultiplexedSession(RuleSession["MultiplexedRule"]):
 
 
 class TaskwiseSession(MultiplexedSession):
-    """Where lists may count in part, or late, so that each job has its own missing workers."""
+    """A session in which lists may count in part, or late, so that each job has its own missing workers."""
 
     def __init__(self, scheme: Multiplexed, rule: MultiplexedRule) -> None:
         super().__init__(scheme, rule)

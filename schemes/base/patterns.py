@@ -1,4 +1,4 @@
-"""What the sequential schemes are made for, and what may be chosen of them.
+"""Straggler patterns that the sequential schemes are made for, and what may be chosen of them.
 
 References
 ----------

@@ -87,15 +87,16 @@ class Rule(ABC):
         self.index = index
 
     def busy(self) -> Set:
-        """Who has work in the open round; `Sets.everybody` itself if that is everybody."""
+        """Workers with work in the open round; `Sets.everybody` itself if that is everybody."""
         return self.sets.everybody
 
     def n_tasks(self) -> IntArray:
-        """How many tasks a worker is given, shape ``(n_rows, n_workers)``, or ``(n_rows, 1)`` if all have as many."""
+        """Number of tasks that a worker is given, shape ``(n_rows, n_workers)``, or ``(n_rows, 1)`` if all have as
+        many."""
         return np.ones((1, 1), dtype=np.int64)
 
     def n_results(self) -> IntArray | None:
-        """How many gradients go up with a list that is reported as a whole, as `n_tasks`; None (default): one."""
+        """Number of gradients that go up with a list that is reported as a whole, as `n_tasks`; None (default): one."""
         return None
 
     def lists(self) -> list[tuple[int, Set]]:
@@ -116,7 +117,7 @@ class Rule(ABC):
         return np.broadcast_to(loads, (len(loads), self.sets.n_workers, loads.shape[2]))
 
     def gradients(self) -> FloatArray | None:
-        """How many gradients go up with each report, shape ``(n_rows or 1, n_workers, 1)``; None: one."""
+        """Number of gradients that go up with each report, shape ``(n_rows or 1, n_workers, 1)``; None: one."""
         n_results = self.n_results()
         if n_results is None or self.by_task:
             return None
@@ -124,12 +125,12 @@ class Rule(ABC):
         return np.broadcast_to(gradients, (len(gradients), self.sets.n_workers))[:, :, np.newaxis]
 
     def tasks_of_all(self) -> IntArray:
-        """How many tasks those that have work are given in each round while no job fails, shape ``(n_rounds, 1)``."""
+        """Number of tasks of those with work in each round while no job fails, shape ``(n_rounds, 1)``."""
         return np.ones((self.n_rounds, 1), dtype=np.int64)
 
     @abstractmethod
     def alternatives(self) -> Alternatives:
-        """Who may be missing in the open round."""
+        """Clauses that say who may be missing in the open round."""
 
     def remember(  # noqa: B027 - without memory there is nothing to do
         self, missing: Set, forced: Truths | None, by_job: Mapping[int, Set] | None = None
@@ -147,7 +148,7 @@ class Rule(ABC):
         """
 
     def ended(self) -> list[tuple[int, Numbers]]:
-        """How jobs have ended with the round just closed: `NOT_ENDED`, `DECODED` or `FAILED` in each row."""
+        """Status of the jobs that ended with the round just closed: `NOT_ENDED`, `DECODED` or `FAILED` in each row."""
         return []
 
 
@@ -157,7 +158,7 @@ def _alike(rows: IntArray) -> IntArray:
 
 
 class Past:
-    """Who straggled in the latest W - 1 rounds; before the first nobody did."""
+    """Stragglers of the latest W - 1 rounds; before the first nobody did."""
 
     def __init__(self, sets: Sets, B: int, W: int) -> None:
         self._sets, self._B, self._W = sets, B, W
@@ -168,11 +169,12 @@ class Past:
         self._all, self._old = Recent(W - 1, sets.nobody), Recent(W - B, sets.nobody)
 
     def clashes(self) -> Truths:
-        """Where a worker straggled in two of these rounds, B or more apart, which were accepted for another reason."""
+        """Rows in which a worker straggled in two of these rounds, B or more apart, which were accepted for another
+        reason."""
         return self._clash >= self._index - (self._W - 1)
 
     def bursty(self, limit: Numbers) -> Clause:
-        """Who may straggle now, if the window of W rounds that ends now is to be bursty.
+        """Clause under which the window of W rounds that ends now is bursty.
 
         Nobody who straggled B or more rounds ago, and with all who straggled since at most so many.
         """
@@ -244,7 +246,7 @@ class Counts:
                     kept[place] = sets.where(forced, sets.nobody, one)
 
     def at_least(self, n_times: int) -> Set:
-        """Who straggled so often, which can't be more often than there are rounds."""
+        """Workers that straggled so often, which can't be more often than there are rounds."""
         who = self._sets.everybody
         for place, digit in enumerate(self._digits):
             who = digit & who if n_times >> place & 1 else digit | who
@@ -272,7 +274,7 @@ def count_down(at_least: Sequence[Set], workers: Set, nobody: Set) -> list[Set]:
 
 
 class Recent:
-    """Who was in any of the latest sets: a queue whose union costs two operations, however long it is.
+    """Union of the latest sets: a queue whose union costs two operations, however long it is.
 
     The older half is kept as unions that end at its newest set, so that the oldest set can be dropped.
 

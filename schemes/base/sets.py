@@ -64,7 +64,7 @@ class OneSet:
         return np.unpackbits(as_bytes, count=self.n_workers, bitorder="little").view(np.bool_)[np.newaxis]
 
     def size(self, sets: Set) -> Numbers:
-        """How many workers are in each set."""
+        """Number of workers in each set."""
         return sets.bit_count()
 
     def any(self, sets: Set) -> Truths:
@@ -100,7 +100,7 @@ class OneSet:
         return sets & _firsts(self.n_workers, replicas)
 
     def beyond(self, sets: Set, limit: Numbers, *, in_groups: bool) -> Numbers:
-        """How many too many there are, as of :meth:`fits`; 0 or negative: none."""
+        """Number of those that are too many, as of :meth:`fits`; 0 or negative: none."""
         return self.full_groups(sets, limit + 1).bit_count() if in_groups else sets.bit_count() - limit
 
     def fits(self, sets: Set, limit: Numbers, *, in_groups: bool) -> Truths:
@@ -202,6 +202,6 @@ def unpacked(sets: Words, n_workers: int) -> BoolArray:
 
 
 def size(sets: Words) -> IntArray:
-    """How many workers are in each set, shape ``(n_rows,)``."""
+    """Number of workers in each set, shape ``(n_rows,)``."""
     counts: IntArray = np.bitwise_count(sets).sum(axis=0, dtype=np.int64)
     return counts

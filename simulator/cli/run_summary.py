@@ -14,7 +14,7 @@ MOST_POINTS = 20  # whose tables are printed
 
 
 def print_summary(results: Results) -> None:
-    """What came out, per scheme; a table for each point."""
+    """Print the results of each scheme; a table for each point."""
     from simulator.results.compare import swept_keys
     from simulator.results.fairness import fairness
     from simulator.results.summary import summary

@@ -34,7 +34,7 @@ class MasterRule(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What tables call the rule."""
+        """Name of the rule in tables."""
 
     @property
     @abstractmethod

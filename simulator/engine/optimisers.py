@@ -1,4 +1,4 @@
-"""What is done with a gradient: one class for each optimiser."""
+"""Optimisers, which turn a gradient into a step: one class for each optimiser."""
 
 from typing import TYPE_CHECKING, Literal, Protocol
 

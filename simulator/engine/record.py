@@ -105,7 +105,7 @@ class RunRecord:
             columns["load_done"][workers] -= load
             columns["finished_s"][workers] = np.where(load > 1e-12, np.inf, columns["finished_s"][workers])
 
-    def figures(self, n_error_blocks: int | None) -> RunRow:
+    def metrics(self, n_error_blocks: int | None) -> RunRow:
         """The figures of merit of the run.
 
         Parameters

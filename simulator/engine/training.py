@@ -280,10 +280,10 @@ class TrainingRecord(RunRecord):
             self.training.accuracy.append(accuracy)
             self.training.gradient_error.append(error)
 
-    def figures(self, n_error_blocks: int | None) -> RunRow:
+    def metrics(self, n_error_blocks: int | None) -> RunRow:
         """Those of the run, with loss and accuracy at the end (means over models) and how exact gradients were."""
         last = {model: place for place, model in enumerate(self.training.model)}.values()
-        return super().figures(n_error_blocks) | {
+        return super().metrics(n_error_blocks) | {
             "final_loss": float(np.mean([self.training.loss[place] for place in last])),
             "final_accuracy": float(np.mean([self.training.accuracy[place] for place in last])),
             "gradient_error_mean": float(np.mean(self._errors)) if self._errors else math.nan,

@@ -156,7 +156,7 @@ def _telling(scenario: Scenario, label: str, trial: int) -> Iterator[None]:
 
 
 def row_of(scenario: Scenario, label: str, trial: int, record: RunRecord, engine: str) -> RunRow:
-    """What a row of the runs table says, besides where in the scenario the run stands."""
+    """A row of the runs table, without its place in the scenario."""
     with _telling(scenario, label, trial):
         scheme, models = scenario.schemes[label], scenario.models
         is_approximate = "approximate" in record.jobs.status
@@ -168,7 +168,7 @@ def row_of(scenario: Scenario, label: str, trial: int, record: RunRecord, engine
             "n_jobs": scenario.jobs,
             "delay_rounds": scheme.delay_rounds,
             "load": float(scheme.load),
-            **record.figures(scheme.n_error_blocks if is_approximate else None),
+            **record.metrics(scheme.n_error_blocks if is_approximate else None),
             "load_bound": math.nan if scheme.load_bound is None else float(scheme.load_bound),
             # a model is updated once in so many jobs
             "seconds_per_update": math.nan if models is None else record.makespan_s * models / scenario.jobs,

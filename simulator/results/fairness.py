@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from simulator.results.results import Results
-from simulator.scenario.keys import swept_together
+from simulator.scenario.dotted_keys import swept_together
 
 
 def fairness(results: Results) -> str:

@@ -17,7 +17,7 @@ from simulator.plugins.building import build, from_values
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE, Table
 from simulator.plugins.messages import problems_in
-from simulator.scenario.keys import find_all, replaced, swept_together
+from simulator.scenario.dotted_keys import find_all, replaced, swept_together
 from simulator.scenario.plain import plain
 from simulator.scenario.ranges import values_of
 from simulator.scenario.scenario import ContradictionError, Scenario

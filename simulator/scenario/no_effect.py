@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from simulator.errors import Path_, show
+from simulator.scenario.dotted_keys import find, find_all, swept_together
 from simulator.scenario.identity import Identities, decisive
-from simulator.scenario.keys import find, find_all, swept_together
 from simulator.scenario.plain import plain
 from simulator.scenario.scenario import Scenario
 

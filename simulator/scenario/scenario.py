@@ -29,6 +29,8 @@ from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel
 class Scenario:
     """All that decides the numbers of a run.
 
+    A new key is a field here, and is handed on in execution/one_run.py, to `RunPlan` or to the array form.
+
     Raises
     ------
     ScenarioError

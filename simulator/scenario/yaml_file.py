@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
-from simulator.scenario.keys import find, replaced, swept_together
+from simulator.scenario.dotted_keys import find, replaced, swept_together
 from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them

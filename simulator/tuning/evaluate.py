@@ -185,7 +185,7 @@ def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> 
             scheme = group.scheme(value)
             rounds = np.arange(portion.n_jobs + scheme.delay_rounds)[np.newaxis]
             [record] = run_measured(scheme, portion.times, rounds, portion.n_jobs, rule)
-            rows.append(dict(record.figures(None), load=scheme.load))
+            rows.append(dict(record.metrics(None), load=scheme.load))
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 

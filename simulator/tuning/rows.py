@@ -31,7 +31,7 @@ def columns_of(groups: Sequence[Group]) -> dict[str, str | int | None]:
 
 
 def described(groups: Sequence[Group], columns: Mapping[str, str | int | None]) -> Iterator[dict[str, Any]]:
-    """What the settings of each group are, by column."""
+    """Columns that say what the settings of each group are."""
     kinds = {cls: SCHEME_TABLE.kind_of(group.first) for cls, group in {type(one.first): one for one in groups}.items()}
     for group in groups:
         same = {"scheme": group.first.label, "kind": kinds[type(group.first)]}

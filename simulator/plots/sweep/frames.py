@@ -13,7 +13,7 @@ from simulator.columns import RUNS
 from simulator.errors import ResultsError
 from simulator.plots.style import key_label, literal, said, wrapped
 from simulator.results.results import Results
-from simulator.scenario.keys import swept_together
+from simulator.scenario.dotted_keys import swept_together
 from simulator.statistics import half_width
 
 MOST_PANELS = 6
