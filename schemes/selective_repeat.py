@@ -292,7 +292,7 @@ class _SelectiveRepeatSession(RuleSession["_Rule"]):
 
 
 class _SelectiveRepeatCodec(Codec):
-    """A worker's answer for a job is the same combination, whenever it comes."""
+    """A worker's response for a job is the same combination, whenever it comes."""
 
     def __init__(self, scheme: SelectiveRepeat, precision: Precision) -> None:
         super().__init__(scheme, precision)

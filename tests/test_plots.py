@@ -336,6 +336,18 @@ def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
     assert ("?: another is not distinguishable from the best" in caption) == is_undecided
 
 
+def test_a_map_without_room_for_marks_says_how_many_cells_are_undecided():
+    point, scheme, trial = np.indices((26, 2, 3)).reshape(3, -1)
+    makespan_s = 10.0 - 5.0 * (scheme == 1) * (point > 0) + (scheme == 1) * (point == 0) * (trial - 1)
+    runs = pd.DataFrame(
+        {"point": point, "scheme": np.array(["x", "y"])[scheme], "trial": trial, "makespan_s": makespan_s}
+    )
+    runs = runs.assign(jobs=point % 13, workers=point // 13, kind=runs["scheme"], n_jobs=1, decode_failures=0)
+    runs = runs.assign(jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
+    remarks = map_of(Results(runs, scenario={}), ["jobs", "workers"], "makespan_s", {}).remarks
+    assert remarks[0].startswith("in 1 of 26 cells: another is not distinguishable from the best")
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_map_and_a_comparison_call_the_same_cells_undecided(seed):
     rng = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain
 from simulator.scenario.ranges import read_values, values_of
-from stragglersim import ScenarioError
+from stragglersim import ScenarioError, UserError
 
 
 @pytest.fixture
@@ -251,3 +251,18 @@ class Mine(Scheme):
     idle = warnings(stragglersim.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]))
     assert idle[1:] == ["sweep.jobs: varies nothing: all its values give the same runs"]
     assert not warnings(stragglersim.load(path, [mine], ["schemes.mine.colour=red,blue"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"engine": "simpy"}, "engine: must be one of auto, vectorised, events, got 'simpy'"),
+        ({"detail": "all"}, "detail: must be one of runs, rounds, workers, got 'all'"),
+        ({"executor": "threads"}, "executor: must be one of serial, processes, dask, got 'threads'"),
+        ({"scenario": "q.yaml"}, r"scenario: must be a Scenario, got 'q.yaml' \(load makes one of a file\)"),
+    ],
+)
+def test_python_refuses_words_that_are_none(write, changes, line):
+    given = {"scenario": stragglersim.load(write(""))} | changes
+    with pytest.raises(UserError, match=line):
+        stragglersim.run(**given)

@@ -224,7 +224,7 @@ def test_metadata_say_where_a_trace_comes_from_and_at_which_load(cli, tmp_path):
     assert about["created_by"].startswith("stragglersim ")
     stored = pyarrow.parquet.read_schema("times.parquet").metadata
     assert stored[b"base_load"] == b"0.5"
-    assert metadata(read_trace_file("times.parquet"))["source"] == "times.csv"
+    assert metadata(read_trace_file("times.parquet").metadata)["source"] == "times.csv"
     assert "at load 0.5" in cli("trace", "info", "times.parquet")[1]
     assert "at load 0.25" in cli("trace", "info", "times.parquet", "--base-load", "0.25")[1]
     Trace(path=str(tmp_path / "times.parquet")).check(n_workers=2, n_rounds=1)
@@ -501,9 +501,16 @@ def test_two_files_of_one_rank_are_refused(cli, tmp_path):
     )
 
 
+def test_a_conversion_keeps_the_load_in_the_metadata(cli, tmp_path):
+    trace_with_base_load(b"0.25")
+    assert cli("trace", "convert", "mine.parquet", "--out", "kept.parquet")[0] == 0
+    assert read_times(Path("kept.parquet")).base_load == 0.25
+
+
 READERS = {  # every command that looks at the load of a trace
     "info": ("trace", "info", "mine.parquet"),
     "fit": ("trace", "fit", "mine.parquet", "--out", "model.yaml"),
+    "convert": ("trace", "convert", "mine.parquet", "--out", "converted.parquet"),
     "tune": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--out", "tuned"),
     "tune-slope": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--seconds-per-load", "0.1"),
     "tune-proportional": ("tune", "mine.parquet", "--schemes", "uncoded", "--seconds-per-load", "proportional"),

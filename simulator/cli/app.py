@@ -1,6 +1,6 @@
 """The command line: `stragglersim`, also `python -m simulator`.
 
-Heavy libraries are imported where they are used, so that `--help` responses at once.
+Heavy libraries are imported where they are used, so that `--help` answers at once.
 """
 
 import sys

@@ -121,6 +121,7 @@ def examples(
     Example: stragglersim examples quickstart
     """
     from simulator.errors import ScenarioError
+    from simulator.files import whole_file
 
     shipped = {file.stem: file for file in sorted(_scenarios().glob("*.yaml"))}
     if name is None:
@@ -132,7 +133,8 @@ def examples(
     target = Path(f"{name.removesuffix('.yaml')}.yaml")
     if target.exists():
         raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
-    target.write_bytes(shipped[target.stem].read_bytes())
+    with whole_file(target) as partial:
+        partial.write_bytes(shipped[target.stem].read_bytes())
     say(f"Wrote {target}")
     try:
         load_scenario(target)

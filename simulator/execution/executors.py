@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 from simulator.choices import ExecutorName
 from simulator.errors import UserError
@@ -82,6 +82,8 @@ def executor_of(name: ExecutorName, processes: int | None = None, address: str |
         raise ExecutorError(f"--processes: must be at least 1, got {processes}")
     if address is not None and name != "dask":
         raise ExecutorError(f"--address: must go with --executor dask, got --executor {name}")
+    if name not in get_args(ExecutorName):
+        raise ExecutorError(f"executor: must be one of {', '.join(get_args(ExecutorName))}, got {name!r}")
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     n_processes = processes or n_cores
     makers: dict[ExecutorName, Callable[[], Executor]] = {

@@ -12,11 +12,11 @@ from contextlib import ExitStack, closing
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from simulator.choices import Detail, Engine, ExecutorName
 from simulator.columns import KEYS, TABLES
-from simulator.errors import SimulationError
+from simulator.errors import SimulationError, show
 from simulator.execution.assemble import Place, arranged
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
 from simulator.execution.store import Parts, Unit
@@ -80,6 +80,7 @@ def run(
     import pyarrow as pa
 
     began = time.time()
+    _check(scenario, engine, detail)
     sweep = _Sweep(scenario, engine, detail, Parts(), executor_of(executor, processes, address))
     sweep.run(progress)
     pieces = list(sweep.tables())
@@ -141,6 +142,15 @@ def run_into(
     results = Results(**frames, scenario=plain(scenario), manifest=_manifest(scenario, engine, began))
     results.write_beside(folder)
     return results, sweep.failures
+
+
+def _check(scenario: object, engine: str, detail: str) -> None:
+    """Refuse what only a type checker would see."""
+    if not isinstance(scenario, Scenario):
+        raise SimulationError(f"scenario: must be a Scenario, got {show(scenario)} (load makes one of a file)")
+    for name, given, known in (("engine", engine, get_args(Engine)), ("detail", detail, get_args(Detail))):
+        if given not in known:
+            raise SimulationError(f"{name}: must be one of {', '.join(known)}, got {given!r}")
 
 
 class _Sweep:

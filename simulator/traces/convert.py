@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
-from simulator.traces.files import write_trace
+from simulator.traces.files import base_load_of, write_trace
 from simulator.traces.formats import FORMATS
 from simulator.traces.formats.format import Format, Options
 from simulator.traces.native import native
@@ -83,12 +83,14 @@ def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str,
         ours = version("stragglersim")
     except PackageNotFoundError:  # used from a checkout
         ours = "unknown"
+    is_table = len(sources) == 1 and "base_load" in form.options
+    base_load = options.get("base_load", base_load_of(sources[0]) if is_table else None)
     how = [f"{name}={value}" for name, value in options.items() if isinstance(value, str) and value and name != "unit"]
     return {
         "source": ", ".join(path.name for path in sources),
         "conversion": " ".join([f"from {form.kind}", *how]),
         "source_unit": options.get("unit", form.unit),
         "unit": "s",
-        **({"base_load": options["base_load"]} if "base_load" in options else {}),
+        **({} if base_load is None else {"base_load": base_load}),
         "created_by": f"stragglersim {ours}",
     }

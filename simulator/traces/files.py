@@ -51,7 +51,7 @@ def read_times(path: Path, base_load: float | None = None) -> MeasuredTimes:
     except ValueError as error:
         raise TraceError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
     if base_load is None:
-        base_load = _base_load(path, metadata(trace))
+        base_load = _base_load(path, metadata(trace.metadata))
     if trace.duration_s is not None:
         return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps)
     base_load = base_load or 0.0
@@ -84,9 +84,26 @@ def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
     return base_load
 
 
-def metadata(trace: TraceFile) -> dict[str, Any]:
-    """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame; none of a CSV."""
-    stored = trace.metadata
+def base_load_of(path: Path) -> float | None:
+    """Return the load at which a Parquet file says that its times hold; None: it does not say, or is another file.
+
+    Raises
+    ------
+    TraceError
+        If what it says is no load.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        stored = pa.parquet.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return None
+    return _base_load(path, metadata(stored))
+
+
+def metadata(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame."""
     try:
         attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
     except ValueError:  # of another program
