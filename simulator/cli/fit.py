@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import FittedBaseLoad, FittedFile, FittedSecondsPerLoad
+from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, TraceArgument
 from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def fit(
-    file: FittedFile,
+    file: TraceArgument,
     out: Annotated[
         Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
     ],
-    base_load: FittedBaseLoad = None,
+    base_load: BaseLoad = None,
     seconds_per_load: FittedSecondsPerLoad = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of what the page compares with.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier model and page.")] = False,

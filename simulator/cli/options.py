@@ -46,7 +46,7 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
     return scenario
 
 
-# How a trace is read: by `trace info` (several), by `trace fit` (none proportional); by `tune` and `advise`: see below.
+# How a trace is read. `trace info` takes several, and so a list of loads; a fit knows nothing that is proportional.
 TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (Parquet or CSV, long form).")]
 BaseLoads = Annotated[
     str | None,
@@ -56,13 +56,17 @@ BaseLoads = Annotated[
         "of its metadata); several loads give the slope.",
     ),
 ]
-FittedFile = Annotated[
-    Path,
-    typer.Argument(metavar="FILE", help="Trace, .parquet or .csv: round, worker, duration_s.", show_default=False),
+TraceArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Measured worker times (Parquet or CSV).", show_default=False)
 ]
-FittedBaseLoad = Annotated[
+BaseLoad = Annotated[
     float | None,
-    typer.Option(metavar="LOAD", min=0, help="Load at which it was measured (what its metadata say, or 0)."),
+    typer.Option(
+        metavar="LOAD",
+        min=0,
+        help="Load at which the times were measured (if not given: what the file's metadata say, or 0; for tune and "
+        "advise 1/n if proportional).",
+    ),
 ]
 FittedSecondsPerLoad = Annotated[
     float,
@@ -74,9 +78,7 @@ FittedSecondsPerLoad = Annotated[
 class SearchOptions:
     """Options of both `tune` and `advise`, in the order of their help."""
 
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Measured worker times (Parquet or CSV).", show_default=False)
-    ]
+    file: TraceArgument
     jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
     max_delay: Annotated[
         int | None,
@@ -93,14 +95,7 @@ class SearchOptions:
             "measured time grows with the load.",
         ),
     ] = None
-    base_load: Annotated[
-        float | None,
-        typer.Option(
-            metavar="L",
-            help="Load of the measured times (if not given: what the file's metadata say, or 0, or 1/n if "
-            "proportional).",
-        ),
-    ] = None
+    base_load: BaseLoad = None
     rules: Annotated[str, typer.Option(metavar="RULES", help="Master rules to try.")] = "first_enough,mu_rule"
     mus: Annotated[str, typer.Option("--mu", metavar="MUS", help="Tolerances of mu_rule to try.")] = "0.1,0.3,1"
     wait_for: Annotated[str, typer.Option(metavar="WHAT", help="What mu_rule waits for: all, enough, or both.")] = "all"

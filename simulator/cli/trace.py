@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.choices import Axis, Missing, Reference, TraceKind, TraceTarget, Unit
-from simulator.cli.options import BaseLoads, TraceFiles
+from simulator.cli.options import BaseLoad, BaseLoads, TraceFiles
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ def convert(
             "step, without one the ProfilerStep around them says it.",
         ),
     ] = None,
-    base_load: Annotated[
-        float | None, typer.Option(min=0.0, help="Load at which it was measured, kept in the metadata.")
-    ] = None,
+    base_load: BaseLoad = None,
     missing: Annotated[
         Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
     ] = "error",
