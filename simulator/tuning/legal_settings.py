@@ -44,13 +44,14 @@ class Group(NamedTuple):
 
     def grid(self, n_jobs: int, n_times: int = 1) -> Grid | None:
         """A run of each setting, so many times; None: the scheme has no such form."""
-        families = type(self.first).__mro__
-        says = [next((cls for cls in families if name in vars(cls)), Scheme) for name in ("start", *RULES)]
-        if min(map(families.index, says[1:])) > families.index(
-            says[0]
-        ):  # a session of its own may accept something else
+        defined = [name for name in RULES if hasattr(self.first, name)]
+        if min(map(self._generation, defined)) > self._generation("start"):  # its own session may accept something else
             return None
         return self.first.grid(n_jobs, np.array(self.values * n_times))
+
+    def _generation(self, name: str) -> int:
+        """Return how far above the scheme's class stands the one that defines a method."""
+        return next(place for place, cls in enumerate(type(self.first).__mro__) if name in vars(cls))
 
 
 def _changed(scheme: Any, values: dict[str, Any]) -> Scheme:
