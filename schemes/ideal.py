@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.batch import Batch, BatchClosing, BatchOutcome
+from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.codec import Codec, Decoded, Ended, Precision
 from schemes.base.counting import CountingSession
-from schemes.base.rule import DECODED, FAILED, Clause
+from schemes.base.rule import Clause
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -54,8 +55,8 @@ class Ideal(Scheme):
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        return _IdealBatch(self.n_workers, n_runs)
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        return [_IdealBatch(self.n_workers, n_jobs, len(rows))]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _IdealCodec(self, precision)
@@ -100,26 +101,24 @@ class _IdealCodec(Codec):
         return [Decoded(gradient, 1.0, 0.0) for gradient in self.sent(gradients).sum(axis=0)]
 
 
-class _IdealBatch(Batch):
-    is_memoryless = True
+class _IdealBatch(MemorylessBatch):
     is_divisible = True
 
-    def __init__(self, n_workers: int, n_runs: int) -> None:
-        self.n_runs = n_runs
+    def __init__(self, n_workers: int, n_jobs: int, n_rows: int) -> None:
+        self.n_rows, self.n_workers, self.n_rounds = n_rows, n_workers, n_jobs
         self._loads = np.full((1, n_workers, 1), 1 / n_workers)
 
-    def open_round(self, index: int) -> FloatArray:
+    def loads(self) -> FloatArray:
         return self._loads
 
     def gradients(self) -> FloatArray:
         return np.zeros_like(self._loads)
 
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        return self.enough_s(due_s, runs) <= by_s
+    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
+        return self.enough_s(due_s, rows) <= by_s
 
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         return np.asarray(due_s.max(axis=(1, 2)))  # all who work finish at once
 
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        errors = np.where(closing.forced, np.nan, 0.0)
-        return [BatchOutcome(0, np.where(closing.forced, FAILED, DECODED), errors)]
+    def squared_errors(self, closed: Closed) -> FloatArray:
+        return np.where(closed.forced, np.nan, 0.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import Assignment, drawn
-from schemes.base.batch import Batch, BatchClosing, BatchOutcome
+from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
 from schemes.base.codec import (
     Codec,
@@ -25,7 +25,6 @@ from schemes.base.codec import (
     least_squares_error,
     least_squares_weights,
 )
-from schemes.base.rule import APPROXIMATE, DECODED, FAILED
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -144,8 +143,8 @@ class PartialGradientCoding(Scheme):
     def chunk_loads(self) -> FloatArray:
         return np.full(len(self.held), 1 / len(self.held))
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        return _PartialBatch(self, n_runs)
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        return [_PartialBatch(self, n_jobs, len(rows))]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _PartialCodec(self, precision, rng)
@@ -264,13 +263,13 @@ class _WholeListSession(_PartialSession):
         return least_squares_error(held[:, ~missing & held.any(axis=0)].astype(np.float64))
 
 
-class _PartialBatch(Batch):
+class _PartialBatch(MemorylessBatch):
     """A chunk has its copies at an order statistic of its holders' times, a job at the last of its chunks."""
 
-    is_memoryless = True
+    asks_for_uploads = True
 
-    def __init__(self, scheme: PartialGradientCoding, n_runs: int) -> None:
-        self.n_runs = n_runs
+    def __init__(self, scheme: PartialGradientCoding, n_jobs: int, n_rows: int) -> None:
+        self.n_rows, self.n_workers, self.n_rounds = n_rows, scheme.n_workers, n_jobs
         self.blocks = scheme.blocks
         self._scheme = scheme
         session = scheme.start(1, np.random.default_rng(0))
@@ -283,49 +282,38 @@ class _PartialBatch(Batch):
             position = scheme.placement.positions[chunk, workers] - 1 if n_reports > 1 else 0
             self._reports[chunk, : len(workers)] = workers * n_reports + position
 
-    def open_round(self, index: int) -> FloatArray:
+    def loads(self) -> FloatArray:
         return self._loads
 
     def gradients(self) -> FloatArray:
         return np.zeros_like(self._loads)
-
-    def asks_for_uploads(self) -> bool:
-        return True
 
     def _copies_s(self, due_s: FloatArray) -> FloatArray:
         """Return when each copy of each chunk is reported, shape ``(n, n_chunks, most copies)``."""
         flat = due_s.reshape(len(due_s), -1)
         return np.concatenate([flat, np.full((len(flat), 1), np.inf)], axis=1)[:, self._reports]
 
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        return self.enough_s(due_s, runs) <= by_s
+    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
+        return self.enough_s(due_s, rows) <= by_s
 
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         copies_s, last = self._copies_s(due_s), self._scheme.blocks - 1
         complete_s = np.partition(copies_s, last, axis=2)[:, :, last] if last else copies_s.min(axis=2)
         return np.asarray(complete_s.max(axis=1))
 
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        errors = np.zeros(len(closing.forced))
-        if closing.takes_estimate:
-            errors = self._squared_errors(closing)
-        else:
-            errors[closing.forced] = np.nan
-        status = np.where(errors > 0, APPROXIMATE, DECODED)
-        status[np.isnan(errors)] = FAILED
-        return [BatchOutcome(0, status, errors)]
-
-    def _squared_errors(self, closing: BatchClosing) -> FloatArray:
+    def squared_errors(self, closed: Closed) -> FloatArray:
         scheme = self._scheme
+        if not closed.takes_estimate:
+            return np.where(closed.forced, np.nan, 0.0)
         if scheme.credit == "prefix":
-            arrived = self._copies_s(closing.due_s) <= closing.instant_s[:, np.newaxis, np.newaxis]
+            arrived = self._copies_s(closed.due_s) <= closed.instant_s[:, np.newaxis, np.newaxis]
             lacking = scheme.blocks - np.count_nonzero(arrived, axis=2)
             return np.asarray(np.maximum(lacking, 0).sum(axis=1), dtype=np.float64)
         if scheme.blocks > 1:
-            return np.full(len(closing.forced), np.nan)
+            return np.full(len(closed.forced), np.nan)
         holds = scheme.held.any(axis=0)
         responses = scheme.held.astype(np.float64)
-        return np.array([least_squares_error(responses[:, ~missing & holds]) for missing in closing.missing])
+        return np.array([least_squares_error(responses[:, ~missing & holds]) for missing in closed.missing])
 
 
 class _PartialCodec(Codec):

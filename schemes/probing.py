@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from schemes.base.around import Around
-from schemes.base.batch import Batch, BatchClosing, BatchOutcome
+from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Ended, Precision
-from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
+from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
 from schemes.base.task_codec import codec_of
 from schemes.uncoded import Uncoded
 
@@ -47,9 +48,10 @@ class Probing(Around):
 
     probe: int
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
-        later = self.scheme.batch(n_jobs - self.probe, n_runs)
-        return None if later is None else _ProbingBatch(self, later)
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        later = self.scheme.batches(n_jobs - self.probe, [row.scheme for row in rows])
+        first = Uncoded(self.n_workers)
+        return [*first.batches(self.probe, [first] * len(rows)), *later] if later else ()
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _ProbingCodec(self, precision, rng)
@@ -130,38 +132,3 @@ class _ProbingCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         codec, own = self._of(outcome.job)
         return codec.end(dataclasses.replace(outcome, job=own))._replace(outcome=outcome)
-
-
-class _ProbingBatch(Batch):
-    def __init__(self, scheme: Probing, later: Batch) -> None:
-        self.n_runs = later.n_runs
-        self._probe, self._later = scheme.probe, later
-        first = Uncoded(scheme.n_workers).batch(scheme.probe, later.n_runs)
-        assert first is not None, "it has an array form"
-        self._first = self._now = first
-
-    def open_round(self, index: int) -> FloatArray:
-        self._index = index
-        if index < self._probe:
-            return self._first.open_round(index)
-        self._now = self._later
-        self.is_divisible, self.blocks = self._later.is_divisible, self._later.blocks
-        return self._later.open_round(index - self._probe)
-
-    def gradients(self) -> FloatArray | None:
-        return self._now.gradients()
-
-    def asks_for_uploads(self) -> bool:
-        return self._now.asks_for_uploads()
-
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        return self._now.enough(due_s, by_s, runs)
-
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
-        return self._now.enough_s(due_s, runs)
-
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        outcomes = self._now.close_round(closing)
-        if self._now.is_memoryless:  # there a job is its round
-            return [outcome._replace(job=self._index) for outcome in outcomes]
-        return [outcome._replace(job=outcome.job + self._probe) for outcome in outcomes]

@@ -137,10 +137,10 @@ schemes:
 class OneRunOnly(Uncoded):
     """An array form that is there, and fails on more than one run."""
 
-    def batch(self, n_jobs, n_runs):
-        if n_runs > 1:
+    def batches(self, n_jobs, rows):
+        if len(rows) > 1:
             raise ZeroDivisionError("too many runs")
-        return super().batch(n_jobs, n_runs)
+        return super().batches(n_jobs, rows)
 
 
 @st.composite

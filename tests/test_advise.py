@@ -74,8 +74,8 @@ def test_runs_of_a_batch_are_runs_of_their_own():
     scheme = Multiplexed(8, B=1, W=2, lam=3)
     rounds = np.random.default_rng(1).integers(9, size=(3, 13))
     together = run_measured(scheme, times, rounds, 12, MuRule(mu=0.5))
-    alone = [run_measured(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5))[0] for one in rounds]
-    assert [run.makespan_s for run in together] == [run.makespan_s for run in alone]
+    alone = [run_measured(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5)) for one in rounds]
+    assert together.makespan_s.tolist() == [run.makespan_s.item() for run in alone]
 
 
 def made(resampled_s, learned_s=(5.0, 5.0), labels=("GC", "repetition only", "uncoded")):

@@ -10,7 +10,9 @@ import pytest
 
 import stragglersim
 from simulator.columns import KEYS, SCHEMAS, SUMMARY, TABLES
-from simulator.execution.one_run import row_of, run_unit
+from simulator.engine.figures import Runs
+from simulator.execution.one_run import run_unit
+from simulator.execution.side_by_side import Drawer, Run, run_side_by_side
 from simulator.results.compare import compare, swept_keys
 from simulator.results.results import Results
 from simulator.results.summary import summary
@@ -79,13 +81,11 @@ def test_every_column_on_disk_is_known_with_its_type_and_in_its_place(folders):
 def test_what_a_run_records_has_the_types_that_are_written(folders):
     scenario = stragglersim.load(folders[0].with_suffix(".yaml")).all_points()[0][1]
     untrained = replace(scenario, training=None)
-    for engine, detail, given in (("events", "workers", scenario), ("vectorised", "rounds", untrained)):
-        [record], _ = run_unit(given, "GC", range(1), detail=detail, engine=engine)
-        row = row_of(given, "GC", 0, record, engine)
-        tables = {"runs": {name: [value] for name, value in row.items()}}
-        tables |= {"rounds": record.rounds._asdict(), "jobs": record.jobs._asdict()}
-        if engine == "events":
-            tables |= {"workers": record.workers[0], "training": record.training._asdict()}
+    [record] = run_unit(scenario, "GC", range(1), "workers")
+    on_arrays = [Run(untrained, "GC", 0)]
+    for runs in (Runs.of([record]), run_side_by_side(on_arrays, Drawer(on_arrays))):
+        tables = {"runs": runs.figures(), "rounds": runs.rounds(), "jobs": runs.jobs()}
+        tables |= {"workers": record.workers[0], "training": record.training._asdict()}
         for table, columns in tables.items():
             found = {name: str(pa.array(values).type).replace("double", "float64") for name, values in columns.items()}
             assert found == {name: TABLES[table][name].type.removeprefix("large_") for name in columns}

@@ -31,10 +31,10 @@ class Ring(LinearScheme):
         if fault() == "shapes":
             return np.eye(self.n_workers) + np.ones((3, 2))
         return np.eye(self.n_workers)
-    def batch(self, n_jobs, n_runs):
+    def batches(self, n_jobs, rows):
         if fault() == "batch":
             return 1 / 0
-        return super().batch(n_jobs, n_runs)
+        return super().batches(n_jobs, rows)
     def allowance(self):
         return (1, 2) if fault() == "allowance" else None
     @property

@@ -382,10 +382,10 @@ def test_ctrl_c_at_the_terminal_is_one_line_while_processes_start(sweep, tmp_pat
 def failing(trial_that_fails):
     """An engine that can't run one trial of GC."""
 
-    def run_unit(scenario, label, trials, **options):
+    def run_unit(scenario, label, trials, detail):
         if label == "GC" and trial_that_fails in trials and scenario.round_overhead_s == 0.5:
             raise SimulationError(f"schemes.{label}, trial {trial_that_fails}: it is too late")
-        return real(scenario, label, trials, **options)
+        return real(scenario, label, trials, detail)
 
     real = tasks.run_unit
     return run_unit
@@ -418,7 +418,7 @@ def test_with_keep_going_failures_are_listed_and_tried_again(sweep, tmp_path, mo
 
 
 def test_where_everything_fails_there_is_nothing_to_show(sweep, tmp_path, monkeypatch):
-    def run_unit(scenario, label, trials, **options):
+    def run_unit(scenario, label, trials, detail):
         raise SimulationError("never")
 
     monkeypatch.setattr("simulator.execution.tasks.run_unit", run_unit)

@@ -32,14 +32,12 @@ from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
 from simulator.engine.replay import MeasuredRounds, replay
-from simulator.engine.vectorised import BatchTimes
-from simulator.engine.vectorised import simulate_rows as simulate_on_arrays
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import OUTSIDE
 from simulator.plots.style import looks_of
 from simulator.plots.tuning import looks_among
 from simulator.tuning.best import best_settings, fastest_first, flatness, winners
-from simulator.tuning.evaluate import evaluate
+from simulator.tuning.evaluate import evaluate, run_measured
 from simulator.tuning.legal_settings import Group, every_setting, published_grid, searchable, shipped_labels
 from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, rules_of, search_trace
@@ -75,21 +73,8 @@ def some_times(rng, n_rounds, n_workers):
 
 def on_arrays(scheme, times, n_jobs, rule):
     """Durations, waits and stragglers of each round, by the vectorised engine."""
-    n_rounds = n_jobs + scheme.delay_rounds
-    shape = times.n_rounds, scheme.n_workers
-    cycle = np.arange(n_rounds) % times.n_rounds
-    parts = (times.startup_s, times.seconds_per_load, times.slowdown)
-    [record] = simulate_on_arrays(
-        scheme.batch(n_jobs, 1),
-        n_workers=scheme.n_workers,
-        n_jobs=n_jobs,
-        n_rounds=n_rounds,
-        times=iter([BatchTimes(*(np.broadcast_to(part, shape)[np.newaxis, cycle] for part in parts))]),
-        rule=rule,
-        round_overhead_s=0.0,
-        gradient_bytes=0.0,
-    )
-    return record.rounds.duration_s, record.rounds.waited_s, record.rounds.stragglers
+    runs = run_measured(scheme, times, np.arange(n_jobs + scheme.delay_rounds)[np.newaxis], n_jobs, rule)
+    return runs.duration_s[0], runs.waited_s[0], runs.stragglers[0]
 
 
 @settings(max_examples=75, deadline=None)
@@ -519,8 +504,8 @@ class Copies(LinearScheme):
 
 class OnEvents(Copies):
     settings = classmethod(Copies.settings.__func__)
-    def batch(self, n_jobs, n_runs):
-        return None
+    def batches(self, n_jobs, rows):
+        return ()
 
 class Twin(Copies):
     label = "GC"

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_engine import rows_of
 
 import stragglersim
 from schemes import (
@@ -26,13 +25,14 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
-from schemes.base.batch import RuleBatch
-from schemes.base.sets import ManySets
 from schemes.ordering import RandomOrdering
-from simulator.engine import vectorised
+from simulator.engine.figures import Runs
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
-from simulator.execution.one_run import run_block, run_one, why_not
+from simulator.engine.worker_times import DrawnTimes
+from simulator.execution.one_run import run_one
+from simulator.execution.side_by_side import Drawer, Run, run_side_by_side, why_not
+from simulator.tuning.evaluate import on_arrays
 from straggler_models import (
     Constant,
     GilbertElliott,
@@ -148,27 +148,24 @@ def scenarios(draw):
 
 
 def both(scenario):
+    """The runs of a scenario, on events and on arrays."""
     records = []
     for trial in range(scenario.trials):
         record = RunRecord(scenario.workers, scenario.jobs)
         run_one(scenario, "it", trial, record)
         records.append(record)
     assert why_not(scenario, "it") is None
-    return records, run_block(scenario, "it", range(scenario.trials))
+    runs = [Run(scenario, "it", trial) for trial in range(scenario.trials)]
+    return Runs.of(records), run_side_by_side(runs, Drawer(runs))
 
 
 def assert_equal(expected, found):
-    assert len(found.rounds.round) == len(expected.rounds.round)
-    for told, row in zip(rows_of(expected.rounds), rows_of(found.rounds), strict=True):
-        assert row == pytest.approx(told, rel=1e-9, abs=1e-12, nan_ok=True)
-    assert [(job.job, job.start_round, job.decoded_round, job.status) for job in rows_of(found.jobs)] == [
-        (job.job, job.start_round, job.decoded_round, job.status) for job in sorted(rows_of(expected.jobs))
-    ]
-    for told, row in zip(sorted(rows_of(expected.jobs)), rows_of(found.jobs), strict=True):
-        assert row[3:6] + row[7:] == pytest.approx(told[3:6] + told[7:], rel=1e-9, abs=1e-9, nan_ok=True)
-    assert found.makespan_s == pytest.approx(expected.makespan_s, rel=1e-9)
-    assert found.load_done == pytest.approx(expected.load_done, rel=1e-9)
-    assert found.n_given == expected.n_given
+    for field in dataclasses.fields(Runs):
+        told, got = getattr(expected, field.name), getattr(found, field.name)
+        if np.asarray(told).dtype.kind == "f":
+            np.testing.assert_allclose(got, told, rtol=1e-9, atol=1e-9, err_msg=field.name)
+        else:
+            np.testing.assert_array_equal(got, told, err_msg=field.name)
 
 
 @settings(max_examples=150, deadline=None)
@@ -178,8 +175,7 @@ def test_both_engines_give_the_same_numbers(given_):
         scenario = stragglersim.Scenario(**given_)
     except stragglersim.ScenarioError:  # e.g. an estimate of whole lists in blocks
         return
-    for expected, found in zip(*both(scenario), strict=True):
-        assert_equal(expected, found)
+    assert_equal(*both(scenario))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +203,7 @@ def test_both_engines_give_the_same_numbers_in_long_runs(scheme, wait_for):
         master=MuRule(mu=1.0, wait_for=wait_for),
         schemes={"it": scheme},
     )
-    for expected, found in zip(*both(scenario), strict=True):
-        assert_equal(expected, found)
+    assert_equal(*both(scenario))
 
 
 def test_the_runs_table_says_which_engine_ran():
@@ -283,22 +278,10 @@ def test_errors_of_a_run_are_the_same(engine):
 )
 def test_rows_may_differ_in_lam(scheme, values, accepts, rule):
     scheme, rng = dataclasses.replace(scheme, accepts=accepts), np.random.default_rng(5)
-    n_rounds = 12 + scheme.delay_rounds
-    times = [*rng.lognormal(0, 0.6, (2, 1, n_rounds, 6)), np.ones((1, n_rounds, 6))]
-    alone = {lam: dataclasses.replace(scheme, lam=lam).batch(12, 1) for lam in values}
-    together = RuleBatch(scheme.rule(ManySets(len(alone), 6), 12, np.array(list(alone))))
-    records = [
-        vectorised.simulate_rows(
-            batch,
-            n_workers=6,
-            n_jobs=12,
-            n_rounds=n_rounds,
-            times=iter([vectorised.BatchTimes(*(np.repeat(part, batch.n_runs, axis=0) for part in times))]),
-            rule=rule,
-            round_overhead_s=0.1,
-            gradient_bytes=1.0,
-        )
-        for batch in [together, *alone.values()]
-    ]
-    for row, [record] in zip(records[0], records[1:], strict=True):
-        np.testing.assert_equal(vars(row), vars(record))
+    times = DrawnTimes(*rng.lognormal(0, 0.6, (2, 1, 12 + scheme.delay_rounds, 6)), np.ones((1, 1, 1)))
+    settings_ = [dataclasses.replace(scheme, lam=lam) for lam in values]
+    together = on_arrays(settings_, times, 12, rule)
+    for row, setting in enumerate(settings_):
+        alone = on_arrays([setting], times, 12, rule)
+        for field in dataclasses.fields(Runs)[1:]:
+            np.testing.assert_array_equal(getattr(together, field.name)[row], getattr(alone, field.name)[0])

@@ -1,7 +1,8 @@
-"""The array form of a session: many runs of a scheme at once, for the vectorised engine.
+"""The array form of a session: many runs of a scheme side by side, for the vectorised engine.
 
-Runs are rows. A scheme without memory has no use for rounds: there each row is a round of some run. What a batch says
-must be what the scheme's session says of each run by itself; tests compare the two. From a rule it is derived.
+Runs are rows, of any trials, points and settings. A scheme without memory has no use for rounds: all of them are looked
+at at once. What a batch says must be what the scheme's session says of each run by itself; tests compare the two. From
+a rule it is derived.
 """
 
 from __future__ import annotations
@@ -12,70 +13,67 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.rule import FAILED, Clause, Rule, permits
+from schemes.base.rule import Clause, Rule, permits
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import ManySets, Set
 
 
-class BatchOutcome(NamedTuple):
-    """Status of one job in each run, if it did."""
+class Closed(NamedTuple):
+    """Some rounds without memory as they ended, each a row."""
 
-    job: int
-    status: IntArray  # shape (n_runs,): NOT_ENDED, DECODED, APPROXIMATE or FAILED
-    squared_error: FloatArray  # shape (n_runs,); NaN where the job failed
-
-
-class BatchClosing(NamedTuple):
-    """Why a round ended in each run, and who was missing then."""
-
-    due_s: FloatArray  # when each report was due, shape (n_runs, n_workers, n_reports); -inf where there is none
-    instant_s: FloatArray  # when the master stopped, shape (n_runs,)
-    missing: BoolArray  # who had not reported everything, shape (n_runs, n_workers)
-    forced: BoolArray  # shape (n_runs,)
+    rows: IntArray  # of which run each is, shape (n,)
+    due_s: FloatArray  # when each report was due, shape (n, n_workers, n_reports); -inf where there is none
+    instant_s: FloatArray  # when the master stopped, shape (n,)
+    missing: BoolArray  # who had not reported everything, shape (n, n_workers)
+    forced: BoolArray  # shape (n,)
     takes_estimate: bool
+    same: IntArray  # shape (n,): where it is equal, all was due at the same instants
 
 
 class Batch(ABC):
-    """The master's memory during ``n_runs`` runs of a scheme."""
+    """The master's memory during runs of a scheme side by side: rows, which may differ in a parameter."""
 
-    n_runs: int
-    is_memoryless = False  # whether the engine may take rounds as runs
+    n_rows: int
+    n_workers: int
+    n_rounds: int
     is_divisible = False  # as of `Work`
-    blocks = 1  # an upload at the master's word is so small a part of a gradient
+    asks_for_uploads = False  # whether all who have reported something upload at the master's word
+    blocks = 1  # such an upload is so small a part of a gradient
 
     @abstractmethod
-    def open_round(self, index: int) -> FloatArray:
-        """Cumulative load at each report, shape ``(n_runs or 1, n_workers, n_reports)``; NaN where there is none."""
+    def loads(self) -> FloatArray:
+        """Cumulative load at each report in the open round, shape ``(n_rows or 1, n_workers, n_reports)``; NaN where
+        there is none."""
 
     def gradients(self) -> FloatArray | None:
         """Number of gradients that go up with each report, shape as of the loads; None (default): one."""
         return None
 
-    def asks_for_uploads(self) -> bool:
-        """True if all who have reported something upload at the master's word."""
-        return False
-
     @abstractmethod
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
+    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
         """Is what has arrived by an instant enough?
 
         Parameters
         ----------
         due_s
-            When each report of these runs arrives, shape ``(n, n_workers, n_reports)``; -inf where there is none.
+            When each report arrives, shape ``(n, n_workers, n_reports)``; -inf where there is none.
         by_s
             The instants, shape ``(n,)``.
-        runs
-            Which runs these are.
+        rows
+            Of which run each is, shape ``(n,)``.
         """
 
     @abstractmethod
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         """From which instant on is it enough? Shape ``(n,)``; -inf: even nobody would be."""
 
+
+class MemorylessBatch(Batch):
+    """Runs in which each round is a job of its own."""
+
     @abstractmethod
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        """End the open round of all runs."""
+    def squared_errors(self, closed: Closed) -> FloatArray:
+        """Squared errors of the gradients that the master returns, shape ``(n,)``; NaN where the job failed."""
 
 
 def last_of(due_s: FloatArray) -> FloatArray:
@@ -136,80 +134,95 @@ def _groups_s(due_s: FloatArray, replicas: IntArray) -> FloatArray:
 
 
 class RuleBatch(Batch):
-    """Many runs of a rule, each of its rows one."""
+    """Runs of a rule, each of its rows one."""
 
     def __init__(self, rule: Rule) -> None:
         assert isinstance(rule.sets, ManySets)
-        self._rule, self._sets = rule, rule.sets
-        self.n_runs = rule.sets.n_rows
+        self.rule, self.sets = rule, rule.sets
+        self.n_rows, self.n_workers, self.n_rounds = rule.sets.n_rows, rule.sets.n_workers, rule.n_rounds
+        self.loads_of_all: FloatArray = rule.tasks_of_all() * rule.top / rule.bottom
+        """load of a worker in each round while everybody has work and no job fails, shape ``(n_rounds, n_rows or 1)``"""
+        self._tasks_of_all = rule.tasks_of_all()
 
-    def open_round(self, index: int) -> FloatArray:
-        self._rule.open(index)
-        self._alternatives = self._rule.alternatives()
+    def open_round(self, index: int) -> None:
+        """Open a round of all runs."""
+        self.rule.open(index)
+        self._alternatives = self.rule.alternatives()
         self._places, self._n_tasks = self._places_of_jobs()
-        self._gradients = self._rule.gradients()
-        return self._rule.loads()
+        self._n_given = self.rule.n_tasks()
+
+    def is_usual(self) -> BoolArray:
+        """Rows in which everybody has the work of `loads_of_all` in the open round, shape ``(n_rows or 1,)``."""
+        usual = self._n_given == self._tasks_of_all[self.rule.index][:, np.newaxis]
+        return usual[:, 0] if usual.shape[1] == 1 else usual.all(axis=1)
+
+    def loads(self) -> FloatArray:
+        return self.rule.loads()
 
     def gradients(self) -> FloatArray | None:
-        return self._gradients
+        return self.rule.gradients()
+
+    def permits(self, missing: Set) -> BoolArray:
+        """Is it enough without these? Shape ``(n_rows,)``."""
+        return np.asarray(permits(self.sets, self._alternatives, missing))
 
     def _places_of_jobs(self) -> tuple[dict[int, IntArray], IntArray]:
         """Place in its list at which each worker serves each job, -1 if it does not; and how long its list is.
 
-        Shape ``(n_runs, n_workers)`` each; only where lists count in part.
+        Shape ``(n_rows, n_workers)`` each; only where lists count in part.
         """
         places: dict[int, IntArray] = {}
-        n_before = np.zeros((self.n_runs, self._sets.n_workers), dtype=np.int64)
-        for job, who in self._rule.lists() if self._rule.by_task else []:
-            serves = self._sets.workers(who)
+        n_before = np.zeros((self.n_rows, self.n_workers), dtype=np.int64)
+        for job, who in self.rule.lists() if self.rule.by_task else []:
+            serves = self.sets.workers(who)
             places[job] = np.where(serves, n_before, places.get(job, -1))
             n_before = n_before + serves
         return places, n_before
 
-    def _due_of(self, job: int | None, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def _due_of(self, job: int | None, due_s: FloatArray, rows: IntArray) -> FloatArray:
         """Instants at which each worker's result for a job arrives, -inf for who has no task; shape ``(n,
         n_workers)``."""
         if job not in self._places:
             return last_of(due_s)
-        places = self._places[job][runs]
+        places = self._places[job][rows]
         job_due_s = np.take_along_axis(due_s, np.maximum(places, 0)[:, :, np.newaxis], axis=2)[:, :, 0]
         return np.where(places >= 0, job_due_s, -np.inf)
 
-    def _missing(
-        self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice
-    ) -> tuple[Set, dict[int, Set] | None]:
-        """Workers that have not reported everything at an instant, and whose results for each job are missing."""
+    def missing_by_job(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> dict[int, Set] | None:
+        """Workers whose result for each job is missing at an instant; None: lists count as a whole."""
         if not self._places:
-            return self._sets.of(last_of(due_s) > by_s[:, np.newaxis]), None
+            return None
         n_missing = sum(report_s > by_s[:, np.newaxis] for report_s in np.moveaxis(due_s, 2, 0))
-        n_come = self._n_tasks[runs] - n_missing
-        by_job = {job: self._sets.of(places[runs] >= n_come) for job, places in self._places.items()}
-        return self._sets.of(n_missing > 0), by_job
+        n_come = self._n_tasks[rows] - n_missing
+        return {job: self.sets.of(places[rows] >= n_come) for job, places in self._places.items()}
 
-    def _of_runs(self, runs: IntArray | slice) -> list[list[Clause]]:
-        return [[clause.of_rows(self._sets, runs) for clause in clauses] for clauses in self._alternatives]
+    def _of_rows(self, rows: IntArray) -> list[list[Clause]]:
+        return [[clause.of_rows(self.sets, rows) for clause in clauses] for clauses in self._alternatives]
 
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        missing, by_job = self._missing(due_s, by_s, runs)
-        truths = permits(self._sets, self._of_runs(runs), missing, by_job)
+    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
+        missing = self.sets.of(last_of(due_s) > by_s[:, np.newaxis])
+        truths = permits(self.sets, self._of_rows(rows), missing, self.missing_by_job(due_s, by_s, rows))
         return np.broadcast_to(truths, len(due_s))
 
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         instants = [
             np.max(
                 [
                     np.full(len(due_s), -np.inf),
-                    *(permitted_s(self._sets, clause, self._due_of(clause.job, due_s, runs)) for clause in clauses),
+                    *(permitted_s(self.sets, clause, self._due_of(clause.job, due_s, rows)) for clause in clauses),
                 ],
                 axis=0,
             )
-            for clauses in self._of_runs(runs)
+            for clauses in self._of_rows(rows)
         ]
         return np.asarray(np.min(instants, axis=0))
 
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        by_job = self._missing(closing.due_s, closing.instant_s, slice(None))[1] if self._places else None
-        self._rule.remember(self._sets.of(closing.missing), closing.forced, by_job)
-        return [
-            BatchOutcome(job, status, np.where(status == FAILED, np.nan, 0.0)) for job, status in self._rule.ended()
-        ]
+    def close_round(
+        self, missing: Set, forced: BoolArray | None, by_job: dict[int, Set] | None
+    ) -> list[tuple[int, IntArray]]:
+        """End the open round of all runs; return the status of the jobs that ended in any, NOT_ENDED (0) in the others.
+
+        The parameters are those of :meth:`~schemes.base.rule.Rule.remember`.
+        """
+        self.rule.remember(missing, forced, by_job)
+        return self.rule.ended()

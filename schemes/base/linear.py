@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
-from schemes.base.batch import Batch, BatchClosing, BatchOutcome, permitted_s
+from schemes.base.batch import Batch, Closed, MemorylessBatch, permitted_s
 from schemes.base.codec import (
     Codec,
     Decoded,
@@ -21,8 +22,7 @@ from schemes.base.codec import (
 )
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.grid import Grid
-from schemes.base.rule import APPROXIMATE, FAILED, Alternatives, Rule, permits
-from schemes.base.rule import DECODED as JOB_DECODED
+from schemes.base.rule import Alternatives, Clause, Rule, permits
 from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
 from schemes.base.sets import ManySets, Sets
 
@@ -140,8 +140,8 @@ class LinearScheme(Scheme):
     def tolerates(self) -> str:
         return "whatever stragglers leave the encoding matrix decodable, in every round"
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        return _LinearBatch(self, n_runs)
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        return [_LinearBatch(rows, n_jobs)]
 
     def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
         name = self.searched()
@@ -273,52 +273,64 @@ class _SpanSession(MemorylessSession):
             self._is_enough = bool(np.abs(self._residual).max() <= DECODED)
 
 
-class _LinearBatch(Batch):
-    """Rounds without memory: each row is one."""
+class _LinearBatch(MemorylessBatch):
+    """Rounds without memory, of settings that may differ by row."""
 
-    is_memoryless = True
+    def __init__(self, rows: Sequence[LinearScheme], n_jobs: int) -> None:
+        self.n_rows, self.n_workers, self.n_rounds = len(rows), rows[0].n_workers, n_jobs
+        distinct = list({id(row): row for row in rows}.values())
+        self._settings, place = distinct, {id(setting): place for place, setting in enumerate(distinct)}
+        self._which = np.array([place[id(row)] for row in rows])
+        loads = np.array([setting.worker_loads() for setting in distinct])
+        loads = np.where(loads > 0, loads, np.nan)[:, :, np.newaxis]
+        self._loads = loads if len(loads) == 1 else loads[self._which]
+        allowances = [allowance for setting in distinct if (allowance := setting.allowance()) is not None]
+        self._sets = ManySets(len(distinct), self.n_workers)
+        self._clauses = clauses_of(self._sets, allowances) if len(allowances) == len(distinct) else None
 
-    def __init__(self, scheme: LinearScheme, n_runs: int) -> None:
-        self.n_runs = n_runs
-        self._scheme = scheme
-        loads = scheme.worker_loads()
-        self._loads = np.where(loads > 0, loads, np.nan)[np.newaxis, :, np.newaxis]
-        allowance = scheme.allowance()
-        self._sets = ManySets(1, scheme.n_workers)
-        self._clauses = None if allowance is None else clauses_of(self._sets, [allowance])
-
-    def open_round(self, index: int) -> FloatArray:
+    def loads(self) -> FloatArray:
         return self._loads
 
-    def enough(self, due_s: FloatArray, by_s: FloatArray, runs: IntArray | slice) -> BoolArray:
-        if self._clauses is None:
-            return self.enough_s(due_s, runs) <= by_s
-        missing = self._sets.of(due_s[:, :, 0] > by_s[:, np.newaxis])
-        return np.asarray(permits(self._sets, [self._clauses], missing))
+    def _of_rows(self, rows: IntArray) -> list[Clause]:
+        clauses = self._clauses or []
+        if len(self._settings) == 1:
+            return clauses
+        return [clause.of_rows(self._sets, self._which[rows]) for clause in clauses]
 
-    def enough_s(self, due_s: FloatArray, runs: IntArray | slice) -> FloatArray:
+    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
+        if self._clauses is None:
+            return self.enough_s(due_s, rows) <= by_s
+        missing = self._sets.of(due_s[:, :, 0] > by_s[:, np.newaxis])
+        return np.broadcast_to(permits(self._sets, [self._of_rows(rows)], missing), len(due_s))
+
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         last_s = due_s[:, :, 0]
         if self._clauses is None:
-            return np.array([self._spanned_s(row) for row in last_s])
-        instants = [permitted_s(self._sets, clause, last_s) for clause in self._clauses]
+            which = self._which[rows].tolist()
+            return np.array([_spanned_s(self._settings[at], row) for at, row in zip(which, last_s, strict=True)])
+        instants = [permitted_s(self._sets, clause, last_s) for clause in self._of_rows(rows)]
         return np.asarray(np.max(instants, axis=0))
 
-    def _spanned_s(self, due_s: FloatArray) -> float:
-        """Return when an arrival makes the rows span the sum of all chunks; shape of ``due_s``: ``(n_workers,)``."""
-        session = _SpanSession(self._scheme, 1)
-        session.open_round(0)
-        for worker in np.argsort(due_s, kind="stable").tolist():
-            if -np.inf < due_s[worker] < np.inf:
-                session.receive(worker, 0)
-                if session.enough():
-                    return float(due_s[worker])
-        return np.inf
+    def squared_errors(self, closed: Closed) -> FloatArray:
+        if len(self._settings) == 1:
+            return self._settings[0].squared_errors(closed.missing, ~closed.forced)
+        errors, which = np.empty(len(closed.rows)), self._which[closed.rows]
+        for at in np.unique(which).tolist():
+            mine = which == at
+            errors[mine] = self._settings[at].squared_errors(closed.missing[mine], ~closed.forced[mine])
+        return errors
 
-    def close_round(self, closing: BatchClosing) -> list[BatchOutcome]:
-        errors = self._scheme.squared_errors(closing.missing, ~closing.forced)
-        status = np.where(errors > 0, APPROXIMATE, JOB_DECODED)
-        status[np.isnan(errors)] = FAILED
-        return [BatchOutcome(0, status, errors)]
+
+def _spanned_s(scheme: LinearScheme, due_s: FloatArray) -> float:
+    """Return when an arrival makes the rows span the sum of all chunks; shape of ``due_s``: ``(n_workers,)``."""
+    session = _SpanSession(scheme, 1)
+    session.open_round(0)
+    for worker in np.argsort(due_s, kind="stable").tolist():
+        if -np.inf < due_s[worker] < np.inf:
+            session.receive(worker, 0)
+            if session.enough():
+                return float(due_s[worker])
+    return np.inf
 
 
 class _MemorylessRule(Rule):

@@ -40,10 +40,8 @@ class Clause(NamedTuple):
         few = sets.fits(without, self.limit, in_groups=self.in_groups)
         return few if self.needed is sets.nobody else few & sets.none(missing & self.needed)
 
-    def of_rows(self, sets: Sets, rows: IntArray | slice) -> Clause:
+    def of_rows(self, sets: Sets, rows: IntArray) -> Clause:
         """Say the same of some rows; nobody remains nobody."""
-        if isinstance(rows, slice):
-            return self
         needed, before = (each if each is sets.nobody else each[:, rows] for each in (self.needed, self.before))
         return self._replace(needed=needed, before=before, limit=None if self.limit is None else self.limit[rows])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -27,12 +29,12 @@ class RuleScheme(Scheme):
         n_jobs
             Of each run.
         values
-            Of the last of the parameters that must be given, in each row; the others are this scheme's.
+            Of the parameter that is :attr:`varied`, in each row; the others are this scheme's.
         """
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch:
-        values = np.full(n_runs, getattr(self, str(self.searched())))
-        return RuleBatch(self.rule(ManySets(n_runs, self.n_workers), n_jobs, values))
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        values = np.array([getattr(row, self.varied) if self.varied else 0 for row in rows])
+        return [RuleBatch(self.rule(ManySets(len(rows), self.n_workers), n_jobs, values))]
 
     def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
         return Grid(self.rule(ManySets(len(values), self.n_workers), n_jobs, values))

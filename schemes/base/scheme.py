@@ -242,6 +242,12 @@ class Scheme(ABC):
         needed = [field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING]
         return next((name for name in reversed(needed) if name not in ("n_workers", "seed")), None)
 
+    @property
+    def varied(self) -> str | None:
+        """Name the parameter in which settings may differ that run side by side: that of a search, if it is a count."""
+        name = self.searched()
+        return name if name is not None and type(getattr(self, name)) is int else None
+
     def with_each(self, name: str, values: Iterable[Any]) -> Iterator[Self]:
         """Yield copies that differ in one parameter. Its values must be legal: nothing is checked or derived again."""
         new, cls, said = object.__new__, type(self), dict(vars(self))
@@ -295,14 +301,24 @@ class Scheme(ABC):
     def chunk_loads(self) -> FloatArray:
         """Size of each chunk of a job's data; they add up to 1."""
 
-    def batch(self, n_jobs: int, n_runs: int) -> Batch | None:
-        """Begin ``n_runs`` runs at once, in array form; None (default): the scheme has none, events are used."""
-        return None
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+        """Begin runs side by side, in array form: one batch, or some that follow each other.
+
+        None at all (default): events are used.
+
+        Parameters
+        ----------
+        n_jobs
+            Of each run.
+        rows
+            The scheme of each run. They differ from this one, if at all, in the parameter that is :attr:`varied`.
+        """
+        return ()
 
     def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
         """Begin a run of each of some settings at once, for a search; None (default): arrays or events are used.
 
-        They differ from this one only in the last of the parameters that must be given: it has these values.
+        They differ from this one only in the parameter that is :attr:`varied`: it has these values.
         """
         return None
 

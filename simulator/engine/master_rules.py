@@ -6,7 +6,8 @@ instant the master ends the round if the responses are enough. Otherwise it wait
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict
@@ -56,6 +57,47 @@ class MasterRule(ABC):
     def may_wait_for_ever(self) -> bool:
         """True if a worker that never answers could keep the master waiting."""
         return self.timeout_s is None
+
+    @property
+    def looks(self) -> bool:
+        """True if the rule names an instant, and the master does not look at every arrival."""
+        return self.wants_s(0.0) is not None
+
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """All but the numbers of the rule: rules in which that is equal go side by side."""
+        return type(self), *("" if type(value) is float else value for value in vars(self).values())
+
+    @classmethod
+    def side_by_side(cls, rules: Sequence[Self]) -> Self:
+        """One rule for many rows: its numbers are those of the rules, as arrays of shape ``(n_rows,)``.
+
+        Examples
+        --------
+        >>> FixedTime.side_by_side([FixedTime(time_s=1.0), FixedTime(time_s=2.0)]).wants_s(0.0)
+        array([1., 2.])
+        """
+        said = {
+            name: np.array([getattr(rule, name) for rule in rules]) if type(value) is float else value
+            for name, value in vars(rules[0]).items()
+        }
+        return rules[0]._with(said)
+
+    def rows(self, which: IntArray) -> Self:
+        """The same for some of its rows."""
+        said = vars(self).items()
+        return self._with({name: value[which] if isinstance(value, np.ndarray) else value for name, value in said})
+
+    def _with(self, said: dict[str, Any]) -> Self:
+        """A copy, of which nothing is checked."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(said)
+        return copy
+
+    @property
+    def limit_s(self) -> FloatArray:
+        """When each row's round ends at the latest; inf: at no fixed time."""
+        return np.asarray(np.inf if self.timeout_s is None else self.acts_at(np.asarray(self.timeout_s)))
 
     def acts_at(self, instants_s: FloatArray) -> FloatArray:
         """The array form of :meth:`acts_s`, shape as of ``instants_s``."""

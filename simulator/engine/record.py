@@ -10,6 +10,7 @@ import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
 from simulator.columns import JobColumns, RoundColumns, RunRow, empty
+from simulator.engine.figures import Runs
 from simulator.errors import SimulationError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class RunRecord:
     workers: list[dict[str, FloatArray | IntArray | BoolArray]] = field(default_factory=list)
     makespan_s: float = 0.0
     load_done: float = 0.0
+    ended_in: list[int] = field(default_factory=list)  # which round, of the jobs in their order
     _ended: set[int] = field(default_factory=set, init=False, repr=False)
     n_given: int = 0  # lists of work given out, over all rounds and workers
 
@@ -57,6 +59,7 @@ class RunRecord:
         for outcome in closed.outcomes:
             self._check_outcome(outcome, closed.index)
             start_s, has_failed = self.rounds.start_s[outcome.job], outcome.status == "failed"
+            self.ended_in.append(closed.index)
             self.jobs.job.append(outcome.job)
             self.jobs.start_round.append(outcome.job)
             self.jobs.decoded_round.append(None if has_failed else closed.index)
@@ -113,32 +116,5 @@ class RunRecord:
         n_error_blocks
             Chunk blocks that squared errors add up over; needed only if a job was approximate.
         """
-        rounds, jobs = self.rounds, self.jobs
-        if len(jobs.job) < self.n_jobs:
-            raise SimulationError(f"all {self.n_jobs} jobs must end, got {len(jobs.job)} that did")
-        is_decoded = np.array([status != "failed" for status in jobs.status], dtype=np.bool_)
-        latencies = np.array(jobs.latency_s, dtype=np.float64)[is_decoded]
-        errors = np.array(jobs.squared_error, dtype=np.float64)[is_decoded]
-        decoded = len(latencies)
-        p50_s, p95_s, p99_s = np.quantile(latencies, [0.5, 0.95, 0.99]).tolist() if decoded else [math.nan] * 3
-        return {
-            "computed_load": self.load_done / (self.n_workers * self.n_jobs),
-            "overhead": self.load_done / decoded - 1 if decoded else math.nan,
-            "makespan_s": self.makespan_s,
-            "jobs_per_s": decoded / self.makespan_s if self.makespan_s else math.nan,
-            "job_latency_mean_s": float(latencies.mean()) if decoded else math.nan,
-            "job_latency_p50_s": p50_s,
-            "job_latency_p95_s": p95_s,
-            "job_latency_p99_s": p99_s,
-            "decode_failures": self.n_jobs - decoded,
-            "waited_rounds": sum(rounds.waited),
-            "waited_s": math.fsum(rounds.waited_s),
-            "straggler_rate": sum(rounds.stragglers) / self.n_given if self.n_given else 0.0,
-            "squared_error_mean": float(errors.mean()) if decoded else math.nan,
-            "relative_error_mean": float(np.sqrt(errors / (n_error_blocks or 1)).mean()) if decoded else math.nan,
-            "error_norm_mean": float(np.sqrt(errors).mean()) if decoded else math.nan,
-            "exact_share": float((errors == 0).sum() / self.n_jobs),
-            "uploads": sum(rounds.uploads),
-            "bytes_up": math.fsum(rounds.bytes_up),
-            "upload_s": math.fsum(rounds.upload_s),
-        }
+        figures = Runs.of([self]).figures(n_error_blocks or 1)
+        return {name: value.item() for name, value in figures.items()}  # type: ignore[return-value] # by their names

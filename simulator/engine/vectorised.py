@@ -2,119 +2,128 @@
 
 A round needs no events where arrivals depend on nothing that happens in it: when the responses are enough is an order
 statistic of the arrivals (the scheme's :class:`~schemes.base.batch.Batch` says which), and all that the master does
-follows from a few instants. Rounds of schemes without memory are all taken at once, others one after another in
-all runs together.
+follows from a few instants. Runs go side by side, each a row, whatever trial, point or setting it is of.
+
+Rounds of schemes without memory are rows, too. Of a scheme with memory, all rounds are looked at beforehand as if
+everybody had the usual work; who is missing then is kept in bits, and on these it is decided, round by round, whether
+that is enough. Only the rows that have to wait, or that turn out to have other work, are looked at again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from schemes.base.batch import Batch, BatchClosing, at_most_missing_s, last_of
-from schemes.base.rule import APPROXIMATE, DECODED, FAILED, NOT_ENDED
-from schemes.base.scheme import BoolArray, FloatArray, IntArray, Status
-from simulator.columns import JobColumns, RoundColumns
+from schemes.base.batch import Batch, Closed, MemorylessBatch, RuleBatch, last_of
+from schemes.base.rule import APPROXIMATE, DECODED, FAILED
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
+from schemes.base.sets import WORD, Words, packed, size, unpacked
+from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.record import RunRecord
-from simulator.engine.worker_times import RoundTimes
+from simulator.engine.stopping import Looks, looks, stopped
+from simulator.engine.worker_times import DrawnTimes, shared_out
 from simulator.engine.workers import load_done
-from simulator.errors import SimulationError
 
-STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
-EVERY = slice(None)  # run
-CHUNK = 1 << 18  # values that are worked on at once: arrays that fit a processor's cache
+CHUNK = 1 << 17  # numbers that are worked on at once: arrays that fit a processor's cache
+BLOCK = 1 << 22  # numbers of worker times that are drawn at once
 
 
-class BatchTimes(NamedTuple):
-    """Worker times of some rounds of some runs, shape ``(n_runs, n_rounds, n_workers)`` each; inf: never."""
+class Times(Protocol):
+    """Worker times as an engine asks for them."""
 
-    startup_s: FloatArray
-    seconds_per_load: FloatArray
-    slowdown: FloatArray
-
-    def round(self, place: int) -> BatchTimes:
-        """One of the rounds, shape ``(n_runs, n_workers)`` each."""
-        return BatchTimes(*(field[:, place] for field in self))
-
-    def rows(self) -> BatchTimes:
-        """Each round a row, shape ``(n_runs * n_rounds, n_workers)`` each."""
-        return BatchTimes(*(field.reshape(-1, field.shape[2]) for field in self))
+    def take(self, n_rounds: int) -> DrawnTimes:
+        """The next rounds of all sources."""
 
 
-def simulate_rows(
-    batch: Batch | None,
-    *,
-    n_workers: int,
-    n_jobs: int,
-    n_rounds: int,
-    times: Iterator[BatchTimes],
-    rule: MasterRule,
-    round_overhead_s: float,
-    gradient_bytes: float,
-) -> list[RunRecord]:
-    """Run all runs of a batch.
+class Rows(NamedTuple):
+    """Runs side by side: in what they differ beside the scheme; shape ``(n_rows,)`` each."""
+
+    source: IntArray  # of the worker times that each meets
+    rule: MasterRule  # whose numbers are arrays
+    round_overhead_s: FloatArray
+    gradient_bytes: FloatArray
+
+
+def simulate_rows(batches: Sequence[Batch], rows: Rows, times: Times, n_jobs: int) -> Runs:
+    """Run all rows.
 
     Parameters
     ----------
-    batch
-        Who computes what.
+    batches
+        Who computes what: each for some rounds, one after the other. Only the last may have more rounds than jobs.
+    rows
+        Of these runs.
     times
-        Worker times in blocks of rounds.
-    rule, round_overhead_s, gradient_bytes
-        As for events.
+        Worker times.
+    n_jobs
+        Of each run.
+
+    Raises
+    ------
+    SimulationError
+        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
-    assert batch is not None, "whoever asks for arrays has seen that there are some"
-    log = _Log(batch.n_runs, n_rounds, n_jobs)
-    if batch.is_memoryless:
-        _all_at_once(batch, times, rule, log)
-    else:
-        _round_by_round(batch, times, rule, log)
-    return log.records(n_workers, round_overhead_s, gradient_bytes)
-
-
-def _all_at_once(batch: Batch, times: Iterator[BatchTimes], rule: MasterRule, log: _Log) -> None:
-    """Rounds without memory, as many at a time as fit a cache."""
+    n_rounds = sum(batch.n_rounds for batch in batches)
+    log = _Log(len(rows.source), n_rounds, n_jobs)
     first = 0
-    loads = batch.open_round(0)
-    for block in times:
-        shape = block.startup_s.shape[:2]
-        rows = block.rows()
-        step = max(1, CHUNK // loads[0].size)
-        parts = [
-            _close(batch, loads, BatchTimes(*(field[begin : begin + step] for field in rows)), rule)
-            for begin in range(0, len(rows.startup_s), step)
-        ]
-        fields = [np.concatenate(field) for field in zip(*(part[:-1] for part in parts), strict=True)]
-        closed = _Closed._make([*fields, []])
-        rounds = slice(first, first + shape[1])
-        log.rounds_closed(rounds, closed, shape)
-        [outcomes] = zip(*(part.outcomes for part in parts), strict=True)
-        log.status[:, rounds] = np.concatenate([outcome.status for outcome in outcomes]).reshape(shape)
-        log.squared_error[:, rounds] = np.concatenate([outcome.squared_error for outcome in outcomes]).reshape(shape)
-        log.ended_in[:, rounds] = np.arange(rounds.start, rounds.stop)
-        first += shape[1]
+    for batch in batches:
+        part = log.part(first, batch.n_rounds)
+        if isinstance(batch, MemorylessBatch):
+            _all_at_once(batch, rows, times, part)
+        else:
+            assert isinstance(batch, RuleBatch)
+            _round_by_round(batch, rows, times, part)
+        first += batch.n_rounds
+    return log.runs(batches[0].n_workers, rows)
 
 
-def _round_by_round(batch: Batch, times: Iterator[BatchTimes], rule: MasterRule, log: _Log) -> None:
-    index = 0
-    for block in times:
-        for place in range(block.startup_s.shape[1]):
-            loads = batch.open_round(index)
-            closed = _close(batch, loads, block.round(place), rule)
-            log.rounds_closed(slice(index, index + 1), closed, (batch.n_runs, 1))
-            for outcome in closed.outcomes:
-                ended = outcome.status != NOT_ENDED
-                log.status[ended, outcome.job] = outcome.status[ended]
-                log.squared_error[ended, outcome.job] = outcome.squared_error[ended]
-                log.ended_in[ended, outcome.job] = index
-            index += 1
+class _Log:
+    """Rounds and jobs of all runs, in arrays of shape ``(n_rows, n_rounds)`` and ``(n_rows, n_jobs)``."""
+
+    def __init__(self, n_rows: int, n_rounds: int, n_jobs: int) -> None:
+        shape = n_rows, n_rounds
+        self.rounds = Rounds(*(np.zeros(shape, kind) for kind in (float, float, float, int, int, float, int, float)))
+        self.status = np.full((n_rows, n_jobs), DECODED)
+        self.squared_error = np.zeros((n_rows, n_jobs))
+        self.ended_in = np.zeros((n_rows, n_jobs), dtype=np.int64)
+        self.first = 0
+
+    def part(self, first: int, n_rounds: int) -> _Log:
+        """Rounds from one on, and the jobs that begin in them; rounds in it count from 0."""
+        part = object.__new__(_Log)
+        part.rounds = Rounds(*(column[:, first : first + n_rounds] for column in self.rounds))
+        part.status, part.squared_error, part.ended_in = (
+            column[:, first : first + n_rounds] for column in (self.status, self.squared_error, self.ended_in)
+        )
+        part.first = first
+        return part
+
+    def runs(self, n_workers: int, rows: Rows) -> Runs:
+        """All that the tables and the figures need."""
+        rounds, is_given = self.rounds, self.rounds.n_given > 0
+        ends_s = np.cumsum(rounds.duration_s + np.where(is_given, rows.round_overhead_s[:, np.newaxis], 0.0), axis=1)
+        return Runs(
+            n_workers=n_workers,
+            ends_s=ends_s,
+            duration_s=rounds.duration_s,
+            first_finish_s=rounds.first_finish_s,
+            waited_s=rounds.waited_s,
+            stragglers=rounds.stragglers,
+            uploads=rounds.uploads,
+            bytes_up=rounds.gradients * rows.gradient_bytes[:, np.newaxis],
+            upload_s=np.zeros(is_given.shape),
+            n_given=rounds.n_given.sum(axis=1),
+            load_done=rounds.load_done.sum(axis=1),
+            status=self.status,
+            squared_error=self.squared_error,
+            ended_in=self.ended_in,
+        )
 
 
-class _Closed(NamedTuple):
-    """A round of each row, as it ended; shape ``(n,)`` each."""
+class Rounds(NamedTuple):
+    """Rounds as they ended, one array each."""
 
     duration_s: FloatArray
     first_finish_s: FloatArray
@@ -124,238 +133,328 @@ class _Closed(NamedTuple):
     gradients: FloatArray
     n_given: IntArray
     load_done: FloatArray
-    outcomes: list[Any]
 
 
-def _close(batch: Batch, loads: FloatArray, times: BatchTimes, rule: MasterRule) -> _Closed:
-    """One round of each row: what is due when, when the master stops, and what there is then."""
-    loads, due_s = _due(batch, loads, times)
+def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: _Log) -> None:
+    """Rounds without memory, as many at a time as fit a cache."""
+    n_rows, n_rounds = log.rounds.n_given.shape
+    loads = batch.loads()
+    for begin, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
+        for which, rounds in _chunks(n_rows, drawn.n_rounds, batch.n_workers * loads.shape[2]):
+            part = drawn.part(rows.source, which, rounds)
+            own = loads if len(loads) == 1 else loads[which]
+            shape = which.stop - which.start, rounds.stop - rounds.start
+            each = np.repeat(np.arange(which.start, which.stop), shape[1])
+            same = rows.source[each] * n_rounds + np.tile(np.arange(rounds.start, rounds.stop), shape[0])
+            closed, errors = _closed(batch, own, part, shape, rows.rule.rows(each), each, same)
+            here = which, slice(begin + rounds.start, begin + rounds.stop)
+            for column, values in zip(log.rounds, closed, strict=True):
+                column[here] = np.broadcast_to(values, len(each)).reshape(shape)
+            status = np.where(errors > 0, APPROXIMATE, DECODED)
+            status[np.isnan(errors)] = FAILED
+            log.status[here], log.squared_error[here] = status.reshape(shape), errors.reshape(shape)
+    log.ended_in[:] = log.first + np.arange(n_rounds)
+
+
+def _blocks(rows: Rows, times: Times, n_rounds: int, n_workers: int) -> Iterator[tuple[int, DrawnTimes]]:
+    """Worker times, so many rounds at a time; and the first round of each block."""
+    n_sources = int(rows.source.max()) + 1
+    at_once = max(1, BLOCK // (n_sources * n_workers))
+    for begin in range(0, n_rounds, at_once):
+        yield begin, times.take(min(at_once, n_rounds - begin))
+
+
+def _chunks(n_rows: int, n_rounds: int, n_each: int) -> Iterator[tuple[slice, slice]]:
+    """Some rows and some rounds at a time, of so many numbers each."""
+    at_once = max(1, min(n_rounds, CHUNK // n_each))
+    many = max(1, CHUNK // (n_each * at_once))
+    for row in range(0, n_rows, many):
+        for begin in range(0, n_rounds, at_once):
+            yield slice(row, min(row + many, n_rows)), slice(begin, min(begin + at_once, n_rounds))
+
+
+def _closed(
+    batch: Batch,
+    loads: FloatArray,
+    times: DrawnTimes,
+    shape: tuple[int, int],
+    rule: MasterRule,
+    each: IntArray,
+    same: IntArray,
+) -> tuple[Rounds, FloatArray]:
+    """Rounds of rows (``shape``), flat: what is due when, when the master stops, and the errors of what it has then."""
+    loads, due_s = _due(batch, loads, times, shape)
+    end = _ended(batch, loads, due_s, rule, each)
+    assert isinstance(batch, MemorylessBatch)
+    errors = batch.squared_errors(
+        Closed(each, due_s, end.rounds.duration_s, end.missing, end.forced, rule.waits_for == "nobody", same)
+    )
+    return end.rounds, errors
+
+
+class _Ended(NamedTuple):
+    """Rounds as they ended, and who was missing."""
+
+    rounds: Rounds
+    missing: BoolArray  # shape (n, n_workers)
+    forced: BoolArray
+
+
+def _ended(batch: Batch, loads: FloatArray, due_s: FloatArray, rule: MasterRule, each: IntArray) -> _Ended:
+    """When the master stops, and what there is then, from what is due when; ``each``: of which row."""
     last_s = last_of(due_s)
     busy = ~np.isnan(loads[:, :, 0])
     n_busy = np.broadcast_to(np.count_nonzero(busy, axis=1), len(due_s))
-    all_busy = bool(busy.all())
-    stop = _Stop(batch, rule, due_s, last_s, n_busy, all_busy=all_busy)
-    instant_s = np.where(n_busy > 0, stop.instant_s, 0.0)
-    missing = last_s > instant_s[:, np.newaxis]
-    forced = stop.forced & (n_busy > 0)
-    estimate = rule.waits_for == "nobody"
-    outcomes = batch.close_round(BatchClosing(due_s, instant_s, missing, forced, estimate))
-    given = np.nanmax(np.where(np.isnan(loads), 0.0, loads), axis=2).sum(axis=1)
+    look = looks(rule, due_s, last_s, n_busy)
+    stop_s, forced = stopped(batch, rule, look, due_s, n_busy, each)
+    missing = last_s > stop_s[:, np.newaxis]
     stragglers = np.count_nonzero(missing, axis=1)
-    load = np.broadcast_to(given, len(due_s))
+    load = np.broadcast_to(np.nanmax(np.where(np.isnan(loads), 0.0, loads), axis=2).sum(axis=1), len(due_s))
     if stragglers.any():
-        rows, workers = np.divmod(np.flatnonzero(missing), missing.shape[1])  # `nonzero` of two axes is slow
-        lists = np.broadcast_to(loads, due_s.shape)[rows, workers]
-        load = load - np.bincount(rows, _lost(lists, due_s[rows, workers], instant_s[rows]), minlength=len(due_s))
-    uploads, gradients = _uploads(batch, due_s, instant_s, n_busy - stragglers, asked=~forced | estimate)
-    first_s = stop.first_finish_s
-    return _Closed(
-        duration_s=instant_s,
-        first_finish_s=np.where((first_s <= instant_s) & (n_busy > 0), first_s, np.nan),
-        waited_s=np.where(n_busy > 0, np.maximum(0.0, instant_s - stop.wanted_s), 0.0),
+        at, workers = np.divmod(np.flatnonzero(missing), missing.shape[1])  # `nonzero` of two axes is slow
+        lists = np.broadcast_to(loads, due_s.shape)[at, workers]
+        load = load - np.bincount(at, _lost(lists, due_s[at, workers], stop_s[at]), minlength=len(due_s))
+    asked = ~forced | (rule.waits_for == "nobody")
+    uploads, gradients = _uploads(batch, due_s, stop_s, n_busy - stragglers, each, asked=asked)
+    first_s = look.first_finish_s
+    rounds = Rounds(
+        duration_s=stop_s,
+        first_finish_s=np.where((first_s <= stop_s) & (n_busy > 0), first_s, np.nan),
+        waited_s=np.where(n_busy > 0, np.maximum(0.0, stop_s - look.wanted_s), 0.0),
         stragglers=stragglers,
         uploads=uploads,
         gradients=gradients,
         n_given=n_busy,
         load_done=load,
-        outcomes=outcomes,
     )
+    return _Ended(rounds, missing, forced)
 
 
-def _lost(lists: FloatArray, due_s: FloatArray, instant_s: FloatArray) -> FloatArray:
+def _lost(lists: FloatArray, due_s: FloatArray, stop_s: FloatArray) -> FloatArray:
     """Load of lists that were cut off and were not done, from arrays of shape ``(n, n_reports)``; shape ``(n,)``."""
     if lists.shape[1] == 1:  # as below, at a third of the price
-        lost: FloatArray = lists[:, 0] * (1 - instant_s / due_s[:, 0])
+        lost: FloatArray = lists[:, 0] * (1 - stop_s / due_s[:, 0])
         return lost
-    done = load_done(lists, np.zeros(len(lists)), np.where(np.isnan(lists), np.nan, due_s), instant_s[:, np.newaxis])
+    done = load_done(lists, np.zeros(len(lists)), np.where(np.isnan(lists), np.nan, due_s), stop_s[:, np.newaxis])
     return np.asarray(np.nanmax(lists, axis=1) - done)
 
 
-def _due(batch: Batch, loads: FloatArray, times: BatchTimes) -> tuple[FloatArray, FloatArray]:
-    """Return when each report is due, -inf where there is none, shape ``(n, n_workers, n_reports)``; and the loads."""
-    startup_s, seconds_per_load, slowdown = (field[:, :, np.newaxis] for field in times)
-    if batch.is_divisible:
-        return _shared_out(times)
-    any_idle = bool(np.isnan(loads).any())
-    try:
-        with np.errstate(invalid="raise"):
-            due_s: FloatArray = seconds_per_load * loads
-            due_s += startup_s
-            due_s *= slowdown
-    except FloatingPointError:  # inf * 0 where a worker never answers
-        with np.errstate(invalid="ignore"):
-            due_s = slowdown * (startup_s + seconds_per_load * loads)
-        due_s[np.isnan(due_s)] = np.inf
-    if any_idle:
-        due_s[np.broadcast_to(np.isnan(loads), due_s.shape)] = -np.inf
-    return loads, due_s
-
-
-def _shared_out(times: BatchTimes) -> tuple[FloatArray, FloatArray]:
-    """Work of which each worker does as much as it can until one job is done."""
-    loads, due_s = np.empty((*times.startup_s.shape, 1)), []
-    for row, (startup_s, seconds_per_load, slowdown) in enumerate(zip(*times, strict=True)):
-        never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
-        loads[row], instant_s = RoundTimes(startup_s, seconds_per_load, slowdown, never).share_out()
-        if np.isnan(loads[row]).all():  # nobody ever answers: everybody is asked
-            loads[row] = 1 / len(startup_s)
-        due_s.append(np.where(np.isnan(loads[row]), -np.inf, instant_s))
-    return loads, np.stack(due_s)
-
-
-class _Stop:
-    """Instant at which the master stops in each row, as `simulator.engine.waiting` finds it event by event."""
-
-    def __init__(
-        self,
-        batch: Batch,
-        rule: MasterRule,
-        due_s: FloatArray,
-        last_s: FloatArray,
-        n_busy: IntArray,
-        *,
-        all_busy: bool,
-    ) -> None:
-        self._batch, self._rule, self._due_s = batch, rule, due_s
-        present = last_s if all_busy else np.where(last_s == -np.inf, np.inf, last_s)
-        self.first_finish_s: FloatArray = present.min(axis=1)
-        self._first_s: FloatArray = self.first_finish_s  # the first report
-        if due_s.shape[2] > 1:
-            self._first_s = np.where(due_s[:, :, 0] == -np.inf, np.inf, due_s[:, :, 0]).min(axis=1)
-        if self._first_s.min() < 0:
-            raise SimulationError("completion times must be at least 0 s")
-        wanted_s = self._wanted_s(present, n_busy)
-        if wanted_s is None:
-            self.wanted_s: FloatArray | float = np.inf
-            looked_s, forced = self._at_arrivals()
-        else:
-            self.wanted_s = rule.acts_at(np.broadcast_to(wanted_s, len(due_s)))
-            looked_s, forced = self._looked(self.wanted_s)
-        self.instant_s, self.forced = self._ended(looked_s, forced, last_s, n_busy)
-
-    def _wanted_s(self, present: FloatArray, n_busy: IntArray) -> FloatArray | float | None:
-        """Instant that the rule names; None: the master looks at every arrival."""
-        rank = self._rule.reference_rank(n_busy)
-        if isinstance(rank, int) and rank == 0:
-            return self._rule.wants_s(0.0)
-        if isinstance(rank, int) and rank == 1:
-            return self._rule.wants_s(self.first_finish_s)
-        return self._rule.wants_s(at_most_missing_s(present, present.shape[1] - np.asarray(rank)))
-
-    def _at_arrivals(self) -> tuple[FloatArray, BoolArray]:
-        """Stop at the first arrival with which the responses are enough; in no row without that."""
-        enough_s = self._batch.enough_s(self._due_s, EVERY)
-        return self._rule.acts_at(np.maximum(enough_s, self._first_s)), np.zeros(len(self._due_s), dtype=np.bool_)
-
-    def _looked(self, wanted_s: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Stop at the instant (inf: with the last report) or later; and where the responses fall short then."""
-        too_early = (wanted_s < self._first_s) & (self._first_s < np.inf)
-        look_s = np.where(too_early, self._rule.acts_at(self._first_s), wanted_s)
-        enough = self._batch.enough(self._due_s, look_s, EVERY)
-        if self._rule.waits_for == "nobody" or enough.all():
-            return look_s, ~enough
-        instant_s = np.where(enough, look_s, np.inf)
-        if self._rule.waits_for == "enough":
-            which = np.flatnonzero(~enough)
-            instant_s[which] = self._rule.acts_at(self._batch.enough_s(self._due_s[which], which))
-        return instant_s, np.zeros(len(look_s), dtype=np.bool_)
-
-    def _ended(
-        self, looked_s: FloatArray, forced: BoolArray, last_s: FloatArray, n_busy: IntArray
-    ) -> tuple[FloatArray, BoolArray]:
-        """Stop by the last report and the timeout at the latest; and where the responses fall short then."""
-        everybody_s = self._rule.acts_at(last_s.max(axis=1))
-        limit_s = np.inf if self._rule.timeout_s is None else self._rule.acts_s(self._rule.timeout_s)
-        ends_s = np.minimum(everybody_s, limit_s)
-        cut = ends_s < looked_s
-        forced = forced & ~cut
-        late = np.flatnonzero(cut & (ends_s < everybody_s) & (n_busy > 0))
-        if len(late):
-            forced[late] = ~self._batch.enough(self._due_s[late], ends_s[late], late)
-        instant_s = np.minimum(looked_s, ends_s)
-        if np.isinf(instant_s[n_busy > 0]).any():
-            raise SimulationError("nobody can answer any more, and the master waits for more responses")
-        return instant_s, forced
-
-
 def _uploads(
-    batch: Batch,
-    due_s: FloatArray,
-    instant_s: FloatArray,
-    n_heard: IntArray,
-    *,
-    asked: BoolArray,
+    batch: Batch, due_s: FloatArray, stop_s: FloatArray, n_heard: IntArray, each: IntArray, *, asked: BoolArray
 ) -> tuple[IntArray, FloatArray]:
     """Messages with gradients, and the gradients in them."""
-    if batch.asks_for_uploads():
-        heard = due_s[:, :, 0] <= instant_s[:, np.newaxis]
+    if batch.asks_for_uploads:
+        heard = due_s[:, :, 0] <= stop_s[:, np.newaxis]
         heard &= due_s[:, :, 0] > -np.inf
         uploads = np.where(asked, np.count_nonzero(heard, axis=1), 0)
         return uploads, uploads / batch.blocks
     gradients = batch.gradients()
     if gradients is None and due_s.shape[2] == 1:
         return n_heard, n_heard.astype(np.float64)
-    heard = (due_s <= instant_s[:, np.newaxis, np.newaxis]) & (due_s > -np.inf)
+    heard = (due_s <= stop_s[:, np.newaxis, np.newaxis]) & (due_s > -np.inf)
     if gradients is None:
         uploads = np.count_nonzero(heard, axis=(1, 2))
         return uploads, uploads.astype(np.float64)
-    sent = np.where(heard, gradients, 0.0)
+    sent = np.where(heard, gradients if len(gradients) == 1 else gradients[each], 0.0)
     return np.count_nonzero(sent, axis=(1, 2)), sent.sum(axis=(1, 2))
 
 
-class _Log:
-    """Log of all runs, in arrays of shape ``(n_runs, n_rounds)`` and ``(n_runs, n_jobs)``."""
+def _due(batch: Batch, loads: FloatArray, times: DrawnTimes, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Return when each report is due in each round of each row, -inf where there is none; and the loads.
 
-    def __init__(self, n_runs: int, n_rounds: int, n_jobs: int) -> None:
-        kinds = [int if name in ("stragglers", "uploads", "n_given") else float for name in _Closed._fields[:-1]]
-        self.rounds = _Closed._make([*(np.zeros((n_runs, n_rounds), kind) for kind in kinds), []])
-        self.status = np.full((n_runs, n_jobs), NOT_ENDED)
-        self.squared_error = np.zeros((n_runs, n_jobs))
-        self.ended_in = np.zeros((n_runs, n_jobs), dtype=np.int64)
+    Shape ``(n, n_workers, n_reports)``, n rounds of rows; of the loads perhaps 1 in place of n.
+    """
+    if batch.is_divisible:
+        n_workers = loads.shape[1]
+        return shared_out(*(np.broadcast_to(part, (*shape, n_workers)).reshape(-1, n_workers) for part in times))
+    due_s = _arrivals(loads[:, np.newaxis], times, (*shape, *loads.shape[1:])).reshape(-1, *loads.shape[1:])
+    idle = np.isnan(loads)
+    if len(loads) > 1 and shape[1] > 1:
+        loads, idle = np.repeat(loads, shape[1], axis=0), np.repeat(idle, shape[1], axis=0)
+    if idle.any():
+        due_s[np.broadcast_to(idle, due_s.shape)] = -np.inf
+    return loads, due_s
 
-    def rounds_closed(self, rounds: slice, closed: _Closed, shape: tuple[int, int]) -> None:
-        """Take note of some rounds of all runs."""
-        for column, values in zip(self.rounds[:-1], closed[:-1], strict=True):
-            column[:, rounds] = values.reshape(shape)
 
-    def records(self, n_workers: int, round_overhead_s: float, gradient_bytes: float) -> list[RunRecord]:
-        """Each run as the events engine would have recorded it."""
-        n_runs, n_rounds = self.rounds.n_given.shape
-        n_jobs = self.status.shape[1]
-        overhead_s = np.where(self.rounds.n_given > 0, round_overhead_s, 0.0)
-        ends_s = np.cumsum(self.rounds.duration_s + overhead_s, axis=1)
-        starts_s = np.concatenate([np.zeros((n_runs, 1)), ends_s[:, :-1]], axis=1)
-        records = []
-        for run in range(n_runs):
-            rounds = RoundColumns(
-                round=list(range(n_rounds)),
-                start_s=starts_s[run].tolist(),
-                duration_s=self.rounds.duration_s[run].tolist(),
-                first_finish_s=self.rounds.first_finish_s[run].tolist(),
-                waited=(self.rounds.waited_s[run] > 0).tolist(),
-                waited_s=self.rounds.waited_s[run].tolist(),
-                stragglers=self.rounds.stragglers[run].tolist(),
-                uploads=self.rounds.uploads[run].tolist(),
-                bytes_up=(self.rounds.gradients[run] * gradient_bytes).tolist(),
-                upload_s=[0.0] * n_rounds,
-            )
-            jobs = self._jobs(run, starts_s[run, :n_jobs], ends_s[run])
-            record = RunRecord(n_workers, n_jobs, rounds=rounds, jobs=jobs, makespan_s=float(ends_s[run, -1]))
-            record.load_done = float(self.rounds.load_done[run].sum())
-            record.n_given = int(self.rounds.n_given[run].sum())
-            records.append(record)
-        return records
+def _arrivals(loads: FloatArray, times: DrawnTimes, shape: tuple[int, ...]) -> FloatArray:
+    """When lists are done that begin with the round; all broadcast to ``shape``, the last axis that of reports."""
+    startup_s, seconds_per_load, slowdown = (part[..., np.newaxis] for part in times)
+    try:
+        with np.errstate(invalid="raise"):
+            due_s = np.asarray(seconds_per_load * loads)
+            if startup_s.any() if startup_s.size == 1 else True:
+                due_s = due_s + startup_s
+            if slowdown.size > 1 or slowdown.item() != 1.0:
+                due_s = due_s * slowdown
+    except FloatingPointError:  # inf * 0 where a worker never answers
+        with np.errstate(invalid="ignore"):
+            due_s = slowdown * (startup_s + seconds_per_load * loads)
+        due_s[np.isnan(due_s)] = np.inf
+    return due_s if due_s.shape == shape else np.broadcast_to(due_s, shape).copy()
 
-    def _jobs(self, run: int, starts_s: FloatArray, ends_s: FloatArray) -> JobColumns:
-        codes, ended_in = self.status[run].tolist(), self.ended_in[run].tolist()
-        ended_s = np.where(self.status[run] == FAILED, np.nan, ends_s[self.ended_in[run]])
-        return JobColumns(
-            job=list(range(len(codes))),
-            start_round=list(range(len(codes))),
-            decoded_round=[None if code == FAILED else index for code, index in zip(codes, ended_in, strict=True)],
-            start_s=starts_s.tolist(),
-            decoded_s=ended_s.tolist(),
-            latency_s=(ended_s - starts_s).tolist(),
-            status=[STATUS[code] for code in codes],
-            squared_error=self.squared_error[run].tolist(),
-        )
+
+class _Foreseen(NamedTuple):
+    """Some rounds in which everybody has the usual work, as the master sees them at its look."""
+
+    looks: Looks  # arrays of shape (n_rows, n_rounds)
+    missing: Words  # shape (n_rounds, n_words, n_rows)
+    can_stop: BoolArray  # at the look, shape (n_rounds, n_rows)
+    may_end: BoolArray  # with the last report, if it does not stop at the look
+
+
+def _foreseen(loads: FloatArray, rows: Rows, drawn: DrawnTimes, n_workers: int) -> _Foreseen:
+    """Look at some rounds of all rows; ``loads`` has the shape ``(n_rows or 1, n_rounds)``."""
+    n_rows, n_rounds = len(rows.source), drawn.n_rounds
+    seen = Looks(*(np.empty((n_rows, n_rounds)) for _ in Looks._fields))
+    bits = np.empty((n_rounds, -(-n_workers // WORD), n_rows), dtype=np.uint64)
+    for which, rounds in _chunks(n_rows, n_rounds, n_workers):
+        shape = which.stop - which.start, rounds.stop - rounds.start
+        own = (loads if len(loads) == 1 else loads[which])[:, rounds]
+        part = drawn.part(rows.source, which, rounds)
+        due_s = _arrivals(own[:, :, np.newaxis, np.newaxis], part, (*shape, n_workers, 1)).reshape(-1, n_workers, 1)
+        rule = rows.rule.rows(np.repeat(np.arange(which.start, which.stop), shape[1]))
+        look = looks(rule, due_s, due_s[:, :, 0], np.full(len(due_s), n_workers))
+        for column, values in zip(seen, look, strict=True):
+            column[which, rounds] = values.reshape(shape)
+        sets = packed(due_s[:, :, 0] > look.look_s[:, np.newaxis])
+        bits[rounds, :, which] = sets.reshape(-1, *shape).transpose(2, 0, 1)
+    rule = rows.rule.rows(np.arange(n_rows)[:, np.newaxis])  # against rounds
+    last_s = rule.acts_at(seen.last_s)
+    ends_s = np.minimum(last_s, rule.limit_s)
+    can_stop = (seen.look_s <= ends_s) & (seen.look_s < np.inf)
+    may_end = (last_s <= ends_s) & (last_s < np.inf)
+    if rule.waits_for == "enough":
+        may_end &= seen.look_s > ends_s
+    return _Foreseen(seen._replace(last_s=last_s), bits, can_stop.T.copy(), may_end.T.copy())
+
+
+def _round_by_round(batch: RuleBatch, rows: Rows, times: Times, log: _Log) -> None:
+    """Rounds of a scheme with memory, one after another in all rows together."""
+    n_rounds = log.rounds.n_given.shape[1]
+    loads = np.ascontiguousarray(batch.loads_of_all.T)
+    for begin, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
+        part = log.part(begin, drawn.n_rounds) if drawn.n_rounds < n_rounds else log
+        own = loads[:, begin : begin + drawn.n_rounds]
+        seen = None
+        if rows.rule.looks and not batch.rule.by_task:
+            seen = _foreseen(own, rows, drawn, batch.n_workers)
+        played = _Played.of(batch, drawn.n_rounds)
+        for place in range(drawn.n_rounds):
+            batch.open_round(begin + place)
+            missing, forced, by_job = _one_round(batch, rows, drawn, place, seen, played, part.rounds)
+            for job, status in batch.close_round(missing, forced, by_job):
+                ended = np.flatnonzero(status)
+                if len(ended):
+                    log.status[ended, job] = status[ended]
+                    log.squared_error[ended, job] = np.where(status[ended] == FAILED, np.nan, 0.0)
+                    log.ended_in[ended, job] = log.first + begin + place
+        if seen is not None:
+            _note(seen, played, own, batch.n_workers, part.rounds)
+            _take_off_lost(played.missing, own, rows, drawn, part.rounds)
+
+
+class _Played(NamedTuple):
+    """How some rounds went of what was foreseen; of shape ``(n_rounds, n_rows)``."""
+
+    at_look: BoolArray  # the master stopped at its look
+    as_foreseen: BoolArray  # or with the last report; otherwise the round was looked at again
+    missing: Words  # at the look, where it stopped then; shape (n_rounds, n_words, n_rows)
+    uploads: IntArray
+    gradients: IntArray
+
+    @classmethod
+    def of(cls, batch: RuleBatch, n_rounds: int) -> _Played:
+        shape = n_rounds, batch.n_rows
+        missing = np.zeros((n_rounds, *batch.sets.nobody.shape), dtype=np.uint64)
+        counts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        return cls(np.zeros(shape, np.bool_), np.zeros(shape, np.bool_), missing, *counts)
+
+
+def _one_round(
+    batch: RuleBatch,
+    rows: Rows,
+    drawn: DrawnTimes,
+    place: int,
+    seen: _Foreseen | None,
+    played: _Played,
+    rounds: Rounds,
+) -> tuple[Words, BoolArray | None, dict[int, Words] | None]:
+    """Play the open round; return who was missing, where that was not enough, and what of each job was missing."""
+    forced = by_job = None
+    missing = played.missing[place]
+    if seen is not None:
+        at_look, as_foreseen = played.at_look[place], played.as_foreseen[place]
+        usual, enough = batch.is_usual(), batch.permits(seen.missing[place])
+        np.logical_and(seen.can_stop[place], usual, out=at_look)
+        if rows.rule.waits_for == "nobody":
+            forced = at_look & ~enough
+        else:
+            at_look &= enough
+        np.logical_or(at_look, seen.may_end[place] & usual, out=as_foreseen)
+        np.multiply(seen.missing[place], at_look, out=missing)
+        played.uploads[place], played.gradients[place] = _sent(batch, missing)
+        if as_foreseen.all():
+            return missing, forced, None
+        missing = missing.copy()
+    others = np.flatnonzero(~played.as_foreseen[place])
+    loads = batch.loads()
+    part = drawn.part(rows.source, others, slice(place, place + 1))
+    own, due_s = _due(batch, loads if len(loads) == 1 else loads[others], part, (len(others), 1))
+    end = _ended(batch, own, due_s, rows.rule.rows(others), others)
+    for column, values in zip(rounds, end.rounds, strict=True):
+        column[others, place] = values
+    missing[:, others] = packed(end.missing)
+    if end.forced.any():
+        forced = np.zeros(batch.n_rows, dtype=np.bool_) if forced is None else forced
+        forced[others] = end.forced
+    if batch.rule.by_task:  # then the others are all
+        by_job = batch.missing_by_job(due_s, end.rounds.duration_s, others)
+    return missing, forced, by_job
+
+
+def _sent(batch: RuleBatch, missing: Words) -> tuple[IntArray, IntArray]:
+    """Messages with gradients from those who are not missing, and these gradients; shape ``(n_rows,)`` each."""
+    n_results = batch.rule.n_results()
+    if n_results is not None and n_results.shape[1] > 1:
+        sent = np.where(batch.sets.workers(missing), 0, n_results)
+        return np.count_nonzero(sent, axis=1), sent.sum(axis=1)
+    n_heard = batch.n_workers - size(missing)
+    return (n_heard, n_heard) if n_results is None else (n_heard * (n_results[:, 0] > 0), n_heard * n_results[:, 0])
+
+
+def _note(seen: _Foreseen, played: _Played, loads: FloatArray, n_workers: int, rounds: Rounds) -> None:
+    """Note the rounds that went as foreseen; the load still as if nothing were lost."""
+    look, at_look, stragglers = seen.looks, played.at_look.T, np.bitwise_count(played.missing).sum(axis=1).T
+    stop_s = np.where(at_look, look.look_s, look.last_s)
+    with np.errstate(invalid="ignore"):  # inf - inf, where it did not go so
+        waited_s = np.maximum(0.0, stop_s - look.wanted_s)
+    noted = Rounds(
+        duration_s=stop_s,
+        first_finish_s=np.where(look.first_finish_s <= stop_s, look.first_finish_s, np.nan),
+        waited_s=waited_s,
+        stragglers=stragglers,
+        uploads=played.uploads.T,
+        gradients=played.gradients.T,
+        n_given=np.array(n_workers),
+        load_done=n_workers * loads,
+    )
+    for column, values in zip(rounds, noted, strict=True):
+        np.copyto(column, values, where=played.as_foreseen.T)
+
+
+def _take_off_lost(missing: Words, loads: FloatArray, rows: Rows, drawn: DrawnTimes, rounds: Rounds) -> None:
+    """Take off the load that these, who were missing at the look, had not done; ``loads`` as of :func:`_foreseen`."""
+    n_rounds, n_words, n_rows = missing.shape
+    many = max(1, BLOCK // (n_words * WORD * n_rows))
+    for first in range(0, n_rounds, many):
+        sets = missing[first : first + many]
+        members = unpacked(sets.transpose(1, 0, 2).reshape(n_words, -1), n_words * WORD)
+        at, workers = np.divmod(np.flatnonzero(members), n_words * WORD)
+        index, row = np.divmod(at, n_rows)
+        index += first
+        load = loads[row if len(loads) > 1 else 0, index]
+        startup_s, seconds_per_load, slowdown = drawn.at(rows.source[row], index, workers)
+        with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
+            share = 1 - rounds.duration_s[row, index] / (slowdown * (startup_s + seconds_per_load * load))
+        lost = np.bincount(at, load * np.where(np.isnan(share), 1.0, share), minlength=len(sets) * n_rows)
+        rounds.load_done[:, first : first + len(sets)] -= lost.reshape(len(sets), n_rows).T

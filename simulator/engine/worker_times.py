@@ -264,3 +264,78 @@ class _Path:
         while cursor >= len(self._ends_s):
             self._extend()
         return float(self._ends_s[cursor, worker]), float(self._slowdowns[cursor, worker])
+
+
+class DrawnTimes(NamedTuple):
+    startup_s: FloatArray
+    seconds_per_load: FloatArray
+    slowdown: FloatArray
+
+    @property
+    def n_rounds(self) -> int:
+        return max(part.shape[1] for part in self)
+
+    def part(self, source, rows, rounds):
+        return DrawnTimes(
+            *(
+                (field if len(field) == 1 else field[source[rows]])[:, rounds if field.shape[1] > 1 else slice(None)]
+                for field in self
+            )
+        )
+
+    def rounds(self, which):
+        return DrawnTimes(*(field[:, which] if field.shape[1] > 1 else field for field in self))
+
+    def at(self, source, rounds, workers):
+        return tuple(
+            field[
+                source if field.shape[0] > 1 else 0,
+                rounds if field.shape[1] > 1 else 0,
+                workers if field.shape[2] > 1 else 0,
+            ]
+            for field in self
+        )
+
+
+class Kept:
+    """Worker times that were drawn before, from the first round on."""
+
+    def __init__(self, drawn: DrawnTimes) -> None:
+        self._drawn, self._at = drawn, 0
+
+    def take(self, n_rounds: int) -> DrawnTimes:
+        """The next rounds of all sources."""
+        first, self._at = self._at, self._at + n_rounds
+        return self._drawn.rounds(slice(first, self._at))
+
+
+class Source(NamedTuple):
+    models: Mapping[str, StragglerModel]
+    seed: int
+    trial: int
+
+
+class Draws:
+    def __init__(self, sources, n_workers):
+        self._sources = [composed(s.models, n_workers, s.seed, s.trial) for s in sources]
+        self._buffer = [np.zeros((3, 0, n_workers)) for s in sources]
+
+    def take(self, n_rounds):
+        out = []
+        for i, it in enumerate(self._sources):
+            while self._buffer[i].shape[1] < n_rounds:
+                self._buffer[i] = np.concatenate([self._buffer[i], np.stack(next(it))], axis=1)
+            out.append(self._buffer[i][:, :n_rounds])
+            self._buffer[i] = self._buffer[i][:, n_rounds:]
+        return DrawnTimes(*np.stack(out, axis=1))
+
+
+def shared_out(startup_s, seconds_per_load, slowdown):
+    loads, due_s = np.empty((*startup_s.shape, 1)), []
+    for row, parts in enumerate(zip(startup_s, seconds_per_load, slowdown, strict=True)):
+        never = np.isinf(parts[0]) | np.isinf(parts[1]) | np.isinf(parts[2])
+        loads[row], instant_s = RoundTimes(*parts, never).share_out()
+        if np.isnan(loads[row]).all():
+            loads[row] = 1 / len(parts[0])
+        due_s.append(np.where(np.isnan(loads[row]), -np.inf, instant_s))
+    return loads, np.stack(due_s)

@@ -23,7 +23,8 @@ import numpy as np
 
 from schemes.base.scheme import IntArray
 from simulator.choices import Detail
-from simulator.columns import RUNS, TABLES, StepColumns, empty
+from simulator.columns import LISTED, RUNS, TABLES
+from simulator.engine.figures import Runs
 from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
@@ -63,43 +64,75 @@ class Rows(NamedTuple):
     rows: range
 
 
-def encode(
-    units: Sequence[Unit], rows: Sequence[Mapping[str, Any]], records: Sequence[RunRecord], detail: Detail
-) -> bytes:
+def table_of(columns: Mapping[str, Any], runs: Runs, records: Sequence[RunRecord], detail: Detail) -> pa.Table:
+    """A row for each run, in which its rounds, jobs and workers are lists.
+
+    Parameters
+    ----------
+    columns
+        Of the runs table, without those that other runs decide.
+    runs
+        The same runs.
+    records
+        The same again, of events: for the table of workers and that of training.
+    detail
+        The finest table to keep.
+    """
+    import pyarrow as pa
+
+    found = {name: pa.array(columns[name], known.type) for name, known in RUNS.items() if name in columns}
+    (n_runs, n_rounds), n_jobs = runs.ends_s.shape, runs.status.shape[1]
+    if detail != "runs":
+        found["rounds"] = _list_array("rounds", [n_rounds] * n_runs, runs.rounds())
+        found["jobs"] = _list_array("jobs", [n_jobs] * n_runs, runs.jobs())
+    if detail == "workers":
+        blocks = [block for record in records for block in record.workers]
+        joined = {name: np.concatenate([block[name] for block in blocks]) for name in TABLES["workers"]}
+        found["workers"] = _list_array("workers", [n_rounds * runs.n_workers] * n_runs, joined)
+    steps = [record.training for record in records if isinstance(record, TrainingRecord)]
+    if steps:
+        joined = {
+            name: list(itertools.chain.from_iterable(getattr(each, name) for each in steps))
+            for name in TABLES["training"]
+        }
+        found["training"] = _list_array("training", [len(each.step) for each in steps], joined)
+    return pa.table(found)
+
+
+def _list_array(table: str, lengths: Sequence[int], columns: Mapping[str, Any]) -> pa.ListArray:
+    """A list of rows for each run."""
+    import pyarrow as pa
+
+    known = TABLES[table]
+    arrays = [pa.array(columns[name], column.type) for name, column in known.items()]
+    offsets = pa.array(np.cumsum([0, *lengths]), "int32")
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(known)))
+
+
+def encode(units: Sequence[Unit], tables: Sequence[pa.Table]) -> bytes:
     """The bytes of a part.
 
     Parameters
     ----------
     units
         What it holds.
-    rows
-        Of each unit's runs, in order: the columns of the runs table, without those that other runs decide.
-    records
-        Of the same runs.
-    detail
-        The finest table to keep.
+    tables
+        Of :func:`table_of`: the runs of all units, one after the other.
     """
     import pyarrow as pa
+    from pyarrow import compute as pc
 
-    columns = {name: pa.array([row[name] for row in rows], RUNS[name].type) for name in rows[0]}
-    if detail != "runs":
-        columns["rounds"] = _lists("rounds", [record.rounds for record in records])
-        in_order = [list(zip(*sorted(zip(*record.jobs, strict=True)), strict=True)) for record in records]
-        columns["jobs"] = _lists("jobs", in_order)
-    if detail == "workers":
-        columns["workers"] = _lists_of_blocks("workers", [record.workers for record in records])
-    if any(isinstance(record, TrainingRecord) for record in records):
-        steps = [record.training if isinstance(record, TrainingRecord) else empty(StepColumns) for record in records]
-        columns["training"] = _lists("training", steps)
-    lengths = [max(1, len(record.rounds.round), len(record.jobs.job)) for record in records]
-    if detail == "workers":
-        lengths = [length * record.n_workers for length, record in zip(lengths, records, strict=True)]
-    said, starts = _placed(units, lengths if detail != "runs" else [1] * len(records))
-    table = pa.RecordBatch.from_pydict(columns).replace_schema_metadata({UNITS: json.dumps(said)})
+    table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    lengths = np.ones(len(table), dtype=np.int64)
+    for name in LISTED:
+        if name in table.column_names:
+            lengths = np.maximum(lengths, pc.fill_null(pc.list_value_length(table[name]), 0).to_numpy())
+    said, starts = _placed(units, lengths.tolist())
+    table = table.replace_schema_metadata({UNITS: json.dumps(said)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        for start, stop in itertools.pairwise([*starts, len(rows)]):
-            writer.write_batch(table.slice(start, stop - start))
+        for start, stop in itertools.pairwise([*starts, len(table)]):
+            writer.write_table(table.slice(start, stop - start))
     return bytes(sink.getvalue())
 
 
@@ -119,28 +152,6 @@ def _placed(units: Sequence[Unit], lengths: Sequence[int]) -> tuple[list[list[An
         said.append([unit.key, unit.trials.start, unit.trials.stop, len(starts) - 1, first - starts[-1], n_rows])
         first, in_batch = first + len(unit.trials), in_batch + n_rows
     return said, starts
-
-
-def _lists(table: str, runs: Sequence[Sequence[Sequence[Any]]]) -> pa.ListArray:
-    """A list of rows for each run, from columns."""
-    columns = (list(itertools.chain.from_iterable(parts)) for parts in zip(*runs, strict=True))
-    return _list_array(table, [len(run[0]) for run in runs], columns)
-
-
-def _lists_of_blocks(table: str, runs: Sequence[Sequence[Mapping[str, Any]]]) -> pa.ListArray:
-    """A list of rows for each run, from blocks of columns."""
-    lengths = [sum(len(block["round"]) for block in blocks) for blocks in runs]
-    blocks = list(itertools.chain.from_iterable(runs))
-    return _list_array(table, lengths, (np.concatenate([block[name] for block in blocks]) for name in TABLES[table]))
-
-
-def _list_array(table: str, lengths: Sequence[int], columns: Iterable[Any]) -> pa.ListArray:
-    import pyarrow as pa
-
-    known = TABLES[table]
-    arrays = [pa.array(values, column.type) for values, column in zip(columns, known.values(), strict=True)]
-    offsets = pa.array(np.cumsum([0, *lengths]), "int32")
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(known)))
 
 
 class Parts:

@@ -187,7 +187,9 @@ class _Sweep:
         if progress is not None:
             progress(n_done, n_all)
         bundles = Bundles(units, self.points, Order(self._detail, self._engine, keep_going))
-        with closing(self._where(units).map_unordered(run_bundle, bundles.next_bundle)) as finished:
+        is_small = len(units) <= 1 or bundles.is_small(SMALL_COST)
+        where = Serial() if is_small and isinstance(self._executor, Processes) else self._executor
+        with closing(where.map_unordered(run_bundle, bundles.next_bundle)) as finished:
             for bundle, result in finished:
                 done = bundles.lost(bundle, result.reason) if isinstance(result, Lost) else result
                 if done.content:
@@ -215,12 +217,6 @@ class _Sweep:
             for first in range(0, at_point.trials, size):
                 for place in places:
                     yield place, range(first, min(first + size, at_point.trials))
-
-    def _where(self, units: Sequence[Unit]) -> Executor:
-        """The executor, or this process for so little work that others would start in vain."""
-        cost = sum(cost_of(self.points[unit.point][1]) * len(unit.trials) for unit in units)
-        is_small = len(units) <= 1 or cost < SMALL_COST
-        return Serial() if is_small and isinstance(self._executor, Processes) else self._executor
 
     def trials_needed(self, until: float) -> dict[int, int]:
         """Return the number of trials that each point not yet known well enough is to have next."""

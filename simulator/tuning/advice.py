@@ -183,8 +183,7 @@ def _makespans_s(
     scheme = scheme_of(setting, n_workers)
     rules = {rule.name: rule for rule in search.rules}
     needed = rounds[:, : search.n_jobs + scheme.delay_rounds]
-    records = run_measured(scheme, times, needed, search.n_jobs, rules[setting["rule"]])
-    return np.array([record.makespan_s for record in records])
+    return run_measured(scheme, times, needed, search.n_jobs, rules[setting["rule"]]).makespan_s
 
 
 def _within(progress: Progress | None, place: int, n_places: int) -> Progress | None:

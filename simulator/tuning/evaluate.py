@@ -13,12 +13,12 @@ from schemes.base.scheme import FloatArray, IntArray
 from schemes.base.sets import WORD
 from simulator.engine import vectorised
 from simulator.engine.events import RunPlan, simulate
+from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
 from simulator.engine.replay import MeasuredRounds, replay
-from simulator.engine.vectorised import BatchTimes
-from simulator.engine.worker_times import ONCE, RoundTimes, stream
+from simulator.engine.worker_times import ONCE, DrawnTimes, Kept, RoundTimes, stream
 from simulator.errors import SimulationError
 from simulator.execution.executors import Executor, Lost, Serial, executor_of
 from simulator.tuning.legal_settings import Group
@@ -184,14 +184,13 @@ def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> 
         for value in group.values:
             scheme = group.scheme(value)
             rounds = np.arange(portion.n_jobs + scheme.delay_rounds)[np.newaxis]
-            [record] = run_measured(scheme, portion.times, rounds, portion.n_jobs, rule)
-            rows.append(dict(record.metrics(None), load=scheme.load))
+            runs = run_measured(scheme, portion.times, rounds, portion.n_jobs, rule)
+            row = {name: column[0] for name, column in runs.figures().items() if name in COLUMNS}
+            rows.append(row | {"load": scheme.load})
     return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
 
 
-def run_measured(
-    scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule
-) -> list[RunRecord]:
+def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule) -> Runs:
     """Run a scheme on measured rounds, on arrays if it has an array form, otherwise on events.
 
     Parameters
@@ -203,21 +202,30 @@ def run_measured(
     rounds
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """
+    if scheme.batches(1, [scheme]):
+        drawn = DrawnTimes(*(_of_rounds(part, rounds % times.n_rounds) for part in times))
+        return on_arrays([scheme] * len(rounds), drawn, n_jobs, rule)
     shape = times.n_rounds, scheme.n_workers
     parts = [np.broadcast_to(part, shape) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
-    batch = scheme.batch(n_jobs, len(rounds))
-    if batch is None:
-        return [_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds]
-    return vectorised.simulate_rows(
-        batch,
-        n_workers=scheme.n_workers,
-        n_jobs=n_jobs,
-        n_rounds=rounds.shape[1],
-        times=(BatchTimes(*(part[one][:, np.newaxis] for part in parts)) for one in (rounds % times.n_rounds).T),
-        rule=rule,
-        round_overhead_s=0.0,
-        gradient_bytes=0.0,
+    return Runs.of([_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds])
+
+
+def _of_rounds(part: FloatArray | float, rounds: IntArray) -> FloatArray:
+    """A component of the worker times of some runs, shape ``(n_runs or 1, n_rounds or 1, n_workers or 1)``."""
+    part = np.asarray(part, dtype=np.float64)
+    return part[rounds] if part.ndim == 2 else part.reshape(1, 1, -1)
+
+
+def on_arrays(schemes: Sequence[Scheme], times: DrawnTimes, n_jobs: int, rule: MasterRule) -> Runs:
+    """Run schemes of one structure side by side, each a row; all or each on times of its own."""
+    n_runs = len(schemes)
+    rows = vectorised.Rows(
+        source=np.arange(n_runs) if max(map(len, times)) > 1 else np.zeros(n_runs, dtype=np.int64),
+        rule=type(rule).side_by_side([rule] * n_runs),
+        round_overhead_s=np.zeros(n_runs),
+        gradient_bytes=np.zeros(n_runs),
     )
+    return vectorised.simulate_rows(schemes[0].batches(n_jobs, schemes), rows, Kept(times), n_jobs)
 
 
 def _on_events(

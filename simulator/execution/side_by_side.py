@@ -1,0 +1,200 @@
+"""Units of work of one structure side by side on arrays, whatever differs between their runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from schemes.base.scheme import IntArray, Scheme
+from simulator.choices import Detail
+from simulator.engine.figures import Runs
+from simulator.engine.master_rules import MasterRule
+from simulator.engine.vectorised import BLOCK, Rows, Times, simulate_rows
+from simulator.engine.worker_times import DrawnTimes, Draws, Kept, Source
+from simulator.errors import is_shipped, place_in, told
+from simulator.execution.store import Unit
+from simulator.scenario.scenario import Scenario
+from straggler_models.base import SecondsModel, StragglerModel
+
+ROUNDS = 1 << 16  # of all rows of a block together, about
+FEWEST_ROWS = 64
+
+
+def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | None:
+    """Say why a scheme of a scenario needs events; None if it does not."""
+    if scenario.training is not None:
+        return "real gradients go with responses one by one"
+    if detail == "workers":
+        return "the table of workers is theirs"
+    if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
+        return "a straggler model lives in seconds"
+    if scenario.leftover == "finish":
+        return "workers finish what is left over"
+    if not scenario.network.is_free:
+        return "messages share a network"
+    scheme = scenario.schemes[label]
+    try:
+        has_none = not scheme.batches(1, [scheme])
+    except Exception as error:
+        if is_shipped(scheme):
+            raise  # a fault of ours: its traceback is wanted
+        place = place_in(error, {type(scheme).__module__.partition(".")[0]})
+        return f"its array form can't be had: {told(error, place)}"
+    return f"{type(scheme).__name__} has no array form" if has_none else None
+
+
+class Group(NamedTuple):
+    """Units that may go side by side; or some that need events, and why."""
+
+    units: list[Unit]
+    reason: str | None
+
+
+class Structures:
+    """The structure of units: those in which it is the same number may go side by side."""
+
+    def __init__(self, detail: Detail) -> None:
+        self._detail = detail
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[tuple[object, ...], int] = {}  # by parts, which points of a sweep share
+        self._times: dict[tuple[object, ...], int] = {}
+        self.reasons: list[str | None] = []  # why units of each structure need events
+
+    def of(self, scenario: Scenario, label: str) -> int:
+        """The number of the structure of a scheme of a scenario."""
+        scheme, rule = scenario.schemes[label], scenario.rule_for(label)
+        plain = scenario.workers, scenario.jobs, scenario.probe, scenario.leftover
+        shared = scheme, rule, scenario.training, scenario.network, *scenario.stragglers.values()
+        parts = *plain, *map(id, shared)
+        if parts not in self._known:
+            key = _structure_of(scenario, scheme, rule)
+            if key not in self._numbers:
+                self._numbers[key] = len(self.reasons)
+                self.reasons.append(why_not(scenario, label, self._detail))
+            self._known[parts] = self._numbers[key]
+        return self._known[parts]
+
+    def times_of(self, scenario: Scenario) -> int:
+        """A number that is the same where the worker times of a trial are the same."""
+        models = scenario.stragglers
+        key = scenario.workers, scenario.seed, *models, *map(id, models.values())
+        return self._times.setdefault(key, len(self._times))
+
+
+def _structure_of(scenario: Scenario, scheme: Scheme, rule: MasterRule) -> Hashable:
+    """All in which runs that go side by side must be equal, and what decides whether they can."""
+    in_seconds = any(isinstance(model, SecondsModel) for model in scenario.stragglers.values())
+    others = scenario.workers, scenario.jobs, scenario.probe, rule.structure, in_seconds
+    others = *others, scenario.leftover, scenario.network.is_free, scenario.training is None
+    if not dataclasses.is_dataclass(scheme):
+        return id(scheme), others
+    varied = scheme.varied
+    fields = [field.name for field in dataclasses.fields(scheme) if field.name != varied]
+    key = type(scheme), tuple(getattr(scheme, name) for name in fields), others
+    try:
+        hash(key)
+    except TypeError:
+        return id(scheme), others
+    return key
+
+
+class Run(NamedTuple):
+    """One run: a scheme in one trial of one point."""
+
+    scenario: Scenario
+    label: str
+    trial: int
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds that it takes."""
+        return self.scenario.jobs + self.scenario.schemes[self.label].delay_rounds
+
+
+class Drawer:
+    """Worker times of some runs, drawn once for all blocks of them, if they are few enough to be kept."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._sources: dict[int, _Sources] = {}  # by the number of workers
+        self._n_rounds: dict[int, int] = {}
+        self._kept: dict[int, DrawnTimes] = {}
+        for run in runs:
+            n_workers = run.scenario.workers
+            self._sources.setdefault(n_workers, _Sources()).place(run)
+            self._n_rounds[n_workers] = max(self._n_rounds.get(n_workers, 0), run.n_rounds)
+
+    def times(self, runs: Sequence[Run]) -> tuple[Times, IntArray]:
+        """Worker times for runs of equally many workers, and the source that each of them meets."""
+        n_workers = runs[0].scenario.workers
+        sources, n_rounds = self._sources[n_workers], self._n_rounds[n_workers]
+        if len(sources.all) * n_rounds * n_workers > BLOCK:
+            sources = _Sources()
+            which = np.array([sources.place(run) for run in runs])
+            return Draws(sources.all, n_workers), which
+        if n_workers not in self._kept:
+            self._kept[n_workers] = Draws(sources.all, n_workers).take(n_rounds)
+        return Kept(self._kept[n_workers]), np.array([sources.place(run) for run in runs])
+
+
+class _Sources:
+    """Different worker times, each once: of some models, with some seed, in some trial."""
+
+    def __init__(self) -> None:
+        self.all: list[Source] = []
+        self._places: dict[tuple[object, ...], int] = {}
+
+    def place(self, run: Run) -> int:
+        """The number of what a run meets."""
+        models, seed, trial = run.scenario.stragglers, run.scenario.seed, run.trial
+        if not any(map(_is_drawn, models.values())):
+            trial = 0
+        key = seed, trial, *models, *map(id, models.values())
+        if key not in self._places:
+            self._places[key] = len(self.all)
+            self.all.append(Source(models, seed, trial))
+        return self._places[key]
+
+
+def _is_drawn(model: StragglerModel) -> bool:
+    return model.is_random and not model.gives_same_times
+
+
+def blocks(units: Sequence[Unit], n_rounds: int) -> Iterator[list[Unit]]:
+    """Units that are run together: as many as memory is for."""
+    most = max(FEWEST_ROWS, ROUNDS // n_rounds)
+    block: list[Unit] = []
+    n_rows = 0
+    for unit in units:
+        if block and n_rows + len(unit.trials) > most:
+            yield block
+            block, n_rows = [], 0
+        block.append(unit)
+        n_rows += len(unit.trials)
+    yield block
+
+
+def run_side_by_side(runs: Sequence[Run], drawer: Drawer) -> Runs:
+    """Run them on arrays, each a row.
+
+    Raises
+    ------
+    SimulationError
+        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
+    """
+    times, source = drawer.times(runs)
+    schemes: dict[int, Scheme] = {}  # a scheme is one and the same in all its rows
+    for scenario, label, _ in runs:
+        schemes.setdefault(id(scenario.schemes[label]), scenario.scheme_to_run(label))
+    own = [schemes[id(scenario.schemes[label])] for scenario, label, _ in runs]
+    rules = [scenario.rule_for(label) for scenario, label, _ in runs]
+    rows = Rows(
+        source=source,
+        rule=type(rules[0]).side_by_side(rules),
+        round_overhead_s=np.array([run.scenario.round_overhead_s for run in runs]),
+        gradient_bytes=np.array([run.scenario.network.gradient_bytes for run in runs]),
+    )
+    n_jobs = runs[0].scenario.jobs
+    return simulate_rows(own[0].batches(n_jobs, own), rows, times, n_jobs)
