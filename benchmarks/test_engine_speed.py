@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ CASES = [
 
 
 def drawn_times():
-    return list(islice(round_times(MODELS, N_WORKERS, seed=1, trial=0), N_JOBS + 2))
+    return list(round_times(MODELS, N_WORKERS, seed=1, trial=0, n_rounds=N_JOBS + 2))
 
 
 def bare_loop(rounds: list[list[float]]) -> int:

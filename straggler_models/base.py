@@ -87,6 +87,67 @@ class StragglerModel(ABC):
         """
 
 
+class DrawnModel(StragglerModel):
+    """A model whose rounds do not depend on those before: it says how they are drawn, and :meth:`rounds` follows."""
+
+    @property
+    def is_drawn_once(self) -> bool:
+        """True if one round is drawn, whose times are those of all."""
+        return False
+
+    @abstractmethod
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        """Draw the next rounds: so many, if drawing them in several goes gives the same, as filling one array does.
+
+        A model that needs more than one array gives ``BLOCK_ROUNDS``, however many are asked for.
+        """
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
+        """Yield what is drawn."""
+        while not self.is_drawn_once:
+            yield self.draw(BLOCK_ROUNDS, n_workers, rng)
+        times = self.draw(1, n_workers, rng)
+        while True:
+            yield times
+
+
+class ChainModel(StragglerModel):
+    """A model in which each worker is fast or slow, and changes state between rounds (a Markov chain)."""
+
+    @abstractmethod
+    def chances(self) -> tuple[float, float, float]:
+        """P(fast -> slow) and P(slow -> fast) from one round to the next, and the slowdown of a slow worker."""
+
+    @abstractmethod
+    def start(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
+        """Return who is slow in the first round."""
+
+    def follow(self, is_slow: BoolArray, draws: FloatArray) -> BoolArray:
+        """Go on from who is slow, shape ``(..., n_workers)``, and return who is slow after the last round.
+
+        Uniform draws, shape ``(..., n_rounds, n_workers)``, become the slowdowns of the rounds.
+        """
+        p_slow, p_recover, slowdown = self.chances()
+        # a fast worker becomes slow below p_slow, a slow one stays slow from p_recover on
+        becomes_slow = draws < p_slow
+        differs = becomes_slow != (draws >= p_recover)
+        for row in range(draws.shape[-2]):
+            changed = becomes_slow[..., row, :] ^ (differs[..., row, :] & is_slow)
+            becomes_slow[..., row, :] = is_slow
+            is_slow = changed
+        draws.fill(1.0)
+        np.copyto(draws, slowdown, where=becomes_slow)
+        return is_slow
+
+    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
+        """Yield the slowdowns."""
+        is_slow = self.start(n_workers, rng)
+        while True:
+            slowdown = rng.random((BLOCK_ROUNDS, n_workers))
+            is_slow = self.follow(is_slow, slowdown)
+            yield WorkerTimes(slowdown=slowdown)
+
+
 class Speeds(NamedTuple):
     """Successive pieces of every worker's speed, shape ``(n_pieces, n_workers)`` each."""
 

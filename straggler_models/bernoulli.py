@@ -1,15 +1,13 @@
 """Stragglers without memory."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, StragglerModel, WorkerTimes
+from straggler_models.base import DrawnModel, Factor, Probability, WorkerTimes
 
 
 @dataclass(frozen=True)
-class Bernoulli(StragglerModel):
+class Bernoulli(DrawnModel):
     """Each worker is slow in each round with probability p, independently.
 
     Source: the random-straggler model of Tandon et al., "Gradient Coding", ICML 2017, with a finite slowdown too.
@@ -29,7 +27,6 @@ class Bernoulli(StragglerModel):
     def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            is_slow = rng.random((BLOCK_ROUNDS, n_workers)) < self.p
-            yield WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        is_slow = rng.random((n_rounds, n_workers)) < self.p
+        return WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))

@@ -1,15 +1,13 @@
 """Rounds in which many workers are slow together."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, Share, StragglerModel, WorkerTimes
+from straggler_models.base import BLOCK_ROUNDS, DrawnModel, Factor, Probability, Share, WorkerTimes
 
 
 @dataclass(frozen=True)
-class CommonShock(StragglerModel):
+class CommonShock(DrawnModel):
     """With probability p a round is a bad one, in which each worker is slow with probability ``share``.
 
     Independent stragglers never explain rounds in which 106 of 256 AWS Lambda workers are slow together, as measured
@@ -33,8 +31,7 @@ class CommonShock(StragglerModel):
     def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p > 0 and self.share > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            is_hit = rng.random((BLOCK_ROUNDS, 1)) < self.p
-            is_slow = is_hit & (rng.random((BLOCK_ROUNDS, n_workers)) < self.share)
-            yield WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        is_hit = rng.random((BLOCK_ROUNDS, 1)) < self.p
+        is_slow = is_hit & (rng.random((BLOCK_ROUNDS, n_workers)) < self.share)
+        return WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))

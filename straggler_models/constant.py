@@ -1,22 +1,21 @@
 """The same time for everybody, always."""
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Seconds, StragglerModel, WorkerTimes
+from straggler_models.base import DrawnModel, Seconds, WorkerTimes
 
 
 @dataclass(frozen=True)
-class Constant(StragglerModel):
+class Constant(DrawnModel):
     """Every worker takes startup_s + seconds_per_load * load seconds.
 
     Examples
     --------
-    >>> next(Constant(startup_s=0.5).rounds(2, np.random.default_rng(1))).startup_s[0]
-    array([0.5, 0.5])
+    >>> next(Constant(startup_s=0.5).rounds(2, np.random.default_rng(1))).startup_s
+    0.5
     """
 
     is_random: ClassVar[bool] = False
@@ -26,8 +25,9 @@ class Constant(StragglerModel):
     seconds_per_load: Seconds = 0.0
     """seconds for load 1, the whole data of a job"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        shape = (BLOCK_ROUNDS, n_workers)
-        times = WorkerTimes(np.full(shape, self.startup_s), np.full(shape, self.seconds_per_load))
-        while True:
-            yield times
+    @property
+    def is_drawn_once(self) -> bool:
+        return True
+
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        return WorkerTimes(self.startup_s, self.seconds_per_load)

@@ -1,19 +1,18 @@
 """Workers that break down and are repaired."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, StragglerModel, WorkerTimes
+from straggler_models.base import BoolArray, ChainModel
 
 Rounds = Annotated[float, Field(ge=1)]  # may be inf: never
 
 
 @dataclass(frozen=True)
-class FailStop(StragglerModel):
+class FailStop(ChainModel):
     """Each worker works for a geometric number of rounds, then answers nothing for a geometric number of rounds.
 
     All work in the first round. A working worker fails before the next round with probability
@@ -37,13 +36,8 @@ class FailStop(StragglerModel):
     def may_never_answer(self) -> bool:
         return self.mean_rounds_to_failure < np.inf
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        works = np.ones(n_workers, dtype=np.bool_)
-        p_fail, p_repair = 1 / self.mean_rounds_to_failure, 1 / self.mean_rounds_to_repair
-        while True:
-            slowdown = np.ones((BLOCK_ROUNDS, n_workers))
-            draws = rng.random((BLOCK_ROUNDS, n_workers))
-            for row in range(BLOCK_ROUNDS):
-                slowdown[row, ~works] = np.inf
-                works = np.where(works, draws[row] >= p_fail, draws[row] < p_repair)
-            yield WorkerTimes(slowdown=slowdown)
+    def chances(self) -> tuple[float, float, float]:
+        return 1 / self.mean_rounds_to_failure, 1 / self.mean_rounds_to_repair, np.inf
+
+    def start(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
+        return np.zeros(n_workers, dtype=np.bool_)

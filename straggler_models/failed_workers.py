@@ -1,15 +1,13 @@
 """Some workers never answer."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Count, Drawn, StragglerModel, WorkerTimes, some_workers
+from straggler_models.base import Count, Drawn, DrawnModel, WorkerTimes, some_workers
 
 
 @dataclass(frozen=True)
-class FailedWorkers(StragglerModel):
+class FailedWorkers(DrawnModel):
     """So many workers, chosen uniformly, never answer.
 
     Source: the failed workers of Ramamoorthy, Meng and Girimaji, "Leveraging partial stragglers within gradient
@@ -27,6 +25,10 @@ class FailedWorkers(StragglerModel):
     """whether who fails is drawn anew in every round or once"""
 
     @property
+    def is_drawn_once(self) -> bool:
+        return self.drawn == "per_run"
+
+    @property
     def may_never_answer(self) -> bool:
         return self.count > 0
 
@@ -34,11 +36,6 @@ class FailedWorkers(StragglerModel):
         if self.count > n_workers:
             raise ValueError(f"count must be between 0 and {n_workers}, got {self.count}")
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        failed = np.zeros((BLOCK_ROUNDS, n_workers), dtype=np.bool_)
-        if self.drawn == "per_run":
-            failed |= some_workers(1, n_workers, self.count, rng)
-        while True:
-            if self.drawn == "per_round":
-                failed = some_workers(BLOCK_ROUNDS, n_workers, self.count, rng)
-            yield WorkerTimes(slowdown=np.where(failed, np.inf, 1.0))
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        failed = some_workers(n_rounds, n_workers, self.count, rng)
+        return WorkerTimes(slowdown=np.where(failed, np.inf, 1.0))

@@ -1,15 +1,13 @@
 """Bursts: a slow worker tends to stay slow."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Factor, Probability, StragglerModel, WorkerTimes
+from straggler_models.base import BoolArray, ChainModel, Factor, Probability
 
 
 @dataclass(frozen=True)
-class GilbertElliott(StragglerModel):
+class GilbertElliott(ChainModel):
     """Each worker is fast or slow, and changes state between rounds (a Markov chain).
 
     It starts in the stationary distribution: a share p_slow/(p_slow + p_recover) of the workers is slow, in bursts of
@@ -36,15 +34,9 @@ class GilbertElliott(StragglerModel):
     def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p_slow > 0
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
+    def chances(self) -> tuple[float, float, float]:
+        return self.p_slow, self.p_recover, self.slowdown
+
+    def start(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
         changes = self.p_slow + self.p_recover
-        is_slow = rng.random(n_workers) < (self.p_slow / changes if changes else 0.0)
-        while True:
-            slow = np.empty((BLOCK_ROUNDS, n_workers), dtype=np.bool_)
-            draws = rng.random((BLOCK_ROUNDS, n_workers))
-            # a fast worker becomes slow below p_slow, a slow one stays slow from p_recover on
-            becomes_slow, stays_slow = draws < self.p_slow, draws >= self.p_recover
-            for row in range(BLOCK_ROUNDS):
-                slow[row] = is_slow
-                is_slow = np.where(is_slow, stays_slow[row], becomes_slow[row])
-            yield WorkerTimes(slowdown=np.where(slow, self.slowdown, 1.0))
+        return rng.random(n_workers) < (self.p_slow / changes if changes else 0.0)

@@ -1,15 +1,13 @@
 """Products of many small effects."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, Seconds, StragglerModel, WorkerTimes, added_to
+from straggler_models.base import AddsTo, DrawnModel, Positive, Seconds, WorkerTimes, added_to
 
 
 @dataclass(frozen=True)
-class Lognormal(StragglerModel):
+class Lognormal(DrawnModel):
     """Each worker and round draws median * exp(sigma Z) with Z standard normal, independently.
 
     The mean is median * exp(sigma^2/2).
@@ -29,7 +27,6 @@ class Lognormal(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            draws = self.median * np.exp(self.sigma * rng.standard_normal((BLOCK_ROUNDS, n_workers)))
-            yield added_to(self.adds_to, draws)
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        draws = self.median * np.exp(self.sigma * rng.standard_normal((n_rounds, n_workers)))
+        return added_to(self.adds_to, draws)

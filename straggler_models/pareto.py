@@ -1,15 +1,13 @@
 """Heavy tails: now and then, a very slow worker."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel, WorkerTimes, added_to
+from straggler_models.base import AddsTo, DrawnModel, Positive, WorkerTimes, added_to
 
 
 @dataclass(frozen=True)
-class Pareto(StragglerModel):
+class Pareto(DrawnModel):
     """Each worker and round draws from the Pareto distribution: P(X > x) = (scale/x)^shape for x >= scale.
 
     The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise.
@@ -30,6 +28,5 @@ class Pareto(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            yield added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (BLOCK_ROUNDS, n_workers))))
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        return added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (n_rounds, n_workers))))

@@ -1,15 +1,13 @@
 """Partial stragglers: slow, but not idle."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Drawn, Factor, Share, StragglerModel, WorkerTimes, some_workers
+from straggler_models.base import BLOCK_ROUNDS, Drawn, DrawnModel, Factor, Share, WorkerTimes, some_workers
 
 
 @dataclass(frozen=True)
-class PartialSlowdown(StragglerModel):
+class PartialSlowdown(DrawnModel):
     """A share of the workers goes on at a fraction of its speed.
 
     ``round(share * workers)`` workers, chosen uniformly, have a slowdown drawn uniformly between two bounds.
@@ -39,13 +37,12 @@ class PartialSlowdown(StragglerModel):
                 f"slowdown_max must be finite and at least slowdown_min = {self.slowdown_min}, got {self.slowdown_max}"
             )
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        per_run = self.drawn == "per_run"
-        n_slow, n_rounds = round(self.share * n_workers), 1 if per_run else BLOCK_ROUNDS
-        while True:
-            is_slow = some_workers(n_rounds, n_workers, n_slow, rng)
-            factors = rng.uniform(self.slowdown_min, self.slowdown_max, (n_rounds, n_workers))
-            times = WorkerTimes(slowdown=np.where(is_slow, factors, 1.0))
-            yield times
-            while per_run:
-                yield times
+    @property
+    def is_drawn_once(self) -> bool:
+        return self.drawn == "per_run"
+
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        n_rounds = 1 if self.is_drawn_once else BLOCK_ROUNDS
+        is_slow = some_workers(n_rounds, n_workers, round(self.share * n_workers), rng)
+        factors = rng.uniform(self.slowdown_min, self.slowdown_max, (n_rounds, n_workers))
+        return WorkerTimes(slowdown=np.where(is_slow, factors, 1.0))

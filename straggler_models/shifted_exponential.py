@@ -1,15 +1,13 @@
 """The textbook model of a random delay."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, Seconds, StragglerModel, WorkerTimes, added_to
+from straggler_models.base import AddsTo, DrawnModel, Positive, Seconds, WorkerTimes, added_to
 
 
 @dataclass(frozen=True)
-class ShiftedExponential(StragglerModel):
+class ShiftedExponential(DrawnModel):
     """Each worker and round draws shift + Exp(mean), independently: P(X > x) = exp(-(x - shift)/mean) for x >= shift.
 
     Source: Lee, Lam, Pedarsani, Papailiopoulos and Ramchandran, "Speeding Up Distributed Machine Learning Using
@@ -29,7 +27,6 @@ class ShiftedExponential(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            draws = self.shift + self.mean * rng.standard_exponential((BLOCK_ROUNDS, n_workers))
-            yield added_to(self.adds_to, draws)
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        draws = self.shift + self.mean * rng.standard_exponential((n_rounds, n_workers))
+        return added_to(self.adds_to, draws)

@@ -1,15 +1,13 @@
 """Light or heavy tails, by one parameter."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, AddsTo, Positive, StragglerModel, WorkerTimes, added_to
+from straggler_models.base import AddsTo, DrawnModel, Positive, WorkerTimes, added_to
 
 
 @dataclass(frozen=True)
-class Weibull(StragglerModel):
+class Weibull(DrawnModel):
     """Each worker and round draws from the Weibull distribution, independently: P(X > x) = exp(-(x/scale)^shape).
 
     The mean is scale * Gamma(1 + 1/shape); shape 1 is the exponential distribution, a smaller one has a heavier tail.
@@ -29,6 +27,5 @@ class Weibull(StragglerModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        while True:
-            yield added_to(self.adds_to, self.scale * rng.weibull(self.shape, (BLOCK_ROUNDS, n_workers)))
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        return added_to(self.adds_to, self.scale * rng.weibull(self.shape, (n_rounds, n_workers)))

@@ -1,6 +1,5 @@
 """Every straggler model against the contract and against its formula; and how models compose."""
 
-import itertools
 import math
 
 import examples
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.engine.worker_times import SpeedChanges, round_times, stream
+from simulator.engine.streams import stream
+from simulator.engine.worker_times import SpeedChanges, round_times
 from straggler_models import (
     STRAGGLER_MODELS,
     Adversarial,
@@ -172,7 +172,7 @@ def test_two_models_in_seconds_multiply():
 
 
 def rounds_of(models, n_rounds, seed=7, trial=0, n_workers=4):
-    return list(itertools.islice(round_times(models, n_workers, seed, trial), n_rounds))
+    return list(round_times(models, n_workers, seed, trial, n_rounds))
 
 
 class OneByOne(StragglerModel):

@@ -20,8 +20,8 @@ from schemes import (
 from schemes.assignment import Cyclic
 from simulator.cli.run_summary import print_summary
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
+from simulator.engine.streams import stream
 from simulator.engine.training import Training
-from simulator.engine.worker_times import stream
 from simulator.results.compare import compare
 from simulator.results.compare_text import notes
 from straggler_models import Constant, ShiftedExponential

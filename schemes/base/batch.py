@@ -141,7 +141,7 @@ class RuleBatch(Batch):
         self.rule, self.sets = rule, rule.sets
         self.n_rows, self.n_workers, self.n_rounds = rule.sets.n_rows, rule.sets.n_workers, rule.n_rounds
         self.loads_of_all: FloatArray = rule.tasks_of_all() * rule.top / rule.bottom
-        """load of a worker in each round while everybody has work and no job fails, shape ``(n_rounds, n_rows or 1)``"""
+        """load of a worker while everybody has work and no job fails, shape ``(n_rounds, n_rows or 1)``"""
         self._tasks_of_all = rule.tasks_of_all()
 
     def open_round(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Instants at which the master stops in rounds side by side, as `simulator.engine.waiting` finds them event by event."""
+"""Instants at which the master stops in rounds side by side, as `engine/waiting.py` finds them event by event."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from simulator.columns import RunRow, StepColumns, empty
 from simulator.engine.events import ClosedRound
 from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
 from simulator.engine.record import RunRecord
-from simulator.engine.worker_times import stream
+from simulator.engine.streams import stream
 from simulator.errors import SimulationError, is_shipped
 from workloads import Rows, Workload
 from workloads.base import Measured, Positive, PositiveCount

@@ -91,13 +91,13 @@ class _Log:
         self.first = 0
 
     def part(self, first: int, n_rounds: int) -> _Log:
-        """Rounds from one on, and the jobs that begin in them; rounds in it count from 0."""
+        """Some rounds, and the jobs that begin in them; rounds in it count from 0."""
         part = object.__new__(_Log)
         part.rounds = Rounds(*(column[:, first : first + n_rounds] for column in self.rounds))
         part.status, part.squared_error, part.ended_in = (
             column[:, first : first + n_rounds] for column in (self.status, self.squared_error, self.ended_in)
         )
-        part.first = first
+        part.first = self.first + first
         return part
 
     def runs(self, n_workers: int, rows: Rows) -> Runs:
@@ -139,9 +139,9 @@ def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: _Log) ->
     """Rounds without memory, as many at a time as fit a cache."""
     n_rows, n_rounds = log.rounds.n_given.shape
     loads = batch.loads()
-    for begin, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
-        for which, rounds in _chunks(n_rows, drawn.n_rounds, batch.n_workers * loads.shape[2]):
-            part = drawn.part(rows.source, which, rounds)
+    for begin, many, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
+        for which, rounds in _chunks(n_rows, many, batch.n_workers * loads.shape[2]):
+            part = drawn.of(rows.source[which], rounds)
             own = loads if len(loads) == 1 else loads[which]
             shape = which.stop - which.start, rounds.stop - rounds.start
             each = np.repeat(np.arange(which.start, which.stop), shape[1])
@@ -156,12 +156,13 @@ def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: _Log) ->
     log.ended_in[:] = log.first + np.arange(n_rounds)
 
 
-def _blocks(rows: Rows, times: Times, n_rounds: int, n_workers: int) -> Iterator[tuple[int, DrawnTimes]]:
-    """Worker times, so many rounds at a time; and the first round of each block."""
+def _blocks(rows: Rows, times: Times, n_rounds: int, n_workers: int) -> Iterator[tuple[int, int, DrawnTimes]]:
+    """The first round of each block, how many there are, and their worker times."""
     n_sources = int(rows.source.max()) + 1
     at_once = max(1, BLOCK // (n_sources * n_workers))
     for begin in range(0, n_rounds, at_once):
-        yield begin, times.take(min(at_once, n_rounds - begin))
+        many = min(at_once, n_rounds - begin)
+        yield begin, many, times.take(many)
 
 
 def _chunks(n_rows: int, n_rounds: int, n_each: int) -> Iterator[tuple[slice, slice]]:
@@ -266,7 +267,11 @@ def _due(batch: Batch, loads: FloatArray, times: DrawnTimes, shape: tuple[int, i
     """
     if batch.is_divisible:
         n_workers = loads.shape[1]
-        return shared_out(*(np.broadcast_to(part, (*shape, n_workers)).reshape(-1, n_workers) for part in times))
+        full = (np.broadcast_to(part, (*shape, n_workers)).reshape(-1, n_workers) for part in times)
+        shares, instant_s = shared_out(*full)
+        shares[np.isnan(shares).all(axis=1)] = 1 / n_workers  # nobody ever answers: everybody is asked
+        due_s = np.where(np.isnan(shares), -np.inf, instant_s[:, np.newaxis])
+        return shares[:, :, np.newaxis], due_s[:, :, np.newaxis]
     due_s = _arrivals(loads[:, np.newaxis], times, (*shape, *loads.shape[1:])).reshape(-1, *loads.shape[1:])
     idle = np.isnan(loads)
     if len(loads) > 1 and shape[1] > 1:
@@ -304,13 +309,13 @@ class _Foreseen(NamedTuple):
 
 def _foreseen(loads: FloatArray, rows: Rows, drawn: DrawnTimes, n_workers: int) -> _Foreseen:
     """Look at some rounds of all rows; ``loads`` has the shape ``(n_rows or 1, n_rounds)``."""
-    n_rows, n_rounds = len(rows.source), drawn.n_rounds
+    n_rows, n_rounds = len(rows.source), loads.shape[1]
     seen = Looks(*(np.empty((n_rows, n_rounds)) for _ in Looks._fields))
     bits = np.empty((n_rounds, -(-n_workers // WORD), n_rows), dtype=np.uint64)
     for which, rounds in _chunks(n_rows, n_rounds, n_workers):
         shape = which.stop - which.start, rounds.stop - rounds.start
         own = (loads if len(loads) == 1 else loads[which])[:, rounds]
-        part = drawn.part(rows.source, which, rounds)
+        part = drawn.of(rows.source[which], rounds)
         due_s = _arrivals(own[:, :, np.newaxis, np.newaxis], part, (*shape, n_workers, 1)).reshape(-1, n_workers, 1)
         rule = rows.rule.rows(np.repeat(np.arange(which.start, which.stop), shape[1]))
         look = looks(rule, due_s, due_s[:, :, 0], np.full(len(due_s), n_workers))
@@ -332,14 +337,14 @@ def _round_by_round(batch: RuleBatch, rows: Rows, times: Times, log: _Log) -> No
     """Rounds of a scheme with memory, one after another in all rows together."""
     n_rounds = log.rounds.n_given.shape[1]
     loads = np.ascontiguousarray(batch.loads_of_all.T)
-    for begin, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
-        part = log.part(begin, drawn.n_rounds) if drawn.n_rounds < n_rounds else log
-        own = loads[:, begin : begin + drawn.n_rounds]
+    for begin, many, drawn in _blocks(rows, times, n_rounds, batch.n_workers):
+        part = log.part(begin, many)
+        own = loads[:, begin : begin + many]
         seen = None
         if rows.rule.looks and not batch.rule.by_task:
             seen = _foreseen(own, rows, drawn, batch.n_workers)
-        played = _Played.of(batch, drawn.n_rounds)
-        for place in range(drawn.n_rounds):
+        played = _Played.of(batch, many)
+        for place in range(many):
             batch.open_round(begin + place)
             missing, forced, by_job = _one_round(batch, rows, drawn, place, seen, played, part.rounds)
             for job, status in batch.close_round(missing, forced, by_job):
@@ -398,7 +403,7 @@ def _one_round(
         missing = missing.copy()
     others = np.flatnonzero(~played.as_foreseen[place])
     loads = batch.loads()
-    part = drawn.part(rows.source, others, slice(place, place + 1))
+    part = drawn.of(rows.source[others], slice(place, place + 1))
     own, due_s = _due(batch, loads if len(loads) == 1 else loads[others], part, (len(others), 1))
     end = _ended(batch, own, due_s, rows.rule.rows(others), others)
     for column, values in zip(rounds, end.rounds, strict=True):

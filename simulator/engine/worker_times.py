@@ -1,33 +1,28 @@
-"""Worker times of one trial: the streams of a scenario's straggler models, composed.
+"""Worker times of trials: the streams of a scenario's straggler models, composed."""
 
-Every stream is keyed by what it is for, (seed, trial, purpose, label), never by the order of drawing or of a list:
-all schemes of a trial meet the same times, and adding a model or a scheme changes no other number.
-"""
+from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from straggler_models.base import BoolArray, FloatArray, SecondsModel, Speeds, StragglerModel, WorkerTimes
+from simulator.engine.streams import stream, streams
+from straggler_models.base import (
+    BLOCK_ROUNDS,
+    BoolArray,
+    ChainModel,
+    DrawnModel,
+    FloatArray,
+    IntArray,
+    SecondsModel,
+    Speeds,
+    StragglerModel,
+    WorkerTimes,
+)
 
-ONCE = -1  # the trial of what is drawn once, for all trials
 MOST_STILL = 10_000  # blocks in which somebody does not get on
-
-
-def stream(seed: int, trial: int, purpose: str, label: str) -> np.random.Generator:
-    """Random numbers for one purpose.
-
-    Examples
-    --------
-    >>> first, second = (stream(7, 0, "stragglers", label) for label in ("usual", "bursts"))
-    >>> bool(first.random() == second.random())
-    False
-    """
-    digest = hashlib.blake2b(f"{purpose}\0{label}".encode(), digest_size=16).digest()
-    words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(trial - ONCE, *words)))
 
 
 class RoundTimes(NamedTuple):
@@ -58,98 +53,258 @@ class RoundTimes(NamedTuple):
         >>> times.share_out()[1], times.share_out()[0].ravel()
         (2.5, array([0.625, 0.375]))
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            begins_s = self.slowdown * np.where(np.isfinite(self.startup_s), self.startup_s, np.inf)
-            rates = 1 / (self.slowdown * self.seconds_per_load)  # loads per second; inf where work takes no time
-        if self.never is not None:
-            begins_s, rates = np.where(self.never, np.inf, begins_s), np.where(self.never, 0.0, rates)
-        at_once = np.isinf(rates)
-        instant_s = float(begins_s[at_once].min(initial=np.inf))
-        order = np.argsort(begins_s)
-        order = order[np.isfinite(begins_s[order]) & ~at_once[order]]
-        sums, weighted = np.cumsum(rates[order]), np.cumsum(rates[order] * begins_s[order])
-        candidates = (1 + weighted) / sums  # if the first k workers do it all
-        if len(order):
-            instant_s = max(0.0, min(instant_s, float(candidates.min())))
-        works = begins_s < instant_s
-        loads = np.full(len(works), np.nan)
-        loads[works] = (instant_s - begins_s[works]) * np.where(at_once, 0.0, rates)[works]
-        first = at_once & (begins_s <= instant_s)
-        if first.any():  # one that takes no time does what is left
-            loads[np.argmax(first)] = 1 - np.nansum(np.where(first, 0.0, loads))
-        return loads[:, np.newaxis], instant_s
+        loads, instant_s = shared_out(*(part[np.newaxis] for part in self[:3]))
+        return loads[0, :, np.newaxis], float(instant_s[0])
 
 
-def round_times(models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> Iterator[RoundTimes]:
+def shared_out(
+    startup_s: FloatArray, seconds_per_load: FloatArray, slowdown: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Share one job out in each of some rounds, as :meth:`RoundTimes.share_out`; from arrays ``(n, n_workers)``.
+
+    Returns
+    -------
+    loads
+        Shape ``(n, n_workers)``.
+    instant_s
+        Shape ``(n,)``.
+    """
+    never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        begins_s = np.where(never, np.inf, slowdown * startup_s)
+        rates = np.where(never, 0.0, 1 / (slowdown * seconds_per_load))  # loads per second; inf: work takes no time
+    at_once = np.isinf(rates)
+    rates[at_once] = 0.0
+    first_s = np.where(at_once, begins_s, np.inf).min(axis=1)
+    order = np.argsort(begins_s, axis=1)
+    own_rates, own_begins_s = np.take_along_axis(rates, order, axis=1), np.take_along_axis(begins_s, order, axis=1)
+    weighted = np.cumsum(own_rates * np.where(own_rates > 0, own_begins_s, 0.0), axis=1)
+    with np.errstate(divide="ignore"):
+        candidates = (1 + weighted) / np.cumsum(own_rates, axis=1)  # if the first k workers do it all
+    is_shared = (rates > 0).any(axis=1)
+    instant_s = np.where(is_shared, np.maximum(0.0, np.minimum(first_s, candidates.min(axis=1))), first_s)
+    with np.errstate(invalid="ignore"):
+        loads = np.where(begins_s < instant_s[:, np.newaxis], (instant_s[:, np.newaxis] - begins_s) * rates, np.nan)
+    first = at_once & (begins_s <= instant_s[:, np.newaxis])
+    for row in np.flatnonzero(first.any(axis=1)).tolist():  # one that takes no time does what is left
+        loads[row, np.argmax(first[row])] = 1 - np.nansum(np.where(first[row], 0.0, loads[row]))
+    return loads, instant_s
+
+
+def round_times(
+    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int, n_rounds: int
+) -> Iterator[RoundTimes]:
     """Worker times of successive rounds."""
-    for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, trial):
+    draws = Draws([Source(models, seed, trial)], n_workers)
+    for first in range(0, n_rounds, BLOCK_ROUNDS):
+        shape = (min(BLOCK_ROUNDS, n_rounds - first), n_workers)
+        startup_s, seconds_per_load, slowdown = (np.broadcast_to(field[0], shape) for field in draws.take(shape[0]))
         never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
         for row, has_any in enumerate(np.any(never, axis=1).tolist()):
             yield RoundTimes(startup_s[row], seconds_per_load[row], slowdown[row], never[row] if has_any else None)
 
 
-def composed(
-    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int
-) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
-    """Blocks of rounds of the models that live in rounds: start-up times and seconds per load add, slowdowns multiply.
+class DrawnTimes(NamedTuple):
+    """Worker times of some rounds of some sources.
 
-    Shape ``(n_rounds, n_workers)`` each.
+    Shape ``(n_sources, n_rounds, n_workers)`` each; an axis along which nothing differs may have length 1.
     """
-    sources = [
-        _Blocks(label, model.rounds(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
-        for label, model in sorted(models.items())
-        if not isinstance(model, SecondsModel)
-    ]
-    while True:
-        n_rounds = min((source.fill() for source in sources), default=1)
-        startup_s, seconds_per_load = np.zeros((n_rounds, n_workers)), np.zeros((n_rounds, n_workers))
-        slowdown = np.ones((n_rounds, n_workers))
-        for source in sources:
-            block = source.take(n_rounds)
-            startup_s += block[0]
-            seconds_per_load += block[1]
-            slowdown *= block[2]
-        yield startup_s, seconds_per_load, slowdown
+
+    startup_s: FloatArray
+    seconds_per_load: FloatArray
+    slowdown: FloatArray
+
+    @property
+    def n_rounds(self) -> int:
+        """Number of rounds, 1 if all are alike."""
+        return max(field.shape[1] for field in self)
+
+    def of(self, sources: IntArray, rounds: slice) -> DrawnTimes:
+        """Some rounds of some sources, which may be given several times."""
+        chosen = (field if len(field) == 1 else field[sources] for field in self.rounds(rounds))
+        return DrawnTimes(*chosen)
+
+    def rounds(self, rounds: slice) -> DrawnTimes:
+        """Some rounds of all sources."""
+        return DrawnTimes(*(field if field.shape[1] == 1 else field[:, rounds] for field in self))
+
+    def at(self, sources: IntArray, rounds: IntArray, workers: IntArray) -> Iterator[FloatArray | float]:
+        """Single numbers: the three fields, for each source, round and worker."""
+        for field in self:
+            places = zip((sources, rounds, workers), field.shape, strict=True)
+            yield field[tuple(index if length > 1 else 0 for index, length in places)]
+
+
+class Kept:
+    """Worker times that were drawn before, from the first round on."""
+
+    def __init__(self, drawn: DrawnTimes) -> None:
+        self._drawn, self._at = drawn, 0
+
+    def take(self, n_rounds: int) -> DrawnTimes:
+        """The next rounds of all sources."""
+        first, self._at = self._at, self._at + n_rounds
+        return self._drawn.rounds(slice(first, self._at))
+
+
+class Source(NamedTuple):
+    """One trial of a scenario's straggler models."""
+
+    models: Mapping[str, StragglerModel]
+    seed: int
+    trial: int
+
+
+class Draws:
+    """Worker times of many sources side by side: start-up times and seconds per load add, slowdowns multiply.
+
+    Models that live in seconds are left out. What several sources draw from one stream is drawn once.
+
+    Examples
+    --------
+    >>> from straggler_models import Bernoulli, Constant
+    >>> models = {"usual": Constant(startup_s=2.0), "slow": Bernoulli(p=0.5, slowdown=3.0)}
+    >>> times = Draws([Source(models, seed=0, trial=trial) for trial in range(5)], n_workers=4).take(10)
+    >>> times.startup_s, times.slowdown.shape
+    (array([[[2.]]]), (5, 10, 4))
+    """
+
+    def __init__(self, sources: Sequence[Source], n_workers: int) -> None:
+        users: dict[tuple[str, int], list[int]] = {}
+        for place, source in enumerate(sources):
+            for label, model in source.models.items():
+                if not isinstance(model, SecondsModel):
+                    users.setdefault((label, id(model)), []).append(place)
+        self._groups = [_Group(label, sources, places, n_workers) for (label, _), places in sorted(users.items())]
+        rngs = iter(streams([key for group in self._groups for key in group.keys]))
+        for group in self._groups:
+            group.start(rngs)
+
+    def take(self, n_rounds: int) -> DrawnTimes:
+        """Worker times of the next rounds.
+
+        Raises
+        ------
+        ValueError
+            If a model ends too early, or its times make no sense.
+        """
+        totals = [np.full((1, 1, 1), neutral) for neutral in WorkerTimes()]
+        for group in self._groups:
+            for place, field in enumerate(group.take(n_rounds)):
+                if field.size > 1 or field.item() != WorkerTimes()[place]:
+                    totals[place] = group.put_into(totals[place], field, np.multiply if place == 2 else np.add)
+        return DrawnTimes(*totals)
+
+
+class _Group:
+    """The sources of one model: a row for each stream, and which source is on which."""
+
+    def __init__(self, label: str, sources: Sequence[Source], places: list[int], n_workers: int) -> None:
+        self._label, self._model, self._n_workers = label, sources[places[0]].models[label], n_workers
+        self._n_sources, self._places = len(sources), np.array(places)
+        rows: dict[tuple[int, int, str], int] = {}
+        streams = [(sources[place].seed, sources[place].trial, label) for place in places]
+        if self._model.gives_same_times or not self._model.is_random:
+            streams = streams[:1] * len(places)
+        self._rows = np.array([rows.setdefault(key, len(rows)) for key in streams])
+        self.keys = list(rows)
+
+    def start(self, rngs: Iterator[np.random.Generator]) -> None:
+        """Begin, with a stream for each key."""
+        self._rngs = list(islice(rngs, len(self.keys)))
+        self._once: list[FloatArray] | None = None
+        if isinstance(self._model, ChainModel):
+            self._is_slow = np.stack([self._model.start(self._n_workers, rng) for rng in self._rngs])
+        else:
+            self._blocks = [_Blocks(self._label, self._model, self._n_workers, rng) for rng in self._rngs]
+
+    def take(self, n_rounds: int) -> list[FloatArray]:
+        """The next rounds, a row for each stream; the three fields as in `DrawnTimes`."""
+        if isinstance(self._model, ChainModel):
+            draws = np.empty((len(self._rngs), n_rounds, self._n_workers))
+            for rng, row in zip(self._rngs, draws, strict=True):
+                rng.random(out=row)
+            self._is_slow = self._model.follow(self._is_slow, draws)
+            fields = [np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), draws]
+        elif self._once is not None:
+            return self._once
+        else:
+            is_once = isinstance(self._model, DrawnModel) and self._model.is_drawn_once
+            fields = self._filled(1 if is_once else n_rounds)
+            if is_once:
+                self._once = fields
+                for field in fields:
+                    field.setflags(write=False)
+        self._check(fields)
+        return fields
+
+    def _filled(self, n_rounds: int) -> list[FloatArray]:
+        """Put blocks together; a field is one number for as long as it is the same everywhere."""
+        fields: list[FloatArray] = []
+        shape = (len(self._blocks), n_rounds, self._n_workers)
+        for row, blocks in enumerate(self._blocks):
+            for rounds, block in blocks.take(n_rounds):
+                fields = fields or [np.full((1, 1, 1), part) if part.ndim == 0 else np.empty(shape) for part in block]
+                for place, part in enumerate(block):
+                    field = fields[place]
+                    if field.shape != shape and not (part.ndim == 0 and part == field.item()):
+                        fields[place] = field = np.broadcast_to(field, shape).copy()
+                    if field.shape == shape:
+                        field[row, rounds] = part
+        return fields
+
+    def _check(self, fields: list[FloatArray]) -> None:
+        for name, values, is_right, least, rule in (
+            ("startup_s", fields[0], np.greater, -np.inf, "a number"),
+            ("seconds_per_load", fields[1], np.greater_equal, 0.0, "at least 0"),
+            ("slowdown", fields[2], np.greater, 0.0, "greater than 0"),
+        ):
+            if not is_right(values.min(), least):  # the smallest is NaN if there is any
+                wrong = values[~is_right(values, least)][0]
+                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {wrong}")
+
+    def put_into(self, total: FloatArray, field: FloatArray, operation: np.ufunc) -> FloatArray:
+        """Add these sources' part to a field of all sources, or multiply by it; in place where that is possible."""
+        if 1 < len(field) < len(self._rows):
+            field = field[self._rows]
+        if len(self._places) < self._n_sources:
+            shape = (self._n_sources, *np.broadcast_shapes(total.shape[1:], field.shape[1:]))
+            total = total if total.shape == shape else np.broadcast_to(total, shape).copy()
+            total[self._places] = operation(total[self._places], field)
+            return total
+        shape = np.broadcast_shapes(total.shape, field.shape)
+        out = next((part for part in (total, field) if part.shape == shape and part.flags.writeable), None)
+        return np.asarray(operation(total, field, out=out))
 
 
 class _Blocks:
-    """A model's stream, cut to the lengths that composing asks for."""
+    """Blocks of rounds from one stream, cut as they are asked for."""
 
-    def __init__(self, label: str, blocks: Iterator[WorkerTimes], n_workers: int) -> None:
+    def __init__(self, label: str, model: StragglerModel, n_workers: int, rng: np.random.Generator) -> None:
         self._label = label
-        self._blocks = blocks
-        self._n_workers = n_workers
-        self._fields: list[FloatArray] = []
-        self._left = 0
+        self._draw: Callable[[int], WorkerTimes | None]
+        if isinstance(model, DrawnModel):
+            self._draw = lambda n_rounds: model.draw(n_rounds, n_workers, rng)
+        else:
+            rounds = model.rounds(n_workers, rng)
+            self._draw = lambda _: next(rounds, None)
+        self._kept: list[FloatArray] = []
+        self._n_kept = 0
 
-    def fill(self) -> int:
-        """Make sure that there is a round; return how many there are."""
-        if not self._left:
-            times = next(self._blocks, None)
-            if times is None:
-                raise ValueError(f"stragglers.{self._label}: the model ended before the run did")
-            self._left = times.n_rounds
-            shape = (self._left, self._n_workers)
-            self._fields = [np.broadcast_to(np.asarray(field, dtype=np.float64), shape) for field in times]
-            self._check()
-        return self._left
-
-    def _check(self) -> None:
-        startup_s, seconds_per_load, slowdown = self._fields
-        for name, values, wrong, rule in (
-            ("startup_s", startup_s, ~(startup_s > -np.inf), "a number"),
-            ("seconds_per_load", seconds_per_load, ~(seconds_per_load >= 0), "at least 0"),
-            ("slowdown", slowdown, ~(slowdown > 0), "greater than 0"),
-        ):
-            if wrong.any():
-                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {values[wrong][0]}")
-
-    def take(self, n_rounds: int) -> list[FloatArray]:
-        """The next rounds."""
-        taken = [field[:n_rounds] for field in self._fields]
-        self._fields = [field[n_rounds:] for field in self._fields]
-        self._left -= n_rounds
-        return taken
+    def take(self, n_rounds: int) -> Iterator[tuple[slice, list[FloatArray]]]:
+        """The next rounds: which, and their times."""
+        at = 0
+        while at < n_rounds:
+            if not self._n_kept:
+                times = self._draw(min(n_rounds - at, BLOCK_ROUNDS))
+                if times is None:
+                    raise ValueError(f"stragglers.{self._label}: the model ended before the run did")
+                self._kept, self._n_kept = [np.asarray(part, dtype=np.float64) for part in times], times.n_rounds
+            size = min(n_rounds - at, self._n_kept)
+            is_long = [part.ndim == 2 and len(part) > 1 for part in self._kept]
+            yield slice(at, at + size), [p[:size] if cut else p for p, cut in zip(self._kept, is_long, strict=True)]
+            self._kept = [p[size:] if cut else p for p, cut in zip(self._kept, is_long, strict=True)]
+            at, self._n_kept = at + size, self._n_kept - size
 
 
 class SpeedChanges:
@@ -264,78 +419,3 @@ class _Path:
         while cursor >= len(self._ends_s):
             self._extend()
         return float(self._ends_s[cursor, worker]), float(self._slowdowns[cursor, worker])
-
-
-class DrawnTimes(NamedTuple):
-    startup_s: FloatArray
-    seconds_per_load: FloatArray
-    slowdown: FloatArray
-
-    @property
-    def n_rounds(self) -> int:
-        return max(part.shape[1] for part in self)
-
-    def part(self, source, rows, rounds):
-        return DrawnTimes(
-            *(
-                (field if len(field) == 1 else field[source[rows]])[:, rounds if field.shape[1] > 1 else slice(None)]
-                for field in self
-            )
-        )
-
-    def rounds(self, which):
-        return DrawnTimes(*(field[:, which] if field.shape[1] > 1 else field for field in self))
-
-    def at(self, source, rounds, workers):
-        return tuple(
-            field[
-                source if field.shape[0] > 1 else 0,
-                rounds if field.shape[1] > 1 else 0,
-                workers if field.shape[2] > 1 else 0,
-            ]
-            for field in self
-        )
-
-
-class Kept:
-    """Worker times that were drawn before, from the first round on."""
-
-    def __init__(self, drawn: DrawnTimes) -> None:
-        self._drawn, self._at = drawn, 0
-
-    def take(self, n_rounds: int) -> DrawnTimes:
-        """The next rounds of all sources."""
-        first, self._at = self._at, self._at + n_rounds
-        return self._drawn.rounds(slice(first, self._at))
-
-
-class Source(NamedTuple):
-    models: Mapping[str, StragglerModel]
-    seed: int
-    trial: int
-
-
-class Draws:
-    def __init__(self, sources, n_workers):
-        self._sources = [composed(s.models, n_workers, s.seed, s.trial) for s in sources]
-        self._buffer = [np.zeros((3, 0, n_workers)) for s in sources]
-
-    def take(self, n_rounds):
-        out = []
-        for i, it in enumerate(self._sources):
-            while self._buffer[i].shape[1] < n_rounds:
-                self._buffer[i] = np.concatenate([self._buffer[i], np.stack(next(it))], axis=1)
-            out.append(self._buffer[i][:, :n_rounds])
-            self._buffer[i] = self._buffer[i][:, n_rounds:]
-        return DrawnTimes(*np.stack(out, axis=1))
-
-
-def shared_out(startup_s, seconds_per_load, slowdown):
-    loads, due_s = np.empty((*startup_s.shape, 1)), []
-    for row, parts in enumerate(zip(startup_s, seconds_per_load, slowdown, strict=True)):
-        never = np.isinf(parts[0]) | np.isinf(parts[1]) | np.isinf(parts[2])
-        loads[row], instant_s = RoundTimes(*parts, never).share_out()
-        if np.isnan(loads[row]).all():
-            loads[row] = 1 / len(parts[0])
-        due_s.append(np.where(np.isnan(loads[row]), -np.inf, instant_s))
-    return loads, np.stack(due_s)

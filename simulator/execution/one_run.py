@@ -9,8 +9,9 @@ from schemes.base.valued import Valued
 from simulator.choices import Detail
 from simulator.engine.events import Collector, RunPlan, simulate
 from simulator.engine.record import RunRecord
+from simulator.engine.streams import ONCE, stream
 from simulator.engine.training import TrainingRecord
-from simulator.engine.worker_times import ONCE, SpeedChanges, round_times, stream
+from simulator.engine.worker_times import SpeedChanges, round_times
 from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.scenario.scenario import Scenario
@@ -51,7 +52,7 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
         plan = RunPlan(
             scheme=scheme,
             n_jobs=scenario.jobs,
-            times=round_times(*where),
+            times=round_times(*where, scenario.jobs + scheme.delay_rounds),
             speeds=SpeedChanges(*where),
             rule=scenario.rule_for(label),
             leftover=scenario.leftover,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.engine.worker_times import composed
+from simulator.engine.worker_times import Draws, Source
 from simulator.statistics import quantile
 from simulator.traces.measures import burst_lengths
 from straggler_models import StragglerModel
@@ -30,12 +30,9 @@ def simulated_durations(
     >>> simulated_durations({"usual": Constant(startup_s=2.0, seconds_per_load=4.0)}, 1, 2, seed=0, load=0.5)
     array([[4., 4.]])
     """
-    blocks: list[FloatArray] = []
-    for startup_s, seconds_per_load, slowdown in composed(models, n_workers, seed, 0):
-        blocks.append(slowdown * (startup_s + seconds_per_load * load))
-        if sum(map(len, blocks)) >= n_rounds:
-            break
-    return np.concatenate(blocks)[:n_rounds]
+    times = Draws([Source(models, seed, 0)], n_workers).take(n_rounds)
+    durations_s = times.slowdown * (times.startup_s + times.seconds_per_load * load)
+    return np.broadcast_to(durations_s[0], (n_rounds, n_workers))
 
 
 def threshold_s(durations_s: FloatArray) -> float:

@@ -18,7 +18,8 @@ from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
 from simulator.engine.replay import MeasuredRounds, replay
-from simulator.engine.worker_times import ONCE, DrawnTimes, Kept, RoundTimes, stream
+from simulator.engine.streams import ONCE, stream
+from simulator.engine.worker_times import DrawnTimes, Kept, RoundTimes
 from simulator.errors import SimulationError
 from simulator.execution.executors import Executor, Lost, Serial, executor_of
 from simulator.tuning.legal_settings import Group

@@ -1,0 +1,181 @@
+"""Worker times of many sources, drawn side by side, against each stream drawn by itself; and how streams are seeded."""
+
+import itertools
+import math
+
+import examples
+import numpy as np
+import pytest
+
+from simulator.engine.streams import ONCE, states, stream, streams
+from simulator.engine.worker_times import DrawnTimes, Draws, Source
+from straggler_models import (
+    Adversarial,
+    Bernoulli,
+    CommonShock,
+    Constant,
+    FailedWorkers,
+    FailStop,
+    GilbertElliott,
+    MarkovSpeed,
+    PartialSlowdown,
+    ShiftedExponential,
+    StragglerModel,
+    Trace,
+    WorkerTimes,
+)
+from straggler_models.testing import draw_rounds
+
+N_WORKERS, N_ROUNDS = 6, 150
+NOISE = ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s")
+
+
+class OddBlocks(StragglerModel):
+    """From outside: blocks of any length and shape."""
+
+    def __repr__(self):
+        return "OddBlocks"
+
+    def rounds(self, n_workers, rng):
+        for n_rounds in itertools.cycle([1, 5, 2, 70]):
+            yield WorkerTimes(startup_s=rng.random((n_rounds, n_workers)), slowdown=float(n_rounds))
+            yield WorkerTimes(rng.random(n_workers), 3.0)
+            yield WorkerTimes(seconds_per_load=rng.random((n_rounds, 1)), slowdown=1 + rng.random((1, n_workers)))
+
+
+@pytest.fixture
+def traces(tmp_path):
+    path = tmp_path / "trace.csv"
+    rows = "".join(f"{r},{w},{r * 10 + w + 1}\n" for r in range(7) for w in range(N_WORKERS))
+    path.write_text(f"round,worker,duration_s\n{rows}", encoding="utf-8")
+    replay = Trace(path=str(path), wrap="cycle", base_load=0.1, seconds_per_load=1.0)
+    return [replay, Trace(path=str(path), mode="bootstrap", block_rounds=5), Trace(path=str(path))]
+
+
+def composed(models, seed, trial):
+    """Compose the models' rounds one after the other, as the definition says."""
+    startup_s, seconds_per_load = np.zeros((2, N_ROUNDS, N_WORKERS))
+    slowdown = np.ones((N_ROUNDS, N_WORKERS))
+    for label, model in sorted(models.items()):
+        times = draw_rounds(model, N_WORKERS, N_ROUNDS, stream(seed, trial, "stragglers", label))
+        startup_s, seconds_per_load, slowdown = startup_s + times[0], seconds_per_load + times[1], slowdown * times[2]
+    return startup_s, seconds_per_load, slowdown
+
+
+def taken(sources, lengths):
+    """Worker times in several goes, at full shape."""
+    draws = Draws(sources, N_WORKERS)
+    goes = [[np.broadcast_to(f, (len(sources), n, N_WORKERS)) for f in draws.take(n)] for n in lengths]
+    return [np.concatenate(parts, axis=1) for parts in zip(*goes, strict=True)]
+
+
+def assert_each_is_as_alone(sources, lengths):
+    times = taken(sources, lengths)
+    for place, source in enumerate(sources):
+        for field, expected in zip(times, composed(*source), strict=True):
+            assert np.array_equal(field[place], expected[: sum(lengths)])
+
+
+@pytest.mark.parametrize("lengths", [[3, 80], [83], [1] * 10 + [64, 9]], ids=repr)
+@pytest.mark.parametrize("model", [*examples.MODELS, OddBlocks()], ids=repr)
+def test_the_rounds_of_a_model_are_the_same_in_any_number_of_goes(model, lengths):
+    assert_each_is_as_alone([Source({"one": model}, 7, trial) for trial in (0, 3)], lengths)
+    assert_each_is_as_alone([Source({"a": NOISE, "b": model, "c": OddBlocks()}, 7, trial) for trial in (0, 3)], lengths)
+
+
+@pytest.mark.parametrize("lengths", [[3, 80], [83]], ids=repr)
+def test_the_rounds_of_a_trace_are_the_same_in_any_number_of_goes(traces, lengths):
+    for model in traces[:2]:
+        assert_each_is_as_alone([Source({"a": model, "b": NOISE}, 7, trial) for trial in (0, 3)], lengths)
+
+
+def test_sources_may_differ_in_everything(traces):
+    slow, always = Bernoulli(p=0.3, slowdown=2.0), GilbertElliott(p_slow=0.1, p_recover=0.2, slowdown=3.0)
+    first, second = {"m": NOISE, "slow": slow}, {"slow": always, "a": traces[0], "m": NOISE}
+    sources = [
+        *[Source(first, 1, trial) for trial in range(20)],
+        *[Source(second, seed, 2) for seed in (1, 2, 2**40)],
+        Source({}, 1, 0),
+        Source({"slow": slow, "own": OddBlocks()}, 1, 4),
+        Source(first, 1, 3),
+    ]
+    assert_each_is_as_alone(sources, [2, 70])
+
+
+@pytest.mark.parametrize(
+    "chain", [GilbertElliott(p_slow=0.3, p_recover=0.4, slowdown=3.0), FailStop(3.0, 2.0)], ids=repr
+)
+def test_a_chain_compares_one_draw_of_each_worker_in_each_round(chain):
+    rng = stream(7, 0, "stragglers", "chain")
+    if isinstance(chain, FailStop):
+        is_slow, p_slow, p_recover, slowdown = np.zeros(N_WORKERS, dtype=bool), 1 / 3, 1 / 2, math.inf
+    else:
+        is_slow, p_slow, p_recover, slowdown = rng.random(N_WORKERS) < 0.3 / 0.7, 0.3, 0.4, 3.0
+    drawn = taken([Source({"chain": chain}, 7, 0)], [70])[2][0]
+    for row in drawn:
+        assert row.tolist() == np.where(is_slow, slowdown, 1.0).tolist()
+        draws = rng.random(N_WORKERS)
+        is_slow = np.where(is_slow, draws >= p_recover, draws < p_slow)
+
+
+@pytest.mark.parametrize(
+    ("model", "shapes"),
+    [
+        (None, [(1, 1, 1)] * 3),
+        (Constant(startup_s=1.0, seconds_per_load=2.0), [(1, 1, 1)] * 3),
+        (MarkovSpeed(states=examples.TWO_STATES), [(1, 1, 1)] * 3),
+        (NOISE, [(3, 4, 6), (1, 1, 1), (1, 1, 1)]),
+        (Adversarial(B=2, W=3, lam=1, slowdown=2.0), [(1, 1, 1), (1, 1, 1), (1, 4, 6)]),
+        (FailedWorkers(count=2, drawn="per_run"), [(1, 1, 1), (1, 1, 1), (3, 1, 6)]),
+        (CommonShock(p=0.5, share=0.5, slowdown=2.0), [(1, 1, 1), (1, 1, 1), (3, 4, 6)]),
+    ],
+    ids=repr,
+)
+def test_what_is_the_same_for_all_is_not_repeated(model, shapes):
+    models = {} if model is None else {"one": model}
+    times = Draws([Source(models, 1, trial) for trial in range(3)], N_WORKERS).take(4)
+    assert [field.shape for field in times] == shapes
+
+
+def test_a_replayed_trace_is_the_same_for_all_trials(traces):
+    times = Draws([Source({"trace": traces[0]}, 1, trial) for trial in range(3)], N_WORKERS).take(5)
+    assert [field.shape for field in times] == [(1, 5, 6), (1, 1, 1), (1, 1, 1)]
+    assert times.seconds_per_load.item() == 1.0
+
+
+@pytest.mark.parametrize("shared", [Constant(startup_s=1.0), PartialSlowdown(0.5, 2.0, 4.0, drawn="per_run")], ids=repr)
+def test_what_is_kept_between_goes_is_not_changed_by_composing(shared):
+    models = {"a": shared, "b": Bernoulli(p=0.5, slowdown=2.0), "c": Constant(startup_s=1.0)}
+    assert_each_is_as_alone([Source(models, 1, 0)], [1, 1, 1, 2])
+
+
+def test_rounds_that_are_not_needed_are_not_drawn():
+    asked = []
+
+    class Counted(Bernoulli):
+        def draw(self, n_rounds, n_workers, rng):
+            asked.append(n_rounds)
+            return super().draw(n_rounds, n_workers, rng)
+
+    Draws([Source({"one": Counted(p=0.5, slowdown=2.0)}, 1, 0)], N_WORKERS).take(1)
+    assert asked == [1]
+
+
+def test_a_model_that_ends_before_the_run_is_refused(traces):
+    draws = Draws([Source({"usual": NOISE, "trace": traces[2]}, 1, 0)], N_WORKERS)
+    assert isinstance(draws.take(7), DrawnTimes)
+    with pytest.raises(ValueError, match=r"^stragglers\.trace: the model ended before the run did$"):
+        draws.take(1)
+
+
+def test_streams_seeded_side_by_side_are_those_seeded_one_by_one():
+    entropies = [0, 1, 7, 2**32 - 1, 2**32, 2**40, 2**128 - 1, 2**128, 2**128 + 5, 3**250]
+    keys = [(1,), (0, 5), (1, 2, 3, 4, 5), (2**32, 0, 2**32 - 1), (2**70, 9)]
+    pairs = list(itertools.product(entropies, keys))
+    expected = [np.random.SeedSequence(e, spawn_key=key).generate_state(4, np.uint64) for e, key in pairs]
+    assert np.array_equal(states(*map(list, zip(*pairs, strict=True))), expected)
+    where = list(itertools.product(entropies, [ONCE, 0, 1, 999, 2**33], ["usual", "bursts", "späte"]))
+    for generator, (seed, trial, label) in zip(streams(where), where, strict=True):
+        alone = stream(seed, trial, "stragglers", label)
+        assert generator.bit_generator.state == alone.bit_generator.state
+    assert streams(where[:1])[0].random() == stream(0, ONCE, "stragglers", "usual").random()
