@@ -103,7 +103,6 @@ class DrawnModel(StragglerModel):
         """
 
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        """Yield what is drawn."""
         while not self.is_drawn_once:
             yield self.draw(BLOCK_ROUNDS, n_workers, rng)
         times = self.draw(1, n_workers, rng)
@@ -140,7 +139,6 @@ class ChainModel(StragglerModel):
         return is_slow
 
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
-        """Yield the slowdowns."""
         is_slow = self.start(n_workers, rng)
         while True:
             slowdown = rng.random((BLOCK_ROUNDS, n_workers))

@@ -43,6 +43,30 @@ class OddBlocks(StragglerModel):
             yield WorkerTimes(seconds_per_load=rng.random((n_rounds, 1)), slowdown=1 + rng.random((1, n_workers)))
 
 
+class Alternating(Bernoulli):
+    """From outside: a shipped model whose rounds are changed."""
+
+    def rounds(self, n_workers, rng):
+        for times in super().rounds(n_workers, rng):
+            yield times._replace(startup_s=1.0)
+
+
+class LateChain(GilbertElliott):
+    """From outside: a shipped chain whose first round is left out."""
+
+    def rounds(self, n_workers, rng):
+        blocks = super().rounds(n_workers, rng)
+        yield WorkerTimes(slowdown=next(blocks).slowdown[1:])
+        yield from blocks
+
+
+FROM_OUTSIDE = [
+    OddBlocks(),
+    Alternating(p=0.3, slowdown=2.0),
+    LateChain(p_slow=0.3, p_recover=0.4, slowdown=3.0),
+]
+
+
 @pytest.fixture
 def traces(tmp_path):
     path = tmp_path / "trace.csv"
@@ -77,7 +101,7 @@ def assert_each_is_as_alone(sources, lengths):
 
 
 @pytest.mark.parametrize("lengths", [[3, 80], [83], [1] * 10 + [64, 9]], ids=repr)
-@pytest.mark.parametrize("model", [*examples.MODELS, OddBlocks()], ids=repr)
+@pytest.mark.parametrize("model", [*examples.MODELS, *FROM_OUTSIDE], ids=repr)
 def test_the_rounds_of_a_model_are_the_same_in_any_number_of_goes(model, lengths):
     assert_each_is_as_alone([Source({"one": model}, 7, trial) for trial in (0, 3)], lengths)
     assert_each_is_as_alone([Source({"a": NOISE, "b": model, "c": OddBlocks()}, 7, trial) for trial in (0, 3)], lengths)

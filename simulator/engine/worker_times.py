@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -203,24 +203,24 @@ class _Group:
         self._label, self._model, self._n_workers = label, sources[places[0]].models[label], n_workers
         self._n_sources, self._places = len(sources), np.array(places)
         rows: dict[tuple[int, int, str], int] = {}
-        streams = [(sources[place].seed, sources[place].trial, label) for place in places]
+        keys = [(sources[place].seed, sources[place].trial, label) for place in places]
         if self._model.gives_same_times or not self._model.is_random:
-            streams = streams[:1] * len(places)
-        self._rows = np.array([rows.setdefault(key, len(rows)) for key in streams])
+            keys = keys[:1] * len(places)
+        self._rows = np.array([rows.setdefault(key, len(rows)) for key in keys])
         self.keys = list(rows)
 
     def start(self, rngs: Iterator[np.random.Generator]) -> None:
         """Begin, with a stream for each key."""
         self._rngs = list(islice(rngs, len(self.keys)))
         self._once: list[FloatArray] | None = None
-        if isinstance(self._model, ChainModel):
+        if _is_chain(self._model):
             self._is_slow = np.stack([self._model.start(self._n_workers, rng) for rng in self._rngs])
         else:
             self._blocks = [_Blocks(self._label, self._model, self._n_workers, rng) for rng in self._rngs]
 
     def take(self, n_rounds: int) -> list[FloatArray]:
         """The next rounds, a row for each stream; the three fields as in `DrawnTimes`."""
-        if isinstance(self._model, ChainModel):
+        if _is_chain(self._model):
             draws = np.empty((len(self._rngs), n_rounds, self._n_workers))
             for rng, row in zip(self._rngs, draws, strict=True):
                 rng.random(out=row)
@@ -229,7 +229,7 @@ class _Group:
         elif self._once is not None:
             return self._once
         else:
-            is_once = isinstance(self._model, DrawnModel) and self._model.is_drawn_once
+            is_once = _is_drawn(self._model) and self._model.is_drawn_once
             fields = self._filled(1 if is_once else n_rounds)
             if is_once:
                 self._once = fields
@@ -277,13 +277,21 @@ class _Group:
         return np.asarray(operation(total, field, out=out))
 
 
+def _is_drawn(model: StragglerModel) -> TypeGuard[DrawnModel]:
+    return type(model).rounds is DrawnModel.rounds  # and no subclass has rounds of its own
+
+
+def _is_chain(model: StragglerModel) -> TypeGuard[ChainModel]:
+    return type(model).rounds is ChainModel.rounds
+
+
 class _Blocks:
     """Blocks of rounds from one stream, cut as they are asked for."""
 
     def __init__(self, label: str, model: StragglerModel, n_workers: int, rng: np.random.Generator) -> None:
         self._label = label
         self._draw: Callable[[int], WorkerTimes | None]
-        if isinstance(model, DrawnModel):
+        if _is_drawn(model):
             self._draw = lambda n_rounds: model.draw(n_rounds, n_workers, rng)
         else:
             rounds = model.rounds(n_workers, rng)
