@@ -154,7 +154,7 @@ class RuleBatch(Batch):
     def is_usual(self) -> BoolArray:
         """Rows in which everybody has the work of `loads_of_all` in the open round, shape ``(n_rows or 1,)``."""
         usual = self._n_given == self._tasks_of_all[self.rule.index][:, np.newaxis]
-        return usual[:, 0] if usual.shape[1] == 1 else usual.all(axis=1)
+        return np.asarray(usual[:, 0] if usual.shape[1] == 1 else usual.all(axis=1))
 
     def loads(self) -> FloatArray:
         return self.rule.loads()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simulator.engine.record import RunRecord
 
 STATUS: dict[int, Status] = {DECODED: "decoded", APPROXIMATE: "approximate", FAILED: "failed"}
-CODE = {name: code for code, name in STATUS.items()}
+CODE: dict[str, int] = {name: code for code, name in STATUS.items()}
 QUANTILES = (0.5, 0.95, 0.99)
 
 
@@ -89,7 +89,7 @@ class Runs:
     @functools.cached_property
     def has_failed(self) -> BoolArray:
         """Mask of the jobs that failed."""
-        return self.status == FAILED
+        return np.asarray(self.status == FAILED)
 
     @functools.cached_property
     def decoded_s(self) -> FloatArray:

@@ -84,7 +84,16 @@ class _Log:
 
     def __init__(self, n_rows: int, n_rounds: int, n_jobs: int) -> None:
         shape = n_rows, n_rounds
-        self.rounds = Rounds(*(np.zeros(shape, kind) for kind in (float, float, float, int, int, float, int, float)))
+        self.rounds = Rounds(
+            duration_s=np.zeros(shape),
+            first_finish_s=np.zeros(shape),
+            waited_s=np.zeros(shape),
+            stragglers=np.zeros(shape, dtype=np.int64),
+            uploads=np.zeros(shape, dtype=np.int64),
+            gradients=np.zeros(shape),
+            n_given=np.zeros(shape, dtype=np.int64),
+            load_done=np.zeros(shape),
+        )
         self.status = np.full((n_rows, n_jobs), DECODED)
         self.squared_error = np.zeros((n_rows, n_jobs))
         self.ended_in = np.zeros((n_rows, n_jobs), dtype=np.int64)
@@ -93,10 +102,10 @@ class _Log:
     def part(self, first: int, n_rounds: int) -> _Log:
         """Some rounds, and the jobs that begin in them; rounds in it count from 0."""
         part = object.__new__(_Log)
-        part.rounds = Rounds(*(column[:, first : first + n_rounds] for column in self.rounds))
-        part.status, part.squared_error, part.ended_in = (
-            column[:, first : first + n_rounds] for column in (self.status, self.squared_error, self.ended_in)
-        )
+        part.rounds = Rounds._make(column[:, first : first + n_rounds] for column in self.rounds)
+        part.status = self.status[:, first : first + n_rounds]
+        part.squared_error = self.squared_error[:, first : first + n_rounds]
+        part.ended_in = self.ended_in[:, first : first + n_rounds]
         part.first = self.first + first
         return part
 
@@ -439,7 +448,7 @@ def _note(seen: _Foreseen, played: _Played, loads: FloatArray, n_workers: int, r
         waited_s=waited_s,
         stragglers=stragglers,
         uploads=played.uploads.T,
-        gradients=played.gradients.T,
+        gradients=played.gradients.T.astype(np.float64),
         n_given=np.array(n_workers),
         load_done=n_workers * loads,
     )
@@ -453,8 +462,9 @@ def _take_off_lost(missing: Words, loads: FloatArray, rows: Rows, drawn: DrawnTi
     many = max(1, BLOCK // (n_words * WORD * n_rows))
     for first in range(0, n_rounds, many):
         sets = missing[first : first + many]
-        members = unpacked(sets.transpose(1, 0, 2).reshape(n_words, -1), n_words * WORD)
-        at, workers = np.divmod(np.flatnonzero(members), n_words * WORD)
+        flat = sets.transpose(1, 0, 2).reshape(n_words, -1)
+        at = np.repeat(np.arange(flat.shape[1]), size(flat))
+        workers = np.flatnonzero(unpacked(flat, n_words * WORD)) - at * (n_words * WORD)
         index, row = np.divmod(at, n_rows)
         index += first
         load = loads[row if len(loads) > 1 else 0, index]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -114,11 +115,6 @@ class DrawnTimes(NamedTuple):
     seconds_per_load: FloatArray
     slowdown: FloatArray
 
-    @property
-    def n_rounds(self) -> int:
-        """Number of rounds, 1 if all are alike."""
-        return max(field.shape[1] for field in self)
-
     def of(self, sources: IntArray, rounds: slice) -> DrawnTimes:
         """Some rounds of some sources, which may be given several times."""
         chosen = (field if len(field) == 1 else field[sources] for field in self.rounds(rounds))
@@ -175,9 +171,11 @@ class Draws:
             for label, model in source.models.items():
                 if not isinstance(model, SecondsModel):
                     users.setdefault((label, id(model)), []).append(place)
-        self._groups = [_Group(label, sources, places, n_workers) for (label, _), places in sorted(users.items())]
-        rngs = iter(streams([key for group in self._groups for key in group.keys]))
-        for group in self._groups:
+        groups = [_Group(label, sources, places, n_workers) for (label, _), places in sorted(users.items())]
+        self._labels = [list(alike) for _, alike in groupby(groups, key=attrgetter("label"))]
+        self._n_sources = len(sources)
+        rngs = iter(streams([key for group in groups for key in group.keys]))
+        for group in groups:
             group.start(rngs)
 
     def take(self, n_rounds: int) -> DrawnTimes:
@@ -189,19 +187,39 @@ class Draws:
             If a model ends too early, or its times make no sense.
         """
         totals = [np.full((1, 1, 1), neutral) for neutral in WorkerTimes()]
-        for group in self._groups:
-            for place, field in enumerate(group.take(n_rounds)):
-                if field.size > 1 or field.item() != WorkerTimes()[place]:
-                    totals[place] = group.put_into(totals[place], field, np.multiply if place == 2 else np.add)
+        for groups in self._labels:
+            taken = [group.take(n_rounds) for group in groups]
+            for place, neutral in enumerate((0.0, 0.0, 1.0)):
+                fields = [fields[place] for fields in taken]
+                if all(field.size == 1 and field.item() == neutral for field in fields):
+                    continue
+                total, field = totals[place], self._of_all(groups, fields, neutral)
+                if total.size == 1 and total.item() == neutral:
+                    totals[place] = field
+                    continue
+                shape = np.broadcast_shapes(total.shape, field.shape)
+                out = next((part for part in (total, field) if part.shape == shape and part.flags.writeable), None)
+                totals[place] = (np.multiply if place == 2 else np.add)(total, field, out=out)
         return DrawnTimes(*totals)
+
+    def _of_all(self, groups: Sequence[_Group], fields: Sequence[FloatArray], neutral: float) -> FloatArray:
+        """One field of all models of a label, for all sources."""
+        if len(groups) == 1 and len(groups[0].places) == self._n_sources:
+            return groups[0].of_sources(fields[0])
+        shape = (self._n_sources, *(max(field.shape[axis] for field in fields) for axis in (1, 2)))
+        n_have = sum(len(group.places) for group in groups)
+        whole = np.empty(shape) if n_have == self._n_sources else np.full(shape, neutral)
+        for group, field in zip(groups, fields, strict=True):
+            whole[group.places] = group.of_sources(field)
+        return whole
 
 
 class _Group:
     """The sources of one model: a row for each stream, and which source is on which."""
 
     def __init__(self, label: str, sources: Sequence[Source], places: list[int], n_workers: int) -> None:
-        self._label, self._model, self._n_workers = label, sources[places[0]].models[label], n_workers
-        self._n_sources, self._places = len(sources), np.array(places)
+        self.label, self._model, self._n_workers = label, sources[places[0]].models[label], n_workers
+        self.places = np.array(places)  # of the sources among all
         rows: dict[tuple[int, int, str], int] = {}
         keys = [(sources[place].seed, sources[place].trial, label) for place in places]
         if self._model.gives_same_times or not self._model.is_random:
@@ -216,7 +234,7 @@ class _Group:
         if _is_chain(self._model):
             self._is_slow = np.stack([self._model.start(self._n_workers, rng) for rng in self._rngs])
         else:
-            self._blocks = [_Blocks(self._label, self._model, self._n_workers, rng) for rng in self._rngs]
+            self._blocks = [_Blocks(self.label, self._model, self._n_workers, rng) for rng in self._rngs]
 
     def take(self, n_rounds: int) -> list[FloatArray]:
         """The next rounds, a row for each stream; the three fields as in `DrawnTimes`."""
@@ -261,20 +279,11 @@ class _Group:
         ):
             if not is_right(values.min(), least):  # the smallest is NaN if there is any
                 wrong = values[~is_right(values, least)][0]
-                raise ValueError(f"stragglers.{self._label}: {name} must be {rule}, got {wrong}")
+                raise ValueError(f"stragglers.{self.label}: {name} must be {rule}, got {wrong}")
 
-    def put_into(self, total: FloatArray, field: FloatArray, operation: np.ufunc) -> FloatArray:
-        """Add these sources' part to a field of all sources, or multiply by it; in place where that is possible."""
-        if 1 < len(field) < len(self._rows):
-            field = field[self._rows]
-        if len(self._places) < self._n_sources:
-            shape = (self._n_sources, *np.broadcast_shapes(total.shape[1:], field.shape[1:]))
-            total = total if total.shape == shape else np.broadcast_to(total, shape).copy()
-            total[self._places] = operation(total[self._places], field)
-            return total
-        shape = np.broadcast_shapes(total.shape, field.shape)
-        out = next((part for part in (total, field) if part.shape == shape and part.flags.writeable), None)
-        return np.asarray(operation(total, field, out=out))
+    def of_sources(self, field: FloatArray) -> FloatArray:
+        """A row for each source, where there is one for each stream; a single row may stay one."""
+        return field[self._rows] if 1 < len(field) < len(self._rows) else field
 
 
 def _is_drawn(model: StragglerModel) -> TypeGuard[DrawnModel]:

@@ -87,8 +87,8 @@ class Structures:
 def _structure_of(scenario: Scenario, scheme: Scheme, rule: MasterRule) -> Hashable:
     """All in which runs that go side by side must be equal, and what decides whether they can."""
     in_seconds = any(isinstance(model, SecondsModel) for model in scenario.stragglers.values())
-    others = scenario.workers, scenario.jobs, scenario.probe, rule.structure, in_seconds
-    others = *others, scenario.leftover, scenario.network.is_free, scenario.training is None
+    needs_events = in_seconds, scenario.leftover, scenario.network.is_free, scenario.training is None
+    others = scenario.workers, scenario.jobs, scenario.probe, rule.structure, needs_events
     if not dataclasses.is_dataclass(scheme):
         return id(scheme), others
     varied = scheme.varied

@@ -91,11 +91,11 @@ def table_of(columns: Mapping[str, Any], runs: Runs, records: Sequence[RunRecord
         found["workers"] = _list_array("workers", [n_rounds * runs.n_workers] * n_runs, joined)
     steps = [record.training for record in records if isinstance(record, TrainingRecord)]
     if steps:
-        joined = {
+        joined_steps = {
             name: list(itertools.chain.from_iterable(getattr(each, name) for each in steps))
             for name in TABLES["training"]
         }
-        found["training"] = _list_array("training", [len(each.step) for each in steps], joined)
+        found["training"] = _list_array("training", [len(each.step) for each in steps], joined_steps)
     return pa.table(found)
 
 

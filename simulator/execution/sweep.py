@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import platform
 import time
@@ -286,5 +287,10 @@ def _manifest(scenario: Scenario, engine: Engine, began: float) -> dict[str, Any
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "seconds": round(time.time() - began, 3),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")},
+        "versions": _versions(),
     }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")}

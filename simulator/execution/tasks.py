@@ -241,7 +241,7 @@ class _Work:
             records = run_unit(scenario, unit.label, unit.trials, self._detail)
             with telling(scenario, unit.label, unit.trials[0]):
                 n_blocks = scenario.schemes[unit.label].n_error_blocks if any(map(_is_approximate, records)) else None
-                rows = [record.metrics(n_blocks) for record in records]
+                rows: list[Mapping[str, Any]] = [record.metrics(n_blocks) for record in records]
                 figures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
                 self._keep([unit], "events", Runs.of(records), figures, records)
         except SimulationError as error:
