@@ -9,10 +9,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import RandomRegular, drawn
+from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import ApproximateScheme
-from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, PositiveCount
+from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ class ExpanderGradientCoding(ApproximateScheme):
     def allowance(self) -> Allowance | None:
         return at_most(0, self.n_workers) if self.decoding == "fixed" else None
 
-    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+    def squared_errors(self, closed: Closed) -> FloatArray:
         if self.decoding == "optimal":
-            return super().squared_errors(missing, enough)
-        n_responses = np.maximum(1, np.count_nonzero(~missing, axis=1))  # without any, the estimate is 0
+            return super().squared_errors(closed)
+        answered = ~closed.missing
+        n_responses = np.maximum(1, np.count_nonzero(answered, axis=1))  # without any, the estimate is 0
         weights = self.n_workers / (self.chunks_per_worker * n_responses)
-        estimates = weights[:, np.newaxis] * (~missing @ self.encoding_matrix())
+        estimates = weights[:, np.newaxis] * (answered @ self.encoding_matrix())
         errors = ((estimates - 1) ** 2).sum(axis=1)
         return np.asarray(np.where(errors > 1e-12 * self.n_workers, errors, 0.0))
 

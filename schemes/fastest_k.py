@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import LinearScheme
-from schemes.base.scheme import BoolArray, FloatArray, IntArray, PositiveCount
+from schemes.base.scheme import FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class FastestK(LinearScheme):
     def allowance(self) -> Allowance:
         return at_most(self.n_workers - self.k, self.n_workers)
 
-    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
-        n_used = np.minimum(self.k, self.n_workers - np.count_nonzero(missing, axis=1))
+    def squared_errors(self, closed: Closed) -> FloatArray:
+        n_used = np.minimum(self.k, self.n_workers - np.count_nonzero(closed.missing, axis=1))
         errors = self.n_workers * (self.n_workers - n_used) / np.maximum(n_used, 1)
         return np.where(n_used > 0, errors, np.nan)
 

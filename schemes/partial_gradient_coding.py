@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
@@ -22,9 +23,9 @@ from schemes.base.codec import (
     Ended,
     Precision,
     combined,
-    least_squares_error,
     least_squares_weights,
 )
+from schemes.base.least_squares import least_squares_errors
 from schemes.base.scheme import (
     BoolArray,
     Closing,
@@ -41,6 +42,7 @@ from schemes.base.scheme import (
 )
 from schemes.ordering import Matching, Ordering, q_bound, q_max
 
+FEW = 4  # blocks up to which comparing is faster than sorting
 ORDER = 1  # the purpose of a stream, beside that of `schemes.assignment`
 
 
@@ -98,6 +100,11 @@ class PartialGradientCoding(Scheme):
     def held(self) -> BoolArray:
         """The assignment, shape ``(n_chunks, n_workers)``."""
         return drawn(self.assignment, self.n_workers, self.seed)
+
+    @property
+    def sums(self) -> FloatArray:
+        """The plain sums of the workers' chunks as a matrix, shape ``(n_workers, n_chunks)``."""
+        return self.held.T.astype(np.float64)
 
     @property
     def load(self) -> float:
@@ -207,12 +214,12 @@ class _PartialSession(Session):
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         if not closing.takes_estimate and not closing.forced:
             return [Outcome(self._job, "decoded")]
-        error = self._squared_error(closing.missing) if closing.takes_estimate else None
+        error = self._squared_error() if closing.takes_estimate else None
         if error is None:
             return [Outcome(self._job, "failed", float("nan"))]
         return [Outcome(self._job, "approximate" if error else "decoded", error)]
 
-    def _squared_error(self, missing: BoolArray) -> float | None:
+    def _squared_error(self) -> float | None:
         return float(sum(left for left in self._lacking if left > 0))
 
 
@@ -249,18 +256,21 @@ class _WholeListSession(_PartialSession):
 
     def open_round(self, index: int) -> Work:
         self._open(index)
+        self._heard: list[int] = []
         return self._work
 
     def receive(self, worker: int, report: int) -> None:
+        self._heard.append(worker)
         for chunk in self._lists[worker]:
             self._finish(chunk)
 
-    def _squared_error(self, missing: BoolArray) -> float | None:
+    def _squared_error(self) -> float | None:
         """Squared error of the best weights for the plain sums that finished workers send."""
         if self._scheme.blocks > 1:
             return None
-        held = self._scheme.held
-        return least_squares_error(held[:, ~missing & held.any(axis=0)].astype(np.float64))
+        due_s = np.full((1, self._scheme.n_workers), np.inf)
+        due_s[0, self._heard] = np.arange(len(self._heard))
+        return float(least_squares_errors(self._scheme.sums, due_s, np.isinf(due_s))[0])
 
 
 class _PartialBatch(MemorylessBatch):
@@ -275,12 +285,12 @@ class _PartialBatch(MemorylessBatch):
         session = scheme.start(1, np.random.default_rng(0))
         self._loads = session.open_round(0).loads[np.newaxis]
         n_reports = self._loads.shape[2]
-        never = scheme.n_workers * n_reports  # the place of a report that does not exist
         holders = [np.flatnonzero(row) for row in scheme.placement.positions]
-        self._reports = np.full((len(holders), max(map(len, holders))), never)  # of each chunk, at each of its holders
+        self._reports = np.zeros((max(map(len, holders)), len(holders)), dtype=np.int64)  # of each copy of each chunk
         for chunk, workers in enumerate(holders):
             position = scheme.placement.positions[chunk, workers] - 1 if n_reports > 1 else 0
-            self._reports[chunk, : len(workers)] = workers * n_reports + position
+            self._reports[: len(workers), chunk] = workers * n_reports + position
+        self._are_none = np.arange(len(self._reports))[:, np.newaxis] >= list(map(len, holders))
 
     def loads(self) -> FloatArray:
         return self._loads
@@ -288,32 +298,40 @@ class _PartialBatch(MemorylessBatch):
     def gradients(self) -> FloatArray:
         return np.zeros_like(self._loads)
 
-    def _copies_s(self, due_s: FloatArray) -> FloatArray:
-        """Return when each copy of each chunk is reported, shape ``(n, n_chunks, most copies)``."""
-        flat = due_s.reshape(len(due_s), -1)
-        return np.concatenate([flat, np.full((len(flat), 1), np.inf)], axis=1)[:, self._reports]
+    def _copies(self, reports: NDArray[Any], none: Any) -> NDArray[Any]:
+        """Sort what is said of each report by chunks, shape ``(n, most copies, n_chunks)``."""
+        copies = reports.reshape(len(reports), self._loads.size).take(self._reports, axis=1)
+        if self._are_none.any():
+            copies[:, self._are_none] = none
+        return copies
+
+    def _lacking(self, due_s: FloatArray, by_s: FloatArray) -> IntArray:
+        """Copies that lack of all chunks at some instants, shape ``(n,)``."""
+        arrived = self._copies(due_s <= by_s[:, np.newaxis, np.newaxis], False)
+        n_copies = arrived.sum(axis=1, dtype=np.min_scalar_type(len(self._reports)))
+        return np.asarray((self.blocks - np.minimum(n_copies, self.blocks)).sum(axis=1, dtype=np.int64))
 
     def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
-        return self.enough_s(due_s, rows) <= by_s
+        return np.asarray(self._lacking(due_s, by_s) == 0)
 
     def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
-        copies_s, last = self._copies_s(due_s), self._scheme.blocks - 1
-        complete_s = np.partition(copies_s, last, axis=2)[:, :, last] if last else copies_s.min(axis=2)
-        return np.asarray(complete_s.max(axis=1))
+        copies_s = self._copies(due_s, np.inf)
+        if self.blocks > FEW:
+            return np.asarray(np.partition(copies_s, self.blocks - 1, axis=1)[:, self.blocks - 1].max(axis=1))
+        least_s = [np.full(copies_s[:, 0].shape, np.inf)] * self.blocks  # in ascending order
+        for copy_s in np.moveaxis(copies_s, 1, 0):
+            for place, other_s in enumerate(least_s):
+                least_s[place], copy_s = np.minimum(other_s, copy_s), np.maximum(other_s, copy_s)
+        return np.asarray(least_s[-1].max(axis=1))
 
     def squared_errors(self, closed: Closed) -> FloatArray:
-        scheme = self._scheme
         if not closed.takes_estimate:
             return np.where(closed.forced, np.nan, 0.0)
-        if scheme.credit == "prefix":
-            arrived = self._copies_s(closed.due_s) <= closed.instant_s[:, np.newaxis, np.newaxis]
-            lacking = scheme.blocks - np.count_nonzero(arrived, axis=2)
-            return np.asarray(np.maximum(lacking, 0).sum(axis=1), dtype=np.float64)
-        if scheme.blocks > 1:
+        if self._scheme.credit == "prefix":
+            return self._lacking(closed.due_s, closed.instant_s).astype(np.float64)
+        if self.blocks > 1:
             return np.full(len(closed.forced), np.nan)
-        holds = scheme.held.any(axis=0)
-        responses = scheme.held.astype(np.float64)
-        return np.array([least_squares_error(responses[:, ~missing & holds]) for missing in closed.missing])
+        return least_squares_errors(self._scheme.sums, closed.due_s[:, :, 0], closed.missing)
 
 
 class _PartialCodec(Codec):
@@ -357,7 +375,7 @@ class _PartialCodec(Codec):
 
     def _decode_sums(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         """Decode from the plain sums that workers send who have finished everything."""
-        matrix = self._held.T.astype(np.float64)
+        matrix = self._scheme.sums
         return combined(
             responses,
             lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),

@@ -27,7 +27,10 @@ class Closed(NamedTuple):
     missing: BoolArray  # who had not reported everything, shape (n, n_workers)
     forced: BoolArray  # shape (n,)
     takes_estimate: bool
-    same: IntArray  # shape (n,): where it is equal, all was due at the same instants
+
+    def of(self, mask: BoolArray) -> Closed:
+        """Some of them."""
+        return self._make([*(part[mask] for part in self[:-1]), self.takes_estimate])
 
 
 class Batch(ABC):

@@ -33,20 +33,6 @@ def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
     return Weights(values, condition)
 
 
-def least_squares_error(responses: FloatArray) -> float:
-    """Squared distance of the all-ones vector to the span of the columns, shape ``(n_chunks, n_responses)``.
-
-    Examples
-    --------
-    >>> least_squares_error(np.array([[1.0], [1.0], [0.0]]))
-    1.0
-    """
-    ones = np.ones(len(responses))
-    weights = np.linalg.lstsq(responses, ones, rcond=None)[0]
-    error = float(np.sum((responses @ weights - ones) ** 2))
-    return error if error > 1e-12 * len(responses) else 0.0
-
-
 Responses = TypeVar("Responses")
 
 

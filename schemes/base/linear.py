@@ -17,11 +17,11 @@ from schemes.base.codec import (
     Precision,
     Weights,
     combined,
-    least_squares_error,
     least_squares_weights,
 )
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.grid import Grid
+from schemes.base.least_squares import least_squares_errors
 from schemes.base.rule import Alternatives, Clause, Rule, permits
 from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
 from schemes.base.sets import ManySets, Sets
@@ -45,28 +45,48 @@ class LinearScheme(Scheme):
         """Return who may be missing; None (default): whoever leaves the matrix decodable."""
         return None
 
-    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
+    def squared_errors(self, closed: Closed) -> FloatArray:
         """Squared errors of the gradients that the master returns, in units of one chunk's squared gradient norm.
 
         For orthogonal chunk gradients.
 
         Parameters
         ----------
-        missing
-            Who had not answered in each of some rounds, shape ``(n, n_workers)``.
-        enough
-            Whether the responses were enough, shape ``(n,)``.
+        closed
+            Some rounds: ``missing`` says who had not answered, ``forced`` where the responses were not enough, and
+            ``due_s`` in which order they came.
 
         Returns
         -------
         errors
             Shape ``(n,)``; NaN where the master returns no gradient: a failure.
         """
-        return np.where(enough, 0.0, np.nan)
+        return np.where(closed.forced, np.nan, 0.0)
 
-    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
-        """The squared error of one round, from ``missing`` of shape ``(n_workers,)``; None: a failure."""
-        error = float(self.squared_errors(missing[np.newaxis], np.array([enough]))[0])
+    def squared_error(self, missing: BoolArray, *, enough: bool, answered: IntArray | None = None) -> float | None:
+        """The squared error of one round; None: a failure.
+
+        Parameters
+        ----------
+        missing
+            Who had not answered, shape ``(n_workers,)``.
+        enough
+            Whether the responses were enough.
+        answered
+            The others, in the order in which their responses came; None (default): in that of their numbers.
+        """
+        order = np.flatnonzero(~missing) if answered is None else answered
+        due_s = np.where(missing, np.inf, -np.inf)
+        due_s[order] = np.arange(len(order))
+        closed = Closed(
+            rows=np.zeros(1, dtype=np.int64),
+            due_s=due_s[np.newaxis, :, np.newaxis],
+            instant_s=np.array([float(len(order))]),
+            missing=missing[np.newaxis],
+            forced=np.array([not enough]),
+            takes_estimate=False,
+        )
+        error = float(self.squared_errors(closed)[0])
         return None if np.isnan(error) else error
 
     def decode(self, finished: Sequence[int]) -> FloatArray | None:
@@ -167,9 +187,8 @@ class ApproximateScheme(LinearScheme):
     zeros and ones.
     """
 
-    def squared_errors(self, missing: BoolArray, enough: BoolArray) -> FloatArray:
-        matrix = self.encoding_matrix()
-        return np.array([least_squares_error(matrix[~row].T) for row in missing])
+    def squared_errors(self, closed: Closed) -> FloatArray:
+        return least_squares_errors(self.encoding_matrix(), closed.due_s[:, :, 0], closed.missing)
 
     @property
     def tolerates(self) -> str:
@@ -195,7 +214,8 @@ class MemorylessSession(CountingSession):
         return self._work
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
-        error = self._scheme.squared_error(closing.missing, enough=not closing.forced)
+        answered = None if closing.heard is None else closing.heard.workers
+        error = self._scheme.squared_error(closing.missing, enough=not closing.forced, answered=answered)
         if error is None:
             return [Outcome(self._job, "failed", float("nan"))]
         return [Outcome(self._job, "approximate" if error else "decoded", error)]
@@ -298,10 +318,16 @@ class _LinearBatch(MemorylessBatch):
         return [clause.of_rows(self._sets, self._which[rows]) for clause in clauses]
 
     def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
-        if self._clauses is None:
+        missing = due_s[:, :, 0] > by_s[:, np.newaxis]
+        if self._clauses is not None:
+            truths = permits(self._sets, [self._of_rows(rows)], self._sets.of(missing))
+            return np.broadcast_to(truths, len(due_s))
+        if not all(isinstance(setting, ApproximateScheme) for setting in self._settings):
             return self.enough_s(due_s, rows) <= by_s
-        missing = self._sets.of(due_s[:, :, 0] > by_s[:, np.newaxis])
-        return np.broadcast_to(permits(self._sets, [self._of_rows(rows)], missing), len(due_s))
+        errors = self.squared_errors(
+            Closed(rows, due_s, by_s, missing, np.asarray(missing.any(axis=1)), takes_estimate=True)
+        )
+        return np.asarray((errors == 0) | ~missing.any(axis=1))
 
     def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         last_s = due_s[:, :, 0]
@@ -313,11 +339,11 @@ class _LinearBatch(MemorylessBatch):
 
     def squared_errors(self, closed: Closed) -> FloatArray:
         if len(self._settings) == 1:
-            return self._settings[0].squared_errors(closed.missing, ~closed.forced)
+            return self._settings[0].squared_errors(closed)
         errors, which = np.empty(len(closed.rows)), self._which[closed.rows]
         for at in np.unique(which).tolist():
             mine = which == at
-            errors[mine] = self._settings[at].squared_errors(closed.missing[mine], ~closed.forced[mine])
+            errors[mine] = self._settings[at].squared_errors(closed.of(mine))
         return errors
 
 

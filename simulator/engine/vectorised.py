@@ -154,8 +154,7 @@ def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: _Log) ->
             own = loads if len(loads) == 1 else loads[which]
             shape = which.stop - which.start, rounds.stop - rounds.start
             each = np.repeat(np.arange(which.start, which.stop), shape[1])
-            same = rows.source[each] * n_rounds + np.tile(np.arange(rounds.start, rounds.stop), shape[0])
-            closed, errors = _closed(batch, own, part, shape, rows.rule.rows(each), each, same)
+            closed, errors = _closed(batch, own, part, shape, rows.rule.rows(each), each)
             here = which, slice(begin + rounds.start, begin + rounds.stop)
             for column, values in zip(log.rounds, closed, strict=True):
                 column[here] = np.broadcast_to(values, len(each)).reshape(shape)
@@ -190,14 +189,13 @@ def _closed(
     shape: tuple[int, int],
     rule: MasterRule,
     each: IntArray,
-    same: IntArray,
 ) -> tuple[Rounds, FloatArray]:
     """Rounds of rows (``shape``), flat: what is due when, when the master stops, and the errors of what it has then."""
     loads, due_s = _due(batch, loads, times, shape)
     end = _ended(batch, loads, due_s, rule, each)
     assert isinstance(batch, MemorylessBatch)
     errors = batch.squared_errors(
-        Closed(each, due_s, end.rounds.duration_s, end.missing, end.forced, rule.waits_for == "nobody", same)
+        Closed(each, due_s, end.rounds.duration_s, end.missing, end.forced, rule.waits_for == "nobody")
     )
     return end.rounds, errors
 
