@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,8 @@ class Closed(NamedTuple):
 
     def of(self, mask: BoolArray) -> Closed:
         """Some of them."""
-        return self._make([*(part[mask] for part in self[:-1]), self.takes_estimate])
+        parts: list[Any] = [part[mask] for part in self[:-1]]
+        return Closed(*parts, takes_estimate=self.takes_estimate)
 
 
 class Batch(ABC):
