@@ -13,7 +13,7 @@ from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.errors import WriteError
 from simulator.execution.one_run import run_one
-from simulator.results.summary import summary
+from simulator.results.summary import summary, write_csv
 from straggler_models import (
     Bernoulli,
     CommonShock,
@@ -320,6 +320,21 @@ def test_the_summary_compares_with_the_first_scheme_as_a_ratio_of_means():
     )
     half = 2.7764451052 * makespans["GC"].std() / math.sqrt(5)  # Student's t, 4 degrees of freedom, 97.5 %
     assert table["makespan_high_s"]["GC"] - table["makespan_s"]["GC"] == pytest.approx(half)
+
+
+def test_a_csv_is_what_pandas_writes(tmp_path):
+    table = pd.DataFrame(
+        {
+            "x": [0.1 + 0.2, math.nan, math.inf, 1e-300],
+            "n": pd.array([1, None, 2, 1], dtype="Int64"),
+            "is": [True, False, True, True],
+            "a, b": ['say "no"', None, "a,b", "two\nlines"],
+            "none": [None] * 4,
+        }
+    )
+    write_csv(table, tmp_path / "own.csv")
+    table.to_csv(tmp_path / "pandas.csv", index=False)
+    assert (tmp_path / "own.csv").read_bytes() == (tmp_path / "pandas.csv").read_bytes()
 
 
 def test_one_run_can_be_had_without_tables():

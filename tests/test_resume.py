@@ -209,6 +209,8 @@ def test_a_key_does_not_depend_on_what_changes_no_number():
         {"masters": {"k": FirstEnough()}},
     ):
         assert key_of(**changes) == key_of()
+    models = {"always": Constant(1.0), **USUAL}
+    assert key_of(stragglers=models) == key_of(stragglers=dict(reversed(models.items())))
 
 
 def test_a_key_depends_on_everything_else(tmp_path):

@@ -31,7 +31,7 @@ class Closed(NamedTuple):
     def of(self, mask: BoolArray) -> Closed:
         """Some of them."""
         parts: list[Any] = [part[mask] for part in self[:-1]]
-        return Closed(*parts, takes_estimate=self.takes_estimate)
+        return Closed(*parts, self.takes_estimate)
 
 
 class Batch(ABC):

@@ -13,7 +13,7 @@ from simulator.errors import ResultsError
 from simulator.files import replacing, whole
 from simulator.results.compare import swept_keys
 from simulator.results.folder import MANIFEST, PARTS, may_write
-from simulator.results.summary import summary
+from simulator.results.summary import summary, write_csv
 from simulator.scenario.yaml_text import reader, write_yaml
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Results:
         """Write what stands beside the tables: the summary, and the scenario as it ran."""
         swept = self.runs.groupby("point")[swept_keys(self.runs)].first()
         with whole(folder / "summary.csv") as partial:
-            summary(self.runs).join(swept, on="point").to_csv(partial, index=False)
+            write_csv(summary(self.runs).join(swept, on="point"), partial)
         with whole(folder / "scenario.yaml") as partial:
             write_yaml(self.scenario, partial)
 

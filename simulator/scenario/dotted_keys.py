@@ -1,6 +1,5 @@
 """Dotted keys: which places of a scenario they mean."""
 
-import copy
 from typing import Any
 
 from simulator.errors import Path_
@@ -79,7 +78,7 @@ def replaced(data: Any, path: Path_, value: Any) -> Any:
     """
     if not path:
         return value
-    changed = copy.copy(data)
+    changed = data.copy()
     # what is new below has no value yet
     changed[path[0]] = replaced(data[path[0]], path[1:], value) if len(path) > 1 else value
     return changed

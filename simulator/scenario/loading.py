@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,12 +21,13 @@ from simulator.plugins.messages import problems_in
 from simulator.scenario.dotted_keys import find_all, replaced, swept_together
 from simulator.scenario.plain import plain
 from simulator.scenario.ranges import values_of
-from simulator.scenario.scenario import ContradictionError, Scenario
+from simulator.scenario.scenario import ContradictionError, Scenario, checks
 from simulator.scenario.yaml_file import Document
 
 S = TypeVar("S")
 Made = tuple[Any, list[Problem]]  # None if there are problems
 Built = dict[tuple[Any, ...], Made]  # by all that it was made from
+FILLED_IN_FROM = ("workers", "seed")  # keys of the file that schemes are made of too
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] = ()) -> Scenario:
@@ -122,23 +124,115 @@ def _points(
     problems: list[Problem] = []
     seen: set[Problem] = set()  # each is told at the first point that has it
     built: Built = {}
-    for combination in itertools.product(*(swept.values for swept in entries.values())) if entries else ():
-        chosen: dict[str, Any] = {}
-        varied = data
-        for swept, value in zip(entries.values(), combination, strict=True):
-            chosen |= zip(swept.places, value if len(swept.places) > 1 else [value], strict=True)
-            for key, path in ((key, path) for key, paths in swept.places.items() for path in paths):
-                varied = replaced(varied, path, copy.deepcopy(chosen[key]))
-        scenario, found = scenario_of(varied, folder, built)
+    siblings = _Siblings(data, list(entries.values()))
+    keys = [key for swept in entries.values() for key in swept.places]
+    rows = [
+        swept.values if len(swept.places) > 1 else [[value] for value in swept.values] for swept in entries.values()
+    ]
+    every = itertools.product(*rows) if entries else ()
+    for combination, place in zip(every, itertools.product(*(range(len(values)) for values in rows)), strict=False):
+        chosen = dict(zip(keys, itertools.chain.from_iterable(combination), strict=True))
+        scenario = siblings.at(place)
         if scenario is not None:
             points.append((chosen, scenario))
-        new = [problem for problem in found if problem not in seen]
-        seen.update(new)
-        at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
-        for problem in new:
-            entry = _entry_at_fault(problem.path, {entry: swept.places for entry, swept in entries.items()})
-            problems.append(Problem(("sweep", entry), f"at {at}: {problem}"))
+            continue
+        scenario, found = scenario_of(_varied(data, entries, chosen), folder, built)
+        if scenario is not None:
+            points.append((chosen, siblings.learn(place, scenario)))
+        for problem in found:
+            if problem not in seen:
+                seen.add(problem)
+                at = ", ".join(f"{key} = {show(value)}" for key, value in chosen.items())
+                entry = _entry_at_fault(problem.path, {entry: swept.places for entry, swept in entries.items()})
+                problems.append(Problem(("sweep", entry), f"at {at}: {problem}"))
     return points, problems
+
+
+def _varied(data: dict[str, Any], entries: Mapping[str, _Swept], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The data at a point of the sweep."""
+    for key, paths in itertools.chain.from_iterable(swept.places.items() for swept in entries.values()):
+        for path in paths:
+            data = replaced(data, path, copy.deepcopy(chosen[key]))
+    return data
+
+
+class _Part(NamedTuple):
+    """A field of a scenario, or one label of it, that differs between points."""
+
+    field: str
+    label: str | None
+    numbers_in: Callable[[tuple[int, ...]], object]  # a point's, of those entries of the sweep that decide the part
+    known: dict[object, Any]  # by these numbers
+
+
+class _Siblings:
+    """Scenarios at the points of a sweep, which share all that is made of the same values and has been checked."""
+
+    def __init__(self, data: Mapping[str, Any], entries: Sequence[_Swept]) -> None:
+        self._first: Scenario | None = None
+        self._parts: list[_Part] = []
+        self._labelled: dict[Hashable, dict[str, Any]] = {}
+        self._passed: set[Hashable] = set()  # with ids of plug-ins, which are kept in the parts
+        places = [list(itertools.chain.from_iterable(swept.places.values())) for swept in entries]
+        every = list(itertools.chain.from_iterable(places))
+        for field in (field.name for field in dataclasses.fields(Scenario)):
+            labels: list[Any] = [None]
+            if field in ("stragglers", "schemes") and (field,) not in every:
+                labels = list(dict.fromkeys([*data[field], *(path[1] for path in every if path[0] == field)]))
+            for label in labels:
+                numbers = [n for n, paths in enumerate(places) if any(_decides(path, field, label) for path in paths)]
+                if numbers:
+                    self._parts.append(_Part(field, label, itemgetter(*numbers), {}))
+
+    def at(self, place: tuple[int, ...]) -> Scenario | None:
+        """The scenario at a point, or None if anything in it has not been made yet, or does not go with the rest."""
+        if self._first is None:
+            return None
+        values: dict[str, Any] = {}
+        try:
+            for field, label, numbers_in, known in self._parts:
+                part = known[numbers_in(place)]
+                if label is None:
+                    values[field] = part
+                else:
+                    values.setdefault(field, dict(getattr(self._first, field)))[label] = part
+        except KeyError:
+            return None
+        for field, value in values.items():
+            if isinstance(value, dict):
+                values[field] = self._labelled.setdefault((field, *map(id, value.values())), value)
+        scenario = self._first.sibling(values)
+        try:
+            return scenario if all(self._passes(check, given) for check, given in checks(scenario)) else None
+        except Exception:  # of a plug-in: said where it is made on its own
+            return None
+
+    def _passes(self, check: Callable[..., Iterator[Problem]], given: tuple[Any, ...]) -> bool:
+        key = check, *[tuple(map(id, value.values())) if isinstance(value, dict) else value for value in given]
+        if key in self._passed:
+            return True
+        if any(True for _ in check(*given)):
+            return False
+        self._passed.add(key)
+        return True
+
+    def learn(self, place: tuple[int, ...], scenario: Scenario) -> Scenario:
+        """Take note of what a sound scenario is made of; return the same, with all that is shared."""
+        if self._first is None:
+            self._first = scenario
+        for field, label, numbers_in, known in self._parts:
+            made = getattr(scenario, field)
+            known.setdefault(numbers_in(place), made if label is None else made[label])
+        return self.at(place) or scenario
+
+
+def _decides(path: Path_, field: str, label: str | None) -> bool:
+    """Say whether what stands at a place of the file decides a field of a scenario, or one label of it."""
+    if field == "schemes" and path[0] in FILLED_IN_FROM:
+        return True
+    if field == "masters":
+        return path[0] == "schemes" and (len(path) < 3 or path[2] == "master")
+    return path[0] == field and label in (None, *path[1:2])
 
 
 def _entry_at_fault(path: Path_, places: Mapping[str, dict[str, list[Path_]]]) -> str:

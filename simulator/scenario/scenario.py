@@ -1,7 +1,7 @@
 """A frozen description of what is run, free of contradictions."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
 from schemes.probing import Probing
-from simulator.choices import Leftover
+from simulator.choices import Leftover, WaitFor
 from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
 from simulator.engine.training import Training
@@ -80,7 +80,7 @@ class Scenario:
     """the swept values of each point, with its scenario; filled in when a scenario is loaded"""
 
     def __post_init__(self) -> None:
-        problems = list(_contradictions(self))
+        problems = [problem for check, given in checks(self) for problem in check(*given)]
         if problems:
             raise ContradictionError(problems)
 
@@ -112,10 +112,17 @@ class Scenario:
         if not self.points:
             return dataclasses.replace(self, trials=n_trials.get(0, self.trials))
         points = [
-            (values, dataclasses.replace(at_point, trials=n_trials.get(index, at_point.trials)))
+            (values, dataclasses.replace(at_point, trials=n_trials[index]) if index in n_trials else at_point)
             for index, (values, at_point) in enumerate(self.points)
         ]
         return dataclasses.replace(self, points=tuple(points))
+
+    def sibling(self, changed: Mapping[str, Any]) -> Self:
+        """Return the same with other values that are known to be sound: nothing is checked, all else is shared."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        vars(made).update(changed)
+        return made
 
 
 class ContradictionError(ScenarioError):
@@ -126,60 +133,90 @@ class ContradictionError(ScenarioError):
         self.problems = list(problems)
 
 
-def _contradictions(scenario: Scenario) -> Iterator[Problem]:
-    """Yield problems that single parameters can't know of."""
-    for section in ("stragglers", "schemes"):
-        if not getattr(scenario, section):
-            yield Problem((section,), "must have at least one entry, got none")
-    if "/" in scenario.name or "\\" in scenario.name or scenario.name.startswith("."):
-        yield Problem(("name",), f"must not hold / or \\, nor begin with a dot, got {show(scenario.name)}")
-    if scenario.probe >= scenario.jobs:
-        yield Problem(("probe",), f"must be less than jobs = {scenario.jobs}, got {scenario.probe}")
-    yield from _of_schemes(scenario)
-    never = []
-    for label, model in scenario.stragglers.items():
-        try:
-            model.check(scenario.workers, scenario.n_rounds)
-            never += [label] if model.may_never_answer else []
-        except ValueError as error:
-            yield at_parameter(str(error), fields_of(type(model)), ("stragglers", label))
-    rules: dict[Path_, MasterRule] = {("schemes", label, "master"): rule for label, rule in scenario.masters.items()}
-    if set(scenario.schemes) - set(scenario.masters):
-        rules[("master",)] = scenario.master
-    for place, rule in rules.items():
-        if never and rule.may_wait_for_ever:
-            who = f"workers of {', '.join(f'stragglers.{label}' for label in never)}"
-            why = f"{who} may never answer and the master would wait for them"
-            yield Problem((*place, "timeout_s"), f"must be given, because {why}, got nothing")
-    models = scenario.stragglers.values()
-    if scenario.trials > 1 and not any(model.is_random and not model.gives_same_times for model in models):
-        replayed = [label for label, model in scenario.stragglers.items() if model.gives_same_times]
-        if replayed:
-            got = f"{scenario.trials} (use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)"
-            yield Problem(("trials",), f"must be 1, because every trial would replay the same trace, got {got}")
+def checks(scenario: Scenario) -> Iterator[tuple[Callable[..., Iterator[Problem]], tuple[Any, ...]]]:
+    """Yield checks of what single parameters can't know of, each with all that it may look at.
+
+    What has passed a check passes it again: scenarios that differ elsewhere need not be checked by it.
+    """
+    of = scenario
+    empty = tuple(section for section in ("stragglers", "schemes") if not getattr(of, section))
+    yield _of_values, (empty, of.name, of.probe, of.jobs)
+    seconds = next((label for label, model in of.stragglers.items() if isinstance(model, SecondsModel)), None)
+    is_single = of.training is not None and of.models is None
+    limits = of.workers, of.models, is_single, of.leftover, seconds
+    yield _of_schemes, (of.schemes, of.masters, of.master.waits_for, *limits)
+    rules: dict[Path_, MasterRule] = {("schemes", label, "master"): rule for label, rule in of.masters.items()}
+    if not of.schemes.keys() <= of.masters.keys():
+        rules[("master",)] = of.master
+    waiting = tuple([place for place, rule in rules.items() if rule.may_wait_for_ever])
+    yield _of_models, (of.stragglers, of.workers, of.n_rounds, waiting)
+    yield _of_trials, (of.stragglers, of.trials)
 
 
-def _of_schemes(scenario: Scenario) -> Iterator[Problem]:
-    for label, scheme in scenario.schemes.items():
+def _of_values(empty: Sequence[str], name: str, probe: int, jobs: int) -> Iterator[Problem]:
+    for section in empty:
+        yield Problem((section,), "must have at least one entry, got none")
+    if "/" in name or "\\" in name or name.startswith("."):
+        yield Problem(("name",), f"must not hold / or \\, nor begin with a dot, got {show(name)}")
+    if probe >= jobs:
+        yield Problem(("probe",), f"must be less than jobs = {jobs}, got {probe}")
+
+
+def _of_schemes(
+    schemes: Mapping[str, Scheme],
+    masters: Mapping[str, MasterRule],
+    waits_for: WaitFor,
+    workers: int,
+    models: int | None,
+    is_single: bool,
+    leftover: Leftover,
+    seconds: str | None,
+) -> Iterator[Problem]:
+    """``waits_for``: of the common master; ``is_single``: one model is trained; ``seconds``: a model living in them."""
+    for label, scheme in schemes.items():
         place = ("schemes", label)
-        if scheme.n_workers != scenario.workers:
-            yield Problem(place, f"n_workers must be {scenario.workers}, as in the scenario, got {scheme.n_workers}")
-        if scenario.training is not None and scenario.models is None and scheme.delay_rounds:
+        if scheme.n_workers != workers:
+            yield Problem(place, f"n_workers must be {workers}, as in the scenario, got {scheme.n_workers}")
+        if is_single and scheme.delay_rounds:
             got = f"{scheme.delay_rounds} (set models: {scheme.delay_rounds + 1} or more)"
             yield Problem(place, f"T must be 0 rounds where a single model is trained, got {got}")
-        if scenario.models is not None and scheme.delay_rounds > scenario.models - 1:
-            limit = f"models - 1 = {scenario.models - 1} rounds"
-            yield Problem(place, f"T must be at most {limit}, got {scheme.delay_rounds}")
-        seconds = [label for label, model in scenario.stragglers.items() if isinstance(model, SecondsModel)]
-        if isinstance(scheme, Ideal) and seconds:
-            got = f"stragglers.{seconds[0]}, in seconds (leave one of them out)"
+        if models is not None and scheme.delay_rounds > models - 1:
+            yield Problem(place, f"T must be at most models - 1 = {models - 1} rounds, got {scheme.delay_rounds}")
+        if isinstance(scheme, Ideal) and seconds is not None:
+            got = f"stragglers.{seconds}, in seconds (leave one of them out)"
             yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
             yield Problem(place, f"load must be finite, got {scheme.load}")
-        if scheme.hears_late and scenario.leftover == "cancel":
+        if scheme.hears_late and leftover == "cancel":
             message = "must be drop unless workers finish what is left over, got keep (set leftover: finish)"
             yield Problem((*place, "late_responses"), message)
-        if scheme.needs_enough is not None and scenario.rule_for(label).waits_for == "nobody":
+        waits = masters[label].waits_for if label in masters else waits_for
+        if scheme.needs_enough is not None and waits == "nobody":
             yield Problem(place, f"needs a master that waits for enough or for all: {scheme.needs_enough}")
-    for label in set(scenario.masters) - set(scenario.schemes):
+    for label in set(masters) - set(schemes):
         yield Problem(("masters", label), f"must name a scheme, got {label}")
+
+
+def _of_models(
+    stragglers: Mapping[str, StragglerModel], workers: int, n_rounds: int, waiting: Sequence[Path_]
+) -> Iterator[Problem]:
+    """``waiting``: places of rules that may wait for ever."""
+    never = []
+    for label, model in stragglers.items():
+        try:
+            model.check(workers, n_rounds)
+            never += [f"stragglers.{label}"] if model.may_never_answer else []
+        except ValueError as error:
+            yield at_parameter(str(error), fields_of(type(model)), ("stragglers", label))
+    for place in waiting if never else ():
+        why = f"workers of {', '.join(never)} may never answer and the master would wait for them"
+        yield Problem((*place, "timeout_s"), f"must be given, because {why}, got nothing")
+
+
+def _of_trials(stragglers: Mapping[str, StragglerModel], trials: int) -> Iterator[Problem]:
+    models = stragglers.values()
+    if trials > 1 and not any(model.is_random and not model.gives_same_times for model in models):
+        replayed = [label for label, model in stragglers.items() if model.gives_same_times]
+        if replayed:
+            got = f"{trials} (use mode: bootstrap in stragglers.{replayed[0]} for trials that differ)"
+            yield Problem(("trials",), f"must be 1, because every trial would replay the same trace, got {got}")
