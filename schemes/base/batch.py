@@ -30,8 +30,8 @@ class Closed(NamedTuple):
 
     def of(self, mask: BoolArray) -> Closed:
         """Some of them."""
-        parts: list[Any] = [part[mask] for part in self[:-1]]
-        return Closed(*parts, self.takes_estimate)
+        parts: dict[str, Any] = {name: part[mask] for name, part in zip(self._fields, self[:-1], strict=False)}
+        return self._replace(**parts)
 
 
 class Batch(ABC):
