@@ -1,15 +1,19 @@
 """Comparison: formulas against scipy's own, pairing, missing trials, failures, and what is written and said."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import stragglersim
 from schemes import GradientCoding, Uncoded
 from simulator.errors import WriteError
 from simulator.results.compare import CompareError, compare, trials_needed
 from simulator.results.compare_text import as_text, markdown, notes, write
+from simulator.statistics import T, half_width
 from straggler_models import ShiftedExponential
 from stragglersim import Results, Scenario
 
@@ -36,6 +40,16 @@ def common_luck(n_trials, *factors, seed=1):
 
 def by_scheme(table):
     return table.set_index("scheme")
+
+
+def test_student_of_few_trials_is_the_one_of_scipy_to_the_bit_and_does_not_import_it():
+    assert T[1:].tolist() == special.stdtrit(np.arange(1.0, len(T)), 0.975).tolist()
+    both = [half_width(1.0, len(T)).item(), half_width([1.0, 1.0], [len(T), len(T) + 1])[0]]
+    assert both[0] == both[1]
+    code = (
+        "import sys; from simulator.statistics import half_width; half_width(1.0, 20); sys.exit('scipy' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_means_have_the_interval_of_student():

@@ -15,6 +15,7 @@ from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots.run import draw, draw_chart, run_figures
 from simulator.plots.stragglers import draw_stragglers, straggler_logs
+from simulator.plots.style import save
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import ChartError, at_points
 from simulator.plots.sweep.lines import draw_lines
@@ -68,6 +69,20 @@ def texts(figure: Figure) -> str:
 @pytest.fixture(scope="module")
 def written(results: Results, scenario: stragglersim.Scenario, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return draw(results, tmp_path_factory.mktemp("first") / "new" / "plots", scenario)
+
+
+def test_every_figure_is_drawn_once_for_each_file(tmp_path):
+    class Counted(Text):
+        n_drawn = 0
+
+        def draw(self, renderer: object) -> None:
+            self.n_drawn += 1
+            super().draw(renderer)
+
+    figure, counted = Figure(layout="constrained"), Counted(0.5, 0.5, "once")
+    figure.subplots().add_artist(counted)
+    save(figure, tmp_path, "figure")
+    assert counted.n_drawn == len(list(tmp_path.iterdir())) == 2
 
 
 def test_every_figure_is_written_as_png_and_as_svg(written):
@@ -208,8 +223,8 @@ def test_a_worker_that_never_answers_is_drawn_to_the_edge():
     figure = Figure()
     draw_timeline(figure, shown, scenario)
     edge_s = figure.axes[0].get_xlim()[1]
-    assert max(bar.get_x() + bar.get_width() for bar in figure.axes[0].patches) <= edge_s
-    assert max(line.get_xdata()[-1] for line in figure.axes[0].lines) == edge_s
+    assert max(bars.get_path().vertices[:, 0].max() for bars in figure.axes[0].patches) <= edge_s
+    assert max(line[-1, 0] for line in figure.axes[0].collections[0].get_segments()) == edge_s
 
 
 def test_old_lists_are_finished_before_new_ones_begin():

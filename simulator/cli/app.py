@@ -3,6 +3,7 @@
 Heavy libraries are imported where they are used, so that `--help` answers at once.
 """
 
+import gc
 import sys
 
 import typer
@@ -46,6 +47,7 @@ INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
+    gc.set_threshold(10_000)  # libraries make many objects and few cycles: a twentieth of the time of a short command
     code, stopped = INTERRUPTED, "stopped; nothing was written"
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0

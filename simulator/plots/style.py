@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import matplotlib.style
 from matplotlib.artist import Artist
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -53,10 +55,14 @@ def style() -> Any:
 def save(figure: Figure, folder: Path, name: str) -> Path:
     """Write a figure as PNG and as SVG; return the path of the PNG."""
     path = folder / f"{name}.png"
+    figure.set_dpi(DPI)
     with style():  # ticks are made when a figure is written
-        figure.savefig(path, dpi=DPI)
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
         figure.set_layout_engine("none")  # what is laid out stays
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None}, dpi=DPI)
+        png, svg = FigureCanvasAgg(figure), FigureCanvasSVG(figure)
+        png.print_png(path)  # type: ignore[no-untyped-call] # `savefig` would draw everything twice
+        svg.print_svg(path.with_suffix(".svg"), metadata={"Date": None})  # type: ignore[no-untyped-call]
     return path
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, PathPatch
+from matplotlib.path import Path
 from matplotlib.transforms import Transform
 
 from schemes.base.scheme import BoolArray, FloatArray, Session, Task, TaskKind, Work
@@ -30,6 +33,7 @@ N_EARLY_ROUNDS = 40  # the timeline looks among these ...
 N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
 N_SHOWN_SCHEMES = 3
+Line = list[tuple[float, float]]  # from point to point
 Filling = TaskKind | Literal["startup"]
 HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
 
@@ -155,8 +159,10 @@ def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Sc
         axes.set_yticks(range(n_workers), [str(worker) for worker in log.workers], fontsize=5.5)
         title = textwrap.fill(f"{label} (T = {scenario.schemes[label].delay_rounds})", 60)
         axes.set_title(title, fontsize=7, loc="left", pad=11, parse_math=False)
+        marks = _Marks(defaultdict(list), [])
         for view in log.rounds:
-            _draw_round(axes, view, log.workers, drops=scenario.leftover == "cancel")
+            _draw_round(axes, view, log.workers, marks, drops=scenario.leftover == "cancel")
+        marks.draw(axes)
     panels[-1].set_xlabel("simulated time (seconds)")
     which = "" if n_workers == scenario.workers else f" (of {scenario.workers}, those that straggle most here)"
     figure.supylabel(f"worker{which}", fontsize=7)
@@ -164,7 +170,21 @@ def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Sc
     _timeline_key(figure, drops=scenario.leftover == "cancel", any_waited=any_waited)
 
 
-def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: bool) -> None:
+class _Marks(NamedTuple):
+    """Bars and lines of a panel: those that look alike are drawn as one, as there may be hundreds."""
+
+    bars: dict[tuple[tuple[str, Any], ...], list[Line]]  # the corners of each
+    rests: list[Line]
+
+    def draw(self, axes: Axes) -> None:
+        for look, corners in self.bars.items():
+            path = Path.make_compound_path_from_polys(np.array(corners))
+            axes.add_artist(PathPatch(path, snap=True, **dict(look)))  # as rectangles have it
+        lines = LineCollection(self.rests, colors=VERMILLION, linewidths=0.7, zorder=2)
+        axes.add_collection(lines, autolim=False)
+
+
+def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], marks: _Marks, *, drops: bool) -> None:
     axes.axvline(view.stop_s, color="black", linewidth=0.9, linestyle="--" if view.waited else "-", zorder=3)
     _number(axes, str(view.index), view.start_s, view.stop_s, (1.045, axes.get_xaxis_transform()))
     for worker, bars in itertools.groupby(view.bars, key=lambda bar: bar.worker):
@@ -172,41 +192,39 @@ def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], *, drops: b
         for bar in bars:
             if drops and bar.begin_s >= view.stop_s:  # not begun when the list was dropped
                 continue
-            end_s = _draw_bar(axes, row, bar, view.stop_s if drops else math.inf)
+            end_s = _draw_bar(axes, row, bar, view.stop_s if drops else math.inf, marks)
             if bar.job >= 0 and not _number(axes, str(bar.job), bar.begin_s, end_s, (row, axes.transData)):
                 unnumbered.append(str(bar.job))
             if drops:
-                _draw_rest(axes, row, bar, view.stop_s)
+                _draw_rest(axes, row, bar, view.stop_s, marks)
         # where starting up takes most of the time, there is room for the numbers of the short tasks
         starting = view.bars[[bar.worker for bar in view.bars].index(worker)]
         _number(axes, " ".join(unnumbered), starting.begin_s, min(starting.end_s, view.stop_s), (row, axes.transData))
 
 
-def _draw_bar(axes: Axes, row: int, bar: Bar, until_s: float) -> float:
+def _draw_bar(axes: Axes, row: int, bar: Bar, until_s: float, marks: _Marks) -> float:
     """Draw a stretch of time and return where it ends in the figure."""
     end_s = max(bar.begin_s, min(bar.end_s, until_s, axes.get_xlim()[1]))
     is_wide = _points(axes, end_s - bar.begin_s) > 3  # else hatch and edge would be all one sees
     is_repeat = bar.kind == "repeat"
-    axes.add_patch(  # `barh` would take thirty times as long
-        Rectangle(
-            (bar.begin_s, row - 0.33),
-            end_s - bar.begin_s,
-            0.66,
-            facecolor=JOB_COLOURS[bar.job % len(JOB_COLOURS)] if bar.job >= 0 else LIGHT,
-            alpha=1.0 if bar.is_heard else 0.4,
-            hatch=HATCHES[bar.kind] if is_wide else None,
-            edgecolor="black" if is_repeat else "white",
-            linewidth=0.8 if is_repeat and is_wide else 0.2 if is_wide else 0.0,
-        )
-    )
+    look = {
+        "facecolor": JOB_COLOURS[bar.job % len(JOB_COLOURS)] if bar.job >= 0 else LIGHT,
+        "alpha": 1.0 if bar.is_heard else 0.4,
+        "hatch": HATCHES[bar.kind] if is_wide else None,
+        "edgecolor": "black" if is_repeat else "white",
+        "linewidth": 0.8 if is_repeat and is_wide else 0.2 if is_wide else 0.0,
+    }
+    low, high = row - 0.33, row + 0.33
+    corners = [(bar.begin_s, low), (end_s, low), (end_s, high), (bar.begin_s, high)]
+    marks.bars[tuple(look.items())].append(corners)
     return end_s
 
 
-def _draw_rest(axes: Axes, row: int, bar: Bar, stop_s: float) -> None:
+def _draw_rest(axes: Axes, row: int, bar: Bar, stop_s: float, marks: _Marks) -> None:
     """Draw what was dropped at the stop as a line: the next list begins at once, in the same place."""
     begin_s, end_s = max(bar.begin_s, stop_s), min(bar.end_s, axes.get_xlim()[1])
     if begin_s < end_s:
-        axes.plot([begin_s, end_s], [row + 0.46] * 2, color=VERMILLION, linewidth=0.7, solid_capstyle="butt")
+        marks.rests.append([(begin_s, row + 0.46), (end_s, row + 0.46)])
 
 
 def _number(axes: Axes, text: str, begin_s: float, end_s: float, at: tuple[float, Transform]) -> bool:

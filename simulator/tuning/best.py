@@ -14,6 +14,7 @@ from simulator.tuning.rows import parameters_of, said_setting
 
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
 ALIKE = 0.02  # choices that differ by less on the other half are as good
+DIGITS = round(-math.log10(TIE))
 NEAR = 1.01  # settings within 1 % of the best are as good, for all that a trace says
 
 
@@ -33,20 +34,23 @@ def best_settings(settings: pd.DataFrame, *, by: Sequence[str] = ("scheme",)) ->
     best
         Rows of ``settings``, with their index, in the order in which the groups appear there.
     """
-    best = _in_order(settings).drop_duplicates(list(by))
+    best = _best_first(settings, by)
     place = settings.groupby(list(by), sort=False).ngroup()
     return best.loc[place[best.index].sort_values().index]
 
 
 def fastest_first(settings: pd.DataFrame) -> pd.DataFrame:
     """The best setting of each scheme, the fastest first; ties are broken by smaller T, then smaller load."""
-    return _in_order(settings).drop_duplicates(["scheme"])
+    return _best_first(settings, ["scheme"])
 
 
-def _in_order(settings: pd.DataFrame) -> pd.DataFrame:
-    digits = round(-math.log10(TIE))
-    rounded = settings.assign(makespan_s=[float(f"{makespan_s:.{digits}g}") for makespan_s in settings["makespan_s"]])
-    return settings.loc[rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index]
+def _best_first(settings: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The best setting of each group, the best first: makespans are compared to as many digits as `TIE` has."""
+    least_s = settings.groupby(list(by), sort=False)["makespan_s"].transform("min")
+    near = settings[settings["makespan_s"] <= least_s * (1 + 100 * TIE)]  # nothing else may round to the least
+    rounded = near.assign(makespan_s=[float(f"{makespan_s:.{DIGITS}g}") for makespan_s in near["makespan_s"]])
+    in_order = rounded.sort_values(["makespan_s", "delay_rounds", "load"], kind="stable").index
+    return near.loc[in_order].drop_duplicates(list(by))
 
 
 class Flatness(NamedTuple):
@@ -93,9 +97,11 @@ def winners(settings: pd.DataFrame) -> list[Winner]:
     gains.
     """
     found = []
-    for rule, under in settings.groupby("rule", sort=False):
+    in_order = _best_first(settings, ["rule", "scheme", "delay_rounds"])
+    for rule in settings["rule"].unique():
+        under = in_order[in_order["rule"] == rule]
         for limit in range(int(settings["delay_rounds"].max()) + 1):
-            best = fastest_first(under[under["delay_rounds"] <= limit])
+            best = under[under["delay_rounds"] <= limit].drop_duplicates("scheme")
             first = best.iloc[0]
             makespans_s = best.set_index("scheme")["makespan_s"]
             baseline = REPETITION if REPETITION in makespans_s else "uncoded"
