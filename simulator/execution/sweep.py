@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
+import json
 import platform
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,9 +19,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from simulator.choices import Detail, Engine, ExecutorName
 from simulator.columns import KEYS, TABLES
+from simulator.engine.events import NUMERICS
 from simulator.errors import SimulationError, show
 from simulator.execution.assemble import Place, arranged
+from simulator.execution.check import Checked, Sampled, check, sampled
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
+from simulator.execution.side_by_side import Run
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
 from simulator.files import whole
@@ -42,7 +47,7 @@ SMALL_COST = 100_000  # below it, everything is done before a process has starte
 def run(
     scenario: Scenario,
     *,
-    engine: Engine = "events",
+    engine: Engine = "auto",
     detail: Detail = "rounds",
     progress: Progress | None = None,
     executor: ExecutorName = "serial",
@@ -56,8 +61,9 @@ def run(
     scenario
         What to run.
     engine
-        ``events``, the SimPy engine, which defines the numbers; ``vectorised``, arrays over trials and rounds, for what
-        needs no events; ``auto``, the vectorised one wherever it can. The numbers are the same.
+        ``events``, the SimPy engine, which defines the numbers; ``vectorised``, arrays over runs and rounds, for what
+        needs no events; ``auto``, the vectorised one wherever it can, and a sample of its runs repeated on events. The
+        numbers are the same: should any differ, there is a warning, and the manifest says where.
     detail
         The finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
     progress
@@ -84,16 +90,21 @@ def run(
     _check(scenario, engine, detail)
     sweep = _Sweep(scenario, engine, detail, Parts(), executor_of(executor, processes, address))
     sweep.run(progress)
+    checked = sweep.check(scenario.seed, only_new=True) if engine == "auto" else Checked()
     pieces = list(sweep.tables())
     frames = {name: pa.concat_tables([piece[name] for piece in pieces]).to_pandas() for name in pieces[0]}
-    return Results(**frames, scenario=plain(scenario), manifest=_manifest(scenario, engine, began))
+    results = Results(**frames, scenario=plain(scenario))
+    results.manifest = _manifest(scenario, engine, began, results.runs, checked)
+    for difference in checked.differences:
+        warnings.warn(difference, stacklevel=2)
+    return results
 
 
 def run_into(
     folder: Path,
     scenario: Scenario,
     *,
-    engine: Engine = "events",
+    engine: Engine = "auto",
     detail: Detail = "rounds",
     progress: Progress | None = None,
     executor: ExecutorName = "processes",
@@ -125,22 +136,29 @@ def run_into(
     """
     import pandas as pd
 
-    began = time.time()
+    began, before = time.time(), _manifest_of(folder)
+    finished: list[Unit] = []
     (folder / MANIFEST).unlink(missing_ok=True)
     while True:
         sweep = _Sweep(scenario, engine, detail, Parts(folder / PARTS), executor_of(executor, processes, address))
+        sweep.finished += finished
         sweep.run(progress, keep_going=keep_going)
         needed = sweep.trials_needed(until) if until is not None else {}
         if not needed:
             break
-        scenario = scenario.with_trials(needed)
+        scenario, finished = scenario.with_trials(needed), sweep.finished
+    checked = Checked()
+    if engine == "auto":
+        # what an earlier run left without a manifest, because it was stopped, was not checked
+        checked = sweep.check(scenario.seed, only_new=before is not None).plus(Checked.of_manifest(before or {}))
     _write_tables(folder, sweep.tables())
     _write_errors(folder, sweep.failures)
     n_points = len(sweep.points)
     wanted = ["runs"] + ["training"] * (n_points <= MOST_POINTS) + ["jobs"] * (n_points == 1)
     files = {name: folder / f"{name}.parquet" for name in wanted}
-    frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
-    results = Results(**frames, scenario=plain(scenario), manifest=_manifest(scenario, engine, began))
+    frames: dict[str, Any] = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
+    results = Results(**frames, scenario=plain(scenario))
+    results.manifest = _manifest(scenario, engine, began, results.runs, checked)
     results.write_beside(folder)
     return results, sweep.failures
 
@@ -160,6 +178,7 @@ class _Sweep:
     def __init__(self, scenario: Scenario, engine: Engine, detail: Detail, parts: Parts, on: Executor) -> None:
         self.points = scenario.all_points()
         self.failures: list[Failure] = []
+        self.finished: list[Unit] = []  # by this sweep
         self._name, self._engine, self._detail = scenario.name, engine, detail
         self._parts, self._executor = parts, on
         self._identities = Identities()
@@ -196,6 +215,7 @@ class _Sweep:
                 if done.content:
                     self._parts.add(done.content)
                 bundles.learn(done)
+                self.finished += done.units
                 self.failures += done.failures
                 if done.failures and not keep_going:
                     raise SimulationError(self._said(done.failures[0]))
@@ -207,9 +227,11 @@ class _Sweep:
 
     def _said(self, failure: Failure) -> str:
         """A failure, and at which point it was."""
-        values = self.points[failure.unit.point][0]
-        at = ", ".join(f"{key} = {value}" for key, value in values.items())
-        return f"at {at}: {failure.error}" if at else failure.error
+        return f"{self._at(failure.unit.point)}{failure.error}"
+
+    def _at(self, point: int) -> str:
+        at = ", ".join(f"{key} = {value}" for key, value in self.points[point][0].items())
+        return f"at {at}: " if at else ""
 
     def _blocks(self) -> Iterator[tuple[Place, range]]:
         """Blocks of trials, in the order of the tables. Their sizes follow from the scenario alone."""
@@ -218,6 +240,20 @@ class _Sweep:
             for first in range(0, at_point.trials, size):
                 for place in places:
                     yield place, range(first, min(first + size, at_point.trials))
+
+    def check(self, seed: int, *, only_new: bool) -> Checked:
+        """Repeat some runs on events that were done on arrays: of this sweep's, or of all that are there."""
+        bundles = Bundles((), self.points, Order(self._detail, self._engine, keep_going=False))
+        units = self.finished
+        if not only_new:
+            blocks = [Unit(place.point, place.label, trials, place.key) for place, trials in self._blocks()]
+            units = [unit for unit in blocks if not any(self._parts.missing(unit.key, unit.trials))]
+        chosen = sampled([unit for unit in units if bundles.goes_on_arrays(unit)], seed)
+        samples = [
+            Sampled(Run(self.points[unit.point][1], unit.label, trial), unit.key, self._at(unit.point))
+            for unit, trial in chosen
+        ]
+        return check(samples, self._parts, self._detail)
 
     def trials_needed(self, until: float) -> dict[int, int]:
         """Return the number of trials that each point not yet known well enough is to have next."""
@@ -279,13 +315,26 @@ def _one_type(values: pd.Series[Any]) -> pd.Series[Any]:
     return values if kinds in ({bool}, {str}) else values.map(lambda value: "none" if value is None else str(value))
 
 
-def _manifest(scenario: Scenario, engine: Engine, began: float) -> dict[str, Any]:
+def _manifest_of(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an earlier run that was completed in a folder; None: there was none."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest
+
+
+def _manifest(scenario: Scenario, engine: Engine, began: float, runs: pd.DataFrame, checked: Checked) -> dict[str, Any]:
+    on_arrays = int((runs["engine"] == "vectorised").sum())
+    said = {"runs": on_arrays, "repeated": checked.n_repeated, "differences": list(checked.differences)}
     return {
         "scenario": scenario.name,
         "seed": scenario.seed,
         "engine": engine,
+        **({"checked": said} if engine == "auto" else {}),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "seconds": round(time.time() - began, 3),
+        "numerics": NUMERICS,
         "python": platform.python_version(),
         "versions": _versions(),
     }

@@ -102,6 +102,10 @@ class Bundles:
             found.append((times, unit.trials.start if times else 0, structure, number))
         yield from ((structure, units[number]) for _, _, structure, number in sorted(found))
 
+    def goes_on_arrays(self, unit: Unit) -> bool:
+        """True if a unit can, and is to."""
+        return self._reason(self._structure_of(unit)) is None
+
     def is_small(self, fewest: int) -> bool:
         """True if all together cost less than ``fewest``; on arrays, much less than on events."""
         cost = 0.0

@@ -31,8 +31,18 @@ def fairness(results: Results) -> str:
         "T limit swept" if "models" in swept else "no T limit" if models is None else f"T at most {models - 1}",
         f"{trials} trial" + ("" if trials == "1" else "s"),
         f"engine: {', '.join(sorted(set(runs['engine'])))}",
+        *_checked(results.manifest.get("checked", {})),
     ]
     return "; ".join(said)
+
+
+def _checked(checked: dict[str, Any]) -> list[str]:
+    """What became of runs that were repeated on events."""
+    if not checked.get("repeated"):
+        return []
+    n_unequal = len(checked["differences"])
+    outcome = f"{n_unequal} not equal" if n_unequal else "equal"
+    return [f"{checked['repeated']} of {checked['runs']} runs repeated on events: {outcome}"]
 
 
 def _training(training: dict[str, Any] | None, keys: set[str]) -> str:
