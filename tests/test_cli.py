@@ -62,7 +62,7 @@ def test_run_takes_overrides_and_details(call, tmp_path):
     workers = pd.read_parquet(tmp_path / "results/small/workers.parquet")
     assert workers["round"].max() == 2
     manifest = json.loads((tmp_path / "results/small/manifest.json").read_text())
-    assert manifest["engine"] == "events"
+    assert manifest["engine"] == "auto"
     assert call("run", "small.yaml", "--detail", "runs", "--out", "brief", "--engine", "auto")[0] == 0
     assert not (tmp_path / "brief/rounds.parquet").exists()
 

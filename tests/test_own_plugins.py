@@ -157,7 +157,7 @@ def test_an_array_form_that_fails_leaves_the_scheme_to_events(call):
 
 
 def test_runs_that_fail_leave_the_others_with_their_figures(call, tmp_path):
-    status, out, err = call("run", "mine.yaml", "--keep-going", fault="close")
+    status, out, err = call("run", "mine.yaml", "--keep-going", "--engine", "events", fault="close")
     assert status == 1
     assert "2 runs failed: see results/mine/errors.csv" in err
     assert "uncoded" in out

@@ -115,7 +115,7 @@ def test_axes_say_what_they_show_and_in_which_unit(made):
 def test_every_figure_says_what_makes_the_comparison_fair(made, name):
     said = " ".join(made[name].get_supxlabel().split())
     assert "master: mu_rule (mu = 0.5, reference = first, wait_for = all)" in said
-    assert "leftover: cancel; no T limit; 2 trials; engine: events" in said
+    assert "leftover: cancel; no T limit; 2 trials; engine: vectorised; 6 of 6 runs repeated on events: equal" in said
 
 
 def test_the_fairness_line_knows_own_rules_t_limits_and_what_is_swept(results):

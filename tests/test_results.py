@@ -126,7 +126,7 @@ def test_a_run_of_several_schemes_replays_them_all(tmp_path):
     first = stragglersim.run(scenario(trials=1), detail="workers")
     first.save(tmp_path / "run")
     replay = Trace(path=str(tmp_path / "run" / "workers.parquet"))
-    second = stragglersim.run(scenario(trials=1, stragglers={"replay": replay}))
+    second = stragglersim.run(scenario(trials=1, stragglers={"replay": replay}), engine="events")
     pd.testing.assert_frame_equal(first.runs, second.runs)
     stragglersim.run(scenario(trials=2), detail="workers").save(tmp_path / "two")
     with pytest.raises(ValueError, match="one time for each round and worker"):
@@ -252,7 +252,7 @@ def test_results_are_saved_and_loaded(tmp_path):
     for name in COLUMNS:
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(results, name))
     assert loaded.scenario == results.scenario
-    assert loaded.manifest["engine"] == "events"
+    assert loaded.manifest["engine"] == "auto"
     assert stragglersim.load(tmp_path / "out" / "scenario.yaml") == scenario()
 
 

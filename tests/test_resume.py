@@ -65,7 +65,7 @@ def finish(folder, scenario, **options):
     """Run what is missing; return what happened to progress."""
     seen = []
     with building(folder, replace=False) as place:
-        options = {"executor": "serial", "progress": lambda *done: seen.append(done)} | options
+        options = {"executor": "serial", "engine": "events", "progress": lambda *done: seen.append(done)} | options
         results, failures = run_into(place, scenario, **options)
         results.seal(place)
     return seen, failures
@@ -303,7 +303,7 @@ def test_a_setting_that_several_points_share_is_run_once(sweep, tmp_path, monkey
     assert seen[-1] == (12, 12)
     parts = Parts(tmp_path / "out/parts")
     assert sum(len(held) for held in parts._held.values()) == 5
-    pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, stragglersim.run(scenario).runs)
+    pd.testing.assert_frame_equal(Results.load(tmp_path / "out").runs, stragglersim.run(scenario, engine="events").runs)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "garbage"])
@@ -324,7 +324,20 @@ def test_a_damaged_part_counts_for_nothing(sweep, tmp_path, damage):
 
 def call(folder, *options, path=()):
     return subprocess.Popen(
-        [sys.executable, "-m", "simulator", "run", "sweep.yaml", "--out", "out", "--processes", "2", *options],
+        [
+            sys.executable,
+            "-m",
+            "simulator",
+            "run",
+            "sweep.yaml",
+            "--out",
+            "out",
+            "--processes",
+            "2",
+            "--engine",
+            "events",
+            *options,
+        ],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -476,7 +489,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(sweep, tmp_path, monkeypatc
 
 def test_two_runs_at_once_do_not_share_a_folder(sweep, tmp_path):
     with building(tmp_path / "out", replace=False) as place:
-        run_into(place, sweep("trials=4"), executor="serial")
+        run_into(place, sweep("trials=4"), executor="serial", engine="events")
         for replace in (False, True):
             with (
                 pytest.raises(ResultsError, match="out: must be used by one run at a time, got another that has not"),
@@ -506,3 +519,15 @@ def test_trials_are_added_until_the_intervals_are_narrow(tmp_path):
     with building(tmp_path / "out", replace=False) as place:
         again, _ = run_into(place, stragglersim.load(scenario), executor="serial", until=0.02)
     pd.testing.assert_frame_equal(again.runs, results.runs)
+
+
+def test_on_arrays_too_a_run_goes_on_where_it_stopped(sweep, tmp_path):
+    finish(tmp_path / "at once", sweep(), engine="auto")
+    finish(tmp_path / "out", sweep("trials=3"), engine="auto")
+    seen, _ = finish(tmp_path / "out", sweep(), engine="auto")
+    assert 0 < seen[0][0] < seen[0][1]
+    assert_same(tmp_path / "at once", tmp_path / "out")
+    for part in list((tmp_path / "out/parts").iterdir())[1:]:
+        part.unlink()
+    finish(tmp_path / "out", sweep(), engine="auto", executor="processes", processes=2)
+    assert_same(tmp_path / "at once", tmp_path / "out")

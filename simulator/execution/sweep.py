@@ -150,7 +150,8 @@ def run_into(
     checked = Checked()
     if engine == "auto":
         # what an earlier run left without a manifest, because it was stopped, was not checked
-        checked = sweep.check(scenario.seed, only_new=before is not None).plus(Checked.of_manifest(before or {}))
+        checked = sweep.check(scenario.seed, only_new=before is not None, keep_going=keep_going)
+        checked = checked.plus(Checked.of_manifest(before or {}))
     _write_tables(folder, sweep.tables())
     _write_errors(folder, sweep.failures)
     n_points = len(sweep.points)
@@ -241,7 +242,7 @@ class _Sweep:
                 for place in places:
                     yield place, range(first, min(first + size, at_point.trials))
 
-    def check(self, seed: int, *, only_new: bool) -> Checked:
+    def check(self, seed: int, *, only_new: bool, keep_going: bool = False) -> Checked:
         """Repeat some runs on events that were done on arrays: of this sweep's, or of all that are there."""
         bundles = Bundles((), self.points, Order(self._detail, self._engine, keep_going=False))
         units = self.finished
@@ -251,9 +252,9 @@ class _Sweep:
         chosen = sampled([unit for unit in units if bundles.goes_on_arrays(unit)], seed)
         samples = [
             Sampled(Run(self.points[unit.point][1], unit.label, trial), unit.key, self._at(unit.point))
-            for unit, trial in chosen
+            for unit, trial in sorted(chosen, key=lambda run: (run[0].point, run[1]))
         ]
-        return check(samples, self._parts, self._detail)
+        return check(samples, self._parts, self._detail, keep_going=keep_going)
 
     def trials_needed(self, until: float) -> dict[int, int]:
         """Return the number of trials that each point not yet known well enough is to have next."""
