@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,13 +80,7 @@ def run(
         results.seal(place)
     print_summary(results)
     _say_written(folder, figures)
-    differences = results.manifest.get("checked", {}).get("differences", ())
-    for difference in differences:
-        complain(f"{scenario_file}: {difference} (please report it, and use --engine events)")
-    if failures:
-        _complain(folder, failures)
-    if differences or failures:
-        raise typer.Exit(UNEQUAL if differences else FAILED)
+    _exit_if_not_well(folder, failures, results.manifest.get("checked", {}).get("differences", ()))
 
 
 def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path]:
@@ -105,11 +100,16 @@ def _say_written(folder: Path, figures: list[Path]) -> None:
     say_figures(folder, figures)
 
 
-def _complain(folder: Path, failures: list[Failure]) -> None:
+def _exit_if_not_well(folder: Path, failures: list[Failure], differences: Sequence[str]) -> None:
     from simulator.results.folder import ERRORS
 
-    n_failed = sum(len(failure.unit.trials) for failure in failures)
-    complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
+    for difference in differences:
+        complain(f"{folder}: {difference} (please report it, and use --engine events)")
+    if failures:
+        n_failed = sum(len(failure.unit.trials) for failure in failures)
+        complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
+    if differences or failures:
+        raise typer.Exit(UNEQUAL if differences else FAILED)
 
 
 Until = Annotated[
