@@ -1,5 +1,6 @@
 """Examples that several files of tests share: schemes, straggler models, workloads and a scenario."""
 
+import dataclasses
 import itertools
 import math
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from patterns import is_arbitrary, is_bursty
 
 from schemes import (
+    ApproximateScheme,
     BernoulliGradientCoding,
     BibdGradientCoding,
     ExpanderGradientCoding,
@@ -21,6 +23,11 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
+from schemes.base.counting import RuleSession
+from schemes.base.rule import DECODED, Clause, Rule
+from schemes.base.rule_scheme import RuleScheme
+from schemes.base.scheme import Task
+from schemes.base.sets import OneSet
 from schemes.ordering import RandomOrdering
 from straggler_models import (
     Adversarial,
@@ -35,6 +42,7 @@ from straggler_models import (
     Pareto,
     PartialSlowdown,
     ShiftedExponential,
+    StragglerModel,
     Weibull,
 )
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork
@@ -172,3 +180,87 @@ def conforming_patterns(draw):
         if not fits():
             pattern.flat[place] = False
     return scheme, pattern, n_jobs
+
+
+class FromZero(ApproximateScheme):
+    """Errors of its own: whatever has come, the estimate is never exact."""
+
+    def __init__(self, n_workers):
+        vars(self).update(n_workers=n_workers)
+
+    def encoding_matrix(self):
+        return Cyclic(2).matrix(self.n_workers, np.random.default_rng(0)).T.astype(np.float64)
+
+    def squared_errors(self, closed):
+        return closed.missing.sum(axis=1) + 0.5
+
+
+class OfEstimates(Uncoded):
+    """An estimate is as bad as workers are missing, and without one the job has failed."""
+
+    def squared_errors(self, closed):
+        return np.where(closed.forced, closed.missing.sum(axis=1) if closed.takes_estimate else np.nan, 0.0)
+
+
+class Patient(GradientCoding):
+    """A session of its own, which waits for everybody."""
+
+    def start(self, n_jobs, rng):
+        return Uncoded(self.n_workers).start(n_jobs, rng)
+
+
+class _DelayedRule(Rule):
+    top = 1
+
+    def __init__(self, sets, n_jobs, delay_rounds):
+        super().__init__(sets, n_jobs, delay_rounds)
+        self.bottom = sets.n_workers
+        self._clauses = [Clause(sets.nobody, sets.nobody, sets.where(sets.always, 1, 0))]
+
+    def alternatives(self):
+        return [self._clauses]
+
+    def ended(self):
+        job = self.index - self.delay_rounds
+        return [(job, self.sets.where(self.sets.always, DECODED, 0))] if job >= 0 else []
+
+
+class _DelayedSession(RuleSession):
+    def tasks(self, worker):
+        return [Task(self.rule.index, "plain", 1 / self.n_workers, (worker,))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Delayed(RuleScheme):
+    """All but one must come, and a job ends T rounds later; T is what a search would vary."""
+
+    n_workers: int
+    T: int
+
+    @property
+    def tolerates(self):
+        return "one straggler"
+
+    @property
+    def delay_rounds(self):
+        return self.T
+
+    @property
+    def load(self):
+        return 1 / self.n_workers
+
+    def chunk_loads(self):
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    def rule(self, sets, n_jobs, values):
+        return _DelayedRule(sets, n_jobs, self.T)
+
+    def start(self, n_jobs, rng):
+        return _DelayedSession(self.rule(OneSet(self.n_workers), n_jobs, self.T))
+
+
+class Breaks(StragglerModel):
+    """A plug-in with a mistake."""
+
+    def rounds(self, n_workers, rng):
+        raise KeyError("mine")

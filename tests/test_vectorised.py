@@ -26,12 +26,15 @@ from schemes import (
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.ordering import RandomOrdering
+from simulator.engine import vectorised
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import DrawnTimes
+from simulator.execution import side_by_side
 from simulator.execution.one_run import run_one
 from simulator.execution.side_by_side import Drawer, Run, run_side_by_side, why_not
+from simulator.execution.sweep import run_into
 from simulator.tuning.evaluate import on_arrays
 from straggler_models import (
     Constant,
@@ -285,3 +288,127 @@ def test_rows_may_differ_in_lam(scheme, values, accepts, rule):
         alone = on_arrays([setting], times, 12, rule)
         for field in dataclasses.fields(Runs)[1:]:
             np.testing.assert_array_equal(getattr(together, field.name)[row], getattr(alone, field.name)[0])
+
+
+def swept(scenarios):
+    """One scenario whose points are these."""
+    points = tuple(({"x": place}, scenario) for place, scenario in enumerate(scenarios))
+    return dataclasses.replace(scenarios[0], points=points)
+
+
+def tables(scenario, engine):
+    results = stragglersim.run(scenario, engine=engine)
+    return [results.runs, results.rounds, results.jobs]
+
+
+def assert_close(expected, found):
+    for told, got in zip(expected, found, strict=True):
+        told, got = (table.drop(columns="engine", errors="ignore") for table in (told, got))
+        pd.testing.assert_frame_equal(told, got, rtol=1e-9, atol=1e-9)
+
+
+COUNTS = ("s", "k", "lam", "blocks", "B", "chunks_per_worker")
+
+
+@st.composite
+def points(draw):
+    """Scenarios that differ in everything, though many have one structure."""
+    first = draw(scenarios())
+    scheme, rule = first["schemes"]["it"], first["master"]
+    names = [field.name for field in dataclasses.fields(scheme) if field.name in COUNTS]
+    found = []
+    for _ in range(draw(st.integers(2, 5))):
+        numbers = [name for name, value in vars(rule).items() if type(value) is float]
+        changed = {name: draw(st.sampled_from([0.2, 0.9, 1.7, 4.0])) for name in numbers}
+        point = first | {
+            "trials": draw(st.sampled_from([1, 3])),
+            "jobs": first["jobs"] + draw(st.sampled_from([0, 0, 0, 1])),
+            "seed": draw(st.sampled_from([0, 1, 2**40])),
+            "stragglers": first["stragglers"] | draw(st.sampled_from([{}, {"usual": draw(st.sampled_from(USUAL))}])),
+            "master": dataclasses.replace(rule, **changed),
+            "round_overhead_s": draw(st.sampled_from([0.0, 0.25])),
+            "network": Network(gradient_bytes=draw(st.sampled_from([0.0, 8.0]))),
+        }
+        try:
+            if names:
+                value = draw(st.integers(0, scheme.n_workers))
+                point["schemes"] = {"it": dataclasses.replace(scheme, **{draw(st.sampled_from(names)): value})}
+            found.append(stragglersim.Scenario(**point))
+        except ValueError:  # not all of this is legal together
+            continue
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(found=points(), sizes=st.lists(st.sampled_from([1, 7, 30, 600]), min_size=5, max_size=5))
+def test_points_that_differ_in_everything_go_side_by_side_with_the_numbers_of_events(found, sizes):
+    if not found:
+        return
+    together = tables(swept(found), "vectorised")
+    assert_close(tables(swept(found), "events"), together)
+    with pytest.MonkeyPatch.context() as patch:  # and how they are grouped changes no bit
+        for name, size in zip(("CHUNK", "BLOCK"), sizes[:2], strict=True):
+            patch.setattr(vectorised, name, size)
+        for name, size in zip(("BLOCK", "ROUNDS", "FEWEST_ROWS"), sizes[2:], strict=True):
+            patch.setattr(side_by_side, name, size)
+        for table, same in zip(together, tables(swept(found[::-1]), "vectorised"), strict=True):
+            same["point"] = len(found) - 1 - same["point"]
+            if "x" in same:
+                same["x"] = same["point"]
+            same = same.sort_values("point", kind="stable", ignore_index=True)
+            pd.testing.assert_frame_equal(table, same, check_exact=True)
+
+
+DRAWN = {"usual": ShiftedExponential(shift=0.5, mean=1.0, adds_to="startup_s")}
+AT_ONCE, LONG = FixedTime(time_s=1.2), MuRule(mu=1.0, wait_for="enough")
+
+
+def of_schemes(schemes, rule=LONG):
+    given_ = {"workers": schemes[0].n_workers, "jobs": 6, "trials": 4, "stragglers": DRAWN, "master": rule}
+    return swept([stragglersim.Scenario(**given_, schemes={"it": scheme}) for scheme in schemes])
+
+
+@pytest.mark.parametrize(
+    ("schemes", "rule"),
+    [
+        ([examples.FromZero(6)], LONG),
+        ([examples.OfEstimates(6)], AT_ONCE),
+        ([examples.Patient(6, s=3)], LONG),
+        ([examples.Delayed(6, T=0), examples.Delayed(6, T=2)], LONG),
+    ],
+    ids=["errors", "estimates", "session", "delay"],
+)
+def test_schemes_from_outside_have_the_numbers_of_events(schemes, rule):
+    scenario = of_schemes(schemes, rule)
+    assert_close(tables(scenario, "events"), tables(scenario, "auto"))
+
+
+def test_a_session_of_ones_own_has_no_array_form():
+    with pytest.raises(stragglersim.SimulationError, match="Patient has a session of its own, and no array form of it"):
+        tables(of_schemes([examples.Patient(6, s=3)]), "vectorised")
+
+
+def test_load_that_was_lost_does_not_depend_on_the_longest_list_beside_it():
+    scheme = Multiplexed(8, B=1, W=3, lam=5, credit="prefix")
+    one = of_schemes([scheme], MuRule(mu=3.0, timeout_s=1.3))
+    seeds = [dataclasses.replace(one, trials=1, points=(), seed=seed) for seed in range(30)]
+    alone = [stragglersim.run(scenario, engine="vectorised").runs["computed_load"][0] for scenario in seeds]
+    together = stragglersim.run(swept(seeds), engine="vectorised").runs["computed_load"]
+    assert together.tolist() == alone
+
+
+def test_a_point_that_fails_leaves_the_others_on_arrays(tmp_path):
+    good, bad = of_schemes([Uncoded(4)]), {"usual": examples.Breaks()}
+    scenario = swept([good, dataclasses.replace(good, points=(), stragglers=bad, jobs=7)])
+    (tmp_path / "parts").mkdir()
+    results, failures = run_into(tmp_path, scenario, engine="auto", executor="serial", keep_going=True)
+    assert results.runs["engine"].tolist() == ["vectorised"] * 4
+    assert [failure.unit.point for failure in failures] == [1]
+
+
+@pytest.mark.parametrize("engine", ["events", "auto"])
+def test_a_mistake_in_a_model_is_told_on_arrays_too(engine):
+    good, bad = of_schemes([Uncoded(4)]), {"usual": examples.Breaks()}
+    scenario = swept([good, dataclasses.replace(good, points=(), stragglers=bad)])
+    with pytest.raises(stragglersim.SimulationError, match=r"at x = 1: schemes.it, trial 0: a plug-in raised KeyError"):
+        stragglersim.run(scenario, engine=engine)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,7 +63,9 @@ class LinearScheme(Scheme):
         """
         return np.where(closed.forced, np.nan, 0.0)
 
-    def squared_error(self, missing: BoolArray, *, enough: bool, answered: IntArray | None = None) -> float | None:
+    def squared_error(
+        self, missing: BoolArray, *, enough: bool, answered: IntArray | None = None, takes_estimate: bool = False
+    ) -> float | None:
         """The squared error of one round; None: a failure.
 
         Parameters
@@ -74,6 +76,8 @@ class LinearScheme(Scheme):
             Whether the responses were enough.
         answered
             The others, in the order in which their responses came; None (default): in that of their numbers.
+        takes_estimate
+            Whether the rule waits for nobody.
         """
         order = np.flatnonzero(~missing) if answered is None else answered
         due_s = np.where(missing, np.inf, -np.inf)
@@ -84,7 +88,7 @@ class LinearScheme(Scheme):
             instant_s=np.array([float(len(order))]),
             missing=missing[np.newaxis],
             forced=np.array([not enough]),
-            takes_estimate=False,
+            takes_estimate=takes_estimate,
         )
         error = float(self.squared_errors(closed)[0])
         return None if np.isnan(error) else error
@@ -215,7 +219,9 @@ class MemorylessSession(CountingSession):
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         answered = None if closing.heard is None else closing.heard.workers
-        error = self._scheme.squared_error(closing.missing, enough=not closing.forced, answered=answered)
+        error = self._scheme.squared_error(
+            closing.missing, enough=not closing.forced, answered=answered, takes_estimate=closing.takes_estimate
+        )
         if error is None:
             return [Outcome(self._job, "failed", float("nan"))]
         return [Outcome(self._job, "approximate" if error else "decoded", error)]
@@ -324,10 +330,10 @@ class _LinearBatch(MemorylessBatch):
             return np.broadcast_to(truths, len(due_s))
         if not all(isinstance(setting, ApproximateScheme) for setting in self._settings):
             return self.enough_s(due_s, rows) <= by_s
-        errors = self.squared_errors(
-            Closed(rows, due_s, by_s, missing, np.asarray(missing.any(axis=1)), takes_estimate=True)
-        )
-        return np.asarray((errors == 0) | ~missing.any(axis=1))
+        forced = np.asarray(missing.any(axis=1))
+        closed = Closed(rows, due_s, by_s, missing, forced, takes_estimate=True)
+        errors = self._errors(closed, ApproximateScheme.squared_errors)  # of the best weights, whatever a subclass uses
+        return np.asarray((errors == 0) | ~forced)
 
     def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         last_s = due_s[:, :, 0]
@@ -338,12 +344,15 @@ class _LinearBatch(MemorylessBatch):
         return np.asarray(np.max(instants, axis=0))
 
     def squared_errors(self, closed: Closed) -> FloatArray:
+        return self._errors(closed, lambda setting, part: setting.squared_errors(part))
+
+    def _errors(self, closed: Closed, errors_of: Callable[[Any, Closed], FloatArray]) -> FloatArray:
         if len(self._settings) == 1:
-            return self._settings[0].squared_errors(closed)
+            return errors_of(self._settings[0], closed)
         errors, which = np.empty(len(closed.rows)), self._which[closed.rows]
         for at in np.unique(which).tolist():
             mine = which == at
-            errors[mine] = self._settings[at].squared_errors(closed.of(mine))
+            errors[mine] = errors_of(self._settings[at], closed.of(mine))
         return errors
 
 

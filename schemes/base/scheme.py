@@ -53,6 +53,9 @@ Status = Literal["decoded", "approximate", "failed"]
 TaskKind = Literal["plain", "coded", "repeat"]
 
 
+RULES = ("rule", "allowance")  # methods from which the session, and its other forms, may follow
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One item of a worker's list, as plots and the value plane see it."""
@@ -241,6 +244,18 @@ class Scheme(ABC):
         fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
         needed = [field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING]
         return next((name for name in reversed(needed) if name not in ("n_workers", "seed")), None)
+
+    def session_follows(self, *methods: str) -> bool:
+        """True if one of these methods is defined where the session is, or further down.
+
+        They say in another form what the session says, and a subclass may change the session alone.
+        """
+        mro = type(self).__mro__
+        start, *others = (
+            next((place for place, cls in enumerate(mro) if name in vars(cls)), len(mro))
+            for name in ("start", *methods)
+        )
+        return min(others) <= start
 
     @property
     def varied(self) -> str | None:

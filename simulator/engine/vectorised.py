@@ -240,11 +240,19 @@ def _ended(batch: Batch, loads: FloatArray, due_s: FloatArray, rule: MasterRule,
 
 def _lost(lists: FloatArray, due_s: FloatArray, stop_s: FloatArray) -> FloatArray:
     """Load of lists that were cut off and were not done, from arrays of shape ``(n, n_reports)``; shape ``(n,)``."""
+    lost: FloatArray
     if lists.shape[1] == 1:  # as below, at a third of the price
-        lost: FloatArray = lists[:, 0] * (1 - stop_s / due_s[:, 0])
+        lost = lists[:, 0] * (1 - stop_s / due_s[:, 0])
         return lost
-    done = load_done(lists, np.zeros(len(lists)), np.where(np.isnan(lists), np.nan, due_s), stop_s[:, np.newaxis])
-    return np.asarray(np.nanmax(lists, axis=1) - done)
+    lost, n_reports = np.empty(len(lists)), np.count_nonzero(~np.isnan(lists), axis=1)
+    for n in np.unique(n_reports).tolist():  # so that the sum of a list does not depend, to the bit, on longer ones
+        which = np.flatnonzero(n_reports == n)
+        own, own_due_s, own_stop_s = lists[which, :n], due_s[which, :n], stop_s[which]
+        if n == 1:
+            lost[which] = _lost(own, own_due_s, own_stop_s)
+        else:
+            lost[which] = own[:, -1] - load_done(own, np.zeros(len(own)), own_due_s, own_stop_s[:, np.newaxis])
+    return lost
 
 
 def _uploads(

@@ -72,15 +72,20 @@ def telling(scenario: Scenario, label: str, trial: int) -> Iterator[None]:
     except SimulationError as error:
         raise SimulationError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
-        plugins: list[object] = [scenario.schemes[label], *scenario.stragglers.values()]
-        plugins += [scenario.training.workload] if scenario.training is not None else []
-        outside = {type(plugin).__module__.partition(".")[0] for plugin in plugins if not is_shipped(plugin)}
+        outside = {type(plugin).__module__.partition(".")[0] for plugin in plugins_from_outside(scenario, label)}
         place = place_in(error, OUTSIDE | outside)
         if isinstance(error, ValueError) and not place:
             raise SimulationError(f"{where}: {' '.join(str(error).split())}") from error
         if not OUTSIDE | outside:
             raise  # a fault of ours: its traceback is wanted
         raise SimulationError(f"{where}: {told(error, place)}") from error
+
+
+def plugins_from_outside(scenario: Scenario, label: str) -> list[object]:
+    """All that a run of a scheme uses and does not come with the simulator."""
+    plugins: list[object] = [scenario.schemes[label], scenario.rule_for(label), *scenario.stragglers.values()]
+    plugins += [scenario.training.workload] if scenario.training is not None else []
+    return [plugin for plugin in plugins if not is_shipped(plugin)]
 
 
 def facts_of(scenario: Scenario, label: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import IntArray, Scheme
+from schemes.base.scheme import RULES, IntArray, Scheme
 from simulator.choices import Detail
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
@@ -36,9 +36,11 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
     if not scenario.network.is_free:
         return "messages share a network"
     scheme = scenario.schemes[label]
+    if not scheme.session_follows("batches", *RULES):
+        return f"{type(scheme).__name__} has a session of its own, and no array form of it"
     try:
         has_none = not scheme.batches(1, [scheme])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_shipped(scheme):
             raise  # a fault of ours: its traceback is wanted
         place = place_in(error, {type(scheme).__module__.partition(".")[0]})
@@ -88,7 +90,7 @@ def _structure_of(scenario: Scenario, scheme: Scheme, rule: MasterRule) -> Hasha
     """All in which runs that go side by side must be equal, and what decides whether they can."""
     in_seconds = any(isinstance(model, SecondsModel) for model in scenario.stragglers.values())
     needs_events = in_seconds, scenario.leftover, scenario.network.is_free, scenario.training is None
-    others = scenario.workers, scenario.jobs, scenario.probe, rule.structure, needs_events
+    others = scenario.workers, scenario.jobs, scheme.delay_rounds, scenario.probe, rule.structure, needs_events
     if not dataclasses.is_dataclass(scheme):
         return id(scheme), others
     varied = scheme.varied

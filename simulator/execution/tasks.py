@@ -14,8 +14,8 @@ import numpy as np
 from simulator.choices import Detail, Engine
 from simulator.engine.figures import Runs
 from simulator.engine.record import RunRecord
-from simulator.errors import SimulationError, is_shipped
-from simulator.execution.one_run import facts_of, run_unit, telling
+from simulator.errors import SimulationError
+from simulator.execution.one_run import facts_of, plugins_from_outside, run_unit, telling
 from simulator.execution.side_by_side import Drawer, Group, Run, Structures, blocks, run_side_by_side
 from simulator.execution.store import Unit, encode, table_of
 from simulator.scenario.scenario import Scenario
@@ -220,24 +220,30 @@ class _Work:
     def _runs(self, units: Iterable[Unit]) -> Iterator[Run]:
         return (Run(self._scenario_of(unit), unit.label, trial) for unit in units for trial in unit.trials)
 
-    def _on_arrays(self, units: Sequence[Unit], drawer: Drawer) -> None:
-        """Run units side by side; one by one if that fails, and on events if it still does: they say what is wrong."""
-        shipped = all(is_shipped(self._scenario_of(unit).schemes[unit.label]) for unit in units)
-        wrong = (SimulationError, ValueError) if shipped else (Exception,)
+    def _on_arrays(self, units: Sequence[Unit], drawer: Drawer | None = None) -> None:
+        """Run units side by side; one by one if that fails, and on events if it still does: they say what is wrong.
+
+        ``drawer`` draws for other units, too; None: for a single one alone.
+        """
         try:
-            runs = run_side_by_side(list(self._runs(units)), drawer)
+            runs = run_side_by_side(list(self._runs(units)), drawer or Drawer(self._runs(units)))
             n_blocks = 1
             if runs.is_approximate:
                 n_blocks = self._repeated(
                     units, [self._scenario_of(unit).schemes[unit.label].n_error_blocks for unit in units]
                 )
             self._keep(units, "vectorised", runs, runs.figures(n_blocks))
-        except wrong:
-            if len(units) == 1:
+        except (Exception, SystemExit) as error:
+            concerned = units if drawer is None else self._bundle.units
+            is_ours = not any(plugins_from_outside(self._scenario_of(unit), unit.label) for unit in concerned)
+            if is_ours and not isinstance(error, SimulationError | ValueError):
+                raise  # its traceback is wanted
+            if drawer is None:
                 self._on_events(units[0])
                 return
             for unit in units:
-                self._on_arrays([unit], Drawer(self._runs([unit])))
+                if not self._is_over:
+                    self._on_arrays([unit])
 
     def _on_events(self, unit: Unit) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes import Scheme
-from schemes.base.scheme import FloatArray, IntArray
+from schemes.base.scheme import RULES, FloatArray, IntArray
 from schemes.base.sets import WORD
 from simulator.engine import vectorised
 from simulator.engine.events import RunPlan, simulate
@@ -203,7 +203,7 @@ def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: i
     rounds
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """
-    if scheme.batches(1, [scheme]):
+    if scheme.session_follows("batches", *RULES) and scheme.batches(1, [scheme]):
         drawn = DrawnTimes(*(_of_rounds(part, rounds % times.n_rounds) for part in times))
         return on_arrays([scheme] * len(rounds), drawn, n_jobs, rule)
     shape = times.n_rounds, scheme.n_workers

@@ -16,6 +16,7 @@ import numpy as np
 from schemes import SCHEMES, GradientCoding, Multiplexed, Scheme, SelectiveRepeat, Uncoded
 from schemes.base.grid import Grid
 from schemes.base.patterns import Acceptance, accepting
+from schemes.base.scheme import RULES
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import SCHEME_TABLE
 
@@ -24,7 +25,6 @@ PUBLISHED_DELAY = 20
 PUBLISHED_WINDOW = 80
 MOST_VALUES = 24
 FIBONACCI = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-RULES = ("grid", "rule", "allowance")  # methods that say what a search accepts
 
 
 class Group(NamedTuple):
@@ -44,14 +44,9 @@ class Group(NamedTuple):
 
     def grid(self, n_jobs: int, n_times: int = 1) -> Grid | None:
         """A run of each setting, so many times; None: the scheme has no such form."""
-        defined = [name for name in RULES if hasattr(self.first, name)]
-        if min(map(self._generation, defined)) > self._generation("start"):  # its own session may accept something else
+        if not self.first.session_follows("grid", *RULES):
             return None
         return self.first.grid(n_jobs, np.array(self.values * n_times))
-
-    def _generation(self, name: str) -> int:
-        """Return how far above the scheme's class stands the one that defines a method."""
-        return next(place for place, cls in enumerate(type(self.first).__mro__) if name in vars(cls))
 
 
 def _changed(scheme: Any, values: dict[str, Any]) -> Scheme:
