@@ -17,6 +17,7 @@ test: $(VENV)/.installed-test
 benchmark: $(VENV)/.installed-test
 	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py benchmarks/test_vectorised_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/many_rows.py
 	$(BIN)/python benchmarks/numerics.py
 	$(BIN)/python benchmarks/training.py
 

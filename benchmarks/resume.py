@@ -51,7 +51,7 @@ from simulator.results.folder import building
 from simulator.execution.sweep import run_into
 out, executor, processes, detail = sys.argv[1:]
 with building(Path(out), replace=False) as place:
-    options = {"executor": executor, "processes": int(processes), "detail": detail}
+    options = {"engine": "events", "executor": executor, "processes": int(processes), "detail": detail}
     run_into(place, stragglersim.load("sweep.yaml"), **options)[0].seal(place)
 """  # what `stragglersim run` does, without figures
 

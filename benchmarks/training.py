@@ -80,8 +80,8 @@ def main() -> None:
     for name, scheme in SCHEMES.items():
         alone, plain = scenario(scheme, training), scenario(scheme, None)
         times_s = measured_s(
-            lambda plain=plain: stragglersim.run(plain),
-            lambda alone=alone: stragglersim.run(alone),
+            lambda plain=plain: stragglersim.run(plain, engine="events"),
+            lambda alone=alone: stragglersim.run(alone, engine="events"),
             lambda scheme=scheme: gradients(workload, scheme, 1),
             lambda scheme=scheme: gradients(workload, scheme, 4),
         )
@@ -95,8 +95,8 @@ def main() -> None:
         scheme = SCHEMES[name]
         alone, plain = scenario(scheme, training, models=1), scenario(scheme, None, models=1)
         times_s = measured_s(
-            lambda plain=plain: stragglersim.run(plain),
-            lambda alone=alone: stragglersim.run(alone),
+            lambda plain=plain: stragglersim.run(plain, engine="events"),
+            lambda alone=alone: stragglersim.run(alone, engine="events"),
             lambda scheme=scheme: gradients(workload, scheme, 1),
         )
         print(f"{name:20}{np.median(100 * (times_s[:, 1] - times_s[:, 0]) / times_s[:, 2]):8.0f} %")

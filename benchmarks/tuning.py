@@ -78,7 +78,7 @@ def check(path: Path, n_settings: int, rng: np.random.Generator) -> float:
         [row] = evaluate(times, n_workers, 80, [group._replace(values=(value,))], [rule]).to_dict("records")
         schemes = {"it": group.scheme(value)}
         scenario = stragglersim.Scenario(workers=n_workers, jobs=80, stragglers=model, schemes=schemes, master=rule)
-        run = stragglersim.run(scenario, detail="runs").runs.iloc[0]
+        run = stragglersim.run(scenario, engine="events", detail="runs").runs.iloc[0]
         assert run["waited_rounds"] == row["waited_rounds"], row
         assert run["decode_failures"] == 0, row
         worst = max(worst, abs(run["makespan_s"] / row["makespan_s"] - 1))

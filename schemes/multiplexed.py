@@ -309,8 +309,11 @@ class MultiplexedRule(Rule):
             late_slots = min(self._B, self.delay_rounds - slot)  # after this round
             enough_coded = sets.fits(self._without[job], self._lam, in_groups=self._in_groups)
             dead = sets.any(lost[late_slots]) | (enough_coded ^ True)
+            may_be_done = slot >= self._window - 2 and not (self._all_coded and slot < self.delay_rounds)
+            if not may_be_done and not sets.some(dead):
+                continue
             status = sets.where(dead, FAILED, NOT_ENDED)
-            if slot >= self._window - 2:
+            if may_be_done:
                 is_last = self._coded ^ True if slot < self.delay_rounds else sets.always
                 status = sets.where(is_last & (dead ^ True) & sets.none(lost[0]), DECODED, status)
             status = sets.where(self._is_open[job], status, NOT_ENDED)

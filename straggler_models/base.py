@@ -25,6 +25,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Factor = Annotated[float, Field(gt=0)]  # may be inf: never
 AddsTo = Literal["startup_s", "seconds_per_load"]
 Drawn = Literal["per_round", "per_run"]
+Part = Literal["startup_s", "seconds_per_load", "slowdown"]  # of worker times
 BLOCK_ROUNDS = 64  # rounds drawn at a time: few Python calls, little memory, no influence on how a stream is used
 
 
@@ -110,6 +111,30 @@ class DrawnModel(StragglerModel):
             yield times
 
 
+class StandardModel(DrawnModel):
+    """A drawn model of standard draws, random numbers that depend on no parameter: models of a class share them."""
+
+    @property
+    def part(self) -> Part:
+        """The part of the worker times that is drawn."""
+        return "slowdown"
+
+    @staticmethod
+    @abstractmethod
+    def fill(draws: FloatArray, rng: np.random.Generator) -> None:
+        """Fill an array with the next standard draws."""
+
+    @abstractmethod
+    def turn(self, draws: FloatArray) -> None:
+        """Turn standard draws into worker times, in place."""
+
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        draws = np.empty((n_rounds, n_workers))
+        self.fill(draws, rng)
+        self.turn(draws)
+        return WorkerTimes(**{self.part: draws})
+
+
 class ChainModel(StragglerModel):
     """A model in which each worker is fast or slow, and changes state between rounds (a Markov chain)."""
 
@@ -134,8 +159,7 @@ class ChainModel(StragglerModel):
             changed = becomes_slow[..., row, :] ^ (differs[..., row, :] & is_slow)
             becomes_slow[..., row, :] = is_slow
             is_slow = changed
-        draws.fill(1.0)
-        np.copyto(draws, slowdown, where=becomes_slow)
+        slow_down(draws, becomes_slow, slowdown)
         return is_slow
 
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
@@ -169,6 +193,11 @@ class SecondsModel(StragglerModel):
 def added_to(target: AddsTo, draws: FloatArray) -> WorkerTimes:
     """Worker times whose ``target`` component is what was drawn."""
     return WorkerTimes(startup_s=draws) if target == "startup_s" else WorkerTimes(seconds_per_load=draws)
+
+
+def slow_down(out: FloatArray, is_slow: BoolArray, slowdown: float) -> None:
+    """Write the slowdowns: of who is slow, and 1 of everybody else."""
+    np.take(np.array([1.0, slowdown]), is_slow.view(np.uint8), out=out, mode="clip")  # twice as fast as a mask
 
 
 def some_workers(n_rounds: int, n_workers: int, n_chosen: int, rng: np.random.Generator) -> BoolArray:

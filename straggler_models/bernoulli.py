@@ -3,11 +3,11 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import DrawnModel, Factor, Probability, WorkerTimes
+from straggler_models.base import Factor, FloatArray, Probability, StandardModel, slow_down
 
 
 @dataclass(frozen=True)
-class Bernoulli(DrawnModel):
+class Bernoulli(StandardModel):
     """Each worker is slow in each round with probability p, independently.
 
     Source: the random-straggler model of Tandon et al., "Gradient Coding", ICML 2017, with a finite slowdown too.
@@ -27,6 +27,9 @@ class Bernoulli(DrawnModel):
     def may_never_answer(self) -> bool:
         return self.slowdown == np.inf and self.p > 0
 
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        is_slow = rng.random((n_rounds, n_workers)) < self.p
-        return WorkerTimes(slowdown=np.where(is_slow, self.slowdown, 1.0))
+    @staticmethod
+    def fill(draws: FloatArray, rng: np.random.Generator) -> None:
+        rng.random(out=draws)
+
+    def turn(self, draws: FloatArray) -> None:
+        slow_down(draws, draws < self.p, self.slowdown)

@@ -3,11 +3,11 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import AddsTo, DrawnModel, Positive, Seconds, WorkerTimes, added_to
+from straggler_models.base import AddsTo, FloatArray, Part, Positive, Seconds, StandardModel
 
 
 @dataclass(frozen=True)
-class Lognormal(DrawnModel):
+class Lognormal(StandardModel):
     """Each worker and round draws median * exp(sigma Z) with Z standard normal, independently.
 
     The mean is median * exp(sigma^2/2).
@@ -27,6 +27,15 @@ class Lognormal(DrawnModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        draws = self.median * np.exp(self.sigma * rng.standard_normal((n_rounds, n_workers)))
-        return added_to(self.adds_to, draws)
+    @property
+    def part(self) -> Part:
+        return self.adds_to
+
+    @staticmethod
+    def fill(draws: FloatArray, rng: np.random.Generator) -> None:
+        rng.standard_normal(out=draws)
+
+    def turn(self, draws: FloatArray) -> None:
+        draws *= self.sigma
+        np.exp(draws, out=draws)
+        draws *= self.median

@@ -3,11 +3,11 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import AddsTo, DrawnModel, Positive, Seconds, WorkerTimes, added_to
+from straggler_models.base import AddsTo, FloatArray, Part, Positive, Seconds, StandardModel
 
 
 @dataclass(frozen=True)
-class ShiftedExponential(DrawnModel):
+class ShiftedExponential(StandardModel):
     """Each worker and round draws shift + Exp(mean), independently: P(X > x) = exp(-(x - shift)/mean) for x >= shift.
 
     Source: Lee, Lam, Pedarsani, Papailiopoulos and Ramchandran, "Speeding Up Distributed Machine Learning Using
@@ -27,6 +27,14 @@ class ShiftedExponential(DrawnModel):
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        draws = self.shift + self.mean * rng.standard_exponential((n_rounds, n_workers))
-        return added_to(self.adds_to, draws)
+    @property
+    def part(self) -> Part:
+        return self.adds_to
+
+    @staticmethod
+    def fill(draws: FloatArray, rng: np.random.Generator) -> None:
+        rng.standard_exponential(out=draws)
+
+    def turn(self, draws: FloatArray) -> None:
+        draws *= self.mean
+        draws += self.shift

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.streams import stream
-from simulator.engine.worker_times import SpeedChanges, round_times
+from simulator.engine.worker_times import round_times
 from straggler_models import (
     STRAGGLER_MODELS,
     Adversarial,

@@ -17,6 +17,7 @@ from straggler_models import (
     FailedWorkers,
     FailStop,
     GilbertElliott,
+    Lognormal,
     MarkovSpeed,
     PartialSlowdown,
     ShiftedExponential,
@@ -124,6 +125,22 @@ def test_sources_may_differ_in_everything(traces):
         Source(first, 1, 3),
     ]
     assert_each_is_as_alone(sources, [2, 70])
+
+
+class Squared(Lognormal):
+    """From outside: a shipped model whose times are changed."""
+
+    def turn(self, draws):
+        super().turn(draws)
+        np.square(draws, out=draws)
+
+
+def test_models_of_a_class_may_share_their_draws():
+    models = [Bernoulli(p=p, slowdown=2 + 5 * p) for p in (0.1, 0.5, 0.9)]
+    models += [ShiftedExponential(1.0, mean, part) for mean in (1.0, 4.0) for part in ("startup_s", "seconds_per_load")]
+    models += [cls(2.0, sigma, "startup_s") for sigma in (0.0, 0.3) for cls in (Lognormal, Squared)]
+    sources = [Source({"one": model, "also": NOISE}, 7, trial) for model in models for trial in (0, 3)]
+    assert_each_is_as_alone(sources, [3, 80])
 
 
 @pytest.mark.parametrize(

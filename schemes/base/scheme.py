@@ -239,6 +239,7 @@ class Scheme(ABC):
         return iter(())
 
     @classmethod
+    @functools.cache
     def searched(cls) -> str | None:
         """Name the last of the parameters that must be given: settings that differ in it alone run side by side."""
         fields: Sequence[dataclasses.Field[Any]] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()

@@ -18,8 +18,9 @@ from schemes.base.scheme import BoolArray, Closing, FloatArray, Outcome, Scheme,
 from simulator.choices import Leftover
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Network, Traffic, Uplink
+from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.waiting import Watch
-from simulator.engine.worker_times import RoundTimes, SpeedChanges
+from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
 
 NUMERICS = 7

@@ -305,7 +305,7 @@ def _arrivals(loads: FloatArray, times: DrawnTimes, shape: tuple[int, ...]) -> F
             if startup_s.any() if startup_s.size == 1 else True:
                 due_s = due_s + startup_s
             if slowdown.size > 1 or slowdown.item() != 1.0:
-                due_s = due_s * slowdown
+                due_s = np.multiply(due_s, slowdown, out=due_s if due_s.shape == shape else None)
     except FloatingPointError:  # inf * 0 where a worker never answers
         with np.errstate(invalid="ignore"):
             due_s = slowdown * (startup_s + seconds_per_load * loads)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
-from simulator.engine.streams import stream, streams
+from simulator.engine.streams import streams
 from straggler_models.base import (
     BLOCK_ROUNDS,
     BoolArray,
@@ -18,12 +18,12 @@ from straggler_models.base import (
     FloatArray,
     IntArray,
     SecondsModel,
-    Speeds,
+    StandardModel,
     StragglerModel,
     WorkerTimes,
 )
 
-MOST_STILL = 10_000  # blocks in which somebody does not get on
+CHUNK = 1 << 19  # numbers of a chain that are worked on at once
 
 
 class RoundTimes(NamedTuple):
@@ -117,8 +117,10 @@ class DrawnTimes(NamedTuple):
 
     def of(self, sources: IntArray, rounds: slice) -> DrawnTimes:
         """Some rounds of some sources, which may be given several times."""
-        chosen = (field if len(field) == 1 else field[sources] for field in self.rounds(rounds))
-        return DrawnTimes(*chosen)
+        first, many = int(sources[0]), len(sources)
+        in_order = sources[-1] == first + many - 1 and bool((np.diff(sources) == 1).all())
+        which = slice(first, first + many) if in_order else sources  # a slice is not copied
+        return DrawnTimes(*(field if len(field) == 1 else field[which] for field in self.rounds(rounds)))
 
     def rounds(self, rounds: slice) -> DrawnTimes:
         """Some rounds of all sources."""
@@ -166,13 +168,15 @@ class Draws:
     """
 
     def __init__(self, sources: Sequence[Source], n_workers: int) -> None:
-        users: dict[tuple[str, int], list[int]] = {}
+        users: dict[tuple[str, Hashable], list[int]] = {}
         for place, source in enumerate(sources):
             for label, model in source.models.items():
                 if not isinstance(model, SecondsModel):
-                    users.setdefault((label, id(model)), []).append(place)
-        groups = [_Group(label, sources, places, n_workers) for (label, _), places in sorted(users.items())]
-        self._labels = [list(alike) for _, alike in groupby(groups, key=attrgetter("label"))]
+                    alike = (type(model), model.part) if _is_standard(model) else id(model)
+                    users.setdefault((label, alike), []).append(place)
+        groups = [_Group(label, sources, users[label, alike], n_workers) for label, alike in users]
+        groups.sort(key=attrgetter("label"))
+        self._labels = [list(found) for _, found in groupby(groups, key=attrgetter("label"))]
         self._n_sources = len(sources)
         rngs = iter(streams([key for group in groups for key in group.keys]))
         for group in groups:
@@ -215,17 +219,23 @@ class Draws:
 
 
 class _Group:
-    """The sources of one model: a row for each stream, and which source is on which."""
+    """The sources of one model, or of alike ones of standard draws: a row for each stream and model."""
 
     def __init__(self, label: str, sources: Sequence[Source], places: list[int], n_workers: int) -> None:
         self.label, self._model, self._n_workers = label, sources[places[0]].models[label], n_workers
         self.places = np.array(places)  # of the sources among all
-        rows: dict[tuple[int, int, str], int] = {}
-        keys = [(sources[place].seed, sources[place].trial, label) for place in places]
-        if self._model.gives_same_times or not self._model.is_random:
-            keys = keys[:1] * len(places)
-        self._rows = np.array([rows.setdefault(key, len(rows)) for key in keys])
-        self.keys = list(rows)
+        is_same = self._model.gives_same_times or not self._model.is_random
+        rows: dict[tuple[int, tuple[int, int, str]], int] = {}
+        users: dict[tuple[int, int, str], dict[int, StragglerModel]] = {}  # of each stream: rows and their models
+        found = []
+        for place in places:
+            of = sources[places[0] if is_same else place]
+            model, key = sources[place].models[label], (of.seed, of.trial, label)
+            row = rows.setdefault((id(model), key), len(rows))
+            users.setdefault(key, {})[row] = model
+            found.append(row)
+        self._rows = np.array(found)  # of the sources
+        self.keys, self._users = list(users), list(users.values())
 
     def start(self, rngs: Iterator[np.random.Generator]) -> None:
         """Begin, with a stream for each key."""
@@ -233,17 +243,23 @@ class _Group:
         self._once: list[FloatArray] | None = None
         if _is_chain(self._model):
             self._is_slow = np.stack([self._model.start(self._n_workers, rng) for rng in self._rngs])
-        else:
+        elif not _is_standard(self._model):
             self._blocks = [_Blocks(self.label, self._model, self._n_workers, rng) for rng in self._rngs]
 
     def take(self, n_rounds: int) -> list[FloatArray]:
-        """The next rounds, a row for each stream; the three fields as in `DrawnTimes`."""
+        """The next rounds, a row for each stream and model; the three fields as in `DrawnTimes`."""
         if _is_chain(self._model):
             draws = np.empty((len(self._rngs), n_rounds, self._n_workers))
-            for rng, row in zip(self._rngs, draws, strict=True):
-                rng.random(out=row)
-            self._is_slow = self._model.follow(self._is_slow, draws)
+            many = max(1, CHUNK // draws[0].size)
+            for first in range(0, len(draws), many):
+                rows = slice(first, first + many)
+                for rng, row in zip(self._rngs[rows], draws[rows], strict=True):
+                    rng.random(out=row)
+                self._is_slow[rows] = self._model.follow(self._is_slow[rows], draws[rows])
             fields = [np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), draws]
+        elif _is_standard(self._model):
+            fields = [np.full((1, 1, 1), neutral) for neutral in WorkerTimes()]
+            fields[WorkerTimes._fields.index(self._model.part)] = self._turned(n_rounds)
         elif self._once is not None:
             return self._once
         else:
@@ -255,6 +271,20 @@ class _Group:
                     field.setflags(write=False)
         self._check(fields)
         return fields
+
+    def _turned(self, n_rounds: int) -> FloatArray:
+        """Standard draws, once for all models of a stream, and what these make of them."""
+        draws = np.empty((int(self._rows.max()) + 1, n_rounds, self._n_workers))
+        for rng, users in zip(self._rngs, self._users, strict=True):
+            (first, own), *others = users.items()
+            assert _is_standard(own)
+            own.fill(draws[first], rng)
+            for row, model in others:
+                draws[row] = draws[first]
+                assert _is_standard(model)
+                model.turn(draws[row])
+            own.turn(draws[first])
+        return draws
 
     def _filled(self, n_rounds: int) -> list[FloatArray]:
         """Put blocks together; a field is one number for as long as it is the same everywhere."""
@@ -290,6 +320,10 @@ def _is_drawn(model: StragglerModel) -> TypeGuard[DrawnModel]:
     return type(model).rounds is DrawnModel.rounds  # and no subclass has rounds of its own
 
 
+def _is_standard(model: StragglerModel) -> TypeGuard[StandardModel]:
+    return _is_drawn(model) and type(model).draw is StandardModel.draw
+
+
 def _is_chain(model: StragglerModel) -> TypeGuard[ChainModel]:
     return type(model).rounds is ChainModel.rounds
 
@@ -322,117 +356,3 @@ class _Blocks:
             yield slice(at, at + size), [p[:size] if cut else p for p, cut in zip(self._kept, is_long, strict=True)]
             self._kept = [p[size:] if cut else p for p, cut in zip(self._kept, is_long, strict=True)]
             at, self._n_kept = at + size, self._n_kept - size
-
-
-class SpeedChanges:
-    """The slowdown of every worker over wall-clock time: the product of the models that live in seconds.
-
-    Work is integrated through changes of speed. Pieces are kept from the latest round's start on.
-    """
-
-    def __init__(self, models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> None:
-        self._paths = [
-            _Path(model.slowdowns(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
-            for label, model in sorted(models.items())
-            if isinstance(model, SecondsModel)
-        ]
-
-    def __bool__(self) -> bool:
-        """True if any model lives in seconds."""
-        return bool(self._paths)
-
-    def finishing_s(self, start_s: float, begins_s: FloatArray, work_s: FloatArray) -> FloatArray:
-        """Return when work is done that each worker begins at ``begins_s``; both in seconds after ``start_s``.
-
-        ``work_s`` are increasing amounts at slowdown 1, shape ``(n_workers, n_reports)``; NaN and inf stay.
-        """
-        for path in self._paths:
-            path.forget_until(start_s)
-        begins = np.isfinite(begins_s)
-        slowdown, until_s = np.ones(len(begins_s)), np.full(len(begins_s), np.inf)
-        for path in self._paths:
-            ends_s, factors = path.at(np.where(begins, start_s + begins_s, start_s))
-            slowdown *= factors
-            until_s = np.minimum(until_s, ends_s - start_s)
-        with np.errstate(invalid="ignore"):  # inf * 0: no work, and standing still
-            finishing = begins_s[:, np.newaxis] + work_s * slowdown[:, np.newaxis]
-        # most workers finish all at the speed at which they begin; the others are followed piece by piece
-        last_s = np.where(np.isfinite(work_s), finishing, -np.inf).max(axis=1)
-        for worker in np.flatnonzero(begins & ~(last_s <= until_s)):
-            finishing[worker] = work_s[worker]
-            self._finish_one(int(worker), start_s, float(begins_s[worker]), finishing[worker])
-        return finishing
-
-    def _finish_one(self, worker: int, start_s: float, begin_s: float, work_s: FloatArray) -> None:
-        """Turn one worker's amounts of work into finishing times, in place."""
-        now_s, done_s = begin_s, 0.0
-        cursors = [path.cursor(worker, start_s + begin_s) for path in self._paths]
-        for report, amount_s in enumerate(work_s.tolist()):
-            if not np.isfinite(amount_s):
-                continue
-            while True:
-                slowdown, until_s = 1.0, np.inf
-                for path, cursor in zip(self._paths, cursors, strict=True):
-                    end_s, factor = path.piece(worker, cursor)
-                    slowdown, until_s = slowdown * factor, min(until_s, end_s - start_s)
-                finish_s = now_s + (amount_s - done_s) * slowdown if amount_s > done_s else now_s
-                if finish_s <= until_s:
-                    now_s, done_s = finish_s, amount_s
-                    work_s[report] = finish_s
-                    break
-                done_s += (until_s - now_s) / slowdown
-                now_s = until_s
-                cursors = [
-                    cursor + (path.piece(worker, cursor)[0] - start_s <= until_s)
-                    for path, cursor in zip(self._paths, cursors, strict=True)
-                ]
-
-
-class _Path:
-    """Each worker's pieces of one model, from some time on."""
-
-    def __init__(self, blocks: Iterator[Speeds], n_workers: int) -> None:
-        self._blocks = blocks
-        self._last_end_s = np.zeros(n_workers)
-        self._n_still = 0  # blocks in a row in which somebody did not get on
-        self._ends_s = np.zeros((0, n_workers))
-        self._slowdowns = np.zeros((0, n_workers))
-
-    def _extend(self) -> None:
-        speeds = next(self._blocks)
-        if not ((speeds.duration_s >= 0).all() and (speeds.slowdown > 0).all() and speeds.duration_s.any()):
-            raise ValueError("stragglers: a model in seconds must give durations >= 0, not all 0, and slowdowns > 0")
-        if np.shape(speeds.duration_s) != np.shape(speeds.slowdown):
-            shapes = f"{np.shape(speeds.duration_s)} and {np.shape(speeds.slowdown)}"
-            raise ValueError(f"stragglers: durations and slowdowns of a model in seconds must be as many, got {shapes}")
-        self._n_still = 0 if speeds.duration_s.any(axis=0).all() else self._n_still + 1
-        if self._n_still > MOST_STILL:
-            raise ValueError(f"stragglers: a model in seconds must get on for all, got {MOST_STILL} blocks of 0 s")
-        ends_s = self._last_end_s + np.cumsum(speeds.duration_s, axis=0)
-        self._last_end_s = ends_s[-1]
-        self._ends_s = np.vstack([self._ends_s, ends_s])
-        self._slowdowns = np.vstack([self._slowdowns, speeds.slowdown])
-
-    def forget_until(self, time_s: float) -> None:
-        """Drop pieces that have ended for all workers."""
-        n_over = int(np.count_nonzero((self._ends_s <= time_s).all(axis=1)))
-        self._ends_s, self._slowdowns = self._ends_s[n_over:], self._slowdowns[n_over:]
-
-    def at(self, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return when each worker's piece at its time ends (wall-clock seconds), and the slowdown during it."""
-        while (self._last_end_s <= times_s).any():
-            self._extend()
-        cursors, workers = np.count_nonzero(self._ends_s <= times_s, axis=0), np.arange(len(times_s))
-        return self._ends_s[cursors, workers], self._slowdowns[cursors, workers]
-
-    def cursor(self, worker: int, time_s: float) -> int:
-        """The piece during which that time is."""
-        while self._last_end_s[worker] <= time_s:
-            self._extend()
-        return int(np.searchsorted(self._ends_s[:, worker], time_s, side="right"))
-
-    def piece(self, worker: int, cursor: int) -> tuple[float, float]:
-        """Return when a piece ends (wall-clock seconds) and the slowdown during it."""
-        while cursor >= len(self._ends_s):
-            self._extend()
-        return float(self._ends_s[cursor, worker]), float(self._slowdowns[cursor, worker])

@@ -6,7 +6,8 @@ import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray, Work
 from simulator.choices import Leftover
-from simulator.engine.worker_times import RoundTimes, SpeedChanges
+from simulator.engine.speed_changes import SpeedChanges
+from simulator.engine.worker_times import RoundTimes
 from simulator.errors import SimulationError
 
 

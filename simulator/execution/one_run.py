@@ -9,9 +9,10 @@ from schemes.base.valued import Valued
 from simulator.choices import Detail
 from simulator.engine.events import Collector, RunPlan, simulate
 from simulator.engine.record import RunRecord
+from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.streams import ONCE, stream
 from simulator.engine.training import TrainingRecord
-from simulator.engine.worker_times import SpeedChanges, round_times
+from simulator.engine.worker_times import round_times
 from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.scenario.scenario import Scenario
