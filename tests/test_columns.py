@@ -12,7 +12,7 @@ import stragglersim
 from simulator.columns import KEYS, SCHEMAS, SUMMARY, TABLES
 from simulator.engine.figures import Runs
 from simulator.execution.one_run import run_unit
-from simulator.execution.side_by_side import Drawer, Run, run_side_by_side
+from simulator.execution.side_by_side import Drawer, Trials, run_side_by_side
 from simulator.results.compare import compare, swept_keys
 from simulator.results.results import Results
 from simulator.results.summary import summary
@@ -82,7 +82,7 @@ def test_what_a_run_records_has_the_types_that_are_written(folders):
     scenario = stragglersim.load(folders[0].with_suffix(".yaml")).all_points()[0][1]
     untrained = replace(scenario, training=None)
     [record] = run_unit(scenario, "GC", range(1), "workers")
-    on_arrays = [Run(untrained, "GC", 0)]
+    on_arrays = [Trials(untrained, "GC", range(1))]
     for runs in (Runs.of([record]), run_side_by_side(on_arrays, Drawer(on_arrays))):
         tables = {"runs": runs.figures(), "rounds": runs.rounds(), "jobs": runs.jobs()}
         tables |= {"workers": record.workers[0], "training": record.training._asdict()}

@@ -33,7 +33,7 @@ from simulator.engine.record import RunRecord
 from simulator.engine.worker_times import DrawnTimes
 from simulator.execution import side_by_side
 from simulator.execution.one_run import run_one
-from simulator.execution.side_by_side import Drawer, Run, run_side_by_side, why_not
+from simulator.execution.side_by_side import Drawer, Trials, run_side_by_side, why_not
 from simulator.execution.sweep import run_into
 from simulator.tuning.evaluate import on_arrays
 from straggler_models import (
@@ -158,7 +158,7 @@ def both(scenario):
         run_one(scenario, "it", trial, record)
         records.append(record)
     assert why_not(scenario, "it") is None
-    runs = [Run(scenario, "it", trial) for trial in range(scenario.trials)]
+    runs = [Trials(scenario, "it", range(scenario.trials))]
     return Runs.of(records), run_side_by_side(runs, Drawer(runs))
 
 
@@ -334,7 +334,7 @@ def points(draw):
                 value = draw(st.integers(0, scheme.n_workers))
                 point["schemes"] = {"it": dataclasses.replace(scheme, **{draw(st.sampled_from(names)): value})}
             found.append(stragglersim.Scenario(**point))
-        except ValueError:  # not all of this is legal together
+        except (ValueError, stragglersim.ScenarioError):  # not all of this is legal together
             continue
     return found
 

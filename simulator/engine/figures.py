@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ class Runs:
             squared_error=error,
             ended_in=ended_in.astype(np.int64),
         )
+
+    def rows(self, which: IntArray) -> Runs:
+        """Some of the runs."""
+        fields: dict[str, Any] = {name: part[which] for name, part in vars(self).items() if name in _COLUMNS}
+        return Runs(self.n_workers, **fields)
 
     @property
     def starts_s(self) -> FloatArray:
@@ -185,3 +191,6 @@ class Runs:
             for name, value in zip(names, values, strict=True):
                 found[name][rows] = value
         return found
+
+
+_COLUMNS = [field.name for field in dataclasses.fields(Runs)][1:]

@@ -13,7 +13,7 @@ from simulator.engine.figures import Runs
 from simulator.engine.streams import ONCE, stream
 from simulator.errors import SimulationError
 from simulator.execution.one_run import run_unit, telling
-from simulator.execution.side_by_side import Drawer, Run, run_side_by_side
+from simulator.execution.side_by_side import Drawer, Trials, run_side_by_side
 from simulator.execution.store import Parts, Unit, table_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Checked(NamedTuple):
 class Sampled(NamedTuple):
     """A run that is to be repeated."""
 
-    run: Run
+    run: Trials  # one
     key: str  # of its setting, under which its numbers are kept
     at: str  # which point, in words
 
@@ -93,8 +93,7 @@ def check(samples: Sequence[Sampled], parts: Parts, detail: Detail, *, keep_goin
 
 
 def _kept(sample: Sampled, parts: Parts) -> pa.Table:
-    trial = sample.run.trial
-    [(rows, _)] = parts.find(sample.key, range(trial, trial + 1))
+    [(rows, _)] = parts.find(sample.key, sample.run.trials)
     return parts.read(rows.part, rows.batch, np.asarray(rows.rows))
 
 
@@ -125,7 +124,7 @@ def sampled(units: Sequence[Unit], seed: int) -> list[tuple[Unit, int]]:
     return in_turn[: max(MOST_RUNS, len(by_label))]
 
 
-def _arrivals(run: Run) -> int:
+def _arrivals(run: Trials) -> int:
     """Number of reports in a round, about."""
     scheme = run.scenario.schemes[run.label]
     work = scheme.start(1, np.random.default_rng(0)).open_round(0)
@@ -135,13 +134,13 @@ def _arrivals(run: Run) -> int:
 def _different(sample: Sampled, n_jobs: int, found: pa.Table, detail: Detail) -> Iterator[str]:
     """Say in a line what differs first, if anything does."""
     run = sample.run
-    where = f"{sample.at}schemes.{run.label}, trial {run.trial}"
+    where = f"{sample.at}schemes.{run.label}, trial {run.trials[0]}"
     if n_jobs < run.scenario.jobs:
         run = run._replace(scenario=run.scenario.sibling({"jobs": n_jobs}))
         where += f", the first {n_jobs} jobs"
         found = _table(run_side_by_side([run], Drawer([run])), run, detail)
-    records = run_unit(run.scenario, run.label, range(run.trial, run.trial + 1), "rounds")
-    with telling(run.scenario, run.label, run.trial):
+    records = run_unit(run.scenario, run.label, run.trials, "rounds")
+    with telling(run.scenario, run.label, run.trials[0]):
         told = _table(Runs.of(records), run, detail)
     for (name, expected), (_, got) in zip(_columns(told, told), _columns(found, told), strict=True):
         unequal = _unequal(expected, got)
@@ -150,7 +149,7 @@ def _different(sample: Sampled, n_jobs: int, found: pa.Table, detail: Detail) ->
             return
 
 
-def _table(runs: Runs, run: Run, detail: Detail) -> pa.Table:
+def _table(runs: Runs, run: Trials, detail: Detail) -> pa.Table:
     scheme = run.scenario.schemes[run.label]
     n_blocks = scheme.n_error_blocks if runs.is_approximate else 1
     return table_of(runs.figures(n_blocks), runs, (), "runs" if detail == "runs" else "rounds")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,42 +103,42 @@ def _structure_of(scenario: Scenario, scheme: Scheme, rule: MasterRule) -> Hasha
     return key
 
 
-class Run(NamedTuple):
-    """One run: a scheme in one trial of one point."""
+class Trials(NamedTuple):
+    """Runs of a scheme at a point."""
 
     scenario: Scenario
     label: str
-    trial: int
+    trials: range
 
     @property
     def n_rounds(self) -> int:
-        """Rounds that it takes."""
+        """Rounds that each takes."""
         return self.scenario.jobs + self.scenario.schemes[self.label].delay_rounds
 
 
 class Drawer:
     """Worker times of some runs, drawn once for all blocks of them, if they are few enough to be kept."""
 
-    def __init__(self, runs: Iterable[Run]) -> None:
+    def __init__(self, parts: Iterable[Trials]) -> None:
         self._sources: dict[int, _Sources] = {}  # by the number of workers
         self._n_rounds: dict[int, int] = {}
         self._kept: dict[int, DrawnTimes] = {}
-        for run in runs:
-            n_workers = run.scenario.workers
-            self._sources.setdefault(n_workers, _Sources()).place(run)
-            self._n_rounds[n_workers] = max(self._n_rounds.get(n_workers, 0), run.n_rounds)
+        for part in parts:
+            n_workers = part.scenario.workers
+            self._sources.setdefault(n_workers, _Sources()).places(part)
+            self._n_rounds[n_workers] = max(self._n_rounds.get(n_workers, 0), part.n_rounds)
 
-    def times(self, runs: Sequence[Run]) -> tuple[Times, IntArray]:
+    def times(self, parts: Sequence[Trials]) -> tuple[Times, IntArray]:
         """Worker times for runs of equally many workers, and the source that each of them meets."""
-        n_workers = runs[0].scenario.workers
+        n_workers = parts[0].scenario.workers
         sources, n_rounds = self._sources[n_workers], self._n_rounds[n_workers]
         if len(sources.all) * n_rounds * n_workers > BLOCK:
             sources = _Sources()
-            which = np.array([sources.place(run) for run in runs])
+            which = np.concatenate([sources.places(part) for part in parts])
             return Draws(sources.all, n_workers), which
         if n_workers not in self._kept:
             self._kept[n_workers] = Draws(sources.all, n_workers).take(n_rounds)
-        return Kept(self._kept[n_workers]), np.array([sources.place(run) for run in runs])
+        return Kept(self._kept[n_workers]), np.concatenate([sources.places(part) for part in parts])
 
 
 class _Sources:
@@ -147,17 +147,24 @@ class _Sources:
     def __init__(self) -> None:
         self.all: list[Source] = []
         self._places: dict[tuple[object, ...], int] = {}
+        self._of_trials: dict[tuple[object, ...], IntArray] = {}
 
-    def place(self, run: Run) -> int:
-        """The number of what a run meets."""
-        models, seed, trial = run.scenario.stragglers, run.scenario.seed, run.trial
-        if not any(map(_is_drawn, models.values())):
-            trial = 0
-        key = seed, trial, *models, *map(id, models.values())
-        if key not in self._places:
-            self._places[key] = len(self.all)
+    def places(self, part: Trials) -> IntArray:
+        """The numbers of what runs meet."""
+        models, seed = part.scenario.stragglers, part.scenario.seed
+        key = seed, *models, *map(id, models.values())
+        found = self._of_trials.get((part.trials, *key))
+        if found is None:
+            is_drawn = any(map(_is_drawn, models.values()))
+            found = np.array([self._place(models, seed, trial if is_drawn else 0, key) for trial in part.trials])
+            self._of_trials[part.trials, *key] = found
+        return found
+
+    def _place(self, models: Mapping[str, StragglerModel], seed: int, trial: int, key: tuple[object, ...]) -> int:
+        place = self._places.setdefault((trial, *key), len(self.all))
+        if place == len(self.all):
             self.all.append(Source(models, seed, trial))
-        return self._places[key]
+        return place
 
 
 def _is_drawn(model: StragglerModel) -> bool:
@@ -178,25 +185,29 @@ def blocks(units: Sequence[Unit], n_rounds: int) -> Iterator[list[Unit]]:
     yield block
 
 
-def run_side_by_side(runs: Sequence[Run], drawer: Drawer) -> Runs:
-    """Run them on arrays, each a row.
+def run_side_by_side(parts: Sequence[Trials], drawer: Drawer) -> Runs:
+    """Run them on arrays, each run a row, one part after the other.
 
     Raises
     ------
     SimulationError
         If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
-    times, source = drawer.times(runs)
+    times, source = drawer.times(parts)
+    of_part = np.repeat(np.arange(len(parts)), [len(part.trials) for part in parts])
+    together = np.argsort(source, kind="stable")  # runs that meet the same times are neighbours
+    of_part, source = of_part[together], source[together]
     schemes: dict[int, Scheme] = {}  # a scheme is one and the same in all its rows
-    for scenario, label, _ in runs:
+    for scenario, label, _ in parts:
         schemes.setdefault(id(scenario.schemes[label]), scenario.scheme_to_run(label))
-    own = [schemes[id(scenario.schemes[label])] for scenario, label, _ in runs]
-    rules = [scenario.rule_for(label) for scenario, label, _ in runs]
+    own = [schemes[id(scenario.schemes[label])] for scenario, label, _ in parts]
+    rules = [scenario.rule_for(label) for scenario, label, _ in parts]
     rows = Rows(
         source=source,
-        rule=type(rules[0]).side_by_side(rules),
-        round_overhead_s=np.array([run.scenario.round_overhead_s for run in runs]),
-        gradient_bytes=np.array([run.scenario.network.gradient_bytes for run in runs]),
+        rule=type(rules[0]).side_by_side(rules).rows(of_part),
+        round_overhead_s=np.array([part.scenario.round_overhead_s for part in parts])[of_part],
+        gradient_bytes=np.array([part.scenario.network.gradient_bytes for part in parts])[of_part],
     )
-    n_jobs = runs[0].scenario.jobs
-    return simulate_rows(own[0].batches(n_jobs, own), rows, times, n_jobs)
+    n_jobs = parts[0].scenario.jobs
+    batches = own[0].batches(n_jobs, [own[part] for part in of_part.tolist()])
+    return simulate_rows(batches, rows, times, n_jobs).rows(np.argsort(together, kind="stable"))

@@ -24,7 +24,7 @@ from simulator.errors import SimulationError, show
 from simulator.execution.assemble import Place, arranged
 from simulator.execution.check import Checked, Sampled, check, sampled
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
-from simulator.execution.side_by_side import Run
+from simulator.execution.side_by_side import Trials
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
 from simulator.files import whole
@@ -251,7 +251,9 @@ class _Sweep:
             units = [unit for unit in blocks if not any(self._parts.missing(unit.key, unit.trials))]
         chosen = sampled([unit for unit in units if bundles.goes_on_arrays(unit)], seed)
         samples = [
-            Sampled(Run(self.points[unit.point][1], unit.label, trial), unit.key, self._at(unit.point))
+            Sampled(
+                Trials(self.points[unit.point][1], unit.label, range(trial, trial + 1)), unit.key, self._at(unit.point)
+            )
             for unit, trial in sorted(chosen, key=lambda run: (run[0].point, run[1]))
         ]
         return check(samples, self._parts, self._detail, keep_going=keep_going)

@@ -16,7 +16,7 @@ from simulator.engine.figures import Runs
 from simulator.engine.record import RunRecord
 from simulator.errors import SimulationError
 from simulator.execution.one_run import facts_of, plugins_from_outside, run_unit, telling
-from simulator.execution.side_by_side import Drawer, Group, Run, Structures, blocks, run_side_by_side
+from simulator.execution.side_by_side import Drawer, Group, Structures, Trials, blocks, run_side_by_side
 from simulator.execution.store import Unit, encode, table_of
 from simulator.scenario.scenario import Scenario
 
@@ -217,8 +217,8 @@ class _Work:
     def _scenario_of(self, unit: Unit) -> Scenario:
         return self._bundle.scenarios[unit.point]
 
-    def _runs(self, units: Iterable[Unit]) -> Iterator[Run]:
-        return (Run(self._scenario_of(unit), unit.label, trial) for unit in units for trial in unit.trials)
+    def _runs(self, units: Iterable[Unit]) -> Iterator[Trials]:
+        return (Trials(self._scenario_of(unit), unit.label, unit.trials) for unit in units)
 
     def _on_arrays(self, units: Sequence[Unit], drawer: Drawer | None = None) -> None:
         """Run units side by side; one by one if that fails, and on events if it still does: they say what is wrong.
