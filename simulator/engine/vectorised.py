@@ -24,7 +24,6 @@ from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.stopping import Looks, looks, stopped
 from simulator.engine.worker_times import DrawnTimes, shared_out
-from simulator.engine.workers import load_done
 
 CHUNK = 1 << 17  # numbers that are worked on at once: arrays that fit a processor's cache
 BLOCK = 1 << 22  # numbers of worker times that are drawn at once
@@ -239,19 +238,17 @@ def _ended(batch: Batch, loads: FloatArray, due_s: FloatArray, rule: MasterRule,
 
 
 def _lost(lists: FloatArray, due_s: FloatArray, stop_s: FloatArray) -> FloatArray:
-    """Load of lists that were cut off and were not done, from arrays of shape ``(n, n_reports)``; shape ``(n,)``."""
-    lost: FloatArray
-    if lists.shape[1] == 1:  # as below, at a third of the price
-        lost = lists[:, 0] * (1 - stop_s / due_s[:, 0])
-        return lost
-    lost, n_reports = np.empty(len(lists)), np.count_nonzero(~np.isnan(lists), axis=1)
-    for n in np.unique(n_reports).tolist():  # so that the sum of a list does not depend, to the bit, on longer ones
-        which = np.flatnonzero(n_reports == n)
-        own, own_due_s, own_stop_s = lists[which, :n], due_s[which, :n], stop_s[which]
-        if n == 1:
-            lost[which] = _lost(own, own_due_s, own_stop_s)
-        else:
-            lost[which] = own[:, -1] - load_done(own, np.zeros(len(own)), own_due_s, own_stop_s[:, np.newaxis])
+    """Load of lists that were cut off and were not done, from arrays of shape ``(n, n_reports)``; shape ``(n,)``.
+
+    Of the task that was being done, the share of its own duration that ran is done.
+    """
+    each = np.arange(len(lists))
+    n_reports = np.count_nonzero(~np.isnan(lists), axis=1)
+    n_done = n_reports - np.count_nonzero(due_s > stop_s[:, np.newaxis], axis=1)
+    before_s = np.where(n_done > 0, due_s[each, n_done - 1], 0.0)
+    before = np.where(n_done > 0, lists[each, n_done - 1], 0.0)
+    share = (stop_s - before_s) / (due_s[each, n_done] - before_s)
+    lost: FloatArray = lists[each, n_reports - 1] - (before + (lists[each, n_done] - before) * share)
     return lost
 
 
