@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
 from schemes.base.codec import Weights, least_squares_weights
+from schemes.base.patterns import load_bound
 from schemes.base.scheme import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -133,8 +134,40 @@ def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
     return fractional_repetition(n_workers, s)
 
 
+def code_chunks(code: Code, n_workers: int, s: int, worker: int) -> tuple[int, ...]:
+    """Chunks of a worker's combination in it: its own first, or those of its group."""
+    if code == "gradient_coding":
+        return tuple((worker + offset) % n_workers for offset in range(s + 1))
+    first = worker - worker % (s + 1)
+    return tuple(range(first, first + s + 1))
+
+
 def code_weights(code: Code, n_workers: int, s: int, answered: IntArray) -> Weights:
     """Weights of the responses to it."""
     if code == "gradient_coding":
         return cyclic_weights(n_workers, s, answered)
     return repetition_weights(n_workers, s + 1, answered)
+
+
+class Repetition:
+    """What a linear scheme says that is one of the codes alone: its other base."""
+
+    code: ClassVar[Code]
+    n_workers: int
+    s: int
+
+    def encoding_matrix(self) -> FloatArray:
+        return code_matrix(self.code, self.n_workers, self.s)
+
+    def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
+        return np.full(self.n_workers, (self.s + 1) / self.n_workers)
+
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        return tuple(sorted(code_chunks(self.code, self.n_workers, self.s, worker)))
+
+    def weights(self, answered: IntArray) -> Weights:
+        return code_weights(self.code, self.n_workers, self.s, answered)
+
+    @property
+    def load_bound(self) -> float:
+        return load_bound(self.n_workers, B=1, W=1, lam=self.s)

@@ -8,12 +8,12 @@ from pydantic.dataclasses import dataclass
 from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
-from schemes.base.linear import LinearScheme
+from schemes.base.linear import PlainScheme
 from schemes.base.scheme import FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)
-class FastestK(LinearScheme):
+class FastestK(PlainScheme):
     """Uncoded work; the sum of the first k responses, scaled by n/k, stands for the gradient.
 
     The squared error is that of k coefficients n/k and n - k zeros against n ones: n(n - k)/k. Responses after
@@ -36,19 +36,6 @@ class FastestK(LinearScheme):
     def __post_init__(self) -> None:
         if self.k > self.n_workers:
             raise ValueError(f"k must be between 1 and {self.n_workers}, got {self.k}")
-
-    def encoding_matrix(self) -> FloatArray:
-        return np.eye(self.n_workers)
-
-    def worker_loads(self) -> FloatArray:
-        return np.full(self.n_workers, 1 / self.n_workers)
-
-    @property
-    def n_error_blocks(self) -> int:
-        return self.n_workers
-
-    def chunks_of(self, worker: int) -> tuple[int, ...]:
-        return (worker,)
 
     def weights(self, answered: IntArray) -> Weights:
         used = answered[: self.k]

@@ -8,16 +8,14 @@ from typing import Self
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.codec import Weights
 from schemes.base.counting import Allowance
 from schemes.base.linear import LinearScheme
-from schemes.base.patterns import load_bound
-from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
-from schemes.codes import fractional_repetition, repetition_weights
+from schemes.base.scheme import Count, PositiveCount
+from schemes.codes import Repetition
 
 
 @dataclass(frozen=True)
-class FractionalRepetition(LinearScheme):
+class FractionalRepetition(Repetition, LinearScheme):
     """Give ``s + 1`` neighbouring workers the same chunks; any one of them is enough.
 
     References
@@ -33,6 +31,7 @@ class FractionalRepetition(LinearScheme):
            [0, 0, 1, 1]])
     """
 
+    code = "fractional_repetition"
     label = "GC-Rep"
 
     n_workers: PositiveCount
@@ -49,19 +48,6 @@ class FractionalRepetition(LinearScheme):
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
         return (cls(n_workers=n_workers, s=s) for s in range(1, n_workers) if n_workers % (s + 1) == 0)
 
-    def encoding_matrix(self) -> FloatArray:
-        return fractional_repetition(self.n_workers, self.s)
-
-    def worker_loads(self) -> FloatArray:  # the same as counting in the matrix, without its n^2 entries
-        return np.full(self.n_workers, (self.s + 1) / self.n_workers)
-
-    def chunks_of(self, worker: int) -> tuple[int, ...]:
-        first = worker - worker % (self.s + 1)
-        return tuple(range(first, first + self.s + 1))
-
-    def weights(self, answered: IntArray) -> Weights:
-        return repetition_weights(self.n_workers, self.s + 1, answered)
-
     def allowance(self) -> Allowance:
         replicas = self.s + 1
         group_of = np.arange(self.n_workers) // replicas
@@ -70,7 +56,3 @@ class FractionalRepetition(LinearScheme):
     @property
     def tolerates(self) -> str:
         return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has a response"
-
-    @property
-    def load_bound(self) -> float:
-        return load_bound(self.n_workers, B=1, W=1, lam=self.s)

@@ -10,21 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.codec import Codec, Decoded, Ended, Precision
-from schemes.base.counting import CountingSession
-from schemes.base.rule import Clause
-from schemes.base.scheme import (
-    BoolArray,
-    Closing,
-    FloatArray,
-    Heard,
-    IntArray,
-    Outcome,
-    PositiveCount,
-    Scheme,
-    Session,
-    Task,
-    Work,
-)
+from schemes.base.scheme import Closing, FloatArray, IntArray, Outcome, PositiveCount, Scheme, Session, Task, Work
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class Ideal(Scheme):
         return np.full(self.n_workers, 1 / self.n_workers)
 
     def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
-        return [_IdealBatch(self.n_workers, n_jobs, len(rows))]
+        return [_IdealBatch(self.n_workers, n_jobs)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _IdealCodec(self, precision)
@@ -65,34 +51,32 @@ class Ideal(Scheme):
         return _IdealSession(self, n_jobs)
 
 
-class _IdealSession(CountingSession):
+class _IdealSession(Session):
+    """The job is done at one instant, by all who have done any of it: the first response is enough."""
+
     def __init__(self, scheme: Ideal, n_jobs: int) -> None:
-        super().__init__(scheme.n_workers)
         self.n_rounds = n_jobs
         self._work = Work(np.full((scheme.n_workers, 1), scheme.load), is_divisible=True)
-        self._needs_somebody = Clause(self.sets.nobody, self.sets.nobody, scheme.n_workers - 1)
-        self._job = -1
 
     def open_round(self, index: int) -> Work:
-        self._job = index
-        # the job is done at one instant, by all who have done any of it
-        self.expect(self.sets.everybody, [[self._needs_somebody]])
+        self._job, self._has_come = index, False
         return self._work
 
+    def receive(self, worker: int, report: int) -> None:
+        self._has_come = True
+
+    def enough(self) -> bool:
+        return self._has_come
+
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
-        if closing.forced:
-            return [Outcome(self._job, "failed", float("nan"))]
-        return [Outcome(self._job, "decoded")]
+        return [Outcome.of(self._job, None if closing.forced else 0.0)]
 
     def tasks(self, worker: int) -> Sequence[Task]:
-        return [Task(self._job, "plain", 1 / self.n_workers, (worker,))]
+        return [Task(self._job, "plain", 1 / len(self._work.loads), (worker,))]
 
 
 class _IdealCodec(Codec):
     """Codec without error: whoever did how much, their shares add up to the gradient."""
-
-    def close_round(self, heard: Heard, closing: Closing) -> None:
-        """All that has arrived is the whole job."""
 
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, None, self._decode)
@@ -104,8 +88,8 @@ class _IdealCodec(Codec):
 class _IdealBatch(MemorylessBatch):
     is_divisible = True
 
-    def __init__(self, n_workers: int, n_jobs: int, n_rows: int) -> None:
-        self.n_rows, self.n_workers, self.n_rounds = n_rows, n_workers, n_jobs
+    def __init__(self, n_workers: int, n_jobs: int) -> None:
+        self.n_workers, self.n_rounds = n_workers, n_jobs
         self._loads = np.full((1, n_workers, 1), 1 / n_workers)
 
     def loads(self) -> FloatArray:
@@ -113,9 +97,6 @@ class _IdealBatch(MemorylessBatch):
 
     def gradients(self) -> FloatArray:
         return np.zeros_like(self._loads)
-
-    def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
-        return self.enough_s(due_s, rows) <= by_s
 
     def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
         return np.asarray(due_s.max(axis=(1, 2)))  # all who work finish at once

@@ -12,26 +12,13 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
-from schemes.base.grid import Grid
-from schemes.base.multiplexed_session import Lists, MultiplexedSession, TaskwiseSession
+from schemes.base.counting import RuleScheme
+from schemes.base.multiplexed_session import MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Counts, Past, Rule, count_down, count_up
-from schemes.base.rule_scheme import RuleScheme
-from schemes.base.scheme import (
-    BoolArray,
-    Closing,
-    Count,
-    FloatArray,
-    Heard,
-    IntArray,
-    Outcome,
-    PositiveCount,
-    Session,
-    Task,
-    Work,
-)
+from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, Outcome, PositiveCount, Session, Task, Work
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
-from schemes.codes import check_published, check_replicas, code_matrix, code_weights
+from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
 
 REPETITION = "repetition only"  # the label where nothing is coded
 
@@ -151,10 +138,14 @@ class Multiplexed(RuleScheme):
     def hears_late(self) -> bool:
         return self.late_responses == "keep"
 
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        """Chunks of a group that a worker's coded result is made of, counted within the group."""
+        return code_chunks(self.code, self.n_workers, self.lam, worker)
+
     def rule(self, sets: Sets, n_jobs: int, values: Numbers) -> MultiplexedRule:
         return MultiplexedRule(sets, n_jobs, self, values)
 
-    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+    def grid(self, n_jobs: int, values: IntArray) -> Rule | None:
         is_coded = int(values.max()) < self.n_workers
         if self.credit == "prefix" or not (is_coded or self.as_published):
             return None  # workers have unequal work: late lists are what was missed
@@ -331,63 +322,27 @@ class MultiplexedCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.lam)) if scheme.is_coded else None
-        self._received: dict[int, BoolArray] = {}  # by job, shape (W - 1 + B, n_workers): D1 results, then coded ones
-        self._lists: dict[int, Lists] = {}  # of the latest rounds: responses may come late
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, MultiplexedSession)
-        self._round = index
-        self._lists[index] = session.lists()
-        self._lists.pop(index - self._scheme.n_slots, None)
-        self._received[index] = np.zeros((self._scheme.n_slots, self._scheme.n_workers), dtype=np.bool_)
-
-    def receive_late(self, index: int, worker: int, report: int) -> None:
-        lists = self._lists.get(index)
-        if lists is None:
-            return
-        order = lists.order[worker]
-        for place in order[report : report + 1] if lists.by_task else order:
-            job = lists.jobs[place]
-            if job in self._received:
-                result = int(lists.results[place][worker])
-                self._received[job][result if result >= 0 else index - job, worker] = True
-
-    def close_round(self, heard: Heard, closing: Closing) -> None:
-        lists, workers = self._lists[self._round], heard.workers
-        if lists.by_task:
-            for worker, report in zip(workers.tolist(), heard.reports.tolist(), strict=True):
-                self.receive_late(self._round, worker, report)
-            return
-        for job, results in zip(lists.jobs, lists.results, strict=True):
-            results = results[workers]
-            self._received[job][np.where(results >= 0, results, self._round - job), workers] = True
+        self._session = session
 
     def end(self, outcome: Outcome) -> Ended:
-        return Ended(outcome, self.chunk_loads, self._received.pop(outcome.job), self._decode)
+        return Ended(outcome, self.chunk_loads, self._session.received(outcome.job), self._decode)
 
     def _decode(self, responses: Sequence[BoolArray], gradients: FloatArray) -> Sequence[Decoded]:
         scheme, n, width = self._scheme, self._scheme.n_workers, self._scheme.W - 1
         own = self.sent(gradients[: n * width])
         coded = [gradients[first : first + n] for first in range(n * width, len(gradients), n)]
         solve = functools.partial(code_weights, scheme.code, n, scheme.lam)
-        decoded = combined([received[:width].T.reshape(-1) for received in responses], _as_they_are, own)
+        of_d1 = [received[:width].T.reshape(-1) for received in responses]
+        decoded = combined(of_d1, lambda received: Weights(received.astype(np.float64)), own)
         for group, of_group in enumerate(coded):
             assert self._encoder is not None, "there are chunks to be coded"
             answered = [np.flatnonzero(received[width + group]) for received in responses]
             more = combined(answered, solve, self.sent(self._encoder.messages(of_group)))
-            decoded = [_added(*both) for both in zip(decoded, more, strict=True)]
+            decoded = [
+                Decoded(had.gradient + new.gradient, max(had.condition, new.condition), had.decode_s + new.decode_s)
+                for had, new in zip(decoded, more, strict=True)
+            ]
         return decoded
-
-
-def _as_they_are(received: BoolArray) -> Weights:
-    """Of gradients that are not coded."""
-    return Weights(received.astype(np.float64))
-
-
-def _added(first: Decoded, second: Decoded) -> Decoded:
-    """The sum of two parts of a gradient."""
-    return Decoded(
-        first.gradient + second.gradient,
-        max(first.condition, second.condition),
-        first.decode_s + second.decode_s,
-    )

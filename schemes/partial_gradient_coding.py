@@ -15,16 +15,7 @@ from pydantic.dataclasses import dataclass
 from schemes.assignment import Assignment, drawn
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
-from schemes.base.codec import (
-    Codec,
-    Decode,
-    Decoded,
-    Encoder,
-    Ended,
-    Precision,
-    combined,
-    least_squares_weights,
-)
+from schemes.base.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined, least_squares_weights
 from schemes.base.least_squares import least_squares_errors
 from schemes.base.scheme import (
     BoolArray,
@@ -106,6 +97,12 @@ class PartialGradientCoding(Scheme):
         """The plain sums of the workers' chunks as a matrix, shape ``(n_workers, n_chunks)``."""
         return self.held.T.astype(np.float64)
 
+    def squared_errors_of_sums(self, closed: Closed) -> FloatArray:
+        """Squared errors of the best weights for the plain sums that workers send who have finished everything."""
+        if self.blocks > 1:
+            return np.full(len(closed.forced), np.nan)
+        return least_squares_errors(self.sums, closed.due_s[:, :, 0], closed.missing)
+
     @property
     def load(self) -> float:
         held = self.held
@@ -151,13 +148,13 @@ class PartialGradientCoding(Scheme):
         return np.full(len(self.held), 1 / len(self.held))
 
     def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
-        return [_PartialBatch(self, n_jobs, len(rows))]
+        return [_PartialBatch(self, n_jobs)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _PartialCodec(self, precision, rng)
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
-        return _PrefixSession(self, n_jobs) if self.credit == "prefix" else _WholeListSession(self, n_jobs)
+        return _PartialSession(self, n_jobs)
 
 
 class Placement(NamedTuple):
@@ -178,99 +175,54 @@ def _placement(n_workers: int, assignment: Assignment, ordering: Ordering, seed:
 
 
 class _PartialSession(Session):
-    """Session of both kinds of credit: a job each round, and copies of each chunk counted until none lacks any."""
+    """A job each round; the copies that each chunk lacks are counted until none lacks any."""
 
     asks_for_uploads = True
 
     def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
-        self.n_rounds = n_jobs
-        self._scheme = scheme
-        self._lists = scheme.placement.lists
-        self._job = -1
+        self.n_rounds, self._scheme = n_jobs, scheme
+        self._is_prefix = scheme.credit == "prefix"
+        lists = scheme.placement.lists
+        self._reports = [[[chunk] for chunk in chunks] if self._is_prefix else [chunks] for chunks in lists]
+        sizes = np.array([*map(len, lists)])[:, np.newaxis]
+        done = np.arange(1, sizes.max() + 1) if self._is_prefix else np.maximum(sizes, 1)
+        loads = np.where(done <= sizes, done / len(scheme.held), np.nan)
+        self._work = Work(loads, gradients=np.zeros_like(loads))
 
-    def _open(self, index: int) -> None:
+    def open_round(self, index: int) -> Work:
         self._job = index
-        n_chunks = len(self._scheme.held)
-        self._lacking = [self._scheme.blocks] * n_chunks  # copies of each chunk; below 0: more than needed
-        self._n_lacking = n_chunks
+        self._n_lacking = len(self._scheme.held)
+        self._lacking = [self._scheme.blocks] * self._n_lacking  # copies of each chunk; below 0: more than needed
+        return self._work
 
-    def _finish(self, chunk: int) -> None:
-        left = self._lacking[chunk] - 1
-        self._lacking[chunk] = left
-        if not left:
-            self._n_lacking -= 1
+    def receive(self, worker: int, report: int) -> None:
+        for chunk in self._reports[worker][report]:  # hot: called for every chunk
+            left = self._lacking[chunk] - 1
+            self._lacking[chunk] = left
+            if not left:
+                self._n_lacking -= 1
 
     def enough(self) -> bool:
         return not self._n_lacking
 
     def tasks(self, worker: int) -> Sequence[Task]:
         load = 1 / len(self._scheme.held)
-        return [Task(self._job, "plain", load, (chunk,)) for chunk in self._lists[worker]]
+        return [Task(self._job, "plain", load, (chunk,)) for chunk in self._scheme.placement.lists[worker]]
 
     def uploads(self, n_received: IntArray) -> FloatArray:
         """Give coefficients to whoever has something to contribute: those of minimum norm use everybody."""
         return np.where(n_received > 0, 1 / self._scheme.blocks, 0.0)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
-        if not closing.takes_estimate and not closing.forced:
-            return [Outcome(self._job, "decoded")]
-        error = self._squared_error() if closing.takes_estimate else None
-        if error is None:
-            return [Outcome(self._job, "failed", float("nan"))]
-        return [Outcome(self._job, "approximate" if error else "decoded", error)]
-
-    def _squared_error(self) -> float | None:
-        return float(sum(left for left in self._lacking if left > 0))
-
-
-class _PrefixSession(_PartialSession):
-    """Every worker reports each chunk that it has finished."""
-
-    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
-        super().__init__(scheme, n_jobs)
-        sizes = np.array([len(chunks) for chunks in self._lists])[:, np.newaxis]
-        done = np.arange(1, sizes.max() + 1)
-        loads = np.where(done <= sizes, done / len(scheme.held), np.nan)
-        self._work = Work(loads, gradients=np.zeros_like(loads))
-
-    def open_round(self, index: int) -> Work:
-        self._open(index)
-        return self._work
-
-    def receive(self, worker: int, report: int) -> None:
-        chunk = self._lists[worker][report]
-        left = self._lacking[chunk] - 1  # as in _finish: hot, called for every chunk
-        self._lacking[chunk] = left
-        if not left:
-            self._n_lacking -= 1
-
-
-class _WholeListSession(_PartialSession):
-    """Every worker reports once, when it has finished all its chunks."""
-
-    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
-        super().__init__(scheme, n_jobs)
-        sizes = np.array([len(chunks) for chunks in self._lists])
-        loads = np.where(sizes > 0, sizes / len(scheme.held), np.nan)[:, np.newaxis]
-        self._work = Work(loads, gradients=np.zeros_like(loads))
-
-    def open_round(self, index: int) -> Work:
-        self._open(index)
-        self._heard: list[int] = []
-        return self._work
-
-    def receive(self, worker: int, report: int) -> None:
-        self._heard.append(worker)
-        for chunk in self._lists[worker]:
-            self._finish(chunk)
-
-    def _squared_error(self) -> float | None:
-        """Squared error of the best weights for the plain sums that finished workers send."""
-        if self._scheme.blocks > 1:
-            return None
-        due_s = np.full((1, self._scheme.n_workers), np.inf)
-        due_s[0, self._heard] = np.arange(len(self._heard))
-        return float(least_squares_errors(self._scheme.sums, due_s, np.isinf(due_s))[0])
+        if not closing.takes_estimate:
+            error = float("nan") if closing.forced else 0.0
+        elif self._is_prefix:
+            error = float(sum(left for left in self._lacking if left > 0))
+        else:
+            assert closing.heard is not None
+            closed = Closed.alone(closing.missing, closing.forced, closing.heard.workers)
+            error = float(self._scheme.squared_errors_of_sums(closed)[0])
+        return [Outcome.of(self._job, error)]
 
 
 class _PartialBatch(MemorylessBatch):
@@ -278,8 +230,8 @@ class _PartialBatch(MemorylessBatch):
 
     asks_for_uploads = True
 
-    def __init__(self, scheme: PartialGradientCoding, n_jobs: int, n_rows: int) -> None:
-        self.n_rows, self.n_workers, self.n_rounds = n_rows, scheme.n_workers, n_jobs
+    def __init__(self, scheme: PartialGradientCoding, n_jobs: int) -> None:
+        self.n_workers, self.n_rounds = scheme.n_workers, n_jobs
         self.blocks = scheme.blocks
         self._scheme = scheme
         session = scheme.start(1, np.random.default_rng(0))
@@ -329,9 +281,7 @@ class _PartialBatch(MemorylessBatch):
             return np.where(closed.forced, np.nan, 0.0)
         if self._scheme.credit == "prefix":
             return self._lacking(closed.due_s, closed.instant_s).astype(np.float64)
-        if self.blocks > 1:
-            return np.full(len(closed.forced), np.nan)
-        return least_squares_errors(self._scheme.sums, closed.due_s[:, :, 0], closed.missing)
+        return self._scheme.squared_errors_of_sums(closed)
 
 
 class _PartialCodec(Codec):
@@ -366,8 +316,10 @@ class _PartialCodec(Codec):
         began_s = time.perf_counter()
         code = decoder(self._held & (self._positions <= n_done), random)
         ready_s = time.perf_counter()
-        n_chunks, dimension = gradients.shape
-        parts = _in_blocks(gradients, self._scheme.blocks).reshape(n_chunks * self._scheme.blocks, 1, -1)
+        (n_chunks, dimension), blocks = gradients.shape, self._scheme.blocks
+        if dimension % blocks:  # zeros behind
+            gradients = np.pad(gradients, ((0, 0), (0, -dimension % blocks)))
+        parts = gradients.reshape(n_chunks * blocks, 1, -1)
         uploads = self.sent(self._encoder.reweighted(code.encoding_matrix).messages(parts))[:, 0]
         received_s = time.perf_counter()
         gradient = code.gradient(uploads)[:dimension]
@@ -381,9 +333,3 @@ class _PartialCodec(Codec):
             lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),
             self.sent(self._encoder.messages(gradients)),
         )
-
-
-def _in_blocks(gradients: FloatArray, blocks: int) -> FloatArray:
-    """Gradients with zeros behind, where the length is not a multiple of the blocks."""
-    missing = -gradients.shape[1] % blocks
-    return np.pad(gradients, ((0, 0), (0, missing))) if missing else gradients

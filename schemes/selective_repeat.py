@@ -11,25 +11,12 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
-from schemes.base.counting import RuleSession
+from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
-from schemes.base.rule_scheme import RuleScheme
-from schemes.base.scheme import (
-    BoolArray,
-    Closing,
-    Count,
-    FloatArray,
-    Heard,
-    IntArray,
-    Outcome,
-    PositiveCount,
-    Session,
-    Task,
-    Work,
-)
+from schemes.base.scheme import Count, FloatArray, IntArray, Outcome, PositiveCount, Session, Task, Work
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
-from schemes.codes import check_published, check_replicas, code_matrix, code_weights
+from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
 
 
 @dataclass(frozen=True)
@@ -156,13 +143,14 @@ class _Rule(Rule):
         self._accepts = "published" if scheme.as_published else scheme.accepts
         self._hears_late = scheme.hears_late
         self.top, self.bottom = self._s + 1, scheme.n_workers
-        self.without: dict[int, Set] = {}  # of each job in flight, whose result is not there
+        self.without: dict[int, Set] = {}  # of each job in flight at the last opening, whose result is not there
         self._is_open: dict[int, Truths] = {}  # where it has not ended
         self._past = Past(sets, scheme.B, scheme.W)
         self._many = sets.where(sets.always, -scheme.W, 0)  # latest round with more than s stragglers
 
     def open(self, index: int) -> None:
         self.index = index
+        self.without = {job: who for job, who in self.without.items() if job in self._is_open}
         self.repeats = self._repeaters(index - self.delay_rounds)
         self._has_repeats = self.sets.any(self.repeats)
 
@@ -239,17 +227,16 @@ class _Rule(Rule):
 
     def ended(self) -> list[tuple[int, Numbers]]:
         sets, old, ended = self.sets, self.index - self.delay_rounds, []
-        for job in list(self.without) if self._hears_late else [old, self.index]:
-            if job in self.without:
-                without = self.without[job]
+        for job in list(self._is_open) if self._hears_late else [old, self.index]:
+            if job in self._is_open:
                 if job == old:
-                    without = without & ~(self.repeats & ~self._missing)
-                decoded = sets.fits(without, self._s, in_groups=self._in_groups)
+                    self.without[job] = self.without[job] & ~(self.repeats & ~self._missing)
+                decoded = sets.fits(self.without[job], self._s, in_groups=self._in_groups)
                 status = sets.where(decoded, DECODED, FAILED if job == old else NOT_ENDED)
                 ended.append((job, sets.where(self._is_open[job], status, NOT_ENDED)))
                 self._is_open[job] = self._is_open[job] & (decoded ^ True)
         for job in [job for job, is_open in self._is_open.items() if job == old or not sets.some(is_open)]:
-            del self.without[job], self._is_open[job]
+            del self._is_open[job]
         return ended
 
 
@@ -259,10 +246,9 @@ class _SelectiveRepeatSession(RuleSession["_Rule"]):
         self._scheme = scheme
         self._repeats: dict[int, int] = {}  # by round: who repeated an older job in it
 
-    @property
-    def repeating(self) -> BoolArray:
-        """Mask of those that repeat job t - B in the open round t, shape ``(n_workers,)``."""
-        return np.asarray(self.sets.workers(self.rule.repeats)[0])
+    def answered(self, job: int) -> IntArray:
+        """Workers whose result for a job there is, while it is in flight, and when it has just ended."""
+        return np.flatnonzero(~self.sets.workers(self.rule.without[job])[0])
 
     def open_round(self, index: int) -> Work:
         work = super().open_round(index)
@@ -281,11 +267,7 @@ class _SelectiveRepeatSession(RuleSession["_Rule"]):
         index, repeats = self.rule.index, bool(self.rule.repeats >> worker & 1)
         if not repeats and index >= self.rule.n_jobs:
             return []
-        if scheme.code == "gradient_coding":
-            chunks = tuple((worker + offset) % self.n_workers for offset in range(scheme.s + 1))
-        else:
-            first = worker - worker % (scheme.s + 1)
-            chunks = tuple(range(first, first + scheme.s + 1))
+        chunks = code_chunks(scheme.code, self.n_workers, scheme.s, worker)
         if repeats:
             return [Task(index - scheme.B, "repeat", scheme.load, chunks)]
         return [Task(index, "coded", scheme.load, chunks)]
@@ -298,30 +280,13 @@ class _SelectiveRepeatCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.s))
-        self._answered: dict[int, BoolArray] = {}  # by job: whose response there is
-        self._jobs: dict[int, IntArray] = {}  # by round, of late responses too: the job that each worker computes
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, _SelectiveRepeatSession)
-        self._round = index
-        self._answered[index] = np.zeros(self._scheme.n_workers, dtype=np.bool_)
-        self._jobs[index] = index - self._scheme.B * session.repeating
-        self._jobs.pop(index - self._scheme.B - 1, None)
-
-    def close_round(self, heard: Heard, closing: Closing) -> None:
-        workers = heard.workers
-        jobs = self._jobs[self._round][workers]
-        for job in (self._round - self._scheme.B, self._round):
-            if job in self._answered:
-                self._answered[job][workers[jobs == job]] = True
-
-    def receive_late(self, index: int, worker: int, report: int) -> None:
-        job = int(self._jobs[index][worker]) if index in self._jobs else -1
-        if job in self._answered:
-            self._answered[job][worker] = True
+        self._session = session
 
     def end(self, outcome: Outcome) -> Ended:
-        return Ended(outcome, self.chunk_loads, np.flatnonzero(self._answered.pop(outcome.job)), self._decode)
+        return Ended(outcome, self.chunk_loads, self._session.answered(outcome.job), self._decode)
 
     def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         solve = functools.partial(code_weights, self._scheme.code, self._scheme.n_workers, self._scheme.s)

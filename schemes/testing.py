@@ -88,30 +88,8 @@ def check_scheme(scheme: Scheme, n_jobs: int = 12, seed: int = 0) -> None:
 
 
 def check_waiting_rescues(scheme: Scheme, n_jobs: int, rng: np.random.Generator) -> None:
-    """Stop every round somewhere in a random order of arrival where it is enough: every job must end in time.
-
-    Also: `enough` must not turn false again while reports arrive, and must be true at the end.
-    """
-    session = scheme.start(n_jobs, np.random.default_rng(0))
-    outcomes: list[Outcome] = []
-    for index in range(session.n_rounds):
-        work = session.open_round(index)
-        patience = int(rng.integers(0, 4))  # arrivals after the first that is enough
-        missing, was_enough = work.busy.copy(), session.enough()
-        n_heard = np.zeros(scheme.n_workers, dtype=np.int64)
-        for worker in rng.permutation(np.nonzero(work.reporting)[0]).tolist():  # lists arrive report by report, mixed
-            if was_enough and patience == 0:
-                break
-            patience -= int(was_enough)
-            session.receive(worker, int(n_heard[worker]))
-            missing[worker] = n_heard[worker] < work.last_report[worker]
-            n_heard[worker] += 1
-            assert session.enough() or not was_enough, f"round {index}: enough, then not any more"
-            was_enough = session.enough()
-        assert was_enough, f"round {index}: everybody has answered, and it is not enough"
-        ended = session.close_round(Closing(missing, forced=False))
-        assert all(outcome.job + scheme.delay_rounds >= index for outcome in ended), f"round {index}: a job ended late"
-        outcomes += ended
+    """Stop every round somewhere in a random order of arrival where it is enough: every job must end."""
+    outcomes = play_valued(scheme, scheme.start(n_jobs, np.random.default_rng(0)), rng, p_forced=0.0)
     _check_outcomes(scheme, n_jobs, outcomes)
 
 
@@ -224,21 +202,18 @@ def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Prec
     plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
     session = valued(scheme, codec_of(scheme, precision, rng), later, n_jobs)
     play_valued(scheme, session, rng)
-    for _, jobs in itertools.groupby(later.ended, lambda ended: (ended.decode, ended.outcome.job // 3)):
+    for _, jobs in itertools.groupby(later, lambda ended: (ended.decode, ended.outcome.job // 3)):
         plane.end_together(list(jobs))
     assert sorted(plane.ended) == list(range(n_jobs)), "every job must end, once"
     assert precision == "float32" or plane.worst < EXACT, f"a decoded gradient is wrong by {plane.worst}"
     return plane
 
 
-class _Later:
-    """Lets all jobs wait for their values until the run is over: what a job is decoded from must be there still."""
-
-    def __init__(self) -> None:
-        self.ended: list[Ended] = []
+class _Later(list[Ended]):
+    """Jobs that wait for their values until the run is over: what they are decoded from must be there still."""
 
     def end(self, ended: Ended) -> None:
-        self.ended.append(ended)
+        self.append(ended)
 
 
 def valued(scheme: Scheme, codec: Codec, plane: ValuePlane, n_jobs: int) -> ValuedSession:
@@ -247,7 +222,10 @@ def valued(scheme: Scheme, codec: Codec, plane: ValuePlane, n_jobs: int) -> Valu
 
 
 def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_forced: float = 0.1) -> list[Outcome]:
-    """Play a run with random arrivals; rounds end where it is enough, somewhere after, or (some) before."""
+    """Play a run with random arrivals; rounds end where it is enough, somewhere after, or (some) before.
+
+    Raises ``AssertionError`` if `enough` turns false again in a round, or is false at its end, or a job ends late.
+    """
     outcomes: list[Outcome] = []
     due: list[deque[tuple[int, int]]] = [deque() for _ in range(scheme.n_workers)]  # rounds and reports, in order
     for index in range(session.n_rounds):
@@ -260,11 +238,14 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
         missing = work.busy.copy()
         heard: list[tuple[int, int]] = []
         is_forced, patience = rng.random() < p_forced, int(rng.integers(0, 4))
+        was_enough = False
         arrivals = [worker for worker in range(scheme.n_workers) for _ in due[worker]]
         for worker in rng.permutation(np.array(arrivals, dtype=np.int64)).tolist():
-            if (session.enough() and patience <= 0) or (is_forced and rng.random() < 2 / scheme.n_workers):
+            assert session.enough() or not was_enough, f"round {index}: enough, then not any more"
+            was_enough = session.enough()
+            if (was_enough and patience <= 0) or (is_forced and rng.random() < 2 / scheme.n_workers):
                 break
-            patience -= int(session.enough())
+            patience -= int(was_enough)
             origin, report = due[worker].popleft()
             if origin < index:
                 session.receive_late(origin, worker, report)
@@ -272,7 +253,10 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
                 session.receive(worker, report)
                 heard.append((worker, report))
                 missing[worker] = report < work.last_report[worker]
-        outcomes += session.close_round(Closing(missing, forced=not session.enough(), heard=Heard.of(heard)))
+        assert session.enough() or missing.any(), f"round {index}: everybody has answered, and it is not enough"
+        ended = session.close_round(Closing(missing, forced=not session.enough(), heard=Heard.of(heard)))
+        assert all(outcome.job + scheme.delay_rounds >= index for outcome in ended), f"round {index}: a job ended late"
+        outcomes += ended
         if not scheme.hears_late:
             due = [deque() for _ in due]
     return outcomes

@@ -10,12 +10,12 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
-from schemes.base.linear import LinearScheme
-from schemes.base.scheme import FloatArray, IntArray, PositiveCount
+from schemes.base.linear import PlainScheme
+from schemes.base.scheme import IntArray, PositiveCount
 
 
 @dataclass(frozen=True)
-class Uncoded(LinearScheme):
+class Uncoded(PlainScheme):
     """Each worker computes its own n-th of the data, and the master needs them all.
 
     Examples
@@ -31,15 +31,6 @@ class Uncoded(LinearScheme):
     @classmethod
     def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
         yield cls(n_workers=n_workers)
-
-    def encoding_matrix(self) -> FloatArray:
-        return np.eye(self.n_workers)
-
-    def worker_loads(self) -> FloatArray:
-        return np.full(self.n_workers, 1 / self.n_workers)
-
-    def chunks_of(self, worker: int) -> tuple[int, ...]:
-        return (worker,)
 
     def weights(self, answered: IntArray) -> Weights:
         values = np.zeros(self.n_workers)

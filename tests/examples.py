@@ -23,9 +23,8 @@ from schemes import (
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
-from schemes.base.counting import RuleSession
+from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.rule import DECODED, Clause, Rule
-from schemes.base.rule_scheme import RuleScheme
 from schemes.base.scheme import Task
 from schemes.base.sets import OneSet
 from schemes.ordering import RandomOrdering

@@ -32,8 +32,8 @@ from schemes.base.scheme import Closing, Heard, Outcome
 from schemes.base.task_codec import TaskCodec, codec_of
 from schemes.base.valued import ValuedSession
 from schemes.codes import code_weights, cyclic_repetition, cyclic_weights
-from schemes.probing import Probing
 from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
+from simulator.engine.probing import Probing
 
 
 @pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)

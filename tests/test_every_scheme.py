@@ -27,6 +27,7 @@ from schemes import (
     SelectiveRepeat,
     Uncoded,
 )
+from schemes.base.scheme import Heard
 from schemes.testing import check_scheme, play
 
 
@@ -37,6 +38,28 @@ def test_every_scheme_keeps_the_contract(scheme):
 
 def test_the_examples_cover_the_table():
     assert {type(scheme) for scheme in examples.SCHEMES} == set(SCHEMES.values())
+
+
+@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_enough_does_not_depend_on_how_often_one_asks(scheme, seed):
+    """One session is asked at each arrival, the other at the last one only: rounds are stopped anywhere."""
+    rng = np.random.default_rng(seed)
+    asked, silent = (scheme.start(12, np.random.default_rng(0)) for _ in range(2))
+    for index in range(asked.n_rounds):
+        work, _ = asked.open_round(index), silent.open_round(index)
+        missing, n_heard, heard = work.busy.copy(), np.zeros(scheme.n_workers, dtype=int), []
+        arrivals = rng.permutation(np.nonzero(work.reporting)[0])
+        for worker in arrivals[: rng.integers(len(arrivals) // 2, len(arrivals) + 1)].tolist():
+            heard.append((worker, int(n_heard[worker])))
+            asked.receive(*heard[-1])
+            silent.receive(*heard[-1])
+            asked.enough()
+            missing[worker] = n_heard[worker] < work.last_report[worker]
+            n_heard[worker] += 1
+        assert asked.enough() == silent.enough()
+        closing = Closing(missing, forced=not silent.enough(), heard=Heard.of(heard))
+        assert repr(asked.close_round(closing)) == repr(silent.close_round(closing))
 
 
 # --- patterns that the schemes claim to tolerate ---

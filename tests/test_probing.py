@@ -6,9 +6,9 @@ import pytest
 
 import stragglersim
 from schemes import GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
-from schemes.probing import Probing
 from schemes.testing import check_scheme
 from simulator.engine.master_rules import MuRule
+from simulator.engine.probing import Probing
 from straggler_models import Constant, Trace
 from stragglersim import Scenario, ScenarioError
 

@@ -24,7 +24,7 @@ from schemes import (
     SelectiveRepeat,
     at_most,
 )
-from schemes.base.rule import Recent
+from schemes.base.rule import Recent, permits
 from schemes.base.sets import ManySets, OneSet
 from simulator.cli.app import main
 from simulator.engine.events import RunPlan, simulate
@@ -130,10 +130,9 @@ def test_a_scheme_from_outside_has_all_three_forms(rule):
 
 
 def test_an_allowance_permits_what_it_says_in_every_row():
-    grid, sets = Chief(5, s=0).grid(1, np.arange(5)), ManySets(5, 5)
-    grid.open_round(0)
+    rule, sets = Chief(5, s=0).grid(1, np.arange(5)), ManySets(5, 5)
     for missing in itertools.product([False, True], repeat=5):
-        found = grid.accepts(sets.of(np.tile(missing, (5, 1)))).tolist()
+        found = permits(sets, rule.alternatives(), sets.of(np.tile(missing, (5, 1)))).tolist()
         assert found == [not missing[0] and sum(missing) <= s for s in range(5)]
 
 
@@ -306,8 +305,8 @@ def test_both_forms_of_sets_are_sets(members, n_wanted, replicas):
         np.testing.assert_array_equal(one.workers(this)[0], workers[row])
         np.testing.assert_array_equal(one.workers(one.lowest(this, n_wanted))[0], lowest[row])
         np.testing.assert_array_equal(one.workers(one.full_groups(this, replicas))[0], full[row])
-        assert one.beyond(this, n_wanted, in_groups=False) == workers[row].sum() - n_wanted
-        assert one.beyond(this, replicas - 1, in_groups=True) == n_full[row]
+        assert one.fits(this, n_wanted, in_groups=False) == (workers[row].sum() <= n_wanted)
+        assert one.fits(this, replicas - 1, in_groups=True) == (n_full[row] == 0)
 
 
 @given(st.lists(st.integers(0, 7), max_size=40), st.integers(0, 9))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from schemes.base.scheme import BoolArray, FloatArray
-
-if TYPE_CHECKING:
-    pass
 
 NEGLIGIBLE = 1e-12  # of the largest singular value: rows of R that do not span anything more
 
@@ -26,21 +23,9 @@ class Decoder(NamedTuple):
         """X as the combinations that workers send of all blocks, shape ``(n_workers, n_chunks * blocks)``."""
         return self.coefficients.reshape(-1, self.coefficients.shape[2]).T
 
-    def upload(self, gradients: FloatArray) -> FloatArray:
-        """Return all uploads, shape ``(n_workers, length / blocks)``; chunk gradients: ``(n_chunks, length)``."""
-        matrix = self.encoding_matrix
-        return matrix @ gradients.reshape(matrix.shape[1], -1)
-
     def gradient(self, uploads: FloatArray) -> FloatArray:
-        """The sum of all chunks' gradients, shape ``(length,)``."""
+        """The sum of all chunks' gradients, shape ``(length,)``, from uploads ``(n_workers, length / blocks)``."""
         return np.asarray((self.random.T @ uploads).ravel())
-
-    @property
-    def squared_error(self) -> float:
-        """Squared residual ||R^T X - 1 kron I||^2."""
-        n_blocks = self.random.shape[1]
-        products = np.einsum("wv,cuw->cuv", self.random, self.coefficients)
-        return float(np.sum((products - np.eye(n_blocks)) ** 2))
 
 
 def decoder(finished: BoolArray, random: FloatArray) -> Decoder:
@@ -58,7 +43,7 @@ def decoder(finished: BoolArray, random: FloatArray) -> Decoder:
     >>> finished = np.array([[True, True, False], [False, True, True]])
     >>> code = decoder(finished, np.random.default_rng(0).standard_normal((3, 2)))
     >>> gradients = np.array([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0]])
-    >>> code.gradient(code.upload(gradients)).round(6)
+    >>> code.gradient(code.encoding_matrix @ gradients.reshape(4, 2)).round(6)
     array([11., 22., 33., 44.])
     """
     (n_chunks, n_workers), blocks = finished.shape, random.shape[1]

@@ -34,11 +34,7 @@ def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:
 
 
 Responses = TypeVar("Responses")
-
-
 Precision = Literal["float64", "float32"]
-
-
 NEIGHBOURS = 8  # workers encoded at a time: their chunks overlap
 
 
@@ -87,8 +83,7 @@ class Codec(ABC):
     def receive_late(self, index: int, worker: int, report: int) -> None:  # noqa: B027 - most have no use for it
         """Note that a report of round ``index`` has arrived in a later one."""
 
-    @abstractmethod
-    def close_round(self, heard: Heard, closing: Closing) -> None:
+    def close_round(self, heard: Heard, closing: Closing) -> None:  # noqa: B027 - some ask the session afterwards
         """Note that the master has ended the open round, after it has heard some reports."""
 
     @abstractmethod

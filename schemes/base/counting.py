@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
 from schemes.base.rule import DECODED, NOT_ENDED, Alternatives, Clause, Rule
-from schemes.base.scheme import BoolArray, Closing, IntArray, Outcome, Session, Work
-from schemes.base.sets import OneSet, Sets
+from schemes.base.scheme import BoolArray, Closing, IntArray, Outcome, Scheme, Session, Work
+from schemes.base.sets import ManySets, Numbers, OneSet, Sets
 
 
 class Allowance(NamedTuple):
@@ -74,6 +75,7 @@ class CountingSession(Session):
         self._by_job: dict[int, int] = {}  # whose result for a job has not come, where lists count in part
         self._pending: list[list[Clause]] = [[]]  # of each alternative, what is not known to hold, the next one last
         self._n_short = 0  # so many more must arrive at least
+        self._group = 0  # some neighbours of whom one is needed and nobody had come at the last look
 
     def expect(self, busy: int, alternatives: Alternatives) -> None:
         """Wait for the ``busy`` workers until all clauses of one of the ``alternatives`` hold."""
@@ -82,14 +84,14 @@ class CountingSession(Session):
 
     def _wait_for(self, alternatives: Alternatives) -> None:
         self._pending = [list(reversed(clauses)) for clauses in alternatives]
-        self._n_short = 0
+        self._n_short = self._group = 0
 
     def receive(self, worker: int, report: int) -> None:
         self._missing ^= 1 << worker  # hot: called for every arrival
         self._n_short -= 1
 
     def enough(self) -> bool:
-        if self._n_short > 0:
+        if self._n_short > 0 or (self._group and not self._group & ~self._missing):
             return False
         self._n_short = min(map(self._short, self._pending), default=self.n_workers)
         return self._n_short <= 0
@@ -102,11 +104,23 @@ class CountingSession(Session):
             n_short: int = (missing & clause.needed).bit_count()
             if clause.limit is not None:
                 without = missing | clause.before
-                n_short = max(n_short, self.sets.beyond(without, clause.limit, in_groups=clause.in_groups))
+                if clause.in_groups:
+                    n_beyond = self._n_lacking_groups(clause, without, clause.limit + 1)
+                else:
+                    n_beyond = without.bit_count() - clause.limit
+                n_short = max(n_short, n_beyond)
             if n_short > 0:
                 return n_short
             pending.pop()
         return 0
+
+    def _n_lacking_groups(self, clause: Clause, without: int, replicas: int) -> int:
+        """Count the groups of which nobody is there, and remember one of them if it is needed whatever else comes."""
+        firsts: int = self.sets.full_groups(without, replicas)
+        if len(self._pending) == 1 and clause.job is None:
+            first = firsts & -firsts
+            self._group = ((first << replicas) - first) & ~clause.before
+        return firsts.bit_count()
 
 
 AnyRule = TypeVar("AnyRule", bound=Rule)
@@ -149,10 +163,25 @@ class RuleSession(CountingSession, Generic[AnyRule]):
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         self._book(self.sets.of(closing.missing), forced=closing.forced)
         return [
-            Outcome(job, "decoded" if status == DECODED else "failed", 0.0 if status == DECODED else float("nan"))
+            Outcome.of(job, 0.0 if status == DECODED else None)
             for job, status in self.rule.ended()
             if status != NOT_ENDED
         ]
 
     def _book(self, missing: int, *, forced: bool) -> None:
         self.rule.remember(missing, forced)
+
+
+class RuleScheme(Scheme):
+    """A scheme that is one rule on rows, of which arrays and search follow; `start` gives it to a session."""
+
+    @abstractmethod
+    def rule(self, sets: Sets, n_jobs: int, values: Numbers) -> Rule:
+        """Begin a run for each row, which has its own value of the parameter that is :attr:`varied`."""
+
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Rule]:
+        values = np.array([getattr(row, self.varied) if self.varied else 0 for row in rows])
+        return [self.rule(ManySets(len(rows), self.n_workers), n_jobs, values)]
+
+    def grid(self, n_jobs: int, values: IntArray) -> Rule | None:
+        return self.rule(ManySets(len(values), self.n_workers), n_jobs, values)

@@ -9,22 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch, permitted_s
-from schemes.base.codec import (
-    Codec,
-    Decoded,
-    Encoder,
-    Ended,
-    Precision,
-    Weights,
-    combined,
-    least_squares_weights,
-)
+from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined, least_squares_weights
 from schemes.base.counting import Allowance, CountingSession, clauses_of
-from schemes.base.grid import Grid
 from schemes.base.least_squares import least_squares_errors
-from schemes.base.rule import Alternatives, Clause, Rule, permits
+from schemes.base.rule import Clause, Rule, permits
 from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
-from schemes.base.sets import ManySets, Sets
+from schemes.base.sets import ManySets
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 
@@ -63,34 +53,9 @@ class LinearScheme(Scheme):
         """
         return np.where(closed.forced, np.nan, 0.0)
 
-    def squared_error(
-        self, missing: BoolArray, *, enough: bool, answered: IntArray | None = None, takes_estimate: bool = False
-    ) -> float | None:
-        """The squared error of one round; None: a failure.
-
-        Parameters
-        ----------
-        missing
-            Who had not answered, shape ``(n_workers,)``.
-        enough
-            Whether the responses were enough.
-        answered
-            The others, in the order in which their responses came; None (default): in that of their numbers.
-        takes_estimate
-            Whether the rule waits for nobody.
-        """
-        order = np.flatnonzero(~missing) if answered is None else answered
-        due_s = np.where(missing, np.inf, -np.inf)
-        due_s[order] = np.arange(len(order))
-        closed = Closed(
-            rows=np.zeros(1, dtype=np.int64),
-            due_s=due_s[np.newaxis, :, np.newaxis],
-            instant_s=np.array([float(len(order))]),
-            missing=missing[np.newaxis],
-            forced=np.array([not enough]),
-            takes_estimate=takes_estimate,
-        )
-        error = float(self.squared_errors(closed)[0])
+    def squared_error(self, missing: BoolArray, *, enough: bool) -> float | None:
+        """The squared error of one round in which these, of shape ``(n_workers,)``, had not answered; None: failed."""
+        error = float(self.squared_errors(Closed.alone(missing, not enough))[0])
         return None if np.isnan(error) else error
 
     def decode(self, finished: Sequence[int]) -> FloatArray | None:
@@ -167,21 +132,39 @@ class LinearScheme(Scheme):
     def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
         return [_LinearBatch(rows, n_jobs)]
 
-    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+    def grid(self, n_jobs: int, values: IntArray) -> Rule | None:
         name = self.searched()
         settings = [self] * len(values) if name is None else [*self.with_each(name, values.tolist())]
         loads = np.array([scheme.worker_loads() for scheme in settings])
         allowances = [allowance for scheme in settings if (allowance := scheme.allowance()) is not None]
         if len(allowances) < len(settings) or (loads != loads[:, :1]).any():
             return None
-        sets = ManySets(len(settings), self.n_workers)
-        return Grid(_MemorylessRule(sets, n_jobs, allowances, loads[:, 0]))
+        rule = Rule(ManySets(len(settings), self.n_workers), n_jobs)
+        rule.top, rule.steady = loads[:, 0], [clauses_of(rule.sets, allowances)]
+        return rule
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         allowance = self.allowance()
         if allowance is None:
             return _SpanSession(self, n_jobs)
         return MemorylessSession(self, n_jobs, allowance)
+
+
+class PlainScheme(LinearScheme):
+    """Every worker computes its own n-th of the data, uncoded."""
+
+    def encoding_matrix(self) -> FloatArray:
+        return np.eye(self.n_workers)
+
+    def worker_loads(self) -> FloatArray:
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    @property
+    def n_error_blocks(self) -> int:
+        return self.n_workers
+
+    def chunks_of(self, worker: int) -> tuple[int, ...]:
+        return (worker,)
 
 
 class ApproximateScheme(LinearScheme):
@@ -219,12 +202,8 @@ class MemorylessSession(CountingSession):
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         answered = None if closing.heard is None else closing.heard.workers
-        error = self._scheme.squared_error(
-            closing.missing, enough=not closing.forced, answered=answered, takes_estimate=closing.takes_estimate
-        )
-        if error is None:
-            return [Outcome(self._job, "failed", float("nan"))]
-        return [Outcome(self._job, "approximate" if error else "decoded", error)]
+        closed = Closed.alone(closing.missing, closing.forced, answered, takes_estimate=closing.takes_estimate)
+        return [Outcome.of(self._job, float(self._scheme.squared_errors(closed)[0]))]
 
     def tasks(self, worker: int) -> Sequence[Task]:
         chunks = self._scheme.chunks_of(worker)
@@ -303,33 +282,31 @@ class _LinearBatch(MemorylessBatch):
     """Rounds without memory, of settings that may differ by row."""
 
     def __init__(self, rows: Sequence[LinearScheme], n_jobs: int) -> None:
-        self.n_rows, self.n_workers, self.n_rounds = len(rows), rows[0].n_workers, n_jobs
-        distinct = list({id(row): row for row in rows}.values())
-        self._settings, place = distinct, {id(setting): place for place, setting in enumerate(distinct)}
-        self._which = np.array([place[id(row)] for row in rows])
-        loads = np.array([setting.worker_loads() for setting in distinct])
+        self.n_workers, self.n_rounds = rows[0].n_workers, n_jobs
+        distinct = {id(row): row for row in rows}
+        places = {of: place for place, of in enumerate(distinct)}
+        self._settings, self._which = list(distinct.values()), np.array([places[id(row)] for row in rows])
+        loads = np.array([setting.worker_loads() for setting in self._settings])
         loads = np.where(loads > 0, loads, np.nan)[:, :, np.newaxis]
         self._loads = loads if len(loads) == 1 else loads[self._which]
-        allowances = [allowance for setting in distinct if (allowance := setting.allowance()) is not None]
-        self._sets = ManySets(len(distinct), self.n_workers)
-        self._clauses = clauses_of(self._sets, allowances) if len(allowances) == len(distinct) else None
+        allowances = [allowance for setting in self._settings if (allowance := setting.allowance()) is not None]
+        self._sets = ManySets(len(loads), self.n_workers)
+        self._clauses = clauses_of(self._sets, allowances) if len(allowances) == len(loads) else None
 
     def loads(self) -> FloatArray:
         return self._loads
 
     def _of_rows(self, rows: IntArray) -> list[Clause]:
-        clauses = self._clauses or []
-        if len(self._settings) == 1:
-            return clauses
-        return [clause.of_rows(self._sets, self._which[rows]) for clause in clauses]
+        if self._clauses is None or len(self._settings) == 1:
+            return self._clauses or []
+        return [clause.of_rows(self._sets, self._which[rows]) for clause in self._clauses]
 
     def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
         missing = due_s[:, :, 0] > by_s[:, np.newaxis]
         if self._clauses is not None:
-            truths = permits(self._sets, [self._of_rows(rows)], self._sets.of(missing))
-            return np.broadcast_to(truths, len(due_s))
+            return np.broadcast_to(permits(self._sets, [self._of_rows(rows)], self._sets.of(missing)), len(due_s))
         if not all(isinstance(setting, ApproximateScheme) for setting in self._settings):
-            return self.enough_s(due_s, rows) <= by_s
+            return super().enough(due_s, by_s, rows)
         forced = np.asarray(missing.any(axis=1))
         closed = Closed(rows, due_s, by_s, missing, forced, takes_estimate=True)
         errors = self._errors(closed, ApproximateScheme.squared_errors)  # of the best weights, whatever a subclass uses
@@ -347,8 +324,6 @@ class _LinearBatch(MemorylessBatch):
         return self._errors(closed, lambda setting, part: setting.squared_errors(part))
 
     def _errors(self, closed: Closed, errors_of: Callable[[Any, Closed], FloatArray]) -> FloatArray:
-        if len(self._settings) == 1:
-            return errors_of(self._settings[0], closed)
         errors, which = np.empty(len(closed.rows)), self._which[closed.rows]
         for at in np.unique(which).tolist():
             mine = which == at
@@ -366,15 +341,3 @@ def _spanned_s(scheme: LinearScheme, due_s: FloatArray) -> float:
             if session.enough():
                 return float(due_s[worker])
     return np.inf
-
-
-class _MemorylessRule(Rule):
-    """Of each row, one allowance for all rounds, and the same load for everybody."""
-
-    def __init__(self, sets: Sets, n_jobs: int, allowances: Sequence[Allowance], load: FloatArray) -> None:
-        super().__init__(sets, n_jobs)
-        self.top, self.bottom = load, 1
-        self._alternatives = [clauses_of(sets, allowances)]
-
-    def alternatives(self) -> Alternatives:
-        return self._alternatives

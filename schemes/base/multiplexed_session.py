@@ -8,36 +8,31 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes.base.counting import RuleSession
-from schemes.base.scheme import IntArray, Task, Work
+from schemes.base.scheme import BoolArray, Task, Work
 
 if TYPE_CHECKING:
     from schemes.multiplexed import Multiplexed, MultiplexedRule
 
-
-class Lists(NamedTuple):
-    """Work of all workers in one round."""
-
-    jobs: list[int]  # in flight, oldest first
-    results: list[IntArray]  # of each job, the D1 result of each worker; -1: a coded one, or nothing
-    order: list[list[int]]  # of each worker, the places in `jobs` that it serves, in its order
-    by_task: bool  # whether each of them is a report of its own; if not, all are reported together
+Repeats = dict[int, dict[int, int]]  # of each late job and D1 result, who computes it again
 
 
 class MultiplexedSession(RuleSession["MultiplexedRule"]):
-    """The rule, and of each job in flight which D1 results are lost."""
+    """The rule, and of each job in flight which D1 results are lost, and which coded ones have come."""
 
     def __init__(self, scheme: Multiplexed, rule: MultiplexedRule) -> None:
         super().__init__(rule)
         self._scheme = scheme
         self._lost: dict[int, list[int]] = {}  # of each job in flight and each D1 result, whose was tried and lost
-        self._repeats: dict[int, dict[int, int]] = {}  # of each late job and D1 result, who computes it again now
+        self._coded: dict[int, list[int]] = {}  # of each job in flight and each group, whose coded result has come
+        self._repeats: Repeats = {}  # in the open round
         self._late: dict[int, int] = {}  # whose repeat for a job is not needed: its first try has come in the meantime
 
     def open_round(self, index: int) -> Work:
         work = super().open_round(index)
         if index < self.rule.n_jobs:
-            self._lost[index] = [0] * (self._scheme.W - 1)
+            self._lost[index], self._coded[index] = [0] * (self._scheme.W - 1), [0] * self._scheme.B
         self._lost = {job: self._lost[job] for job in self.rule.lost}
+        self._coded = {job: self._coded[job] for job in self.rule.lost}
         self._repeats = {job: self._first_lost(job) for job, again in self.rule.again.items() if again}
         return work
 
@@ -56,23 +51,22 @@ class MultiplexedSession(RuleSession["MultiplexedRule"]):
             slot = self.rule.index - job
             if slot < self._scheme.W - 1:
                 lost[slot] = by_job[job]
+                continue
+            self._coded[job][slot - self._scheme.W + 1] = self.sets.everybody & ~(by_job[job] | self.rule.again[job])
             for result, who in self._repeats.get(job, {}).items():
                 lost[result] &= ~who | by_job[job]
         self.rule.remember(missing, forced, by_job)
 
-    def lists(self) -> Lists:
-        """Work of all workers in the open round; of lists that are reported as a whole, in any order."""
-        jobs = list(self._lost)
-        everything = list(range(len(jobs)))
-        return Lists(jobs, [self._results(job) for job in jobs], [everything] * self.n_workers, by_task=False)
+    def received(self, job: int) -> BoolArray:
+        """Results that there are of a job that has just ended, shape ``(W - 1 + B, n_workers)``: D1, then coded."""
+        come = [self.sets.everybody & ~lost for lost in self._lost[job]] + self._coded[job]
+        return np.concatenate([self.sets.workers(who) for who in come])
 
-    def _results(self, job: int) -> IntArray:
-        """The D1 result of a job that each worker computes; -1: a coded one, or nothing."""
-        slot = self.rule.index - job
-        results = np.full(self.n_workers, slot if slot < self._scheme.W - 1 else -1)
-        for result, who in self._repeats.get(job, {}).items():
-            results[self.sets.workers(who)[0]] = result
-        return results
+    def _result(self, job: int, index: int, repeats: Repeats, worker: int) -> int:
+        """The D1 result of a job that a worker computes in a round; -1: a coded one, or nothing."""
+        if index - job < self._scheme.W - 1:
+            return index - job
+        return next((result for result, who in repeats.get(job, {}).items() if who >> worker & 1), -1)
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return [task for job in reversed(self._lost) for task in self._task(worker, job)]
@@ -80,20 +74,21 @@ class MultiplexedSession(RuleSession["MultiplexedRule"]):
     def _task(self, worker: int, job: int) -> list[Task]:
         """The task of a worker for a job, if it has one."""
         scheme, n, width = self._scheme, self.n_workers, self._scheme.W - 1
-        slot, load = self.rule.index - job, float(scheme.load_of(1))
-        if slot < width:
-            return [Task(job, "plain", load, (worker * width + slot,))]
-        for result, who in self._repeats.get(job, {}).items():
-            if who >> worker & 1:
-                return [Task(job, "repeat", load, (worker * width + result,))]
+        late_slot, load = self.rule.index - job - width, float(scheme.load_of(1))
+        result = self._result(job, self.rule.index, self._repeats, worker)
+        if result >= 0:
+            return [Task(job, "plain" if late_slot < 0 else "repeat", load, (worker * width + result,))]
         if not scheme.is_coded:
             return []
-        group = n * width + (slot - width) * n
-        if scheme.code == "gradient_coding":
-            holders = [(worker + offset) % n for offset in range(scheme.lam + 1)]
-        else:
-            holders = [worker - worker % (scheme.lam + 1) + offset for offset in range(scheme.lam + 1)]
-        return [Task(job, "coded", load, tuple(group + chunk for chunk in holders))]
+        group = n * (width + late_slot)
+        return [Task(job, "coded", load, tuple(group + chunk for chunk in scheme.chunks_of(worker)))]
+
+
+class Lists(NamedTuple):
+    """Work of all workers in one round."""
+
+    jobs: list[list[int]]  # of each worker, the jobs that it serves, in its order
+    repeats: Repeats
 
 
 class TaskwiseSession(MultiplexedSession):
@@ -105,54 +100,49 @@ class TaskwiseSession(MultiplexedSession):
 
     def open_round(self, index: int) -> Work:
         work = super().open_round(index)
-        self._open_lists = super().lists()._replace(order=self._order(), by_task=self.rule.by_task)
-        self._lists[index] = self._open_lists
+        self._lists[index] = Lists(self._jobs(), self._repeats)
         self._lists.pop(index - self._scheme.n_slots, None)
         self._by_job = {job: self.rule.serves(job) for job in self._lost} if self.rule.by_task else {}
         self._late = dict.fromkeys(self._lost, 0)
         return work
 
-    def _order(self) -> list[list[int]]:
-        """The places of the jobs in flight that each worker serves, in its order."""
-        place = {job: place for place, job in enumerate(self._lost)}
-        lists = [(place[job], who) for job, who in self.rule.lists()]
-        odd = 0
+    def _jobs(self) -> list[list[int]]:
+        """The jobs in flight that each worker serves, in its order."""
+        lists, odd = self.rule.lists(), 0
         for _, who in lists:
             odd |= who if who.bit_count() <= self.n_workers // 2 else self.sets.everybody ^ who
-        usual = [place for place, who in lists if who & ~odd] if odd != self.sets.everybody else []
-        order = [usual] * self.n_workers
+        usual = [job for job, who in lists if who & ~odd] if odd != self.sets.everybody else []
+        jobs = [usual] * self.n_workers
         for worker in np.flatnonzero(self.sets.workers(odd)).tolist():
-            order[worker] = [place for place, who in lists if who >> worker & 1]
-        return order
-
-    def lists(self) -> Lists:
-        return self._open_lists
+            jobs[worker] = [job for job, who in lists if who >> worker & 1]
+        return jobs
 
     def tasks(self, worker: int) -> Sequence[Task]:
         if not self.rule.by_task:
             return super().tasks(worker)
-        jobs = self._open_lists.jobs
-        return [task for place in self._open_lists.order[worker] for task in self._task(worker, jobs[place])]
+        return [task for job in self._lists[self.rule.index].jobs[worker] for task in self._task(worker, job)]
 
     def receive(self, worker: int, report: int) -> None:
         if not self.rule.by_task:
             super().receive(worker, report)
             return
-        order, bit = self._open_lists.order[worker], 1 << worker
-        self._by_job[self._open_lists.jobs[order[report]]] ^= bit
+        jobs, bit = self._lists[self.rule.index].jobs[worker], 1 << worker
+        self._by_job[jobs[report]] ^= bit
         self._n_short -= 1
-        if report == len(order) - 1:
+        if report == len(jobs) - 1:
             self._missing ^= bit
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        lists = self._lists.get(index)
-        if lists is None:
+        if index not in self._lists:
             return
-        order, bit = lists.order[worker], 1 << worker
-        for place in order[report : report + 1] if lists.by_task else order:
-            job, result = lists.jobs[place], int(lists.results[place][worker])
-            # a coded result that comes late is not needed: without enough of them in time, the job would have failed
-            if job in self.rule.lost and result >= 0 and self._lost[job][result] & bit:
+        (jobs, repeats), bit = self._lists[index], 1 << worker
+        for job in jobs[worker][report : report + 1] if self.rule.by_task else jobs[worker]:
+            if job not in self.rule.lost:
+                continue
+            result = self._result(job, index, repeats, worker)
+            if result < 0:  # coded: not needed, since without enough of them in time the job would have failed
+                self._coded[job][index - job - self._scheme.W + 1] |= bit
+            elif self._lost[job][result] & bit:
                 self._lost[job][result] ^= bit
                 self.rule.receive_late(job, bit)
                 self._late[job] |= self._repeats.get(job, {}).get(result, 0) & bit

@@ -29,14 +29,8 @@ def load_bound(n_workers: int, B: int, W: int, lam: int) -> float:
 
 
 Code = Literal["gradient_coding", "fractional_repetition"]
-
-
 Accepts = Literal["pattern", "recoverable"]
-
-
 Acceptance = Accepts | Literal["published"]  # the last one: as_published
-
-
 LateResponses = Literal["drop", "keep"]
 
 

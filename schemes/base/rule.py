@@ -2,14 +2,13 @@
 
 Every rule here is "nobody of these may be missing, and with those at most so many", joined by *and* over jobs and by
 *or* over patterns, on sets of workers with one row for each run or setting. From it follow the session for events (one
-row, `schemes.base.counting`), the array form (`schemes.base.batch`) and the search form (`schemes.base.grid`).
+row, `schemes.base.counting`), the array form of the engine and the search form.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,7 +61,7 @@ def permits(sets: Sets, alternatives: Alternatives, missing: Set, by_job: Mappin
     return one_holds
 
 
-class Rule(ABC):
+class Rule:
     """The master's memory during one run for each row: all that the three engines need to know of a scheme.
 
     Rounds are opened and closed in order. What a subclass leaves out is as of a scheme without memory, all of whose
@@ -70,14 +69,15 @@ class Rule(ABC):
     """
 
     by_task = False  # whether each task of a list is reported by itself
-    is_search = False  # whether no round is ever forced, and nobody asks how jobs end
+    is_search = False  # no round is ever forced, all with work have equally much, and nobody asks how jobs end
     n_slots = 1  # tasks of a full list
-    top: Numbers  # load of a task, as a fraction of integers: that of several is rounded once
-    bottom: Numbers
+    top: Numbers  # load of a task, as a fraction (of integers: that of several is rounded once)
+    bottom: Numbers = 1
+    steady: Alternatives = ()  # of every round, without memory
 
     def __init__(self, sets: Sets, n_jobs: int, delay_rounds: int = 0) -> None:
         self.sets, self.n_jobs, self.delay_rounds = sets, n_jobs, delay_rounds
-        self.n_rounds = n_jobs + delay_rounds
+        self.n_rounds, self.n_workers = n_jobs + delay_rounds, sets.n_workers
         self.index = -1
 
     def open(self, index: int) -> None:
@@ -126,13 +126,15 @@ class Rule(ABC):
         """Number of tasks of those with work in each round while no job fails, shape ``(n_rounds, 1)``."""
         return np.ones((self.n_rounds, 1), dtype=np.int64)
 
-    @abstractmethod
+    def loads_of_all(self) -> FloatArray:
+        """Load of those with work in each round while no job fails, shape ``(n_rounds, n_rows or 1)``."""
+        return np.asarray(self.tasks_of_all() * self.top / self.bottom)
+
     def alternatives(self) -> Alternatives:
         """Clauses that say who may be missing in the open round."""
+        return self.steady
 
-    def remember(  # noqa: B027 - without memory there is nothing to do
-        self, missing: Set, forced: Truths | None, by_job: Mapping[int, Set] | None = None
-    ) -> None:
+    def remember(self, missing: Set, forced: Truths | None, by_job: Mapping[int, Set] | None = None) -> None:
         """Close the open round.
 
         Parameters
@@ -259,10 +261,7 @@ def count_up(at_least: Sequence[Set], workers: Set) -> list[Set]:
     >>> count_up([0b110, 0b100], 0b011)
     [7, 6]
     """
-    return [
-        at_least[0] | workers,
-        *(more | (fewer & workers) for fewer, more in itertools.pairwise(at_least)),
-    ]
+    return [at_least[0] | workers, *(more | (fewer & workers) for fewer, more in itertools.pairwise(at_least))]
 
 
 def count_down(at_least: Sequence[Set], workers: Set, nobody: Set) -> list[Set]:

@@ -22,21 +22,13 @@ from pydantic import ConfigDict, Field
 if TYPE_CHECKING:
     from schemes.base.batch import Batch
     from schemes.base.codec import Codec, Precision
-    from schemes.base.grid import Grid
+    from schemes.base.rule import Rule
 
 
 FloatArray = NDArray[np.float64]
-
-
 IntArray = NDArray[np.int64]
-
-
 BoolArray = NDArray[np.bool_]
-
-
 Count = Annotated[int, Field(ge=0)]
-
-
 PositiveCount = Annotated[int, Field(ge=1)]
 
 
@@ -45,15 +37,8 @@ class BesideTheScenario:
 
 
 InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
-
-
 Status = Literal["decoded", "approximate", "failed"]
-
-
 TaskKind = Literal["plain", "coded", "repeat"]
-
-
-RULES = ("rule", "allowance")  # methods from which the session, and its other forms, may follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +142,13 @@ class Outcome:
     status: Status
     squared_error: float = 0.0  # of the gradient returned, in units of one chunk's squared norm; NaN if failed
 
+    @classmethod
+    def of(cls, job: int, squared_error: float | None) -> Outcome:
+        """A job whose gradient is exact, or has an error; None or NaN: there is none, the job failed."""
+        if squared_error is None or np.isnan(squared_error):
+            return cls(job, "failed", float("nan"))
+        return cls(job, "approximate" if squared_error else "decoded", squared_error)
+
 
 class Session(ABC):
     """The master's memory during one run of a scheme."""
@@ -246,17 +238,12 @@ class Scheme(ABC):
         needed = [field.name for field in fields if field.default is field.default_factory is dataclasses.MISSING]
         return next((name for name in reversed(needed) if name not in ("n_workers", "seed")), None)
 
-    def session_follows(self, *methods: str) -> bool:
-        """True if one of these methods is defined where the session is, or further down.
-
-        They say in another form what the session says, and a subclass may change the session alone.
-        """
+    def session_follows(self, form: str) -> bool:
+        """True if no subclass has changed the session alone: its rule, or this other form of it, is as new."""
         mro = type(self).__mro__
-        start, *others = (
-            next((place for place, cls in enumerate(mro) if name in vars(cls)), len(mro))
-            for name in ("start", *methods)
-        )
-        return min(others) <= start
+        names = ("start", form, "rule", "allowance")
+        places = (next((at for at, cls in enumerate(mro) if name in vars(cls)), len(mro)) for name in names)
+        return next(places) >= min(places)
 
     @property
     def varied(self) -> str | None:
@@ -317,24 +304,18 @@ class Scheme(ABC):
     def chunk_loads(self) -> FloatArray:
         """Size of each chunk of a job's data; they add up to 1."""
 
-    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
-        """Begin runs side by side, in array form: one batch, or some that follow each other.
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch | Rule]:
+        """Begin a run of each of some schemes, for arrays: a batch or a rule, or some that follow each other.
 
-        None at all (default): events are used.
-
-        Parameters
-        ----------
-        n_jobs
-            Of each run.
-        rows
-            The scheme of each run. They differ from this one, if at all, in the parameter that is :attr:`varied`.
+        They differ from this one, if at all, in the parameter that is :attr:`varied`. None (default): events are used.
         """
         return ()
 
-    def grid(self, n_jobs: int, values: IntArray) -> Grid | None:
+    def grid(self, n_jobs: int, values: IntArray) -> Rule | None:
         """Begin a run of each of some settings at once, for a search; None (default): arrays or events are used.
 
-        They differ from this one only in the parameter that is :attr:`varied`: it has these values.
+        They differ from this one only in the parameter that is :attr:`varied`: it has these values. The master never
+        gives up a round, and all workers with work must have equally much of it.
         """
         return None
 

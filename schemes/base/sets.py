@@ -16,17 +16,9 @@ if TYPE_CHECKING:
     from schemes.base.scheme import BoolArray, IntArray
 
 Set = Any  # of workers, one for each row: an int whose bit i is worker i, or words of shape (n_words, n_rows)
-
-
 Truths = Any  # one for each row: a bool, or an array of shape (n_rows,)
-
-
 Numbers = Any  # one for each row: an int, or an array of shape (n_rows,)
-
-
 Words = NDArray[np.uint64]
-
-
 WORD = 64
 
 
@@ -99,13 +91,9 @@ class OneSet:
             width += step
         return sets & _firsts(self.n_workers, replicas)
 
-    def beyond(self, sets: Set, limit: Numbers, *, in_groups: bool) -> Numbers:
-        """Number of those that are too many, as of :meth:`fits`; 0 or negative: none."""
-        return self.full_groups(sets, limit + 1).bit_count() if in_groups else sets.bit_count() - limit
-
     def fits(self, sets: Set, limit: Numbers, *, in_groups: bool) -> Truths:
         """Are there at most so many: of all workers, or of each group of ``limit + 1`` neighbours?"""
-        return self.beyond(sets, limit, in_groups=in_groups) <= 0
+        return not self.full_groups(sets, limit + 1) if in_groups else sets.bit_count() <= limit
 
 
 @functools.lru_cache(maxsize=64)

@@ -5,19 +5,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from schemes.base.codec import Codec, Decoded, Ended, Precision
 from schemes.base.scheme import Closing, FloatArray, Heard, Outcome, Scheme, Session, Task, Work
-
-
-class Answer(NamedTuple):
-    """A task that has been done by a worker."""
-
-    worker: int
-    task: Task
 
 
 class TaskCodec(Codec):
@@ -41,7 +33,7 @@ class TaskCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._lists: dict[int, list[list[Sequence[Task]]]] = {}  # of a round: what each report of each worker is about
-        self._heard: dict[int, list[Answer]] = defaultdict(list)
+        self._heard: dict[int, list[tuple[int, Task]]] = defaultdict(list)  # of a job: workers, and what they did
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         self._round = index
@@ -61,7 +53,7 @@ class TaskCodec(Codec):
         if index in self._lists:
             for task in self._lists[index][worker][report]:
                 if task.job >= self._round - self._scheme.delay_rounds:  # older ones have ended
-                    self._heard[task.job].append(Answer(worker, task))
+                    self._heard[task.job].append((worker, task))
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
         for worker, report in zip(heard.workers.tolist(), heard.reports.tolist(), strict=True):
@@ -70,10 +62,10 @@ class TaskCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, self._heard.pop(outcome.job, []), self._decode)
 
-    def _decode(self, responses: Sequence[Sequence[Answer]], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode(self, responses: Sequence[Sequence[tuple[int, Task]]], gradients: FloatArray) -> Sequence[Decoded]:
         return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(responses)]
 
-    def _decode_job(self, heard: Sequence[Answer], gradients: FloatArray) -> Decoded:
+    def _decode_job(self, heard: Sequence[tuple[int, Task]], gradients: FloatArray) -> Decoded:
         rows = np.zeros((len(heard), len(gradients)))
         for row, (worker, task) in zip(rows, heard, strict=True):
             row[list(task.chunks)] = self._scheme.coefficients(worker, task)

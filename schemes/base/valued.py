@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
-
-from schemes.base.around import Around
-from schemes.base.codec import Codec, Ended, Precision
+from schemes.base.codec import Codec, Ended
 from schemes.base.scheme import Closing, FloatArray, IntArray, Outcome, Session, Task, Work
-from schemes.base.task_codec import codec_of
 
 
 class ValuePlane(Protocol):
@@ -70,30 +65,3 @@ class ValuedSession(Session):
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return self._session.tasks(worker)
-
-
-@dataclasses.dataclass(frozen=True)
-class Valued(Around):
-    """A scheme whose runs carry numbers; all else is as without them.
-
-    Parameters
-    ----------
-    n_workers
-        As of the scheme.
-    scheme
-        What runs.
-    precision
-        In which workers send.
-    plane
-        Where the gradients come from, and go to: of one run.
-    rng
-        For what the code draws for each job.
-    """
-
-    precision: Precision
-    plane: ValuePlane
-    rng: np.random.Generator
-
-    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
-        codec = codec_of(self.scheme, self.precision, self.rng)
-        return ValuedSession(self.scheme.start(n_jobs, rng), codec, self.plane)

@@ -78,8 +78,13 @@ class RunPlan:
     rng: np.random.Generator  # for what the scheme draws for itself
 
 
-def simulate(plan: RunPlan, collector: Collector) -> None:
+def simulate(plan: RunPlan, collector: Collector, session: Session | None = None) -> None:
     """Run all jobs of a plan and tell the collector about every round.
+
+    Parameters
+    ----------
+    session
+        Of the plan's scheme, if it is to be another one than a new one.
 
     Raises
     ------
@@ -87,7 +92,7 @@ def simulate(plan: RunPlan, collector: Collector) -> None:
         If a completion time is negative, or nobody can answer any more and the rule has no timeout.
     """
     env = simpy.Environment()
-    session = plan.scheme.start(plan.n_jobs, plan.rng)
+    session = session or plan.scheme.start(plan.n_jobs, plan.rng)
     # always until the process: a run in which everybody waits for ever would otherwise end silently
     env.run(until=env.process(_master(env, plan, session, collector)))
 

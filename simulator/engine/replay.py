@@ -5,12 +5,13 @@ has one order of arrival, whatever the setting. Then all that a setting decides 
 the master stops.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.grid import Grid
+from schemes.base.rule import Rule, permits
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import Words, packed, size, unpacked
 from simulator.engine.master_rules import MasterRule
@@ -106,30 +107,34 @@ def _ends_of_runs(is_tied: BoolArray) -> IntArray:
     return np.asarray(np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1])
 
 
-def replay(grid: Grid, measured: MeasuredRounds, rules: Sequence[MasterRule]) -> Played:
-    """Play all settings of a grid.
+def replay(settings: Rule, measured: MeasuredRounds, rules: Sequence[MasterRule]) -> Played:
+    """Play all settings.
 
     Parameters
     ----------
-    grid
-        A new one.
+    settings
+        A new run of each.
     measured
         What it meets.
     rules
         One after the other, each for an equal share of the settings. All wait for all, or all for enough.
     """
-    loads = grid.loads()
+    settings.is_search = True
+    loads = settings.loads_of_all()
     rounds = _Rounds(measured, loads, rules)
     for index in range(len(loads)):
-        busy = grid.open_round(index)
+        settings.open(index)
+        accepts = functools.partial(permits, settings.sets, settings.alternatives())
+        given: Words = settings.busy()
+        busy = None if given is settings.sets.everybody else given
         if busy is not None:
             rounds.keep_to(index, busy)
         missing = rounds.missing(index, rounds.n_at_look[index], busy)
-        stops = rounds.looks[index] & (grid.accepts(missing) | (rounds.n_at_look[index] >= rounds.last[index]))
+        stops = rounds.looks[index] & (accepts(missing) | (rounds.n_at_look[index] >= rounds.last[index]))
         if not stops.all():
-            rounds.wait(index, grid, busy, stops)
+            rounds.wait(index, accepts, busy, stops)
             missing = rounds.missing(index, rounds.n_arrived[index], busy)
-        grid.close_round(missing)
+        settings.remember(missing, None)
         rounds.stragglers[index] = size(missing)
     return rounds.played()
 
@@ -210,14 +215,14 @@ class _Rounds:
         missing = self._measured.missing_after(index, n_arrived)
         return missing if busy is None else missing & busy
 
-    def wait(self, index: int, grid: Grid, busy: Words | None, stops: BoolArray) -> None:
+    def wait(self, index: int, accepts: Callable[[Words], BoolArray], busy: Words | None, stops: BoolArray) -> None:
         """Go on in the settings whose master does not stop when it looks."""
         low, high = self.n_at_look[index], self.last[index]
         if self._waits_for == "enough":
             low = np.where(stops, high, low)
             while (high - low > 1).any():
                 middle = (low + high) // 2
-                accepted = grid.accepts(self.missing(index, middle, busy))
+                accepted = accepts(self.missing(index, middle, busy))
                 low, high = np.where(accepted, low, middle), np.where(accepted, middle, high)
             high = self._measured.with_tied(index, np.maximum(high, self.first[index]))
         self.n_arrived[index] = np.where(stops, self.n_at_look[index], high)

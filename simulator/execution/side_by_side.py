@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import RULES, IntArray, Scheme
+from schemes.base.scheme import IntArray, Scheme
 from simulator.choices import Detail
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
@@ -36,7 +36,7 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
     if not scenario.network.is_free:
         return "messages share a network"
     scheme = scenario.schemes[label]
-    if not scheme.session_follows("batches", *RULES):
+    if not scheme.session_follows("batches"):
         return f"{type(scheme).__name__} has a session of its own, and no array form of it"
     try:
         has_none = not scheme.batches(1, [scheme])

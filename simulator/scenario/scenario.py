@@ -9,10 +9,10 @@ from pydantic import ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
-from schemes.probing import Probing
 from simulator.choices import Leftover, WaitFor
 from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
+from simulator.engine.probing import Probing
 from simulator.engine.training import Training
 from simulator.errors import Path_, Problem, ScenarioError, show
 from simulator.plugins.fields import fields_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes import Scheme
-from schemes.base.scheme import RULES, FloatArray, IntArray
+from schemes.base.scheme import FloatArray, IntArray
 from schemes.base.sets import WORD
 from simulator.engine import vectorised
 from simulator.engine.events import RunPlan, simulate
@@ -165,12 +165,12 @@ def run_portion(portion: Portion) -> list[dict[str, FloatArray]]:
 def _columns(
     portion: Portion, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds
 ) -> dict[str, FloatArray]:
-    grid = group.grid(portion.n_jobs, len(rules))
-    if grid is None:
+    settings = group.grid(portion.n_jobs, len(rules))
+    if settings is None:
         return _one_by_one(portion, group, rules)
-    played = replay(grid, measured, rules)
+    played = replay(settings, measured, rules)
     return {
-        "load": grid.load,
+        "load": settings.n_slots * settings.top / settings.bottom,
         "makespan_s": played.duration_s.sum(axis=0),
         "waited_rounds": np.count_nonzero(played.waited_s, axis=0),
         "waited_s": played.waited_s.sum(axis=0),
@@ -203,7 +203,7 @@ def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: i
     rounds
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """
-    if scheme.session_follows("batches", *RULES) and scheme.batches(1, [scheme]):
+    if scheme.session_follows("batches") and scheme.batches(1, [scheme]):
         drawn = DrawnTimes(*(_of_rounds(part, rounds % times.n_rounds) for part in times))
         return on_arrays([scheme] * len(rounds), drawn, n_jobs, rule)
     shape = times.n_rounds, scheme.n_workers

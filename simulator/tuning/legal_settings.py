@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from schemes import SCHEMES, GradientCoding, Multiplexed, Scheme, SelectiveRepeat, Uncoded
-from schemes.base.grid import Grid
 from schemes.base.patterns import Acceptance, accepting
-from schemes.base.scheme import RULES
+from schemes.base.rule import Rule
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import SCHEME_TABLE
 
@@ -42,9 +41,9 @@ class Group(NamedTuple):
         """One of the settings."""
         return self.first if self.searched is None else _changed(self.first, {self.searched: value})
 
-    def grid(self, n_jobs: int, n_times: int = 1) -> Grid | None:
+    def grid(self, n_jobs: int, n_times: int = 1) -> Rule | None:
         """A run of each setting, so many times; None: the scheme has no such form."""
-        if not self.first.session_follows("grid", *RULES):
+        if not self.first.session_follows("grid"):
             return None
         return self.first.grid(n_jobs, np.array(self.values * n_times))
 

@@ -1,26 +1,25 @@
 """Uncoded at first, while the cluster is watched, and a code afterwards."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
-from schemes.base.around import Around
 from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Ended, Precision
-from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Session, Task, Work
+from schemes.base.rule import Rule
+from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
 from schemes.base.task_codec import codec_of
 from schemes.uncoded import Uncoded
 
 
 @dataclasses.dataclass(frozen=True)
-class Probing(Around):
+class Probing(Scheme):
     """The first jobs uncoded, one each round, and all others by a scheme that begins in the round after.
 
-    Tasks of the first rounds name the chunks of uncoded work, those of later rounds the scheme's.
+    Tasks of the first rounds name the chunks of uncoded work, those of later rounds the scheme's. What it costs and
+    tolerates is the scheme's.
 
     Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, appendix on parameter selection.
 
@@ -46,9 +45,34 @@ class Probing(Around):
     [Outcome(job=1, status='decoded', squared_error=0.0)]
     """
 
+    n_workers: int
+    scheme: Scheme
     probe: int
 
-    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch]:
+    @property
+    def delay_rounds(self) -> int:
+        return self.scheme.delay_rounds
+
+    @property
+    def load(self) -> float:
+        return self.scheme.load
+
+    @property
+    def tolerates(self) -> str:
+        return self.scheme.tolerates
+
+    @property
+    def hears_late(self) -> bool:
+        return self.scheme.hears_late
+
+    @property
+    def n_error_blocks(self) -> int:
+        return self.scheme.n_error_blocks
+
+    def chunk_loads(self) -> FloatArray:
+        return self.scheme.chunk_loads()
+
+    def batches(self, n_jobs: int, rows: Sequence[Self]) -> Sequence[Batch | Rule]:
         later = self.scheme.batches(n_jobs - self.probe, [row.scheme for row in rows])
         first = Uncoded(self.n_workers)
         return [*first.batches(self.probe, [first] * len(rows)), *later] if later else ()
