@@ -26,7 +26,7 @@ from schemes import (
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.ordering import RandomOrdering
-from simulator.engine import vectorised
+from simulator.engine.arrays import rows as array_rows
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.record import RunRecord
@@ -348,7 +348,7 @@ def test_points_that_differ_in_everything_go_side_by_side_with_the_numbers_of_ev
     assert_close(tables(swept(found), "events"), together)
     with pytest.MonkeyPatch.context() as patch:  # and how they are grouped changes no bit
         for name, size in zip(("CHUNK", "BLOCK"), sizes[:2], strict=True):
-            patch.setattr(vectorised, name, size)
+            patch.setattr(array_rows, name, size)
         for name, size in zip(("BLOCK", "ROUNDS", "FEWEST_ROWS"), sizes[2:], strict=True):
             patch.setattr(side_by_side, name, size)
         for table, same in zip(together, tables(swept(found[::-1]), "vectorised"), strict=True):

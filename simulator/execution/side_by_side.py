@@ -10,9 +10,10 @@ import numpy as np
 
 from schemes.base.scheme import IntArray, Scheme
 from simulator.choices import Detail
+from simulator.engine.arrays.rows import BLOCK, Rows, Times
+from simulator.engine.arrays.simulate import simulate_rows
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.vectorised import BLOCK, Rows, Times, simulate_rows
 from simulator.engine.worker_times import DrawnTimes, Draws, Kept, Source
 from simulator.errors import is_shipped, place_in, told
 from simulator.execution.store import Unit

@@ -11,7 +11,8 @@ import numpy as np
 from schemes import Scheme
 from schemes.base.scheme import FloatArray, IntArray
 from schemes.base.sets import WORD
-from simulator.engine import vectorised
+from simulator.engine.arrays.rows import Rows
+from simulator.engine.arrays.simulate import simulate_rows
 from simulator.engine.events import RunPlan, simulate
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
@@ -220,13 +221,13 @@ def _of_rounds(part: FloatArray | float, rounds: IntArray) -> FloatArray:
 def on_arrays(schemes: Sequence[Scheme], times: DrawnTimes, n_jobs: int, rule: MasterRule) -> Runs:
     """Run schemes of one structure side by side, each a row; all or each on times of its own."""
     n_runs = len(schemes)
-    rows = vectorised.Rows(
+    rows = Rows(
         source=np.arange(n_runs) if max(map(len, times)) > 1 else np.zeros(n_runs, dtype=np.int64),
         rule=type(rule).side_by_side([rule] * n_runs),
         round_overhead_s=np.zeros(n_runs),
         gradient_bytes=np.zeros(n_runs),
     )
-    return vectorised.simulate_rows(schemes[0].batches(n_jobs, schemes), rows, Kept(times), n_jobs)
+    return simulate_rows(schemes[0].batches(n_jobs, schemes), rows, Kept(times), n_jobs)
 
 
 def _on_events(

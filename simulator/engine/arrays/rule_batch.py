@@ -6,7 +6,7 @@ from schemes.base.batch import Batch, permitted_s
 from schemes.base.rule import Clause, Rule, permits
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import ManySets, Set
-from simulator.engine.stopping import last_of
+from simulator.engine.arrays.stopping import last_of
 
 
 class RuleBatch(Batch):

@@ -1,0 +1,1 @@
+"""The vectorised engine: many runs side by side, each a row."""
