@@ -214,14 +214,14 @@ class _DelayedRule(Rule):
     def __init__(self, sets, n_jobs, delay_rounds):
         super().__init__(sets, n_jobs, delay_rounds)
         self.bottom = sets.n_workers
-        self._clauses = [Clause(sets.nobody, sets.nobody, sets.where(sets.always, 1, 0))]
+        self._clauses = [Clause(sets.nobody, sets.nobody, 1)]
 
     def alternatives(self):
         return [self._clauses]
 
     def ended(self):
         job = self.index - self.delay_rounds
-        return [(job, self.sets.where(self.sets.always, DECODED, 0))] if job >= 0 else []
+        return [(job, DECODED)] if job >= 0 else []
 
 
 class _DelayedSession(RuleSession):

@@ -101,4 +101,5 @@ class RuleBatch(Batch):
         The parameters are those of :meth:`~schemes.base.rule.Rule.remember`.
         """
         self.rule.remember(missing, forced, by_job)
-        return self.rule.ended()
+        each = np.ones(self.n_rows, dtype=np.int64)
+        return [(job, status if isinstance(status, np.ndarray) else status * each) for job, status in self.rule.ended()]
