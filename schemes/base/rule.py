@@ -42,9 +42,8 @@ class Clause(NamedTuple):
     def of_rows(self, sets: Sets, rows: IntArray) -> Clause:
         """Say the same of some rows; nobody remains nobody."""
         needed, before = (each if each is sets.nobody else each[:, rows] for each in (self.needed, self.before))
-        return self._replace(
-            needed=needed, before=before, limit=self.limit[rows] if np.ndim(self.limit) else self.limit
-        )
+        limit = self.limit[rows] if isinstance(self.limit, np.ndarray) else self.limit
+        return self._replace(needed=needed, before=before, limit=limit)
 
 
 Alternatives = Sequence[Sequence[Clause]]  # one of these, and all of that
