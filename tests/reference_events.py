@@ -414,9 +414,7 @@ class Run:
         startup, rate, slowdown = times
         responses = [(t, worker, place) for place in range(len(reports))]
         begin = self.busy_until.get(worker, Fraction(0))
-        if math.inf in times or begin == math.inf:
-            if self.leftover == "finish":  # it never completes that list, and so begins no other
-                self.busy_until[worker] = math.inf
+        if math.inf in times:  # it never completes that list, and drops it when it is back
             return responses
         for response, (load, gradients) in zip(responses, reports, strict=True):
             self.due[response] = begin + Fraction(slowdown * (startup + rate * load))

@@ -209,11 +209,19 @@ def test_leftover_work_is_completed_first_and_unheard():
     assert finish.load_done == pytest.approx(3 + 2 + 0.75)
 
 
-def test_a_failed_worker_with_leftover_finish_is_gone_for_good():
-    rows = starts([1, INF], [1, 1], [1, 1])
-    record = run(GradientCoding(2, s=1), 3, rows, FirstEnough(), leftover="finish")
-    assert record.rounds.stragglers == [1, 1, 1]
-    assert record.load_done == 3.0
+@pytest.mark.parametrize("leftover", ["cancel", "finish"])
+def test_a_worker_that_is_back_has_dropped_the_list_that_never_ends(leftover):
+    record = run(GradientCoding(2, s=1), 3, starts([1, INF], [1, 1], [1, 1]), FirstEnough(), leftover=leftover)
+    assert record.rounds.stragglers == [1, 0, 0]
+    assert record.load_done == 5.0
+
+
+def test_a_worker_that_goes_away_and_is_back_still_completes_what_it_had_begun():
+    """Worker 1 needs 4 s in round 0, is away in round 1, and so begins its list of round 2 two seconds late."""
+    rows = starts([1, 4], [1, INF], *[[1, 1]] * 4)
+    record = run(GradientCoding(2, s=1), 6, rows, FirstEnough(), leftover="finish")
+    assert durations(record) == [1.0] * 6
+    assert [columns["finished_s"][1] for columns in record.workers[:3]] == [4.0, INF, 3.0]
 
 
 def test_rounds_without_work_take_no_time_and_are_rows():
@@ -466,3 +474,4 @@ def _constant():
     from straggler_models import Constant
 
     return Constant(startup_s=1.0)
+

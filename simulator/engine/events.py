@@ -23,7 +23,7 @@ from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
 
-NUMERICS = 7
+NUMERICS = 8
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
 
 Runs do not go on with parts that have another one."""

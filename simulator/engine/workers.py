@@ -76,8 +76,9 @@ class Workers:
             if len(who):
                 done[who] = load_done(work.loads[who], begin_s[who], finish_s[who], stop_s)
             return done
-        last_s = np.where(work.busy, finish_s[np.arange(len(finish_s)), work.last_report], begin_s)
-        late = work.busy & (last_s > next_s) & np.isfinite(last_s)
+        # a list that never ends is dropped as soon as the worker is back: it keeps nobody from the next one
+        last_s = np.maximum(begin_s, np.where(np.isfinite(finish_s), finish_s, -np.inf).max(axis=1))
+        late = work.busy & (last_s > next_s) & np.isfinite(finish_s[np.arange(len(finish_s)), work.last_report])
         if late.any():
             self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
         self._busy_until_s = np.maximum(0.0, last_s - next_s)
