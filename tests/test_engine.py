@@ -475,3 +475,12 @@ def _constant():
 
     return Constant(startup_s=1.0)
 
+
+
+def test_a_session_of_other_rounds_than_its_scheme_says_is_refused_when_the_run_begins():
+    class Hasty(Uncoded):
+        delay_rounds = 3
+
+    message = r"n_rounds of the session must be jobs \+ delay_rounds = 4 \+ 3, got 4"
+    with pytest.raises(SimulationError, match=message):
+        run(Hasty(2), 4, starts(*[[1, 1]] * 7), FirstEnough())

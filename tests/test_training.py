@@ -146,6 +146,11 @@ def test_a_job_that_outlasts_its_delay_is_found_out():
         def delay_rounds(self):
             return 1  # and not 2
 
+        def start(self, n_jobs, rng):
+            session = super().start(n_jobs, rng)
+            session.n_rounds -= 1
+            return session
+
     training = Training(workload=LeastSquares(), learning_rate=0.1)
     run = scenario({"late": Late(8, B=2, W=3, lam=3)}, training, models=2)
     with pytest.raises(SimulationError, match=r"must have ended when the next one of its model began, in"):

@@ -22,6 +22,7 @@ from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
+from simulator.errors import SimulationError
 
 NUMERICS = 8
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
@@ -89,10 +90,15 @@ def simulate(plan: RunPlan, collector: Collector, session: Session | None = None
     Raises
     ------
     SimulationError
-        If a completion time is negative, or nobody can answer any more and the rule has no timeout.
+        If a completion time is negative, nobody can answer any more and the rule has no timeout, or a session does not
+        have as many rounds as its scheme says.
     """
     env = simpy.Environment()
     session = session or plan.scheme.start(plan.n_jobs, plan.rng)
+    n_rounds = plan.n_jobs + plan.scheme.delay_rounds
+    if session.n_rounds != n_rounds:
+        expected = f"jobs + delay_rounds = {plan.n_jobs} + {plan.scheme.delay_rounds}"
+        raise SimulationError(f"n_rounds of the session must be {expected}, got {session.n_rounds}")
     # always until the process: a run in which everybody waits for ever would otherwise end silently
     env.run(until=env.process(_master(env, plan, session, collector)))
 
