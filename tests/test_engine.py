@@ -476,7 +476,6 @@ def _constant():
     return Constant(startup_s=1.0)
 
 
-
 def test_a_session_of_other_rounds_than_its_scheme_says_is_refused_when_the_run_begins():
     class Hasty(Uncoded):
         delay_rounds = 3

@@ -268,18 +268,14 @@ class _Work:
         facts = [self._facts_of(unit) for unit in units]
         columns = {name: self._repeated(units, [each[name] for each in facts]) for name in facts[0]}
         models = columns.pop("models")
-        columns = {
-            "kind": columns.pop("kind"),
-            "trial": np.concatenate([np.asarray(unit.trials) for unit in units]),
-            "engine": [engine] * len(models),
-            "load_bound": columns.pop("load_bound"),
-            **columns,
-            **figures,
-            # a model is updated once in so many jobs
-            "seconds_per_update": figures["makespan_s"] * models / columns["n_jobs"],
-        }
-        self.units += units
+        columns |= figures
+        columns["trial"] = np.concatenate([np.asarray(unit.trials) for unit in units])
+        columns["engine"] = [engine] * len(models)
+        columns["seconds_per_update"] = (
+            columns["makespan_s"] * models / columns["n_jobs"]
+        )  # a model is updated once in so many jobs
         self.tables.append(table_of(columns, runs, records, self._detail))
+        self.units += units
 
     def _facts_of(self, unit: Unit) -> dict[str, Any]:
         scenario = self._scenario_of(unit)
