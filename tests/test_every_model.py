@@ -280,7 +280,7 @@ def test_components_are_read_as_they_are_and_inf_is_never(tmp_path):
     [
         ("round,worker,duration_s\n0,0,nan\n", "duration_s must be a number, got nan in row 0"),
         ("round,worker,duration_s\n0,0,1\n0,1,-2\n", "duration_s must not be negative, got -2.0 in row 1"),
-        ("round,worker,duration_s\n0,0,fast\n", "whose duration_s holds numbers, got string"),
+        ("round,worker,duration_s\n0,0,fast\n", "whose duration_s holds numbers, got fast"),
         ("round,worker,seconds\n0,0,1\n", "got round, worker, seconds"),
         ("round,worker,duration_s,startup_s\n0,0,1,1\n", "either duration_s or startup_s"),
         ("round,worker,duration_s\n0,0,1\n1,1,1\n", "a row for each of 2 rounds and 2 workers, got 2"),
@@ -291,7 +291,7 @@ def test_components_are_read_as_they_are_and_inf_is_never(tmp_path):
         ("round,worker,duration_s,duration_s\n0,0,1,1\n", "columns have different names"),
         ("round,worker,duration_s\n1e300,0,1\n", "round counts 0, 1, 2, ..., got 1e"),
         ("round,worker,duration_s\ninf,0,1\n", "round counts 0, 1, 2, ..., got inf"),
-        ("round,worker,duration_s\n0,0,true\n", "whose duration_s holds numbers, got bool"),
+        ("round,worker,duration_s\n0,0,true\n", "whose duration_s holds numbers, got true"),
         ("", "must name a Parquet file or a .csv file"),
         ("round,worker,duration_s\n0,0,1\n0\n", "must name a Parquet file or a .csv file"),
     ],

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -346,3 +348,57 @@ def test_the_model_file_says_how_sure_it_is():
 def test_too_little_is_refused():
     with pytest.raises(FitError, match="got 2, 40 and 80"):
         fit_models(np.ones((2, 40)))
+
+
+@pytest.mark.parametrize("p", [0.001, 0.005, 0.009, 0.01, 0.02, 0.3])
+def test_a_few_responses_that_never_came_give_a_model_with_them(call, tmp_path, p):
+    rng = np.random.default_rng(1)
+    durations_s = rng.lognormal(0.0, 0.5, (60, 20))
+    durations_s[rng.random(durations_s.shape) < p] = np.inf
+    write(tmp_path / "times.csv", durations_s)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a figure up to 1e300 s
+        status, out, err = call("trace", "fit", "times.csv", "--out", "model.yaml")
+    assert (status, err) == (0, "Fitting ...\nSimulating ...\nDrawing ...\n")
+    assert "failures: {kind: bernoulli" in (tmp_path / "model.yaml").read_text()
+    assert re.search(r"never answered % .* (yes|too wide to fail) *\n", out)
+
+
+def test_every_check_says_yes_or_no_or_that_nothing_could_fail(call):
+    _, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
+    rows = [row.rstrip() for row in out[out.index("50 % quantile s") :].splitlines()[:12]]
+    assert rows[-1].strip().startswith("round medians")
+    assert all(row.endswith(("  yes", "  no", "  too wide to fail")) for row in rows)
+
+
+def test_a_band_that_holds_all_that_is_possible_is_no_check():
+    spread = [np.where(np.random.default_rng(seed).random((3, 2)) < 0.5, 1.0, 9.0) for seed in range(30)]
+    found = {check.name: check for check in checks(spread[0], spread)}
+    assert found["stragglers per round, most"].high == 2  # workers, of 2
+    assert found["burst length, longest"].verdict == "too wide to fail"
+    alike = [np.random.default_rng(seed).lognormal(0.0, 0.3, (30, 20)) for seed in range(30)]
+    assert {check.verdict for check in checks(alike[0], alike)[:2]} == {"yes"}
+    heavy = [np.random.default_rng(seed).pareto(0.5, (10, 5)) + 1 for seed in range(30)]
+    found = {check.name: check for check in checks(heavy[0], heavy)}
+    assert found["99.9 % quantile s"].verdict == "too wide to fail"
+    assert not checks(1e9 * heavy[0], heavy)[0].is_inside
+    never = [np.where(durations_s > 1.6, np.inf, durations_s) for durations_s in alike]
+    assert {check.name: check.verdict for check in checks(alike[0], never)}["99.9 % quantile s"] == "no"
+
+
+def test_a_slow_tail_that_the_model_never_ends_is_outside():
+    rng = np.random.default_rng(0)
+    finite, endless = rng.lognormal(0.0, 0.3, (30, 20)), np.full((30, 20), np.inf)
+    assert not checks(finite, [endless] * 5)[0].is_inside
+
+
+@pytest.mark.parametrize("lost", [(slice(None), 0), (0, slice(None)), (slice(None), slice(0, 11)), (slice(4, 30), 3)])
+def test_workers_and_rounds_that_never_answer_are_drawn(call, tmp_path, lost):
+    durations_s = np.random.default_rng(2).lognormal(0.0, 0.5, (40, 12))
+    durations_s[lost] = np.inf
+    write(tmp_path / "times.csv", durations_s)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        status, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
+    assert status == 0
+    assert "failures" in out

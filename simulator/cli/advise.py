@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes_search_options
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ REMARK = (
 )
 
 
-@takes_search_options
+@takes(SearchOptions)
 def advise(options: SearchOptions, out: Out = None) -> None:
     """Say which scheme, setting and master rule to use on a measured cluster, what it gains, and how sure that is.
 

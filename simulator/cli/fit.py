@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, TraceArgument
+from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, ReadingOptions, TraceArgument, takes
 from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from straggler_models.base import FloatArray
 
 
+@takes(ReadingOptions)
 def fit(
+    reading: ReadingOptions,
     file: TraceArgument,
     out: Annotated[
         Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
@@ -39,7 +41,7 @@ def fit(
     from simulator.traces.files import read_times
 
     page = _may_write(out, force=force)
-    trace = read_times(file, base_load)
+    trace = read_times(file, base_load, reading.given())
     if trace.components is not None:
         raise FitError(
             f"{file}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
@@ -107,6 +109,8 @@ def _write(
 
 def _print(fitted: Fit, found: list[Check]) -> None:
     """Print the parameters, the layers, and how well the model fits."""
+    from simulator.fitting.goodness import TOO_WIDE
+
     delta = {choice.layer: choice.delta_bic for choice in fitted.choices}
     rows: list[tuple[str, ...]] = []
     for layer, parameter, value, error in fitted.estimates:
@@ -126,10 +130,11 @@ def _print(fitted: Fit, found: list[Check]) -> None:
             say(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")
     say("")
     compared = [
-        (check.name, f"{check.measured:.4g}", f"{check.low:.4g} to {check.high:.4g}", "" if check.is_inside else "no")
-        for check in found
+        (check.name, f"{check.measured:.4g}", f"{check.low:.4g} to {check.high:.4g}", check.verdict) for check in found
     ]
     print_table(("goodness of fit", "measured", "model, middle 95 %", "fits"), compared)
     n_outside = sum(not check.is_inside for check in found)
+    if any(check.verdict == TOO_WIDE for check in found):
+        say(f"{TOO_WIDE}: half and twice as much, or all that is possible, would fit as well: more rounds say more.\n")
     if n_outside:
         say(f"{n_outside} of {len(found)} numbers are not what the model gives: look at the page first.\n")

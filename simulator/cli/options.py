@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.choices import Axis, Missing, TraceKind, Unit
 from simulator.cli.terminal import complain
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
     return scenario
 
 
-# How a trace is read. `trace info` takes several, and so a list of loads; a fit knows nothing that is proportional.
-TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (Parquet or CSV, long form).")]
+# `trace info` takes several traces, and so a list of loads; a fit knows nothing that is proportional.
+TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (what `trace convert` reads).")]
 BaseLoads = Annotated[
     str | None,
     typer.Option(
@@ -57,7 +58,7 @@ BaseLoads = Annotated[
     ),
 ]
 TraceArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Measured worker times (Parquet or CSV).", show_default=False)
+    Path, typer.Argument(metavar="FILE", help="Measured times (what `trace convert` reads).", show_default=False)
 ]
 BaseLoad = Annotated[
     float | None,
@@ -74,9 +75,40 @@ FittedSecondsPerLoad = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """Options of both `tune` and `advise`, in the order of their help."""
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """Options of all commands that read a trace, in the order of their help."""
+
+    source: Annotated[
+        TraceKind | None, typer.Option("--from", help="What is read, if its name and the other options do not say.")
+    ] = None
+    rows: Annotated[Axis | None, typer.Option(help="What a row of a wide CSV is.")] = None
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
+    ] = None
+    unit: Annotated[Unit | None, typer.Option(help="Of the times in a table (default: s).")] = None
+    event: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Name of the events of a Chrome trace (default: ProfilerStep#N); a group captures the number of the "
+            "step, without one the ProfilerStep around them says it.",
+        ),
+    ] = None
+    missing: Annotated[
+        Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
+    ] = "error"
+
+    def given(self) -> dict[str, Any]:
+        """Return those that were given."""
+        values = {option.name: getattr(self, option.name) for option in fields(ReadingOptions)}
+        return {name: value for name, value in values.items() if value not in (None, "error")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(ReadingOptions):
+    """Options of both `tune` and `advise`, after those of the trace."""
 
     file: TraceArgument
     jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
@@ -133,26 +165,30 @@ class SearchOptions:
 
         said = self.seconds_per_load
         if said in (None, "proportional"):
-            return AdjustedTrace(self.file, self.base_load, said)  # type: ignore[arg-type]  # one of these two
+            return AdjustedTrace(self.file, self.base_load, said, self.given())  # type: ignore[arg-type]  # one of these
         try:
-            return AdjustedTrace(self.file, self.base_load, float(said))
+            return AdjustedTrace(self.file, self.base_load, float(said), self.given())
         except ValueError:
             raise SearchError(f"--seconds-per-load: must be a number or proportional, got {said}") from None
 
 
-def takes_search_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each of :class:`SearchOptions`, which it gets as its first argument."""
-    shared = inspect.signature(SearchOptions, eval_str=True).parameters
-    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+def takes(options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a class, of which it gets an instance as its first argument."""
+    shared = inspect.signature(options, eval_str=True).parameters
 
-    @functools.wraps(command)
-    def spread(**given: Any) -> None:
-        command(SearchOptions(**{name: given.pop(name) for name in shared}), **given)
+    def taking(command: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
-    signature = inspect.Signature([*shared.values(), *own])
-    spread.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
-    spread.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-    return spread
+        @functools.wraps(command)
+        def spread(**given: Any) -> None:
+            command(options(**{name: given.pop(name) for name in shared}), **given)
+
+        every = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared.values())]
+        spread.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]  # what typer reads
+        spread.__annotations__ = {one.name: one.annotation for one in every}
+        return spread
+
+    return taking
 
 
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for tables and figures.")]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.choices import Axis, Missing, Reference, TraceKind, TraceTarget, Unit
-from simulator.cli.options import BaseLoad, BaseLoads, TraceFiles
+from simulator.choices import Reference, TraceTarget
+from simulator.cli.options import BaseLoad, BaseLoads, ReadingOptions, TraceFiles, takes
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ trace = typer.Typer(
 
 
 @trace.command()
+@takes(ReadingOptions)
 def info(
+    reading: ReadingOptions,
     files: TraceFiles,
     mu: Annotated[
         float, typer.Option(min=0.0, help="Over 1 + mu times the reference's time, a worker straggles.")
@@ -50,7 +52,8 @@ def info(
 
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
     described = [
-        report.describe(read_times(file, load), mu, reference, outlier) for file, load in zip(files, loads, strict=True)
+        report.describe(read_times(file, load, reading.given()), mu, reference, outlier)
+        for file, load in zip(files, loads, strict=True)
     ]
     for about in described:
         say(f"{about.trace.path}")
@@ -128,36 +131,18 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
 
 
 @trace.command()
+@takes(ReadingOptions)
 def convert(
+    reading: ReadingOptions,
     sources: Annotated[
         list[Path], typer.Argument(metavar="SOURCE...", help="A table, Chrome traces, or the folder of a run.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
-    source: Annotated[
-        TraceKind | None, typer.Option("--from", help="What SOURCE is, if its name and the other options do not say.")
-    ] = None,
     to: Annotated[
         TraceTarget | None,
         typer.Option("--to", help="What to write (default: chrome for .json and .json.gz, else parquet)."),
     ] = None,
-    rows: Annotated[Axis | None, typer.Option(help="What a row of a wide CSV is.")] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
-    ] = None,
-    unit: Annotated[Unit | None, typer.Option(help="Of the times in a table (default: s).")] = None,
-    event: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX",
-            help="Name of the events of a Chrome trace (default: ProfilerStep#N); a group captures the number of the "
-            "step, without one the ProfilerStep around them says it.",
-        ),
-    ] = None,
     base_load: BaseLoad = None,
-    missing: Annotated[
-        Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
-    ] = "error",
     scheme: Annotated[list[str] | None, typer.Option(help="Of a run: only this scheme (repeatable).")] = None,
     trial: Annotated[list[int] | None, typer.Option(help="Of a run: only this trial (repeatable).")] = None,
     point: Annotated[list[int] | None, typer.Option(help="Of a run: only this point (repeatable).")] = None,
@@ -175,16 +160,7 @@ def convert(
     """
     from simulator.traces.convert import convert as convert_trace
 
-    options = {
-        "rows": rows,
-        "columns": columns,
-        "unit": unit,
-        "event": event,
-        "base_load": base_load,
-        "missing": None if missing == "error" else missing,
-        "scheme": scheme,
-        "trial": trial,
-        "point": point,
-    }
+    options = reading.given() | {"base_load": base_load, "scheme": scheme, "trial": trial, "point": point}
     given = {name: value for name, value in options.items() if value not in (None, [])}
+    source = given.pop("source", None)
     say(convert_trace(sources, out, given, kind=source, target=to, replace=force))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes_search_options
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from simulator.tuning.trace import AdjustedTrace
 
 
-@takes_search_options
+@takes(SearchOptions)
 def tune(
     options: SearchOptions,
     grid: Annotated[

@@ -17,6 +17,9 @@ FEW = 0.01  # ... unless fewer than this share do: then it is one of the slowest
 FEWEST = 0.05
 N_LAGS = 8
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+STRAGGLERS, MOST, LONGEST = "stragglers %", "stragglers per round, most", "burst length, longest"
+NEVER, AGAIN = "never answered %", "P(straggles | did so before)"
+TOO_WIDE = "too wide to fail"
 
 
 def simulated_durations(
@@ -62,15 +65,21 @@ class Check(NamedTuple):
     """A number of the trace, and the middle 95 % of it in traces that the model would give."""
 
     name: str
-    measured: float
+    measured: float  # inf: of responses that never came
     low: float
     high: float
+    is_too_wide: bool  # nothing that is possible, or not even half and twice as much, would be outside
 
     @property
     def is_inside(self) -> bool:
         """True if the model could well have given the measured number."""
-        slack = 1e-9 * max(abs(self.low), abs(self.high))
+        slack = 1e-9 * max((abs(end) for end in (self.low, self.high) if end < np.inf), default=0.0)
         return self.low - slack <= self.measured <= self.high + slack
+
+    @property
+    def verdict(self) -> str:
+        """Does it fit: yes, no, or a yes that nothing could have turned into a no."""
+        return "no" if not self.is_inside else TOO_WIDE if self.is_too_wide else "yes"
 
 
 def checks(measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Check]:
@@ -86,30 +95,41 @@ def checks(measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> list[Ch
     limit_s = threshold_s(measured_s)
     measured = _numbers(measured_s, limit_s)
     simulated = [_numbers(durations_s, limit_s) for durations_s in simulated_s]
+    least, most = _limits(*measured_s.shape)
     found = []
     for name, value in measured.items():
         values = np.array([numbers[name] for numbers in simulated])
-        values = values[np.isfinite(values)]
-        if np.isfinite(value) and len(values):
-            found.append(Check(name, value, *np.quantile(values, (0.025, 0.975)).tolist()))
+        values = values[~np.isnan(values)]
+        if np.isnan(value) or not len(values) or (name == NEVER and not value):
+            continue
+        low, middle, high = (quantile(values, share) for share in (0.025, 0.5, 0.975))
+        if value == low == np.inf:  # of those that never answered: they are counted by themselves
+            continue
+        holds_all = low <= least.get(name, 0.0) and high >= most.get(name, np.inf)
+        found.append(Check(name, value, low, high, holds_all or (2 * low <= middle <= high / 2 and middle > 0)))
     return found
+
+
+def _limits(n_rounds: int, n_workers: int) -> tuple[dict[str, float], dict[str, float]]:
+    """The least and the most that numbers can be, where these are not 0 and infinite."""
+    return {LONGEST: 1.0}, {STRAGGLERS: 100.0, MOST: n_workers, LONGEST: n_rounds, AGAIN: 1.0}
 
 
 def _numbers(durations_s: FloatArray, limit_s: float) -> dict[str, float]:
     straggles = durations_s > limit_s
     counts, bursts = straggles.sum(axis=1), burst_lengths(straggles)
-    quantiles = {q: quantile(durations_s, q) for q in QUANTILES}
     log_s = np.log(durations_s)
     with np.errstate(invalid="ignore"):  # medians may be inf: their spread is no number then
         spreads = [100 * float(np.std(np.median(log_s, axis=axis))) for axis in (0, 1)]
     return {
-        **{f"{100 * q:g} % quantile s": value for q, value in quantiles.items() if value < np.inf},
-        "stragglers %": 100 * float(straggles.mean()),
+        **{f"{100 * q:g} % quantile s": quantile(durations_s, q) for q in QUANTILES},
+        NEVER: 100 * float(np.isinf(durations_s).mean()),
+        STRAGGLERS: 100 * float(straggles.mean()),
         "stragglers per round, standard deviation": float(counts.std()),
-        "stragglers per round, most": float(counts.max()),
+        MOST: float(counts.max()),
         "burst length, mean": float(np.mean(bursts)) if len(bursts) else np.nan,
-        "burst length, longest": float(max(bursts, default=0)),
-        "P(straggles | did so before)": float(lagged_memory(straggles, 1)[0]),
+        LONGEST: float(max(bursts, default=0)),
+        AGAIN: float(lagged_memory(straggles, 1)[0]),
         "worker medians, spread %": spreads[0],
         "round medians, spread %": spreads[1],
     }

@@ -13,6 +13,7 @@ from simulator.traces.measures import burst_lengths
 from straggler_models.base import BoolArray, FloatArray
 
 MEASURED, SIMULATED = COLOURS[5], COLOURS[4]
+NEVER_S = 1e300  # stands for inf, which can't be interpolated
 MOST_PLACES = 200  # points of a line of quantiles
 
 
@@ -51,7 +52,6 @@ def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[Float
     for axis, panel, what in ((0, panels[4], "worker"), (1, panels[5], "round")):
         _draw_steps(panel, _medians(measured_s, axis), [_medians(durations_s, axis) for durations_s in simulated_s])
         panel.set(title=f"{what}s' medians", xlabel=f"{what}s, the slowest first", ylabel="seconds")
-    panels[0].legend(frameon=False, loc="upper left")
     figure.suptitle(literal(f"{about}\nstraggler: longer than {limit_s:.4g} s"), fontsize=8)
 
 
@@ -61,10 +61,13 @@ def _draw_quantiles(axes: Axes, measured_s: FloatArray, simulated_s: Sequence[Fl
     tail = np.geomspace(0.5 / n_all, 0.5, MOST_PLACES // 2)
     places = np.concatenate([tail, 1 - tail[::-1][1:]])
     measured, *others = (
-        np.quantile(np.where(np.isfinite(durations_s), durations_s, 1e300), places)
+        np.quantile(np.where(np.isfinite(durations_s), durations_s, NEVER_S), places)
         for durations_s in (measured_s, *simulated_s)
     )
-    seen = (measured < 1e300) & (np.max(others, axis=0) < 1e300)
+    nearly_s = 1e-50 * NEVER_S  # between a time and never
+    seen = (measured < nearly_s) & (np.max(others, axis=0) < nearly_s)
+    if not seen.any():
+        return
     low, middle, high = np.quantile(np.array(others)[:, seen], (0.025, 0.5, 0.975), axis=0)
     axes.fill_betweenx(measured[seen], low, high, color=SIMULATED, alpha=0.25, linewidth=0, label="model, 95 %")
     axes.plot(middle, measured[seen], color=MEASURED, marker=".", markersize=2, linestyle="none", label="measured")
@@ -76,13 +79,15 @@ def _draw_quantiles(axes: Axes, measured_s: FloatArray, simulated_s: Sequence[Fl
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if is_wide else MaxNLocator(4))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False, loc="upper left")
 
 
 def _draw_steps(axes: Axes, measured: FloatArray, simulated: Sequence[FloatArray], first: int = 0) -> None:
     x = np.arange(first, first + len(measured))
     rows = np.array(simulated, dtype=np.float64)
     known = np.isfinite(rows).any(axis=0)
-    low, middle, high = np.nanquantile(rows[:, known], (0.025, 0.5, 0.975), axis=0)
+    quantiles = [np.nanquantile(place, (0.025, 0.5, 0.975)) for place in rows[:, known].T]
+    low, middle, high = np.reshape(quantiles, (-1, 3)).T
     axes.fill_between(x[known], low, high, color=SIMULATED, alpha=0.25, linewidth=0)
     axes.plot(x[known], middle, color=SIMULATED, linewidth=0.8)
     axes.plot(x, measured, color=MEASURED, marker=".", markersize=2.5, linewidth=0.6)

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
-from simulator.traces.files import base_load_of, write_trace
-from simulator.traces.formats import FORMATS
+from simulator.traces.files import base_load_of, read_native, recognised, write_trace
 from simulator.traces.formats.format import Format, Options
-from simulator.traces.native import native
 
 
 def convert(
@@ -39,11 +37,7 @@ def convert(
     TraceError
         If this means nothing, or can't be done; nothing is written then.
     """
-    form = _recognised(sources[0], options) if kind is None else FORMATS[kind]
-    for name in options:
-        if name not in form.options:
-            option = f"--{name.replace('_', '-')}"
-            raise TraceError(f"{option}: must be left out, got it for a source that is read as {form.kind} (--from)")
+    form = recognised(sources[0], options, kind)
     target = target or ("chrome" if ".json" in out.suffixes else "parquet")
     export = form.export if target == "chrome" else None
     if target == "chrome" and export is None:
@@ -56,25 +50,12 @@ def convert(
         raise TraceError(f"{out}: must not exist yet (--force replaces it)")
     if export is not None:
         return export(sources[0], options, out)
-    table = form.read(sources, options)
-    if not form.is_native:
-        table = native(table, " ".join(map(str, sources[:3])), options.get("missing", "error"))
+    table = read_native(form, sources, options)
     n_rounds, n_workers = int(table["round"].max()) + 1, int(table["worker"].max()) + 1
     write_trace(out, table, _about(sources, form, options))
     kept = [name for name in ("step", "worker_name") if name in table.columns]
     labels = f" (their own names: {', '.join(kept)})" if kept else ""
     return f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}"
-
-
-def _recognised(source: Path, options: Options) -> Format:
-    """Return the first format that fits."""
-    for form in FORMATS.values():
-        if form.fits(source, options):
-            return form
-    hints = ", ".join(form.hint for form in FORMATS.values() if form.hint)
-    raise TraceError(
-        f"{source}: must have the columns round, worker and duration_s, got others: say {hints}, or --from"
-    )
 
 
 def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str, str | float]:

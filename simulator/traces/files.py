@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from schemes.base.scheme import FloatArray
+from simulator.choices import TraceKind
 from simulator.errors import TraceError
 from simulator.files import whole_file
-from straggler_models.trace_file import TraceFile, read_trace_file
+from simulator.traces.formats import FORMATS
+from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.table import must_be
+from simulator.traces.native import native
+from straggler_models.trace_file import TraceFile, checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,32 +35,62 @@ class MeasuredTimes(NamedTuple):
     components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
 
 
-def read_times(path: Path, base_load: float | None = None) -> MeasuredTimes:
-    """Read a trace, as ``kind: trace`` does; every command that takes one reads it here.
+def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
+    """Read a trace as `trace convert` does; every command that takes one reads it here.
 
     Parameters
     ----------
     path
-        A Parquet or CSV file in long form. If it has ``startup_s``, ``seconds_per_load`` and ``slowdown`` in place of
-        ``duration_s``, as the ``workers.parquet`` of a run does, the times are those of a task of load ``base_load``.
+        What to read. If it has ``startup_s``, ``seconds_per_load`` and ``slowdown`` in place of ``duration_s``, as the
+        ``workers.parquet`` of a run does, the times are those of a task of load ``base_load``.
     base_load
         Load at which the times hold, if not what the file's metadata say under ``base_load``.
+    options
+        Those of the formats that were given; ``source`` is the kind of it.
 
     Raises
     ------
     TraceError
         If the file can't be read, or is no trace, or its metadata say a load that is none.
     """
-    try:
-        trace = read_trace_file(str(path))
-    except ValueError as error:
-        raise TraceError(f"{path}: {str(error).replace('path must name', 'must be', 1)}") from None
+    import pyarrow as pa
+
+    options = dict(options or {})
+    form = recognised(path, options, options.pop("source", None))
+    table = read_native(form, [path], options)
     if base_load is None:
-        base_load = _base_load(path, metadata(trace.metadata))
+        base_load = base_load_of(path)
+    try:
+        trace = checked(pa.Table.from_pandas(table, preserve_index=False), str(path))
+    except ValueError as error:
+        raise must_be(error, path) from None
     if trace.duration_s is not None:
         return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps)
     base_load = base_load or 0.0
     return MeasuredTimes(path, _at_load(trace, base_load), base_load, trace.has_gaps, trace.components)
+
+
+def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
+    """Return the format of a source: the one that is said, or the first that fits; see that it has the options."""
+    form = FORMATS[kind] if kind else next((form for form in FORMATS.values() if form.fits(source, options)), None)
+    if form is None:
+        hints = ", ".join(form.hint for form in FORMATS.values() if form.hint)
+        raise TraceError(
+            f"{source}: must have the columns round, worker and duration_s, got others: say {hints}, or --from"
+        )
+    for name in options:
+        if name not in form.options:
+            option = f"--{name.replace('_', '-')}"
+            raise TraceError(f"{option}: must be left out, got it for a source that is read as {form.kind} (--from)")
+    return form
+
+
+def read_native(form: Format, sources: Sequence[Path], options: Options) -> pd.DataFrame:
+    """Read sources into the native form: rounds and workers count from 0."""
+    table = form.read(sources, options)
+    if "duration_s" in table.columns:
+        return native(table, " ".join(map(str, sources[:3])), options.get("missing", "error"))
+    return table
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:
@@ -79,7 +114,8 @@ def _base_load(path: Path, about: Mapping[str, Any]) -> float | None:
         base_load = np.nan
     if not 0 <= base_load < np.inf:
         raise TraceError(
-            f"{path}: base_load in its metadata must be a number of at least 0, got {said!r} (give --base-load instead)"
+            f"{path}: base_load in its metadata must be a number of at least 0, got {repr(said)[:80]} "
+            "(give --base-load instead)"
         )
     return base_load
 
@@ -106,7 +142,7 @@ def metadata(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
     """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame."""
     try:
         attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
-    except ValueError:  # of another program
+    except (ValueError, RecursionError):  # of another program
         attrs = None
     known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
     ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Missing
-from simulator.errors import TraceError
+from simulator.errors import TraceError, show
+from straggler_models.trace_table import MOST_TIMES
 
+LabelArray = np.ndarray[Any, np.dtype[Any]]
 SHOWN = 3  # of missing pairs
+EXACT = 2**53  # below it, a float that has no fraction is meant so
+LONGEST_LABEL = 200  # characters
 
 
 def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.DataFrame:
@@ -45,23 +50,37 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
     >>> native(samples, "example")[["round", "worker", "step", "duration_s"]].to_numpy().tolist()
     [[0.0, 0.0, 7.0, 1.5], [1.0, 0.0, 8.0, 1.25]]
     """
-    if samples.empty:
+    if samples["duration_s"].isna().all():
         raise TraceError(f"{where}: must hold times, got none")
+    longest = max(samples["round"].astype(str).str.len().max(), samples["worker"].astype(str).str.len().max())
+    if longest > LONGEST_LABEL:
+        raise TraceError(
+            f"{where}: rounds and workers must have names of at most {LONGEST_LABEL} characters, got {longest}"
+        )
     rows, steps, shown = _order(samples["round"])
     columns, meant, names = _order(samples["worker"])
     if not all(isinstance(step, int) for step in steps):
-        raise TraceError(f"{where}: rounds must be numbered alike (3, or step 3), got {shown[0]!r}")
+        raise TraceError(
+            f"{where}: rounds must be numbered alike (3, or step 3; of at most 18 digits), got {show(shown[0])}"
+        )
+    if len(steps) * len(names) > MOST_TIMES:
+        raise TraceError(
+            f"{where}: must have at most {MOST_TIMES} times, got {len(steps)} rounds and {len(names)} workers"
+        )
     grid = np.full((len(steps), len(names)), np.nan)
     grid[rows, columns] = samples["duration_s"]
-    if np.count_nonzero(~np.isnan(grid)) < len(samples):
-        twice = samples[samples.duplicated(["round", "worker"])].iloc[0]
+    is_again = pd.Series(rows * len(names) + columns).duplicated()
+    if is_again.any():
+        twice = samples[is_again.to_numpy()].iloc[0]
         raise TraceError(
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
             f"{twice['worker']} (keep one run, or add them up)"
         )
-    numbers = np.array(steps, dtype=np.int64)
+    numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
-        numbers[rows] = samples["step"]
+        of_row = samples["step"].to_numpy()
+        numbers = np.empty(len(steps), dtype=of_row.dtype)
+        numbers[rows] = of_row
     keep = _complete(grid, shown, names, where, missing)
     counts = meant == list(range(len(meant)))
     return _long_form(grid[keep], numbers[keep], None if counts else names)
@@ -80,20 +99,32 @@ def _order(labels: pd.Series) -> tuple[IntArray, list[int | str], list[str]]:
         The label of each place.
     """
     codes, distinct = pd.factorize(labels)
-    names = [str(label) for label in distinct]
-    meant: list[int | str] = list(names)
-    numbers = [re.fullmatch(r"(.*?)(\d+)(?:\.0+)?", name) for name in names]
-    if len({found and found[1] for found in numbers}) == 1 and numbers[0]:  # rank0, rank1, ...
-        meant = [int(found[2]) for found in numbers if found]
-    order = sorted(range(len(names)), key=lambda place: _natural(str(meant[place])))
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    return places[codes], [meant[place] for place in order], [names[place] for place in order]
+    names = [" ".join(str(label).split()) for label in distinct]
+    found = [_number(name) for name in names]
+    is_numbered = len({of_name and of_name[0] for of_name in found}) == 1  # rank0, rank1, ...
+    meant = [of_name[1] if is_numbered and of_name else name for of_name, name in zip(found, names, strict=True)]
+    shown = dict(zip(meant, names, strict=True))  # 1 and 1.0 are one
+    ordered = sorted(shown, key=lambda label: label if isinstance(label, int) else _natural(label))
+    place = {label: number for number, label in enumerate(ordered)}
+    places = np.array([place[label] for label in meant], dtype=np.int64)
+    return places[codes], ordered, [shown[label] for label in ordered]
 
 
-def _natural(name: str) -> list[tuple[str, int]]:
+def _number(name: str) -> tuple[str, int] | None:
+    """What stands before the number at the end of a label, and the number; None: there is none, or no whole one."""
+    if whole := re.fullmatch(r"([+-]?[0-9]{1,18})(?:\.0*)?", name):
+        return "", int(whole[1])
+    if re.fullmatch(r"[0-9.eE+-]*", name):  # numpy.savetxt writes 3.000e+00
+        number = float(name) if re.fullmatch(r"[+-]?[0-9]+\.?[0-9]*[eE][+-]?[0-9]{1,3}", name) else 0.5
+        return ("", int(number)) if number.is_integer() and abs(number) < EXACT else None
+    ending = re.fullmatch(r"(.*[^0-9])([0-9]{1,18})", name)
+    return (ending[1], int(ending[2])) if ending else None
+
+
+def _natural(name: str) -> list[tuple[str, int, str]]:
     """A key that sorts rank10 after rank9."""
-    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+    parts = re.findall(r"([^0-9]*)([0-9]*)", name)
+    return [(text, len(digits.lstrip("0")), digits.lstrip("0")) for text, digits in parts]
 
 
 def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: str, missing: Missing) -> BoolArray:
@@ -116,7 +147,7 @@ def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: st
     return keep
 
 
-def _long_form(grid: FloatArray, steps: IntArray, names: list[str] | None) -> pd.DataFrame:
+def _long_form(grid: FloatArray, steps: LabelArray, names: list[str] | None) -> pd.DataFrame:
     n_rounds, n_workers = grid.shape
     table = pd.DataFrame(
         {

@@ -1,7 +1,8 @@
 """A trace whose times are adjusted to any load: what searches and advice are made from."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from simulator.errors import UserError
 from simulator.traces.files import MeasuredTimes, read_times
+from simulator.traces.formats.format import Options
 from straggler_models.base import FloatArray, WorkerTimes
 from straggler_models.trace import Trace
+from straggler_models.trace_file import read_trace_file
 
-PROPORTIONAL = "adjusted-trace.parquet"
+PROPORTIONAL, CONVERTED = "adjusted-trace.parquet", "trace.parquet"  # files beside the scenarios that name them
 
 
 class SearchError(UserError, ValueError):
@@ -37,11 +40,14 @@ class AdjustedTrace:
         that are proportional.
     seconds_per_load
         Seconds that load 1 takes, besides start-up; or ``proportional``.
+    options
+        How the file is read, see `simulator.traces.files.read_times`.
     """
 
     path: Path
     base_load: float | None = None
     seconds_per_load: float | Literal["proportional"] | None = None
+    options: Options = field(default_factory=dict)
 
     def times(self) -> tuple[WorkerTimes, int]:
         """Worker times of the measured rounds, and the number of workers.
@@ -53,7 +59,7 @@ class AdjustedTrace:
         SearchError
             If the adjustment is missing or makes no sense.
         """
-        trace = read_times(self.path, self.base_load)
+        trace = self.measured
         if trace.components is None and self.seconds_per_load is None:
             raise SearchError(
                 f"{self.path}: --seconds-per-load must be given for a trace of durations (proportional if all "
@@ -67,17 +73,10 @@ class AdjustedTrace:
         measured = (trace.duration_s,) if trace.components is None else trace.components[:2]
         if not any(column is not None and column.any() for column in measured):
             raise SearchError(f"{self.path}: must have times above 0 s, got none")
-        n_rounds, n_workers = trace.duration_s.shape
+        n_workers = trace.duration_s.shape[1]
         if self.seconds_per_load == "proportional":
             return WorkerTimes(0.0, _per_load_s(trace, n_workers)), n_workers
-        fields = self.model_in(Path.cwd()) | {"path": str(self.path)}
-        del fields["kind"]
-        try:
-            model = Trace(**fields)
-            model.check(n_workers, n_rounds)
-            times = next(model.rounds(n_workers, np.random.default_rng(0)))
-        except ValueError as error:
-            raise SearchError(f"{self.path}: {_first_line(error)}") from None
+        times = self._adjusted()
         least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
         if least_s < 0:
             raise SearchError(
@@ -86,26 +85,63 @@ class AdjustedTrace:
             )
         return times, n_workers
 
+    @cached_property
+    def measured(self) -> MeasuredTimes:
+        """What the file holds, read once."""
+        return read_times(self.path, self.base_load, self.options)
+
+    def _adjusted(self) -> WorkerTimes:
+        """Worker times at any load, as ``kind: trace`` gives them."""
+        trace = self.measured
+        if trace.components is not None:
+            return WorkerTimes(
+                *(usual if part is None else part for part, usual in zip(trace.components, WorkerTimes(), strict=True))
+            )
+        try:
+            model = Trace(str(self.path), base_load=trace.base_load or 0.0, seconds_per_load=self.seconds_per_load)  # type: ignore[arg-type]  # a number by now
+        except ValueError as error:
+            raise SearchError(f"{self.path}: {_first_line(error)}") from None
+        return WorkerTimes(trace.duration_s - model.base_load * model.seconds_per_load, model.seconds_per_load)
+
+    @cached_property
+    def _written(self) -> str | None:
+        """Name of the file to write for ``kind: trace``; None: it reads the trace itself."""
+        if self.seconds_per_load == "proportional":
+            return PROPORTIONAL
+        try:
+            file = read_trace_file(str(self.path))
+        except ValueError:
+            return CONVERTED
+        ours = self.measured.components or (self.measured.duration_s,)
+        theirs = file.components if self.measured.components else (file.duration_s,)
+        pairs = zip(ours, theirs, strict=True)
+        is_same = all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+        return None if is_same else CONVERTED
+
     def model_in(self, folder: Path) -> dict[str, Any]:
         """The straggler model that replays it, as a scenario in a folder says it, see :meth:`write_into`."""
-        if self.seconds_per_load == "proportional":
-            return {"kind": "trace", "path": PROPORTIONAL, "wrap": "cycle"}
-        model = {"kind": "trace", "path": os.path.relpath(self.path, folder), "wrap": "cycle"}
-        if self.seconds_per_load is None:
+        model = {"kind": "trace", "path": self._written or os.path.relpath(self.path, folder), "wrap": "cycle"}
+        if self.seconds_per_load in (None, "proportional"):
             return model
-        base_load = read_times(self.path, self.base_load).base_load or 0.0
-        return model | {"base_load": base_load, "seconds_per_load": self.seconds_per_load}
+        return model | {"base_load": self.measured.base_load or 0.0, "seconds_per_load": self.seconds_per_load}
 
     def write_into(self, folder: Path) -> None:
         """Write the file that :meth:`model_in` names, if it is not the trace itself."""
-        if self.seconds_per_load != "proportional":
+        if self._written is None:
             return
         import pandas as pd
 
-        times, n_workers = self.times()
-        rounds, workers = np.divmod(np.arange(times.n_rounds * n_workers), n_workers)
-        frame = pd.DataFrame({"round": rounds, "worker": workers, "seconds_per_load": np.ravel(times.seconds_per_load)})
-        frame.to_parquet(folder / PROPORTIONAL, index=False)
+        trace = self.measured
+        columns: dict[str, Any] = {"duration_s": trace.duration_s}
+        if self.seconds_per_load == "proportional":
+            columns = {"seconds_per_load": self.times()[0].seconds_per_load}
+        elif trace.components is not None:
+            parts = zip(WorkerTimes._fields, trace.components, strict=True)
+            columns = {name: part for name, part in parts if part is not None}
+        n_rounds, n_workers = trace.duration_s.shape
+        rounds, workers = np.divmod(np.arange(n_rounds * n_workers), n_workers)
+        frame = pd.DataFrame({"round": rounds, "worker": workers} | {name: np.ravel(c) for name, c in columns.items()})
+        frame.to_parquet(folder / self._written, index=False)
 
     def __str__(self) -> str:
         if self.seconds_per_load is None:

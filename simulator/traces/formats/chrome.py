@@ -1,7 +1,6 @@
 """Chrome trace JSON, as PyTorch's profiler (Kineto) writes it: how long each rank took in each step."""
 
 import bisect
-import gzip
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -10,10 +9,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from simulator.errors import TraceError
+from simulator.errors import TraceError, show
 from simulator.traces.formats.format import Format, Options
+from straggler_models.trace_table import UNREADABLE, opened
 
 STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
+NUMBER = "[0-9]{1,18}"  # of a step
+MOST_US = 1e18  # what a profiler may say of a time
 ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
 
 
@@ -21,7 +23,7 @@ class _Event(NamedTuple):
     """A complete event: it has a beginning and a duration."""
 
     name: str
-    pid: object
+    pid: str
     begin_us: float
     duration_us: float
 
@@ -48,7 +50,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
         events = _events(document, path)
         n_found = 0
         for step, happened in _in_steps(events, pattern):
-            worker = str(happened.pid if rank is None else rank)
+            worker = happened.pid if rank is None else str(rank)
             key = (step, f"{path.name} pid {worker}" if by_name else worker)
             if found_in.setdefault(key, path) != path:
                 raise TraceError(
@@ -79,9 +81,9 @@ def _pattern(event: str) -> re.Pattern[str]:
 
 def _read(path: Path) -> Any:
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with opened(path) as file:
             return json.load(file)
-    except (OSError, EOFError, ValueError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise TraceError(f"{path}: must be a readable Chrome trace (JSON), got none ({reason})") from None
 
@@ -89,7 +91,7 @@ def _read(path: Path) -> Any:
 def _rank(document: Any) -> int | None:
     info = document.get("distributedInfo") if isinstance(document, dict) else None
     rank = info.get("rank") if isinstance(info, dict) else None
-    return rank if isinstance(rank, int) else None
+    return rank if isinstance(rank, int) and abs(rank) < 2**63 else None
 
 
 def _events(document: Any, path: Path) -> list[_Event]:
@@ -102,12 +104,24 @@ def _events(document: Any, path: Path) -> list[_Event]:
         if not isinstance(entry, dict) or entry.get("ph") != "X" or entry.get("cat") == ON_THE_GPU:
             continue
         begin_us, duration_us = entry.get("ts"), entry.get("dur", 0)
-        if not (isinstance(begin_us, int | float) and isinstance(duration_us, int | float) and duration_us >= 0):
+        name = _text(entry.get("name"))
+        if not (
+            isinstance(begin_us, int | float)
+            and isinstance(duration_us, int | float)
+            and abs(begin_us) < MOST_US
+            and 0 <= duration_us < MOST_US
+        ):
             raise TraceError(
-                f"{path}: events must have numbers ts and dur of at least 0, got {duration_us} for {entry.get('name')}"
+                f"{path}: events must have numbers ts and dur of at least 0 (and below {MOST_US:g}), got "
+                f"{_text(duration_us)} at {_text(begin_us)} for {name[:60]}"
             )
-        events.append(_Event(str(entry.get("name")), entry.get("pid"), begin_us, duration_us))
+        events.append(_Event(name, _text(entry.get("pid")), float(begin_us), float(duration_us)))
     return sorted(events, key=lambda event: event.begin_us)
+
+
+def _text(value: Any) -> str:
+    """A value as text that can be written: half a pair of surrogates can't."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tuple[int, _Event]]:
@@ -115,15 +129,16 @@ def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tu
     matched = [(event, found) for event in events if (found := pattern.fullmatch(event.name))]
     if pattern.groups:
         for event, found in matched:
-            if not (found[1] or "").isdigit():
+            if not re.fullmatch(NUMBER, found[1] or ""):
                 raise TraceError(
-                    f"--event: its group must capture the number of the step, got {found[1]!r} of {event.name}"
+                    f"--event: its group must capture the number of the step (of at most 18 digits), got "
+                    f"{show(found[1])} of {event.name[:60]}"
                 )
             yield int(found[1]), event
         return
-    steps: dict[object, list[tuple[float, float, int]]] = {}
+    steps: dict[str, list[tuple[float, float, int]]] = {}
     for event in events:
-        if step := re.fullmatch(STEP, event.name):
+        if (step := re.fullmatch(STEP, event.name)) and re.fullmatch(NUMBER, step[1]):
             steps.setdefault(event.pid, []).append((event.begin_us, event.begin_us + event.duration_us, int(step[1])))
     for event, _ in matched:
         of_process = steps.get(event.pid, [])

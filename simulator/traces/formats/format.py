@@ -20,9 +20,9 @@ class Format:
     options: tuple[str, ...]  # of `trace convert`, that say something about such a source
     fits: Callable[[Path, Options], bool]  # whether a source is probably one, by its name, the options or its columns
     read: Callable[[Sequence[Path], Options], pd.DataFrame]
-    """into the columns round, worker (labels, as they stand), duration_s, and perhaps step; raises TraceError"""
+    """into the columns round, worker (labels, as they stand), duration_s, and perhaps step; or, without duration_s, the
+    components of the times, in the native form; raises TraceError"""
     hint: str = ""  # which options make clear that a source is one
     unit: str = "s"  # of its times, if none is given
     takes_several: bool = False  # sources
-    is_native: bool = False  # what is read already counts rounds and workers from 0
     export: Callable[[Path, Options, Path], str] | None = None  # writes it as a Chrome trace, and says so

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import Format, Options
-from simulator.traces.formats.table import in_seconds, read_table
+from simulator.traces.formats.table import in_seconds, labels, must_be
+from straggler_models.trace_file import COMPONENTS, checked
+from straggler_models.trace_table import decoded, in_a_line, names_in, numbers, read_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAMES = ("round", "worker", "duration_s")
 
 
 def _fits(source: Path, options: Options) -> bool:
-    return "columns" in options or set(NAMES) <= set(map(str, read_table(source, n_rows=0).columns))
+    if "columns" in options:
+        return True
+    try:
+        names = set(names_in(source))
+    except ValueError as error:
+        raise must_be(error, source) from None
+    return {"round", "worker"} <= names and bool(names & {"duration_s", *COMPONENTS})
 
 
 def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
-    """Read a CSV or Parquet file with a row for each round and worker; ``columns`` says what these are called there."""
+    """Read a CSV or Parquet file with a row for each round and worker; ``columns`` says what these are called there.
+
+    Without durations, but with what they are made of, as the ``workers.parquet`` of a run, it is native already.
+    """
     path, columns = sources[0], _columns(options.get("columns", ""))
-    table = read_table(path)
     wanted = {name: columns.get(name, name) for name in NAMES}
-    absent = [called for called in wanted.values() if called not in table.columns]
+    try:
+        table = read_table(path)
+        present = table.column_names
+        if wanted["duration_s"] not in present and not columns and set(present) & set(COMPONENTS):
+            return _parts(table, path)
+    except ValueError as error:
+        raise must_be(error, path) from None
+    absent = [called for called in wanted.values() if present.count(called) != 1]
     if absent:
         hint = ", ".join(f"{name}=..." for name, called in wanted.items() if called in absent)
         raise TraceError(
-            f"{path}: must have the columns {', '.join(wanted.values())}, got {', '.join(map(str, table.columns))} "
+            f"{path}: must have the columns {', '.join(wanted.values())}, got {in_a_line(', '.join(present))} "
             f"(--columns {hint} says what they are called)"
         )
-    samples = table[list(wanted.values())].set_axis(list(wanted), axis=1)
-    if "step" in table.columns and "step" not in wanted.values():
-        samples = samples.assign(step=_steps(table["step"], path))
-    return in_seconds(samples, path, options.get("unit", LONG.unit))
+    named = {name: labels(table.column(wanted[name]), wanted[name], path) for name in ("round", "worker")}
+    if present.count("step") == 1 and "step" not in wanted.values():
+        steps = ["" if step is None else str(step) for step in decoded(table.column("step")).to_pylist()]
+        is_number = all(re.fullmatch("[+-]?[0-9]{1,18}", step) for step in steps)
+        named["step"] = np.array(list(map(int, steps)) if is_number else steps)
+    return in_seconds(pd.DataFrame(named), table.column(wanted["duration_s"]), path, options.get("unit"))
+
+
+def _parts(table: pa.Table, path: Path) -> pd.DataFrame:
+    checked(table, str(path))
+    names = [name for name in ("round", "worker", *COMPONENTS) if name in table.column_names]
+    frame = pd.DataFrame({name: numbers(table.column(name))[0] for name in names})
+    return frame.astype({"round": "int32", "worker": "int32"}).drop_duplicates().sort_values(["round", "worker"])
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -44,13 +76,6 @@ def _columns(text: str) -> dict[str, str]:
     if wrong or len(names) < len(pairs):
         raise TraceError(f"--columns: must be round=NAME,worker=NAME,duration_s=NAME or some of them, got {text}")
     return names
-
-
-def _steps(steps: pd.Series, path: Path) -> pd.Series:
-    numbers = pd.to_numeric(steps, errors="coerce")
-    if numbers.isna().any() or (numbers % 1 != 0).any():
-        raise TraceError(f"{path}: step must hold integers, got {steps[numbers.isna() | (numbers % 1 != 0)].iloc[0]}")
-    return numbers.astype("int64")
 
 
 LONG = Format(

@@ -30,6 +30,13 @@ def _export(folder: Path, options: Options, out: Path) -> str:
     return f"Wrote {out}: {len(results.runs)} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
 
 
+def _is_partitioned(folder: Path) -> bool:
+    """Say whether a folder holds the parts of one Parquet table, and nothing that a run has written."""
+    if any((folder / name).exists() for name in ("manifest.json", "scenario.yaml", "runs.parquet", "parts")):
+        return False
+    return any(next(folder.glob(f"{deeper}*.parquet"), None) is not None for deeper in ("", "*/", "*/*/"))
+
+
 def _chosen(folder: Path, options: Options) -> Results:
     """Read the runs of a folder that are wanted; an empty choice means all."""
     results = Results.load(folder, tables=("runs", "rounds", "workers"))
@@ -54,8 +61,7 @@ def _chosen(folder: Path, options: Options) -> Results:
 RUN = Format(
     kind="run",
     options=("scheme", "trial", "point"),
-    fits=lambda source, options: source.is_dir(),
+    fits=lambda source, options: source.is_dir() and not _is_partitioned(source),
     read=read,
-    is_native=True,
     export=_export,
 )

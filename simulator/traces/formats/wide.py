@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import Format, Options
-from simulator.traces.formats.table import in_seconds, read_csv
+from simulator.traces.formats.table import in_seconds
+from straggler_models.trace_table import UNREADABLE, csv_rows
 
 INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")
 
@@ -24,7 +26,14 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     if "rows" not in options:
         raise TraceError("--rows: must say worker or round for a wide table, got nothing")
     path = sources[0]
-    cells = read_csv(path, header=None).fillna("")
+    try:
+        cells = pd.DataFrame(list(csv_rows(path)), dtype=object)
+    except UNREADABLE as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise TraceError(f"{path}: must be a readable CSV file, got none ({reason})") from None
+    if cells.empty:
+        raise TraceError(f"{path}: must hold times, got none")
+    cells = cells.loc[:, (cells != "").any()].T.reset_index(drop=True).T  # columns without a name or a time are none
     header = _names(cells.iloc[0].tolist())
     if header is not None and _only_first_is_text(header) and all(map(_is_text, cells[0])):
         header = None  # these are names of rows
@@ -43,10 +52,10 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
         {
             down: np.repeat(np.array(index, dtype=object), len(columns)),
             across: np.tile(np.array(columns, dtype=object), len(index)),
-            "duration_s": cells.to_numpy().ravel(),
         }
     )
-    return in_seconds(samples, path, options.get("unit", WIDE.unit))
+    times = pa.chunked_array([pa.array(cells.to_numpy().ravel().tolist(), pa.string())])
+    return in_seconds(samples, times, path, options.get("unit"))
 
 
 def _names(cells: Sequence[str]) -> Sequence[str] | None:
