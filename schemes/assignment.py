@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import BoolArray, InputPath, IntArray, PositiveCount
+from schemes.base.scheme import BoolArray, InputPath, IntArray, PositiveCount, TakesNumpy
 
 
-class Assignment(ABC):
+class Assignment(TakesNumpy, ABC):
     """A description of who holds what.
 
     Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in a
@@ -156,6 +156,8 @@ class FileAssignment(Assignment):
                 f"assignment.path must name one for {n_workers} workers, got {workers.max() + 1} in {self.path}"
             )
         n_chunks = int(chunks.max()) + 1
+        if n_chunks > MOST_WORKERS:
+            raise ValueError(f"assignment.path must name one of at most {MOST_WORKERS} chunks, got {n_chunks}")
         if len(np.unique(chunks)) < n_chunks:
             raise ValueError(
                 f"assignment.path must name an assignment in which each of the {n_chunks} chunks has a worker, "
@@ -180,6 +182,7 @@ def _at_most(chunks_per_worker: int, most: int) -> None:
         raise ValueError(f"assignment.chunks_per_worker must be between 1 and {most}, got {chunks_per_worker}")
 
 
+MOST_WORKERS = 10_000  # and chunks: each worker has a row, each chunk a column
 DRAW = 0  # the purpose of a stream: what else is drawn from a scheme's seed has another number
 
 
@@ -192,6 +195,8 @@ def drawn(assignment: Assignment, n_workers: int, seed: int) -> BoolArray:
     >>> drawn(Cyclic(2), 3, 0).sum()
     np.int64(6)
     """
+    if n_workers > MOST_WORKERS:
+        raise ValueError(f"workers must be at most {MOST_WORKERS} for an assignment of chunks, got {n_workers}")
     held = assignment.matrix(n_workers, np.random.default_rng([seed, DRAW]))
     held.setflags(write=False)
     return held

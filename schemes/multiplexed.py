@@ -101,6 +101,10 @@ class Multiplexed(RuleScheme):
         """Mini-tasks of a worker in a round."""
         return self.W - 1 + self.B
 
+    @property
+    def n_tasks(self) -> int:
+        return self.n_workers * self.n_slots
+
     def load_of(self, n_tasks: IntArray | int) -> FloatArray | float:
         """Load of so many mini-tasks."""
         if not self.is_coded:

@@ -11,17 +11,17 @@ Ramamoorthy, Meng and Girimaji, "Leveraging partial stragglers within gradient c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import read_columns
-from schemes.base.scheme import BoolArray, FloatArray, InputPath, IntArray, PositiveCount
+from schemes.base.scheme import BoolArray, FloatArray, InputPath, IntArray, TakesNumpy
 
 
-class Ordering(ABC):
+class Ordering(TakesNumpy, ABC):
     """A description of an order; a plug-in of its own, `ordering: {kind: matching}`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
@@ -59,7 +59,7 @@ class RandomOrdering(Ordering):
 class BestOfRandom(Ordering):
     """The best of k random orderings: the one with the smallest Q_max for one copy (l = 1)."""
 
-    k: PositiveCount
+    k: Annotated[int, Field(ge=1, le=10_000)]
     """how many are drawn"""
 
     def positions(self, held: BoolArray, rng: np.random.Generator) -> IntArray:

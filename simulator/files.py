@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,28 @@ from pathlib import Path
 from simulator.errors import WriteError
 
 PARTIAL = ".partial"  # in the names of what is being written
+MOST_BYTES = 16 * 2**20  # of a file that is read by people
+
+
+def read_text(path: Path) -> str:
+    """Read a regular file of moderate size: no device, no pipe, nothing without an end.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is none, or can't be read, or is not UTF-8.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode) and not path.is_dir():  # opening a folder says so
+        raise ValueError("it is not a regular file")
+    if state.st_size > MOST_BYTES:
+        raise ValueError(f"it has {state.st_size} bytes, more than {MOST_BYTES}")
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES)  # the system's own files say that they have 0
+    try:
+        return content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
 
 
 @contextmanager

@@ -7,11 +7,13 @@ per load add, slowdowns multiply.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import ArgsKwargs, CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -54,7 +56,34 @@ class WorkerTimes(NamedTuple):
         return max(len(field) if isinstance(field, np.ndarray) and field.ndim == 2 else 1 for field in self)
 
 
-class StragglerModel(ABC):
+def plain_numbers(value: Any) -> Any:
+    """The same with numpy's numbers as Python's, also in lists and mappings.
+
+    Examples
+    --------
+    >>> plain_numbers([np.int64(3), "a"])
+    [3, 'a']
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain_numbers, value))
+    if isinstance(value, ArgsKwargs):
+        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
+    return value
+
+
+class TakesNumpy:
+    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(plain_numbers, handler(source))
+
+
+class StragglerModel(TakesNumpy, ABC):
     """A description of worker times: frozen, comparable, safe to share between runs.
 
     Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in a
@@ -76,7 +105,7 @@ class StragglerModel(ABC):
         """True if a worker may take for ever: the master then needs a timeout."""
         return False
 
-    def check(self, n_workers: int, n_rounds: int) -> None:  # noqa: B027 - most models serve any number
+    def check(self, n_workers: int, n_rounds: int) -> None:
         """Raise ``ValueError`` if the model can't serve so many workers and rounds (a trace may be too short)."""
 
     @abstractmethod

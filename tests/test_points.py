@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stragglersim
-from simulator.scenario import loading
+from simulator.scenario import points
 from simulator.scenario.identity import Identities, setting_key
 from stragglersim import ScenarioError
 
@@ -82,8 +82,8 @@ def loaded(sweep):
 @example(sweep={"seed": [0, 1], "workers": [6, 8]})  # schemes are made of both
 def test_points_that_share_their_parts_are_those_that_are_made_one_by_one(sweep):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading._Siblings, "at", lambda self, place: None)
-        patch.setattr(loading._Siblings, "learn", lambda self, place, scenario: scenario)
+        patch.setattr(points._Siblings, "at", lambda self, place, chosen: None)
+        patch.setattr(points._Siblings, "learn", lambda self, place, chosen, scenario: scenario)
         alone = loaded(sweep)
     together = loaded(sweep)
     assert repr(together) == repr(alone)

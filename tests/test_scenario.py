@@ -174,7 +174,8 @@ def test_a_scheme_whose_t_exceeds_the_models_is_refused(write):
         (("name: good", "name: ../../evil"), "FILE:1:1: name: must not hold /"),
         (("name: good", "name: ''"), "FILE:1:1: name: must not be empty, got ''"),
         (("name: good", 'name: "\x01"'), "FILE:1:8: must be YAML"),
-        (("name: good", "<<: {name: x}"), "FILE:1:1: <<: must not be given: merge keys are not supported"),
+        (("name: good", "<<: 3"), "FILE:1:5: <<: must be a mapping or a list of mappings, got '3'"),
+        (("name: good", "a: &a {<<: *a}"), "FILE:1:4: a.<<: must not contain itself"),
         (("slowdown: 4", "slowdown: inf"), "got 'inf' (infinity is written .inf)"),
         (
             ("kind: bernoulli, p: 0.2, slowdown: 4", "kind: markov_speed, states: []"),

@@ -3,11 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import ArgsKwargs, CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -27,7 +29,34 @@ class Measured(NamedTuple):
     accuracy: float  # share of all rows; NaN where nothing is classified
 
 
-class Workload(ABC):
+def plain_numbers(value: Any) -> Any:
+    """The same with numpy's numbers as Python's, also in lists and mappings.
+
+    Examples
+    --------
+    >>> plain_numbers([np.int64(3), "a"])
+    [3, 'a']
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain_numbers, value))
+    if isinstance(value, ArgsKwargs):
+        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
+    return value
+
+
+class TakesNumpy:
+    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(plain_numbers, handler(source))
+
+
+class Workload(TakesNumpy, ABC):
     """A description of what is trained: frozen, comparable, the same in every run.
 
     Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in a
@@ -46,6 +75,11 @@ class Workload(ABC):
     @abstractmethod
     def n_rows(self) -> int:
         """Rows of data; the loss is a mean over them."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of a model, told before any is made; 0 (default): not known."""
+        return 0
 
     @abstractmethod
     def initial(self, rng: np.random.Generator) -> FloatArray:

@@ -4,12 +4,13 @@ import functools
 import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from workloads.base import BoolArray, FloatArray, IntArray, Measured, NonNegative, PositiveCount, Rows, Workload
+from workloads.base import BoolArray, FloatArray, IntArray, Measured, NonNegative, Rows, Workload
 
 N_CLASSES = 10
 
@@ -170,6 +171,10 @@ class LogisticRegression(DigitClassifier):
     l2: NonNegative = 0.0
     """weight of half the squared norm of the parameters"""
 
+    @property
+    def n_parameters(self) -> int:
+        return 65 * N_CLASSES
+
     def initial(self, rng: np.random.Generator) -> FloatArray:
         return 0.01 * rng.standard_normal(65 * N_CLASSES)
 
@@ -196,10 +201,14 @@ class TwoLayerNetwork(DigitClassifier):
     1210
     """
 
-    hidden: PositiveCount = 32
+    hidden: Annotated[int, Field(ge=1, le=10_000)] = 32
     """units of the hidden layer"""
     l2: NonNegative = 0.0
     """weight of half the squared norm of the parameters"""
+
+    @property
+    def n_parameters(self) -> int:
+        return 65 * self.hidden + N_CLASSES * (self.hidden + 1)
 
     def _layers(self, parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
         first, last = np.split(parameters, [65 * self.hidden], axis=1)

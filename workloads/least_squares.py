@@ -1,12 +1,15 @@
 """A problem whose whole course is known in closed form."""
 
 import functools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from workloads.base import Count, FloatArray, NonNegative, Positive, PositiveCount, Rows, Workload
+
+MOST_NUMBERS = 20_000_000  # of the features
 
 
 class Data(NamedTuple):
@@ -32,7 +35,7 @@ class LeastSquares(Workload):
 
     rows: PositiveCount = 512
     """rows of data"""
-    dimension: PositiveCount = 16
+    dimension: Annotated[int, Field(ge=1, le=5_000)] = 16
     """parameters"""
     noise: NonNegative = 0.1
     """standard deviation of what the linear model can't explain"""
@@ -42,6 +45,10 @@ class LeastSquares(Workload):
     """for the data"""
 
     def __post_init__(self) -> None:
+        if self.rows * self.dimension > MOST_NUMBERS:
+            name = "rows" if self.rows > self.dimension else "dimension"
+            got = f"{getattr(self, name)}"
+            raise ValueError(f"{name} must leave at most {MOST_NUMBERS} numbers, rows times dimension, got {got}")
         if self.condition < 1:
             raise ValueError(f"condition must be at least 1, got {self.condition:g}")
 
@@ -53,6 +60,10 @@ class LeastSquares(Workload):
     @property
     def n_rows(self) -> int:
         return self.rows
+
+    @property
+    def n_parameters(self) -> int:
+        return self.dimension
 
     @property
     def hessian(self) -> FloatArray:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import ArgsKwargs, CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 if TYPE_CHECKING:
     from schemes.base.batch import Batch
@@ -202,7 +204,34 @@ class Session(ABC):
         """Say what the worker's list in the open round consists of, in its order; idle: empty."""
 
 
-class Scheme(ABC):
+def plain_numbers(value: Any) -> Any:
+    """The same with numpy's numbers as Python's, also in lists and mappings.
+
+    Examples
+    --------
+    >>> plain_numbers([np.int64(3), "a"])
+    [3, 'a']
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain_numbers, value))
+    if isinstance(value, ArgsKwargs):
+        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
+    return value
+
+
+class TakesNumpy:
+    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(plain_numbers, handler(source))
+
+
+class Scheme(TakesNumpy, ABC):
     """A description of a coding scheme: frozen, comparable, safe to share between runs.
 
     Subclasses are ``pydantic.dataclasses.dataclass(frozen=True)``; the constructor's parameters are the keys in
@@ -274,6 +303,11 @@ class Scheme(ABC):
     @abstractmethod
     def tolerates(self) -> str:
         """The straggler patterns under which every job is decoded in time, in words."""
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of one job over all workers, told before any is made."""
+        return self.n_workers
 
     @property
     def load_bound(self) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.choices import Axis, Missing, TraceKind, Unit
-from simulator.cli.terminal import complain
+from simulator.cli.terminal import complain, if_it_takes_long
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
@@ -41,8 +41,10 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
     from simulator.scenario.loading import load
     from simulator.scenario.no_effect import warnings
 
-    scenario = load(path, overrides or [], sweeps or [])
-    for warning in warnings(scenario, overrides or []):
+    with if_it_takes_long(f"Reading {path}"):
+        scenario = load(path, overrides or [], sweeps or [])
+        warned = warnings(scenario, overrides or [])
+    for warning in warned:
         complain(f"{path}: warning: {warning}")
     return scenario
 

@@ -1,11 +1,14 @@
 """Output of the command line: tables, progress and complaints."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from simulator.errors import UserError
+
+PATIENCE_S = 0.7  # two waits and the start of Python take less than 2 s
 
 
 class InputError(UserError):
@@ -37,7 +40,8 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: 
 def progress(what: str, units: str = "runs") -> Iterator[Callable[[int, int], None]]:
     """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
     if not sys.stderr.isatty():
-        yield _after_the_first(what, _tenths(what, units))
+        with if_it_takes_long(what):
+            yield _after_the_first(what, _tenths(what, units))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -77,6 +81,18 @@ def _tenths(what: str, units: str) -> Callable[[int, int], None]:
             print(f"{what}: {done} of {in_all} {units}", file=sys.stderr)
 
     return show
+
+
+@contextmanager
+def if_it_takes_long(what: str) -> Iterator[None]:
+    """Say what is being done, if it is not done soon."""
+    timer = threading.Timer(PATIENCE_S, complain, [f"{what} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -15,14 +15,15 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.scheme import FloatArray, IntArray
 from simulator.choices import Reference, WaitFor
-from straggler_models.base import Positive, Seconds
+from straggler_models.base import Positive, Seconds, TakesNumpy
 
+FINEST = 2.0**52  # polls up to an instant: beyond it, a multiple of poll_s and the instant are the same number
 Ranks = TypeVar("Ranks", int, IntArray)
 Instants = TypeVar("Instants", float, FloatArray)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MasterRule(ABC):
+class MasterRule(TakesNumpy, ABC):
     """Base class of the master rules."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
@@ -103,13 +104,15 @@ class MasterRule(ABC):
         """The array form of :meth:`acts_s`, shape as of ``instants_s``."""
         if self.poll_s is None:
             return instants_s
-        n_polls = np.maximum(0.0, np.ceil(instants_s / self.poll_s))
+        with np.errstate(over="ignore"):
+            is_fine = instants_s / self.poll_s > FINEST
+        n_polls = np.maximum(0.0, np.ceil(np.where(is_fine, 0.0, instants_s) / self.poll_s))
         with np.errstate(invalid="ignore"):
             for _ in range(2):
                 n_polls = np.where((n_polls > 0) & ((n_polls - 1) * self.poll_s >= instants_s), n_polls - 1, n_polls)
             for _ in range(2):
                 n_polls = np.where(n_polls * self.poll_s < instants_s, n_polls + 1, n_polls)
-        return np.where(np.isinf(instants_s), instants_s, n_polls * self.poll_s)
+        return np.where(is_fine, instants_s, n_polls * self.poll_s)
 
     def acts_s(self, instant_s: float) -> float:
         """Return when the master acts on an event at that instant: the next multiple of ``poll_s``.
@@ -120,6 +123,8 @@ class MasterRule(ABC):
         (1.5, True)
         """
         if self.poll_s is None or math.isinf(instant_s):
+            return instant_s
+        if instant_s / self.poll_s > FINEST:
             return instant_s
         n_polls = math.ceil(instant_s / self.poll_s)
         # the quotient is rounded: a multiple stays where it is, and nothing is rounded down

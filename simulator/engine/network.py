@@ -7,14 +7,14 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import BoolArray, FloatArray, Heard, IntArray, Work
+from schemes.base.scheme import BoolArray, FloatArray, Heard, IntArray, TakesNumpy, Work
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(TakesNumpy):
     """Cost of sending a message; by default none.
 
     A message leaves a worker at the worker's own rate, one after another; ``latency_s`` later it queues at the master's

@@ -25,7 +25,7 @@ from simulator.engine.record import RunRecord
 from simulator.engine.streams import stream
 from simulator.errors import SimulationError, is_shipped
 from workloads import Rows, Workload
-from workloads.base import Measured, Positive, PositiveCount
+from workloads.base import Measured, Positive, PositiveCount, TakesNumpy
 from workloads.guards import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")
@@ -36,7 +36,7 @@ ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have
 
 
 @checked(frozen=True, kw_only=True)
-class Training:
+class Training(TakesNumpy):
     """Training that every scheme of a scenario does.
 
     Examples

@@ -13,6 +13,7 @@ from simulator.plugins.kinds import NESTED, Table
 from simulator.plugins.messages import at_parameter, problems_in
 
 T = TypeVar("T")
+MOST_TOLD = 20  # unknown keys of one mapping
 
 
 def build(
@@ -25,16 +26,14 @@ def build(
     """
     fields, filled_in = fields_of(cls), dict(filled_in or {})
     known = [name for name in fields if name not in filled_in]
-    problems, values = [], {}
+    problems, values = unknown_keys(given, known, path, "here") if fields else [], {}
     for name, value in given.items():
-        if fields and name not in known:
-            keys = ", ".join(known) or "none"
-            problems.append(Problem((*path, name), f"is not a key here (known: {keys}){did_you_mean(name, known)}"))
-        else:
+        if name in known or not fields:
             is_path = name in fields and is_input_path(fields[name])
             nested = NESTED.get(unwrap(fields[name].annotation, [])[0]) if name in fields else None
             if is_path and isinstance(value, str) and value:
-                values[name] = str((folder / value).resolve())
+                values[name], found = _beside(folder, value, (*path, name))
+                problems += found
             elif nested is not None:
                 values[name], found = from_values(value, (*path, name), nested, folder)
                 problems += found
@@ -58,6 +57,31 @@ def build(
             raise  # a fault of ours: its traceback is wanted
         return None, [*problems, Problem(path, f"can't be made: {told(error, place_in(error, OUTSIDE))}")]
     return (None if problems else plugin), problems
+
+
+def unknown_keys(given: Mapping[str, Any], known: list[str], path: Path_, where: str) -> list[Problem]:
+    """Complain of keys that are not known; of very many, one by one of the first only."""
+    keys, unknown = ", ".join(known) or "none", [name for name in given if name not in known]
+    problems = [
+        Problem((*path, name), f"is not a key {where} (known: {keys}){did_you_mean(name, known)}")
+        for name in unknown[:MOST_TOLD]
+    ]
+    if len(unknown) > MOST_TOLD:
+        problems.append(
+            Problem((*path, unknown[MOST_TOLD]), f"and {len(unknown) - MOST_TOLD - 1} more are no keys {where}")
+        )
+    return problems
+
+
+def _beside(folder: Path, name: str, path: Path_) -> tuple[str | None, list[Problem]]:
+    """A path beside the scenario: what is there must have an end."""
+    try:
+        place = (folder / name).resolve()
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            return None, [Problem(path, f"must name a regular file, got {place}")]
+    except (OSError, ValueError, RuntimeError) as error:  # too long, with a zero byte, a circle of links
+        return None, [Problem(path, f"must name a readable file, got {show(name)} ({error})")]
+    return str(place), []
 
 
 def from_values(

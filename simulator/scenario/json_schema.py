@@ -8,7 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table
-from simulator.scenario.ranges import MOST_VALUES
+from simulator.scenario.limits import MOST_POINTS
 from simulator.scenario.scenario import Scenario
 
 RANGE = {
@@ -19,7 +19,7 @@ RANGE = {
     "properties": {
         "from": {"type": "number"},
         "to": {"type": "number"},
-        "n": {"type": "integer", "minimum": 2, "maximum": MOST_VALUES},
+        "n": {"type": "integer", "minimum": 2, "maximum": MOST_POINTS},
         "scale": {"enum": ["linear", "log"], "description": "log: in equal ratios"},
     },
 }

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.errors import show
+from simulator.scenario.limits import MOST_POINTS
 from simulator.scenario.yaml_text import plain_value
 
-MOST_VALUES = 1_000_000
 LARGEST = 1e150  # so that steps and ratios are numbers too
 KEYS = ("from", "to", "n", "scale")
 
@@ -82,8 +82,8 @@ def _spaced(given: Mapping[str, Any]) -> list[Any]:
     start, stop, n, scale = given["from"], given["to"], given["n"], given.get("scale", "linear")
     if not (_is_number(start) and _is_number(stop)) or start == stop:
         raise ValueError(f"must go from one number to another, got {show(start)} to {show(stop)}")
-    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_VALUES:
-        raise ValueError(f"must have between 2 and {MOST_VALUES} values, got n = {show(n)}")
+    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_POINTS:
+        raise ValueError(f"must have between 2 and {MOST_POINTS} values, got n = {show(n)}")
     if scale not in ("linear", "log"):
         raise ValueError(f"must have the scale linear or log, got {show(scale)}")
     if scale == "log" and min(start, stop) <= 0:

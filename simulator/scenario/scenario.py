@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field, InstanceOf
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from schemes import Ideal, Scheme
@@ -17,8 +18,19 @@ from simulator.engine.training import Training
 from simulator.errors import Path_, Problem, ScenarioError, show
 from simulator.plugins.fields import fields_of
 from simulator.plugins.messages import at_parameter
+from simulator.scenario.limits import COARSE_POLL_S, MOST_WORKERS
+from simulator.scenario.proportions import of_numbers, of_pieces, of_polls, of_runs, of_training
+from simulator.scenario.ranges import values_of
 from straggler_models import StragglerModel
-from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel
+from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel, TakesNumpy
+
+
+def _as_lists(sweep: Any) -> Any:
+    """Ranges and arrays among the values of a sweep as lists."""
+    if not isinstance(sweep, dict):
+        return sweep
+    arrays = {key: given.tolist() if isinstance(given, np.ndarray) else given for key, given in sweep.items()}
+    return {key: values_of(given) if isinstance(given, dict) else given for key, given in arrays.items()}
 
 
 @dataclass(
@@ -26,7 +38,7 @@ from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel
     kw_only=True,
     config=ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True),
 )
-class Scenario:
+class Scenario(TakesNumpy):
     """All that decides the numbers of a run.
 
     A new key is a field here, and is handed on in execution/one_run.py, to `RunPlan` or to the array form.
@@ -50,7 +62,7 @@ class Scenario:
     """the one number behind all random numbers"""
     trials: PositiveCount = 1
     """independent repetitions"""
-    workers: Annotated[int, Field(ge=1, le=1_000_000)]
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)]
     """n, the number of workers"""
     jobs: PositiveCount
     """gradients to compute"""
@@ -74,15 +86,27 @@ class Scenario:
     """schemes by label; all meet the same worker times"""
     masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
     """rules of single schemes, by the scheme's label, in place of ``master``"""
-    sweep: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    sweep: Annotated[dict[str, list[Any]], BeforeValidator(_as_lists)] = dataclasses.field(default_factory=dict)
     """values of dotted keys; each combination is a point; `a, b: [[1, 2], [3, 4]]` varies two keys together"""
     points: tuple[Any, ...] = ()
     """the swept values of each point, with its scenario; filled in when a scenario is loaded"""
 
     def __post_init__(self) -> None:
-        problems = [problem for check, given in checks(self) for problem in check(*given)]
+        parts = (field.name for field in dataclasses.fields(self) if field.name not in ("training", "sweep", "points"))
+        problems = [problem for name in parts for problem in of_numbers(getattr(self, name), (name,))]
+        problems = problems or [problem for check, given in checks(self) for problem in check(*given)]
         if problems:
             raise ContradictionError(problems)
+        if self.sweep and not self._has_its_points:  # that file makes scenarios, and so stands above this one
+            object.__setattr__(self, "points", tuple(import_module("simulator.scenario.loading").fill_in(self)))
+
+    @property
+    def _has_its_points(self) -> bool:
+        """True if there are points, and they have not been left behind by `dataclasses.replace` of what they share."""
+        swept = {key.strip().partition(".")[0] for entry in self.sweep for key in entry.split(",")}
+        swept |= {"sweep", "points"} | ({"schemes", "masters"} if swept & {"workers", "seed", "schemes"} else set())
+        shared = [field.name for field in dataclasses.fields(self) if field.name not in swept]
+        return any(all(getattr(at, name) == getattr(self, name) for name in shared) for _, at in self.points[:1])
 
     @property
     def n_rounds(self) -> int:
@@ -115,7 +139,7 @@ class Scenario:
             (values, dataclasses.replace(at_point, trials=n_trials[index]) if index in n_trials else at_point)
             for index, (values, at_point) in enumerate(self.points)
         ]
-        return dataclasses.replace(self, points=tuple(points))
+        return self.sibling({"points": tuple(points)})
 
     def sibling(self, changed: Mapping[str, Any]) -> Self:
         """Return the same with other values that are known to be sound: nothing is checked, all else is shared."""
@@ -133,7 +157,9 @@ class ContradictionError(ScenarioError):
         self.problems = list(problems)
 
 
-def checks(scenario: Scenario) -> Iterator[tuple[Callable[..., Iterator[Problem]], tuple[Any, ...]]]:
+def checks(
+    scenario: Scenario, *, at_a_point: bool = False
+) -> Iterator[tuple[Callable[..., Iterator[Problem]], tuple[Any, ...]]]:
     """Yield checks of what single parameters can't know of, each with all that it may look at.
 
     What has passed a check passes it again: scenarios that differ elsewhere need not be checked by it.
@@ -151,6 +177,31 @@ def checks(scenario: Scenario) -> Iterator[tuple[Callable[..., Iterator[Problem]
     waiting = tuple([place for place, rule in rules.items() if rule.may_wait_for_ever])
     yield _of_models, (of.stragglers, of.workers, of.n_rounds, waiting)
     yield _of_trials, (of.stragglers, of.trials)
+    yield of_runs, (of.schemes, of.workers, of.jobs, of.trials)
+    yield of_training, (of.training, of.workers, of.models or 1)
+    yield from _of_times(of, rules, at_a_point=at_a_point)
+
+
+def _of_times(
+    of: "Scenario", rules: Mapping[Path_, MasterRule], *, at_a_point: bool
+) -> Iterator[tuple[Callable[..., Iterator[Problem]], Any]]:
+    """Checks for which worker times are drawn, where there is anything to check."""
+    polls = {
+        place: rule
+        for place, rule in rules.items()
+        if rule.poll_s is not None and not (at_a_point and rule.poll_s > COARSE_POLL_S)
+    }
+    changes = any(isinstance(model, SecondsModel) for model in of.stragglers.values())
+    if not polls and not changes:
+        return
+    loads: dict[Path_, float] = {}
+    for label, scheme in of.schemes.items():
+        place = ("schemes", label, "master") if label in of.masters else ("master",)
+        loads[place] = max(scheme.load, loads.get(place, 0.0))
+    if polls:
+        yield of_polls, (polls, tuple(loads.items()), of.stragglers, of.workers, of.seed)
+    if changes:
+        yield of_pieces, (of.stragglers, of.workers, of.seed, max(loads.values(), default=0.0))
 
 
 def _of_values(empty: Sequence[str], name: str, probe: int, jobs: int) -> Iterator[Problem]:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
+from simulator.files import read_text
 from simulator.scenario.dotted_keys import find, replaced, swept_together
+from simulator.scenario.limits import MOST_DEPTH, MOST_LINES, MOST_REPEATED
 from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them
+MERGE = "tag:yaml.org,2002:merge"
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "map", "seq")}
 
 
@@ -26,13 +29,15 @@ class Document:
         self._overrides: dict[Path_, str] = {}
         self._included: dict[str, Document] = {}
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            text = read_text(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ScenarioError([f"{path}: must be a readable YAML file, got none ({reason})"]) from None
         self._problems: list[str] = []
-        self._root = self._compose(text)
-        self.data: Any = None if self._root is None else self._plain(self._root, (), ())
+        self._marks: dict[Path_, Any] = {}  # where the key, or the item, of a path stands
+        self._n_repeated, self._seen = 0, set[int]()  # nodes, because of aliases
+        root = self._compose(text)
+        self.data: Any = None if root is None else self._plain(root, (), ())
         if self._problems:
             raise ScenarioError(self._problems)
         if not isinstance(self.data, dict):
@@ -47,15 +52,23 @@ class Document:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-            raise ScenarioError([f"{self.name}{where}: must be YAML: {error.problem}"]) from None
+            ours = str(error.problem).startswith("must ")
+            raise ScenarioError([f"{self.name}{where}: {'' if ours else 'must be YAML: '}{error.problem}"]) from None
         except YAMLError as error:
             before = text[: getattr(error, "position", 0) or 0]
             where = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
             raise ScenarioError([f"{self.name}:{where}: must be YAML: {str(error).splitlines()[0]}"]) from None
 
     def _plain(self, node: Node, path: Path_, above: tuple[Node, ...]) -> Any:
+        self._n_repeated += id(node) in self._seen
+        self._seen.add(id(node))
+        self._marks.setdefault(path, node.start_mark)
         if node in above:
             return self._refuse(node, path, "must not contain itself")
+        if len(above) > MOST_DEPTH or self._n_repeated > MOST_REPEATED:
+            most = f"{MOST_DEPTH} levels, and its aliases of at most {MOST_REPEATED} values"
+            self._refuse(node, path, f"must be of at most {most}, got more")
+            raise ScenarioError(self._problems)
         if str(node.tag) not in PLAIN_TAGS:
             return self._refuse(node, path, f"must be a plain value, got the tag {node.tag}")
         if node.id == "scalar":
@@ -65,17 +78,30 @@ class Document:
                 return self._refuse(node, path, f"must be a {str(node.tag).rpartition(':')[2]}, got {show(node.value)}")
         if node.id == "sequence":
             return [self._plain(item, (*path, i), (*above, node)) for i, item in enumerate(node.value)]
+        return self._mapping(node, path, above)
+
+    def _mapping(self, node: Node, path: Path_, above: tuple[Node, ...]) -> dict[str, Any]:
+        """The values of a mapping, and then those that it merges and does not say itself."""
         plain: dict[str, Any] = {}
+        merged: list[Node] = []
         for key_node, value_node in node.value:
             key = key_node.value if key_node.id == "scalar" else None
-            if key is None or str(key_node.tag) not in PLAIN_TAGS | {"tag:yaml.org,2002:merge"}:
+            if str(key_node.tag) == MERGE:
+                merged += value_node.value if value_node.id == "sequence" else [value_node]
+            elif key is None or str(key_node.tag) not in PLAIN_TAGS:
                 self._refuse(key_node, path, "keys must be text")
-            elif key == "<<":
-                self._refuse(key_node, (*path, key), "must not be given: merge keys are not supported")
             elif key in plain:
                 self._refuse(key_node, (*path, key), "must be given once, got the same key again")
             else:
+                self._marks.setdefault((*path, key), key_node.start_mark)
                 plain[key] = self._plain(value_node, (*path, key), (*above, node))
+        for other in merged:
+            if other.id != "mapping":
+                self._refuse(other, (*path, "<<"), f"must be a mapping or a list of mappings, got {show(other.value)}")
+            elif other in above or other is node:
+                self._refuse(other, (*path, "<<"), "must not contain itself")
+            else:
+                plain = self._mapping(other, path, (*above, node)) | plain
         return plain
 
     def _refuse(self, node: Node, path: Path_, message: str) -> None:
@@ -155,19 +181,7 @@ class Document:
                 return self._overrides[path[:end]]
         if path and path[0] in self._included:
             return self._included[str(path[0])].locate(path)
-        assert self._root is not None  # data is a mapping
-        node, mark = self._root, self._root.start_mark
-        for part in path:
-            if node.id == "mapping":
-                found = next(((k, v) for k, v in node.value if k.value == part), None)
-                if found is None:
-                    break
-                mark, node = found[0].start_mark, found[1]
-            elif node.id == "sequence" and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
-                mark = node.start_mark
-            else:
-                break
+        mark = next(self._marks[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self._marks)
         return f"{self.name}:{mark.line + 1}:{mark.column + 1}"
 
     def describe(self, problem: Problem) -> str:
@@ -179,7 +193,8 @@ class Document:
     def describe_all(self, problems: Sequence[Problem]) -> list[str]:
         """A line for each problem, each once, in the order of the file."""
         lines = {self.describe(problem): self._place(problem.path) for problem in problems}
-        return sorted(lines, key=lambda line: lines[line])
+        told = sorted(lines, key=lambda line: lines[line])
+        return told[:MOST_LINES] + [f"{self.name}: and {len(told) - MOST_LINES} more"] * (len(told) > MOST_LINES)
 
     def _place(self, path: Path_) -> tuple[int, ...]:
         *_, line, column = ["0", "0", *self.locate(path).split(":")]

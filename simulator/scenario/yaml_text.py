@@ -14,7 +14,11 @@ def reader() -> YAML:
     """Make a reader of YAML 1.2 that constructs nothing but plain values."""
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True)
+    from simulator.scenario.yaml_nodes import BoundedComposer
+
+    made = YAML(typ="safe", pure=True)
+    made.Composer = BoundedComposer
+    return made
 
 
 def write_yaml(data: Mapping[str, Any], path: Path) -> None:

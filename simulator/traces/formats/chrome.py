@@ -113,7 +113,7 @@ def _events(document: Any, path: Path) -> list[_Event]:
         ):
             raise TraceError(
                 f"{path}: events must have numbers ts and dur of at least 0 (and below {MOST_US:g}), got "
-                f"{_text(duration_us)} at {_text(begin_us)} for {name[:60]}"
+                f"{_text(duration_us)[:60]} at {_text(begin_us)[:60]} for {name[:60]}"
             )
         events.append(_Event(name, _text(entry.get("pid")), float(begin_us), float(duration_us)))
     return sorted(events, key=lambda event: event.begin_us)

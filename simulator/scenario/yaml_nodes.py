@@ -1,0 +1,36 @@
+"""Nodes of a YAML text, within bounds, and with text that can be written again."""
+
+from typing import Any
+
+from ruamel.yaml.composer import Composer, ComposerError
+
+from simulator.scenario.limits import MOST_DEPTH, MOST_NODES
+
+
+class BoundedComposer(Composer):
+    """Refuse what is nested or long out of all proportion, before Python or the memory gives up."""
+
+    warn_double_anchors = False
+    _n_nodes = _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._n_nodes, self._depth = self._n_nodes + 1, self._depth + 1
+        if self._depth > MOST_DEPTH:
+            self._refuse(f"at most {MOST_DEPTH} levels deep")
+        if self._n_nodes > MOST_NODES:
+            self._refuse(f"of at most {MOST_NODES} values")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _refuse(self, message: str) -> None:
+        raise ComposerError(None, None, f"must be {message}, got more", self.parser.peek_event().start_mark)
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        try:  # JSON writes a character beyond U+FFFF as two
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            message = "must be text, got half of a surrogate pair (write both halves, or the character itself)"
+            raise ComposerError(None, None, message, node.start_mark) from None
+        return node
