@@ -8,10 +8,12 @@ in `MUTATORS`.
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from fuzz_traces import mutants
 
 from simulator.cli.app import main as command_line
 
@@ -158,7 +162,64 @@ def _garbled(rng: random.Random, text: str) -> str:
     return text[:at] + rng.choice([*PIECES, text[at : at + 30]]) + text[at + length :]
 
 
-MUTATORS: dict[str, Mutator] = {"scenario": scenario}
+def trace(rng: random.Random, folder: Path) -> Calls:
+    """A trace file with something wrong, for every command that reads one."""
+    _, data, suffix = next(mutants(rng.randrange(2**32)))
+    path = str(folder / f"mutant{suffix}")
+    Path(path).write_bytes(data)
+    replay = {"workers": 1, "jobs": 2, "stragglers": {"it": {"kind": "trace", "path": path, "wrap": "cycle"}}}
+    (folder / "scenario.yaml").write_text(json.dumps(replay | {"schemes": {"uncoded": {"kind": "uncoded"}}}))
+    option = rng.choice([[], [], ["--rows", "round"], ["--missing", "inf"], ["--unit", "ms"]])
+    out = ["--out", str(folder / "out")]
+    convert = ["trace", "convert", path, *option, "--out", str(folder / "converted.parquet")]
+    return [
+        ["trace", "info", path, *option],
+        convert,
+        rng.choice([["trace", "fit", path, *option, *out], ["tune", path, *option, "--jobs", "4", *out]]),
+        ["validate", str(folder / "scenario.yaml")],
+    ]
+
+
+def results(rng: random.Random, folder: Path) -> Calls:
+    """A folder of results in which a file is damaged."""
+    shutil.copytree(_sound_results(), folder / "results")
+    for path in rng.sample(sorted((folder / "results").rglob("*.*")), rng.choice([1, 1, 1, 2])):
+        _damage(rng, path)
+    return [["compare", str(folder / "results")], ["plot", str(folder / "results")]]
+
+
+@functools.cache
+def _sound_results() -> Path:
+    folder = Path(tempfile.mkdtemp()) / "results"
+    given = {"workers": 4, "jobs": 3, "trials": 3, "stragglers": {"usual": MODELS[1]}}
+    given |= {"schemes": {"uncoded": {"kind": "uncoded"}, "GC": {"kind": "gradient_coding", "s": 1}}}
+    path = folder.with_suffix(".yaml")
+    path.write_text(json.dumps(given))
+    as_command(["run", str(path), "--out", str(folder), "--executor", "serial"])
+    return folder
+
+
+def _damage(rng: random.Random, path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    what = rng.random()
+    if what < 0.5 and content:
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    elif what < 0.6:
+        content = content[: rng.randrange(len(content) + 1)]
+    elif what < 0.7:
+        path.unlink()
+        return
+    elif path.suffix in (".json", ".yaml"):
+        text = content.decode()
+        for _ in range(rng.choice([1, 2, 5])):
+            text = _garbled(rng, text) if rng.random() < 0.5 else text.replace(rng.choice("0123456789ae"), "x", 1)
+        content = bytearray(text.encode(errors="replace"))
+    else:
+        content = bytearray(rng.randbytes(rng.choice([0, 1, 100])))
+    path.write_bytes(content)
+
+
+MUTATORS: dict[str, Mutator] = {"scenario": scenario, "trace": trace, "results": results}
 
 
 class Ended(NamedTuple):
