@@ -1,17 +1,21 @@
 """A run as Chrome trace JSON, so that Perfetto (https://ui.perfetto.dev) and chrome://tracing show it."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from simulator.files import whole_file
-from simulator.results.results import Results
+
+if TYPE_CHECKING:
+    from simulator.results.results import Results
 
 MASTER = 0  # thread of the master; worker w is thread w + 1
 US = 1e6  # per second
