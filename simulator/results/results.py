@@ -13,8 +13,9 @@ from simulator.errors import ResultsError
 from simulator.files import replacing, whole
 from simulator.results.compare import swept_keys
 from simulator.results.folder import MANIFEST, PARTS, may_write
+from simulator.results.reading import read_manifest, read_scenario, read_table
 from simulator.results.summary import summary, write_csv
-from simulator.scenario.yaml_text import reader, write_yaml
+from simulator.scenario.yaml_text import write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,23 +93,21 @@ class Results:
         ResultsError
             If the folder holds no complete results.
         """
-        import pandas as pd
-
         folder = Path(folder)
         if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
             raise ResultsError(
                 f"{folder}: must be a folder with a finished run, got one that has not finished "
                 "(the same `stragglersim run` command goes on with it)"
             )
+        for name in (MANIFEST, "scenario.yaml", "runs.parquet"):
+            if not (folder / name).is_file():
+                got = f"one without {name}" if folder.is_dir() else "no folder"
+                raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}")
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            scenario = reader().load((folder / "scenario.yaml").read_text(encoding="utf-8"))
+            manifest, scenario = read_manifest(folder / MANIFEST), read_scenario(folder / "scenario.yaml")
             files = {name: folder / f"{name}.parquet" for name in tables}
-            frames = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
-            return cls(**frames, scenario=scenario, manifest=manifest)
-        except FileNotFoundError as error:
-            got = f"one without {Path(error.filename).name}" if folder.is_dir() else "no folder"
-            raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}") from None
-        except (OSError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())
+            frames = {name: read_table(file) for name, file in files.items() if file.is_file()}
+        except OSError as error:
+            reason = error.strerror or " ".join(str(error).split())
             raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
+        return cls(**frames, scenario=scenario, manifest=manifest)
