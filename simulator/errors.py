@@ -63,6 +63,10 @@ class SimulationError(UserError):
     """A run that can't go on."""
 
 
+class LostError(SimulationError):
+    """A run that took its process down with it."""
+
+
 class WriteError(UserError):
     """A file or folder that can't be written."""
 

@@ -13,10 +13,11 @@ from simulator.cli.fit import fit
 from simulator.cli.look_up import examples, explain, list_plugins, schema
 from simulator.cli.run import run, validate
 from simulator.cli.show import compare, plot
+from simulator.cli.surroundings import prepare_streams, stoppable
 from simulator.cli.terminal import InputError, complain
 from simulator.cli.trace import trace
 from simulator.cli.tune import tune
-from simulator.errors import OUTSIDE, UserError, place_in, told
+from simulator.errors import OUTSIDE, LostError, UserError, place_in, told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,40 +43,52 @@ app.command()(examples)
 trace.command()(fit)
 app.add_typer(trace, name="trace")
 
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130  # exit status; the last after Ctrl-C, as shells have it
 
 
 def main() -> None:
     """Run the command line; what a user can mend ends in a line on stderr and exit status 2."""
     gc.set_threshold(10_000)  # libraries make many objects and few cycles: a twentieth of the time of a short command
-    code, stopped = INTERRUPTED, "stopped; nothing was written"
-    try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
-    except (KeyboardInterrupt, typer.Abort):
-        pass
-    except BrokenPipeError:  # of `stragglersim ... | head`
-        code = 0
-        sys.stdout = None  # so that nothing is flushed into it at exit
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
-        said = str(error) if isinstance(error, UserError) else _usage(error)
-        if said is None and not OUTSIDE:
-            raise  # a fault of ours: its traceback is wanted
-        said = said or f"stragglersim: {told(error, place_in(error, OUTSIDE))}"
-        from simulator.results.folder import Stopped
-
-        if isinstance(error, Stopped):
-            stopped = said
-        else:
+    prepare_streams()
+    code, said = 0, ""
+    with stoppable() as status_of_stop:
+        try:
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except (Exception, SystemExit) as error:
+            cause = error.__context__ if isinstance(error, SystemExit) else error  # typer makes the one of the other
+            if isinstance(cause, OSError):
+                sys.stdout = None  # so that nothing is flushed into it at exit
+            if not isinstance(cause, BrokenPipeError):  # of `stragglersim ... | head`
+                code, said = _outcome(error)
+        if code == INTERRUPTED:
+            code, said = status_of_stop(), said or "stopped; nothing was written"
+        if said:
             complain(said)
-            code = 2
-    if code == INTERRUPTED:
-        complain(stopped)
     sys.exit(code)
 
 
-def _usage(error: Exception) -> str | None:
+def _outcome(error: BaseException) -> tuple[int, str]:
+    """Exit status and line for an error; one of ours is raised again, since its traceback is wanted."""
+    from simulator.results.folder import Stopped
+
+    if isinstance(error, MemoryError):
+        error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
+    if isinstance(error, OSError):
+        what = error.filename or "output"
+        error = InputError(f"{what}: must be a file that can be used, got {error.strerror or error}")
+    if isinstance(error, typer.Abort):  # what typer makes of an EOFError
+        error = InputError("stragglersim: must be able to read all of a file, got one that ends too early")
+    said = str(error) if isinstance(error, UserError) else _usage(error)
+    if said is None and not OUTSIDE:
+        raise error
+    status = INTERRUPTED if isinstance(error, Stopped) else FAILED if isinstance(error, LostError) else WRONG_INPUT
+    return status, said or f"stragglersim: {told(error, place_in(error, OUTSIDE))}"
+
+
+def _usage(error: BaseException) -> str | None:
     """Describe the mistake in the call, if the library of the command line has found it."""
     if not hasattr(error, "format_message"):
         return None

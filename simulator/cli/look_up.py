@@ -108,7 +108,7 @@ def schema() -> None:
 
     from simulator.scenario.json_schema import scenario_schema
 
-    print(json.dumps(scenario_schema(), indent=2))
+    say(json.dumps(scenario_schema(), indent=2))
 
 
 def examples(

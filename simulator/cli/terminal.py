@@ -3,9 +3,10 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from simulator.cli.surroundings import as_said
 from simulator.errors import UserError
 
 PATIENCE_S = 0.7  # two waits and the start of Python take less than 2 s
@@ -27,7 +28,7 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: 
         is_number = all(row[place][:1] in "+-0123456789" for row in rows) and any(row[place] for row in rows)
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name != wrap, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(as_said, row))
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
     # numbers are never cut: a table too wide for the terminal is broken by the terminal, and is whole in a file
     needed = Measurement.get(console, console.options.update(width=1000), table)
@@ -73,12 +74,12 @@ def _tenths(what: str, units: str) -> Callable[[int, int], None]:
     def show(done: int, in_all: int) -> None:
         nonlocal tenths_said, known
         if known and in_all != known:
-            print(f"{what}: {in_all} {units} are wanted now", file=sys.stderr)
+            complain(f"{what}: {in_all} {units} are wanted now")
             tenths_said = done * 10 // in_all
         known = in_all
         if done * 10 // in_all > tenths_said:
             tenths_said = done * 10 // in_all
-            print(f"{what}: {done} of {in_all} {units}", file=sys.stderr)
+            complain(f"{what}: {done} of {in_all} {units}")
 
     return show
 
@@ -99,7 +100,7 @@ def if_it_takes_long(what: str) -> Iterator[None]:
 def status(what: str) -> Iterator[None]:
     """Say what is being done, while it is."""
     if not sys.stderr.isatty():
-        print(f"{what} ...", file=sys.stderr)
+        complain(f"{what} ...")
         yield
         return
     from rich.console import Console
@@ -114,8 +115,9 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print what is wrong, or might be."""
-    print(text, file=sys.stderr)
+    """Print what is wrong, or might be; if there is no room for it, nobody can be told."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def say_figures(folder: Path, figures: Sequence[Path]) -> None:

@@ -26,6 +26,11 @@ Result = TypeVar("Result")
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
 AHEAD = 2  # tasks handed out for each process of a cluster, so that none is idle while a result is being written
 NO_MORE = b""  # in place of a task
+STOPPING = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if hasattr(signal, "SIGHUP") else set())
+IGNORE_STOPS = """import signal
+for name in ("SIGINT", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)"""  # in a cluster's processes, which it ends by SIGTERM
 
 
 class Lost(NamedTuple):
@@ -203,16 +208,25 @@ class Processes:
 
 
 def _context() -> Any:
-    """Return the context of fresh processes, none of which ever meets a Ctrl-C at the terminal."""
+    """Return the context of fresh processes, none of which meets what stops the process that starts them.
+
+    Ctrl-C, the end of a terminal and some ends of a service go to every process of a group.
+    """
+    try:
+        os.getcwd()  # which new processes are told
+    except FileNotFoundError:
+        got = "one that has been deleted (cd to another)"
+        raise ExecutorError(f"--executor processes: must be started in a folder that is there, got {got}") from None
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver, resource_tracker  # not on every system
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["simulator.execution.tasks"])
-    resource_tracker.ensure_running()  # the server needs it, and it unblocks Ctrl-C where it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server and its processes inherit
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # which the server and its processes inherit
     try:
+        resource_tracker.ensure_running()  # the server needs it, and it unblocks some where it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -221,7 +235,8 @@ def _context() -> Any:
 
 def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Run one task after the other in a new process, until there is no more or nobody waits for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it is not blocked: Ctrl-C is for the one that has started this
+    for number in STOPPING:  # where they are not blocked: they are for the one that has started this
+        signal.signal(number, signal.SIG_IGN)
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, tasks), daemon=True).start()
     while content := tasks.get():
@@ -288,9 +303,9 @@ class Dask:
                 cluster = LocalCluster(
                     n_workers=self.n_processes,
                     threads_per_worker=1,
-                    dashboard_address=":0",  # any port that is free
+                    dashboard_address="127.0.0.1:0",  # any port that is free, for this machine alone
                     silence_logs=logging.CRITICAL,
-                    preload=["import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us
+                    preload=[IGNORE_STOPS],
                 )
                 where = stack.enter_context(cluster)
             try:

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, get_args
 from simulator.choices import Detail, Engine, ExecutorName
 from simulator.columns import KEYS, TABLES
 from simulator.engine.events import NUMERICS
-from simulator.errors import SimulationError, show
+from simulator.errors import LostError, SimulationError, show
 from simulator.execution.assemble import Place, arranged
 from simulator.execution.check import Checked, Sampled, check, sampled
 from simulator.execution.executors import Executor, Lost, Processes, Serial, executor_of
+from simulator.execution.one_run import plugins_from_outside
 from simulator.execution.side_by_side import Trials
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
@@ -209,6 +210,8 @@ class _Sweep:
             progress(n_done, n_all)
         bundles = Bundles(units, self.points, Order(self._detail, self._engine, keep_going))
         is_small = len(units) <= 1 or bundles.is_small(SMALL_COST)
+        # what is not ours might end its process, which is to be said by another
+        is_small = is_small and not any(plugins_from_outside(self.points[unit.point][1], unit.label) for unit in units)
         where = Serial() if is_small and isinstance(self._executor, Processes) else self._executor
         with closing(where.map_unordered(run_bundle, bundles.next_bundle)) as finished:
             for bundle, result in finished:
@@ -219,16 +222,17 @@ class _Sweep:
                 self.finished += done.units
                 self.failures += done.failures
                 if done.failures and not keep_going:
-                    raise SimulationError(self._said(done.failures[0]))
+                    raise self._error_of(done.failures[0])
                 n_done += sum(n_runs[unit[2:]] for unit in (*done.units, *(failure.unit for failure in done.failures)))
                 if progress is not None and (done.units or done.failures):
                     progress(n_done, n_all)
         if not any(self._parts.has(place.key) for places in self._places for place in places):
-            raise SimulationError(self._said(self.failures[0]))
+            raise self._error_of(self.failures[0])
 
-    def _said(self, failure: Failure) -> str:
+    def _error_of(self, failure: Failure) -> SimulationError:
         """A failure, and at which point it was."""
-        return f"{self._at(failure.unit.point)}{failure.error}"
+        kind = LostError if failure.is_lost else SimulationError
+        return kind(f"{self._at(failure.unit.point)}{failure.error}")
 
     def _at(self, point: int) -> str:
         at = ", ".join(f"{key} = {value}" for key, value in self.points[point][0].items())
@@ -306,7 +310,7 @@ def _write_errors(folder: Path, failures: Sequence[Failure]) -> None:
         table = csv.writer(file)
         table.writerow(("point", "scheme", "first_trial", "last_trial", "error"))
         where = attrgetter("unit.point", "unit.label", "unit.trials.start")
-        for (point, label, trials, _), error in sorted(failures, key=where):
+        for (point, label, trials, _), error, _ in sorted(failures, key=where):
             table.writerow((point, label, trials[0], trials[-1], error))
 
 

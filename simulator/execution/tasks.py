@@ -36,6 +36,7 @@ class Failure(NamedTuple):
 
     unit: Unit
     error: str
+    is_lost: bool = False  # with its process
 
 
 def cost_of(scenario: Scenario) -> int:
@@ -155,7 +156,7 @@ class Bundles:
         unit = units[0]
         first, last = unit.trials[0], unit.trials[-1]
         which = f"trial {first}" if first == last else f"trials {first}-{last}"
-        return Done(failures=[Failure(unit, f"schemes.{unit.label}, {which}: {reason}")])
+        return Done(failures=[Failure(unit, f"schemes.{unit.label}, {which}: {reason}", is_lost=True)])
 
 
 def run_bundle(bundle: Bundle) -> Done:

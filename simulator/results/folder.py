@@ -92,7 +92,8 @@ def building(folder: Path, *, replace: bool) -> Iterator[Path]:
     Stopped
         After Ctrl-C.
     """
-    folder = folder.resolve()
+    with writing(folder):  # from a folder that has been deleted, nothing can be found
+        folder = folder.resolve()
     if replace or not _can_go_on(folder):
         may_write(folder, replace=replace)
     with writing(folder), made(folder), _alone_in(folder):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.columns import TABLES
 from simulator.errors import ResultsError
-from simulator.files import replacing, whole
+from simulator.files import replacing, whole, writing
 from simulator.results.compare import swept_keys
 from simulator.results.folder import MANIFEST, PARTS, may_write
 from simulator.results.reading import read_manifest, read_scenario, read_table
@@ -50,7 +50,8 @@ class Results:
         WriteError
             If it can't be written.
         """
-        folder = Path(folder).resolve()
+        with writing(Path(folder)):
+            folder = Path(folder).resolve()
         may_write(folder, replace=replace)
         with replacing(folder) as partial:
             self.write(partial)
