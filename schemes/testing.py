@@ -17,7 +17,7 @@ import numpy as np
 
 from schemes.base.codec import Codec, Decoded, Ended, Precision
 from schemes.base.linear import ApproximateScheme, LinearScheme
-from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Work
+from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Task, Work
 from schemes.base.task_codec import codec_of
 from schemes.base.valued import ValuedSession, ValuePlane
 
@@ -69,7 +69,8 @@ def check_scheme(scheme: Scheme, n_jobs: int = 12, seed: int = 0) -> None:
     n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
     rng = np.random.default_rng(seed)
     assert dataclasses.is_dataclass(scheme), "a scheme is a dataclass"
-    assert pickle.loads(pickle.dumps(scheme)) == scheme, "a scheme is a description that can be sent to a process"
+    as_sent = pickle.loads(pickle.dumps(scheme))
+    assert _said(as_sent) == _said(scheme), "a scheme is a description that can be sent to a process"
     assert 0 < scheme.load <= 1 + 1e-12, f"load {scheme.load} is not a share of a job's data"
     assert scheme.load_bound is None or scheme.load >= scheme.load_bound * (1 - 1e-12), "load below the bound"
     assert abs(scheme.chunk_loads().sum() - 1) < 1e-9, "chunks must add up to one job"
@@ -85,12 +86,85 @@ def check_scheme(scheme: Scheme, n_jobs: int = 12, seed: int = 0) -> None:
         check_waiting_rescues(scheme, n_jobs, rng)
     if isinstance(scheme, LinearScheme):
         check_decoding(scheme, rng)
+    for run in range(12):
+        takes_estimate = bool(run % 2) and scheme.needs_enough is None
+        check_repeatable(scheme, n_jobs, seed + run, takes_estimate=takes_estimate)
+        check_codec(scheme, n_jobs, seed + run, takes_estimate=takes_estimate)
+    assert _said(as_sent) == _said(scheme), "a run has changed its scheme"
 
 
 def check_waiting_rescues(scheme: Scheme, n_jobs: int, rng: np.random.Generator) -> None:
     """Stop every round somewhere in a random order of arrival where it is enough: every job must end."""
     outcomes = play_valued(scheme, scheme.start(n_jobs, np.random.default_rng(0)), rng, p_forced=0.0)
     _check_outcomes(scheme, n_jobs, outcomes)
+
+
+def check_repeatable(scheme: Scheme, n_jobs: int, seed: int, *, takes_estimate: bool = False) -> None:
+    """Play runs from equal seeds, some rounds of them stopped too early, one begun before and one after the other."""
+    first, second = (_Noted(scheme.start(n_jobs, np.random.default_rng(seed))) for _ in range(2))
+    for session in (first, second):
+        play_valued(scheme, session, np.random.default_rng(seed), takes_estimate=takes_estimate)
+    third = _Noted(scheme.start(n_jobs, np.random.default_rng(seed)))
+    play_valued(scheme, third, np.random.default_rng(seed), takes_estimate=takes_estimate)
+    for session in (second, third):
+        for index, (note, other) in enumerate(zip(first.notes, session.notes, strict=True)):
+            assert note == other, f"round {index}: another run from an equal seed differs: {note}, then {other}"
+
+
+class _Noted(Session):
+    """A session whose words are noted, and which may change no array that it has given or was given."""
+
+    def __init__(self, session: Session) -> None:
+        self.n_rounds = session.n_rounds
+        self.notes: list[str] = []  # of each round
+        self._session = session
+        self._given: list[tuple[FloatArray, bytes]] = []
+
+    def open_round(self, index: int) -> Work:
+        work = self._session.open_round(index)
+        arrays = [array for array in (work.loads, work.gradients) if array is not None]
+        self._given += [(array, array.tobytes()) for array in arrays]
+        tasks = [self._session.tasks(worker) for worker in range(len(work.loads))]
+        self.notes.append(repr((arrays, tasks)))
+        return work
+
+    def receive(self, worker: int, report: int) -> None:
+        self._session.receive(worker, report)
+
+    def receive_late(self, index: int, worker: int, report: int) -> None:
+        self._session.receive_late(index, worker, report)
+
+    def enough(self) -> bool:
+        is_enough = self._session.enough()
+        self.notes[-1] += f" {is_enough}"
+        return is_enough
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        assert closing.heard is not None
+        before = [array.copy() for array in (closing.missing, *closing.heard)]
+        if self._session.asks_for_uploads and (closing.takes_estimate or not closing.forced):
+            n_received = np.bincount(closing.heard.workers, minlength=len(closing.missing))
+            uploads = self._session.uploads(given := n_received.copy())
+            assert np.array_equal(n_received, given), "uploads has changed what it was given"
+            assert uploads is None or (uploads.shape == given.shape and (uploads >= 0).all()), f"uploads {uploads}"
+            self.notes[-1] += f" {uploads}"
+        outcomes = self._session.close_round(closing)
+        self.notes[-1] += f" {outcomes}"
+        assert all(map(np.array_equal, before, (closing.missing, *closing.heard))), "close_round has changed `closing`"
+        for array, was in self._given:
+            assert array.tobytes() == was, "the work of a round was changed in place"
+        return outcomes
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        return self._session.tasks(worker)
+
+
+def _said(scheme: Scheme) -> str:
+    """All that a description says, also where it holds arrays."""
+    fields = dataclasses.fields(scheme)  # type: ignore[arg-type]  # a dataclass, if it keeps the contract
+    said = [(field.name, getattr(scheme, field.name)) for field in fields]
+    matrix = scheme.encoding_matrix() if isinstance(scheme, LinearScheme) else None
+    return repr((type(scheme), said, scheme.load, scheme.chunk_loads(), matrix))
 
 
 def check_decoding(scheme: LinearScheme, rng: np.random.Generator, n_patterns: int = 20) -> None:
@@ -185,7 +259,14 @@ class UnitGradients:
             )
 
 
-def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Precision = "float64") -> UnitGradients:
+def check_codec(
+    scheme: Scheme,
+    n_jobs: int = 12,
+    seed: int = 0,
+    precision: Precision = "float64",
+    *,
+    takes_estimate: bool = False,
+) -> UnitGradients:
     """Raise ``AssertionError`` if what is decoded is not what the scheme says it is.
 
     Rounds are stopped at random, in random orders of arrival, some of them before the responses are enough; if the
@@ -201,7 +282,7 @@ def check_codec(scheme: Scheme, n_jobs: int = 12, seed: int = 0, precision: Prec
     n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
     plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
     session = valued(scheme, codec_of(scheme, precision, rng), later, n_jobs)
-    play_valued(scheme, session, rng)
+    play_valued(scheme, session, rng, takes_estimate=takes_estimate)
     for _, jobs in itertools.groupby(later, lambda ended: (ended.decode, ended.outcome.job // 3)):
         plane.end_together(list(jobs))
     assert sorted(plane.ended) == list(range(n_jobs)), "every job must end, once"
@@ -221,15 +302,18 @@ def valued(scheme: Scheme, codec: Codec, plane: ValuePlane, n_jobs: int) -> Valu
     return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane)
 
 
-def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_forced: float = 0.1) -> list[Outcome]:
+def play_valued(
+    scheme: Scheme, session: Session, rng: np.random.Generator, p_forced: float = 0.25, *, takes_estimate: bool = False
+) -> list[Outcome]:
     """Play a run with random arrivals; rounds end where it is enough, somewhere after, or (some) before.
 
-    Raises ``AssertionError`` if `enough` turns false again in a round, or is false at its end, or a job ends late.
+    A master that takes an estimate asked for what there is. Raises ``AssertionError`` if `enough` turns false again in
+    a round, or is false at its end, or a job ends late.
     """
     outcomes: list[Outcome] = []
     due: list[deque[tuple[int, int]]] = [deque() for _ in range(scheme.n_workers)]  # rounds and reports, in order
     for index in range(session.n_rounds):
-        for worker in rng.permutation(scheme.n_workers)[: rng.integers(0, 3)].tolist():
+        for worker in rng.permutation(scheme.n_workers)[: rng.integers(0, scheme.n_workers + 1)].tolist():
             if due[worker]:  # comes while the master is busy
                 session.receive_late(due[worker][0][0], worker, due[worker].popleft()[1])
         work = session.open_round(index)
@@ -237,7 +321,7 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
             due[worker] += [(index, report) for report in range(last + 1)]
         missing = work.busy.copy()
         heard: list[tuple[int, int]] = []
-        is_forced, patience = rng.random() < p_forced, int(rng.integers(0, 4))
+        is_forced, patience = rng.random() < p_forced, max(0, int(rng.integers(-2, 4)))
         was_enough = False
         arrivals = [worker for worker in range(scheme.n_workers) for _ in due[worker]]
         for worker in rng.permutation(np.array(arrivals, dtype=np.int64)).tolist():
@@ -254,7 +338,8 @@ def play_valued(scheme: Scheme, session: Session, rng: np.random.Generator, p_fo
                 heard.append((worker, report))
                 missing[worker] = report < work.last_report[worker]
         assert session.enough() or missing.any(), f"round {index}: everybody has answered, and it is not enough"
-        ended = session.close_round(Closing(missing, forced=not session.enough(), heard=Heard.of(heard)))
+        closing = Closing(missing, not session.enough(), takes_estimate, Heard.of(heard))
+        ended = session.close_round(closing)
         assert all(outcome.job + scheme.delay_rounds >= index for outcome in ended), f"round {index}: a job ended late"
         outcomes += ended
         if not scheme.hears_late:
@@ -286,6 +371,10 @@ def _check_work(scheme: Scheme, n_jobs: int) -> None:
             tasks = session.tasks(worker)
             total = sum(task.load for task in tasks)
             assert total <= work.given[worker] + 1e-9, f"round {index}: tasks of worker {worker} exceed its load"
+            done = np.cumsum([task.load for task in tasks])
+            n_reports = int(work.last_report[worker]) + 1
+            is_list = n_reports < 2 or (len(done) == n_reports and np.allclose(done, work.loads[worker, :n_reports]))
+            assert is_list, f"round {index}: reports of worker {worker} are not those of its tasks, in their order"
             for task in tasks:
                 assert abs(sizes[list(task.chunks)].sum() - task.load) < 1e-9, "a task's load is that of its chunks"
                 assert index - scheme.delay_rounds <= task.job <= min(index, n_jobs - 1), (

@@ -35,13 +35,6 @@ from schemes.codes import code_weights, cyclic_repetition, cyclic_weights
 from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
 from simulator.engine.probing import Probing
 
-
-@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
-def test_every_scheme_decodes_what_it_says_it_does(scheme):
-    for seed in range(3):
-        check_codec(scheme, seed=seed)
-
-
 LINEAR = [scheme for scheme in examples.SCHEMES if isinstance(scheme, LinearScheme)]
 
 
@@ -90,8 +83,8 @@ class Scales:
 def test_no_codec_grows_with_the_run(scheme, codec_of):
     codec = codec_of(scheme)
     scales = Scales(codec)
-    play_valued(scheme, valued(scheme, codec, scales, 90), np.random.default_rng(0))
-    early, late = ([scales.sizes[job] for job in range(first, first + 30, 3)] for first in (15, 60))
+    play_valued(scheme, valued(scheme, codec, scales, 240), np.random.default_rng(0))
+    early, late = ([scales.sizes[job] for job in range(first, first + 90, 3)] for first in (30, 129))
     assert np.median(late) <= 1.2 * np.median(early)
 
 
