@@ -2,8 +2,8 @@
 
 Run it as ``python benchmarks/mutants.py DIR [--faults 150] [--seed 0]``; it needs the package ``coverage``.
 In DIR it keeps the copy, which test executes which line (measured once, file by file), and ``faults.jsonl``, a line for
-each fault that was tried; what is there is not done again. Each fault first meets the tests that execute its line, then, if none
-of them has failed, all others. The list of those that nobody saw is printed last: read each, as some change nothing.
+each fault that was tried; what is there is not done again. Each fault first meets the tests that execute its line,
+then, if none of them has failed, all of them. Those that nobody saw are printed last: read each, as some change nothing.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Fault(NamedTuple):
     stop: int
 
 
-def faults_of(file: Path) -> Iterator[Fault]:
+def faults_of(folder: Path, name: str) -> Iterator[Fault]:
     """All single faults that a file offers."""
-    source = file.read_bytes()
+    source = (folder / name).read_bytes()
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -72,7 +72,7 @@ def faults_of(file: Path) -> Iterator[Fault]:
             start = starts[place.lineno - 1] + place.col_offset
             stop = starts[place.end_lineno - 1] + place.end_col_offset
             now = other if isinstance(other, str) else f"({ast.unparse(other)})"
-            yield Fault(str(file.relative_to(ROOT)), place.lineno, source[start:stop].decode(), now, start, stop)
+            yield Fault(name, place.lineno, source[start:stop].decode(), now, start, stop)
 
 
 def _within(tree: ast.AST) -> Iterator[ast.AST]:
@@ -203,8 +203,8 @@ def main() -> None:
     tree = Tree(given.folder.resolve())
     tree.measure()
     tests_of = tree.tests_of()
-    files = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
-    offered = sorted({fault for file in files for fault in faults_of(file)})
+    files = [str(file.relative_to(tree.folder)) for room in ROOMS for file in (tree.folder / room).rglob("*.py")]
+    offered = sorted({fault for name in files for fault in faults_of(tree.folder, name)})
     chosen = random.Random(given.seed).sample(offered, given.faults)
     log = given.folder / "faults.jsonl"
     known: dict[tuple[Fault, str], str] = {}
