@@ -3,7 +3,7 @@
 Run it as ``python benchmarks/mutants.py DIR [--faults 150] [--seed 0]``; it needs the package ``coverage``.
 In DIR it keeps the copy, which test executes which line (measured once, file by file), and ``faults.jsonl``, a line for
 each fault that was tried; what is there is not done again. Each fault first meets the tests that execute its line,
-then, if none of them has failed, all of them. Those that nobody saw are printed last: read each, as some change nothing.
+then, if none of them has failed, all tests. Faults that nobody saw are printed last; some of them change nothing.
 """
 
 from __future__ import annotations
