@@ -133,8 +133,10 @@ class Tree:
         self.folder = folder / "tree"
         self.covered = folder / "coverage"
         if not self.folder.exists():
-            ignored = shutil.ignore_patterns(".*", "__pycache__", "results", "*.egg-info")
-            shutil.copytree(ROOT, self.folder, ignore=ignored)
+            named = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+            for name in named.stdout.rstrip("\0").split("\0"):
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, self.folder / name)
         self.covered.mkdir(exist_ok=True)
         self.test_files = sorted(f"tests/{file.name}" for file in (self.folder / "tests").glob("test_*.py"))
 
