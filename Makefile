@@ -12,7 +12,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --timeout 300
 
 benchmark: $(VENV)/.installed-test
 	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py benchmarks/test_vectorised_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=

@@ -104,7 +104,11 @@ class RandomRegular(Assignment):
     def matrix(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
         import networkx
 
-        _at_most(self.chunks_per_worker, n_workers - 1)
+        if self.chunks_per_worker >= n_workers:
+            raise ValueError(
+                f"assignment.chunks_per_worker must be below the number of workers, {n_workers}, "
+                f"got {self.chunks_per_worker}"
+            )
         if n_workers * self.chunks_per_worker % 2:
             raise ValueError(
                 f"assignment.chunks_per_worker must be even for {n_workers} workers, got {self.chunks_per_worker}"

@@ -28,6 +28,7 @@ from schemes.base.rule import DECODED, Clause, Rule
 from schemes.base.scheme import Task
 from schemes.base.sets import OneSet
 from schemes.ordering import RandomOrdering
+from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import (
     Adversarial,
     Bernoulli,
@@ -54,6 +55,7 @@ SCHEMES = [
     PartialGradientCoding(6, assignment=Cyclic(3), blocks=2),
     PartialGradientCoding(6, assignment=BernoulliAssignment(p=0.4), ordering=RandomOrdering(), seed=4),
     PartialGradientCoding(6, assignment=Cyclic(3), blocks=3, credit="whole_list"),
+    PartialGradientCoding(6, assignment=Cyclic(3), credit="whole_list"),
     Uncoded(1),
     Uncoded(6),
     FastestK(6, k=4),
@@ -118,6 +120,17 @@ MODELS = [
     PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_run"),
     ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),
     Weibull(scale=1.0, shape=0.7, adds_to="startup_s"),
+]
+RULES = [
+    FirstEnough(),
+    FirstEnough(timeout_s=2.7, poll_s=0.7),
+    MuRule(mu=0.5),
+    MuRule(mu=1.0, reference="median", wait_for="enough"),
+    MuRule(mu=0.3, wait_for="nobody"),
+    MuRule(mu=0.5, reference="median", wait_for="all", timeout_s=2.7),
+    FixedTime(time_s=1.8),
+    FixedTime(time_s=1.8, wait_for="enough", poll_s=0.7),
+    FixedTime(time_s=1.8, wait_for="nobody"),
 ]
 WORKLOADS = [
     LeastSquares(rows=20, dimension=4),

@@ -197,6 +197,20 @@ def test_explain_shows_load_t_bound_and_reports(call):
     assert "any 2 stragglers in every round" in out
 
 
+def test_explain_tells_the_credits_apart(call):
+    partial = "{kind: partial_gradient_coding, assignment: {kind: cyclic, chunks_per_worker: 3}, blocks: 2, credit: %s}"
+    multiplexed = "{kind: multiplexed, B: 1, W: 3, lam: 2, credit: %s}"
+    credits_ = ("prefix", "whole_list")
+    schemes = [f"{kind[7:10]} {credit}: {kind % credit}" for kind in (partial, multiplexed) for credit in credits_]
+    status, out, err = call("explain", "small.yaml", "--set", f"schemes={{{', '.join(schemes)}}}")
+    assert (status, err) == (0, "")
+    lines = {" ".join(line.split()[:2]): line for line in out.splitlines()}
+    reports = {label: lines[label].split()[7] for label in lines if label.endswith(credits_)}
+    assert reports == {"par prefix": "3", "par whole_list": "1", "mul prefix": "3", "mul whole_list": "1"}
+    assert "any 1 failed workers" in lines["par prefix"]
+    assert "any 1 stragglers in every" in lines["par whole_list"]
+
+
 def test_plot_draws_again(call, tmp_path):
     call("run", "small.yaml", "--out", "here")
     shutil.rmtree(tmp_path / "here/plots")

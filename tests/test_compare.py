@@ -219,6 +219,15 @@ def test_one_trial_has_no_intervals_and_few_are_called_rough():
         assert any("too narrow" in line for line in said) == is_rough
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 0.5, 1.0, 1e9])
+def test_a_change_does_not_depend_on_the_unit(unit):
+    x, y = common_luck(20, 1.0, 1.2)
+    found, expected = (compare(runs_of({"a": x * each, "b": y * each})) for each in (unit / 100, 1.0))
+    names = ["change_percent", "change_low_percent", "change_high_percent"]
+    assert found[names].to_numpy() == pytest.approx(expected[names].to_numpy())
+    assert found["change_percent"].iloc[1] == pytest.approx(20, abs=5)
+
+
 def test_a_change_against_nothing_is_not_a_number():
     runs = runs_of({"y": [1.0, 1.0], "x": [1.0, 1.0]}).assign(waited_s=[0.0, 0.0, 1.0, 2.0])
     table = by_scheme(compare(runs, metric="waited_s"))

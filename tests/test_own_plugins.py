@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from schemes import Uncoded
 from schemes.base.scheme import Outcome
 from schemes.base.linear import LinearScheme
-from straggler_models.base import SecondsModel, Speeds
+from straggler_models.base import SecondsModel, Speeds, StragglerModel, WorkerTimes
 from workloads import LeastSquares
 
 fault = lambda: os.environ.get("FAULT", "")
@@ -59,6 +59,10 @@ class Ring(LinearScheme):
         return session
 
 @dataclass(frozen=True)
+class ArrayField(Uncoded):
+    x: object = Field(default_factory=lambda: np.eye(2))
+
+@dataclass(frozen=True)
 class Odd(Uncoded):
     x: float = np.float64(2.0)
 
@@ -69,6 +73,24 @@ class Still(SecondsModel):
             still = np.ones((1, n_workers))
             still[:, 0] = 0.0
             yield Speeds(still, np.ones((1, n_workers)))
+
+@dataclass(frozen=True)
+class Arrays(LinearScheme):
+    n_workers: int
+    def __post_init__(self):
+        object.__setattr__(self, "factors", np.arange(1.0, self.n_workers + 1))
+    def encoding_matrix(self):
+        return np.diag(self.factors)
+
+@dataclass(frozen=True)
+class Factors(StragglerModel):
+    x: float = 1.0
+    is_random = False
+    def __post_init__(self):
+        object.__setattr__(self, "factors", self.x * np.array([[1.0, 2.0, 1.0, 3.0, 1.0, 1.0]]))
+    def rounds(self, n_workers, rng):
+        while True:
+            yield WorkerTimes(slowdown=self.factors)
 
 @dataclass(frozen=True)
 class WithData(LeastSquares):
@@ -137,6 +159,11 @@ def test_plug_ins_of_ones_own_go_through_every_command(call, command, tmp_path):
         ("run mine.yaml --engine vectorised", "batch", "its array form can't be had: a plug-in raised ZeroDivision"),
         ("run mine.yaml --set schemes.ring.kind=own_plugins:Odd", "", "schemes.ring.x: must be a value as YAML has it"),
         (
+            "run mine.yaml --set schemes.ring.kind=own_plugins:ArrayField",
+            "",
+            "schemes.ring.x: must be a value as YAML has it, got a ndarray (keep it out of the fields)",
+        ),
+        (
             "run mine.yaml --set stragglers.slow={kind:own_plugins:Still}",
             "",
             "stragglers: a model in seconds must get on for all, got 10000 blocks of 0 s",
@@ -173,6 +200,30 @@ def test_a_workload_may_hold_arrays_and_be_swept(call):
     status, _, err = call("run", "mine.yaml", "--set", training, "--sweep", "training.learning_rate=0.1,0.2")
     assert status == 0, err
     assert "varies nothing" not in err
+
+
+ARRAYS = "--set=schemes.arrays={kind: 'own_plugins:Arrays'}", "--set=stragglers.mine={kind: 'own_plugins:Factors'}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--engine", "events", "--detail", "workers"],
+        ["--executor", "processes", "--processes", "2"],
+        ["--sweep", "jobs=3,4", "--sweep", "stragglers.mine.x=1.0,2.0"],
+    ],
+    ids=" ".join,
+)
+def test_schemes_and_models_may_hold_arrays(call, options, tmp_path):
+    status, _, err = call("validate", "mine.yaml", *ARRAYS)
+    assert status == 0, err
+    assert call("explain", "mine.yaml", *ARRAYS)[0] == 0
+    status, out, err = call("run", "mine.yaml", *ARRAYS, *options)
+    assert status == 0, err
+    assert "varies nothing" not in err
+    assert "arrays" in out
+    assert call("compare", "results/mine")[0] == call("plot", "results/mine")[0] == 0
 
 
 def test_a_class_that_json_does_not_know_is_no_end_of_the_schema(call, monkeypatch):

@@ -194,6 +194,14 @@ def test_irregular_assignments_come_close_to_the_averaging_bound():
         assert bound <= heuristic <= drawn
 
 
+def test_on_a_dense_irregular_assignment_the_heuristic_beats_the_best_of_many():
+    for seed in range(3):
+        held = BernoulliAssignment(p=0.3).matrix(30, np.random.default_rng(seed))
+        heuristic, bound = q_max(Matching().positions(held, RNG)), q_bound(held)
+        drawn = q_max(BestOfRandom(k=200).positions(held, np.random.default_rng(1)))
+        assert bound <= heuristic < drawn
+
+
 def test_every_ordering_fits_every_assignment():
     for name in ASSIGNMENTS:
         if name == "file":
@@ -422,6 +430,13 @@ def test_an_ordering_file_is_used_and_checked(tmp_path):
         (lambda: PartialGradientCoding(4, assignment=Cyclic(2), blocks=3), "blocks must be between 1 and 2"),
         (lambda: PartialGradientCoding(5, assignment=Fractional(2)), "assignment.chunks_per_worker must divide"),
         (lambda: PartialGradientCoding(5, assignment=RandomRegular(3)), "must be even for 5 workers, got 3"),
+        *[
+            (
+                lambda n=n, delta=delta: PartialGradientCoding(n, assignment=RandomRegular(delta)),
+                f"^1 validation.*\\n.*chunks_per_worker must be below the number of workers, {n}, got {delta}",
+            )
+            for n, delta in [(1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (4, 4), (4, 5), (4, 9)]
+        ],
         (lambda: PartialGradientCoding(5, assignment=3), "Assignment"),
     ],
 )

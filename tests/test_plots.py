@@ -128,6 +128,29 @@ def test_the_fairness_line_knows_own_rules_t_limits_and_what_is_swept(results):
     assert "leftover: swept; T at most 3" in said
 
 
+@pytest.mark.parametrize(
+    ("training", "swept", "said"),
+    [
+        ({}, {}, "training: least_squares, batch all, sgd, rate 0.25, on_failure: skip"),
+        ({"batch": 8, "optimiser": "momentum", "on_failure": "repeat", "messages": "float32"}, {},
+         "training: least_squares, batch 8, momentum, rate 0.25, on_failure: repeat, messages: float32"),
+        ({}, {"training.learning_rate": [0.1], "training.batch": [1, 2], "seed": [1]},
+         "training: least_squares, batch swept, sgd, rate swept, on_failure: skip"),
+        ({}, {"training.workload.rows": [5], "training.workload.l2": [1], "training.messages": ["float32"]},
+         "training: least_squares, l2 swept, rows swept, batch all, sgd, rate 0.25, on_failure: skip, messages: swept"),
+        ({}, {"training.workload": [1], "training.optimiser": [1], "training.on_failure": [1]},
+         "training: swept, batch all, swept, rate 0.25, on_failure: swept"),
+        ({}, {"training": [1]}, "training swept"),
+    ],
+)  # fmt: skip
+def test_the_fairness_line_says_how_was_trained(results, training, swept, said):
+    given = {"workload": {"kind": "least_squares", "rows": 9}, "learning_rate": 0.25} | training
+    plain = results.scenario | {"training": given, "sweep": swept}
+    parts = fairness(dataclasses.replace(results, scenario=plain)).split("; ")
+    assert [part for part in parts if part.startswith("training")] == [said]
+    assert "training" not in fairness(results)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_are_shown_whole_and_as_they_are(made, name):
     said = " ".join(texts(made[name]).split())

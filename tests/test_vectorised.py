@@ -181,6 +181,63 @@ def test_both_engines_give_the_same_numbers(given_):
     assert_equal(*both(scenario))
 
 
+@pytest.mark.parametrize("scheme", [one for one in examples.SCHEMES if not one.hears_late], ids=repr)
+def test_both_engines_give_the_same_numbers_under_every_rule(scheme):
+    for rule in examples.RULES:
+        if rule.waits_for == "nobody" and scheme.needs_enough:
+            continue
+        scenario = stragglersim.Scenario(
+            workers=scheme.n_workers,
+            jobs=12,
+            trials=3,
+            stragglers={
+                "usual": ShiftedExponential(shift=0.2, mean=0.5, adds_to="startup_s"),
+                "work": Constant(seconds_per_load=2.0),
+                "bursts": GilbertElliott(p_slow=0.2, p_recover=0.5, slowdown=4.0),
+            },
+            master=rule,
+            schemes={"it": scheme},
+        )
+        assert_equal(*both(scenario))
+
+
+class Endless(StragglerModel):
+    """Some workers take for ever: to start, or for their work."""
+
+    is_random = False
+
+    def __init__(self, part, share):
+        vars(self).update(part=part, share=share)
+
+    @property
+    def may_never_answer(self):
+        return True
+
+    def rounds(self, n_workers, rng):
+        never = np.arange(n_workers) < self.share * n_workers
+        while True:
+            yield WorkerTimes(**{self.part: np.where(never, math.inf, 1.0)[np.newaxis]})
+
+
+@pytest.mark.parametrize("part", WorkerTimes._fields)
+@pytest.mark.parametrize(("share", "duration_s"), [(0.0, 1.25), (0.5, 1.5), (0.75, 2.0), (1.0, 3.0)])
+def test_who_never_answers_does_nothing_of_the_ideal_work(part, share, duration_s):
+    usual = {"startup_s": 1.0, "seconds_per_load": 1.0} | ({part: 0.0} if part != "slowdown" else {})
+    scenario = stragglersim.Scenario(
+        workers=4,
+        jobs=2,
+        trials=1,
+        stragglers={"usual": Constant(**usual), "odd": Endless(part, share)},
+        master=FirstEnough(timeout_s=3.0),
+        schemes={"it": Ideal(4)},
+    )
+    expected, found = both(scenario)
+    assert_equal(expected, found)
+    assert found.duration_s.tolist() == [[duration_s] * 2]
+    assert found.stragglers.tolist() == [[4 if share == 1 else 0] * 2]
+    assert found.load_done == pytest.approx([0.0 if share == 1 else 2.0])
+
+
 @pytest.mark.parametrize(
     "scheme",
     [

@@ -7,6 +7,8 @@ import examples
 import numpy as np
 import pytest
 
+import stragglersim
+from schemes import Uncoded
 from simulator.engine.streams import ONCE, states, stream, streams
 from simulator.engine.worker_times import DrawnTimes, Draws, Source
 from straggler_models import (
@@ -20,12 +22,15 @@ from straggler_models import (
     Lognormal,
     MarkovSpeed,
     PartialSlowdown,
+    SecondsModel,
     ShiftedExponential,
     StragglerModel,
     Trace,
     WorkerTimes,
 )
+from straggler_models.base import Speeds
 from straggler_models.testing import draw_rounds
+from stragglersim import Scenario, SimulationError
 
 N_WORKERS, N_ROUNDS = 6, 150
 NOISE = ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s")
@@ -220,3 +225,40 @@ def test_streams_seeded_side_by_side_are_those_seeded_one_by_one():
         alone = stream(seed, trial, "stragglers", label)
         assert generator.bit_generator.state == alone.bit_generator.state
     assert streams(where[:1])[0].random() == stream(0, ONCE, "stragglers", "usual").random()
+
+
+class InSeconds(SecondsModel):
+    def __init__(self, duration_s, slowdown):
+        vars(self).update(duration_s=duration_s, slowdown=slowdown)
+
+    def slowdowns(self, n_workers, rng):
+        while True:
+            yield Speeds(np.array(self.duration_s), np.array(self.slowdown))
+
+
+TOLD = "must give durations >= 0, not all 0, and slowdowns > 0"
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "slowdown", "said"),
+    [
+        ([[1.0, -1.0]], [[1.0, 1.0]], TOLD),
+        ([[2.0, 2.0], [-1.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]], TOLD),
+        ([[1.0, np.nan]], [[1.0, 1.0]], TOLD),
+        ([[0.0, 0.0]], [[1.0, 1.0]], TOLD),
+        ([[1.0, 1.0]], [[1.0, 0.0]], TOLD),
+        ([[1.0, 1.0]], [[-2.0, 1.0]], TOLD),
+        ([[1.0, 1.0]], [[1.0, np.nan]], TOLD),
+        ([[1.0, 1.0]], [[1.0]], r"as many, got \(1, 2\) and \(1, 1\)"),
+        ([[1.0, 0.0]], [[1.0, 1.0]], "must get on for all, got 10000 blocks of 0 s"),
+    ],
+)
+def test_pieces_of_speed_that_make_no_sense_are_told(duration_s, slowdown, said):
+    scenario = Scenario(
+        workers=2,
+        jobs=2,
+        stragglers={"usual": Constant(startup_s=1.0), "odd": InSeconds(duration_s, slowdown)},
+        schemes={"it": Uncoded(2)},
+    )
+    with pytest.raises(SimulationError, match=f"schemes.it, trial 0: .*stragglers: .*{said}"):
+        stragglersim.run(scenario)
