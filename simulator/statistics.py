@@ -4,8 +4,6 @@ Tables have shape ``(rows, trials)``, NaN where a trial is missing.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,10 +24,8 @@ T = np.array([
     2.0518305164802846, 2.0484071417952454, 2.045229642132703,
 ])
 # fmt: on
-N_RESAMPLES = 2000  # of trials
 N_BLOCK_RESAMPLES = 500  # of rounds, which are simulated one by one
 TIE = 1e-9  # relative; engines agree to this, so that a difference within it is rounding
-ROWS_AT_ONCE = 256  # of resampled means, which stay in the processor's cache
 
 
 def half_width(deviation: ArrayLike, n_trials: ArrayLike) -> FloatArray:
@@ -116,43 +112,33 @@ def percentile_interval(resampled: FloatArray, tail: float = TAIL) -> tuple[Floa
     return low, high
 
 
-def resampled_means(*tables: FloatArray, skip: BoolArray) -> Iterator[tuple[Any, ...]]:
-    """Paired bootstrap: numbers of some rows, and each table's means over the same resampled trials of these rows.
+def interval_of_change(values: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Interval of mean(values) / mean(reference) - 1, paired by trial; NaN where that of mean(reference) reaches 0.
 
-    Means have shape ``(rows, N_RESAMPLES)``. Rows to skip, or with less than two trials that all tables have, do not
-    appear. A mean over resampled trials is a product with how often each was drawn, so that many rows are one matrix
-    product.
+    It holds the ratios r for which the interval of the mean of values - r reference (Student's t) contains 0; so it
+    contains 0 if and only if the interval of the mean difference does.
 
-    Examples
-    --------
-    >>> table = np.array([[1.0, 3.0, np.nan], [1.0, np.nan, np.nan]])
-    >>> [(rows, means)] = resampled_means(table, skip=np.array([False, False]))
-    >>> rows.tolist(), means.shape, np.unique(means).tolist()
-    ([0], (1, 2000), [1.0, 2.0, 3.0])
-    """
-    is_paired = ~np.logical_or.reduce([np.isnan(table) for table in tables])
-    n_paired = np.where(skip, 0, np.count_nonzero(is_paired, axis=1))
-    for n_trials in np.unique(n_paired[n_paired > 1]):
-        weights = bootstrap_weights(int(n_trials))
-        alike = np.flatnonzero(n_paired == n_trials)
-        for rows in np.split(alike, range(ROWS_AT_ONCE, len(alike), ROWS_AT_ONCE)):
-            chosen = is_paired[rows]
-            yield rows, *(table[rows][chosen].reshape(-1, n_trials) @ weights for table in tables)
-
-
-def bootstrap_weights(n_trials: int) -> FloatArray:
-    """Weight of each trial in each resample, shape ``(n_trials, N_RESAMPLES)``; ``n_trials`` alone decides the draw.
+    References
+    ----------
+    Fieller, "Some Problems in Interval Estimation", Journal of the Royal Statistical Society B 1954.
 
     Examples
     --------
-    >>> weights = bootstrap_weights(4)
-    >>> weights.shape, np.unique(weights).tolist(), bool((weights.sum(axis=0) == 1).all())
-    ((4, 2000), [0.0, 0.25, 0.5, 0.75, 1.0], True)
+    >>> reference = np.array([[9.0, 10.0, 11.0]])
+    >>> [end.round(3).tolist() for end in interval_of_change(0.5 * reference + [[0.0, 0.3, 0.0]], reference)]
+    [[-0.534], [-0.445]]
     """
-    drawn = np.random.default_rng(n_trials).integers(0, n_trials, (N_RESAMPLES, n_trials))
-    cells = drawn + n_trials * np.arange(N_RESAMPLES)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=N_RESAMPLES * n_trials)
-    return counts.reshape(N_RESAMPLES, n_trials).T / n_trials
+    both = ~(np.isnan(values) | np.isnan(reference))
+    x, y = np.where(both, values, np.nan), np.where(both, reference, np.nan)
+    (x_mean, _, n_trials), (y_mean, y_half, _) = mean_and_half_width(x), mean_and_half_width(y)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no trial in common, or nothing to divide by
+        ratio = x_mean / y_mean
+        rest, y_rest = x - ratio[:, None] * y, y - y_mean[:, None]  # the first of mean 0, but for rounding
+        scale = half_width(1.0, n_trials) ** 2 / (n_trials - 1)
+        of_rest, of_both = (scale * np.nansum(rest * other, axis=1) for other in (rest, y_rest))
+        square = np.where(y_mean > y_half, y_mean**2 - y_half**2, np.nan)
+        root = np.sqrt(of_both**2 + square * of_rest)
+        return ratio - 1 - (of_both + root) / square, ratio - 1 - (of_both - root) / square
 
 
 def is_tie(values: FloatArray, reference: FloatArray) -> BoolArray:
@@ -180,8 +166,6 @@ def is_tied(table: FloatArray, reference: FloatArray) -> BoolArray:
 def is_undecided(cost: FloatArray, best: FloatArray) -> BoolArray:
     """Rows that may be as good as the best: the interval of the paired mean difference reaches 0, and they do not tie.
 
-    It does if in at least 2.5 % of the resamples the mean cost is not above the best's; no quantile is needed.
-
     Parameters
     ----------
     cost
@@ -195,11 +179,9 @@ def is_undecided(cost: FloatArray, best: FloatArray) -> BoolArray:
     >>> is_undecided(np.concatenate([best, best + [[0.2, -0.1, 0.1]], best + 0.1]), best.repeat(3, axis=0))
     array([False,  True, False])
     """
-    may_be = np.zeros(len(cost), dtype=np.bool_)
+    more, half, _ = mean_and_half_width(cost - best)
     rounding = TIE * np.abs(mean_and_half_width(best)[0])
-    for rows, more in resampled_means(cost - best, skip=is_tied(cost, best)):
-        may_be[rows] = np.count_nonzero(more <= rounding[rows, None], axis=1) >= TAIL * N_RESAMPLES
-    return may_be
+    return np.asarray((more - half <= rounding) & ~is_tied(cost, best))
 
 
 def block_resamples(n_measured: int, n_rounds: int) -> IntArray:

@@ -105,6 +105,11 @@ class StragglerModel(TakesNumpy, ABC):
         """True if a worker may take for ever: the master then needs a timeout."""
         return False
 
+    @property
+    def tail_index(self) -> float:
+        """Order from which on moments of a worker's time are infinite: up to 1 the mean, up to 2 the variance."""
+        return float("inf")
+
     def check(self, n_workers: int, n_rounds: int) -> None:
         """Raise ``ValueError`` if the model can't serve so many workers and rounds (a trace may be too short)."""
 

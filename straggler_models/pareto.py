@@ -10,7 +10,8 @@ from straggler_models.base import AddsTo, DrawnModel, Positive, WorkerTimes, add
 class Pareto(DrawnModel):
     """Each worker and round draws from the Pareto distribution: P(X > x) = (scale/x)^shape for x >= scale.
 
-    The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise.
+    The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise; the variance is infinite up to shape 2.
+    A master that waits for all inherits that; one that can spare s workers waits for times of tail index (s + 1) shape.
 
     Source: Arnold, "Pareto Distributions", 2nd edition, 2015 (type I).
 
@@ -27,6 +28,10 @@ class Pareto(DrawnModel):
     """tail index: the smaller, the heavier the tail"""
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    @property
+    def tail_index(self) -> float:
+        return self.shape
 
     def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
         return added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (n_rounds, n_workers))))

@@ -11,9 +11,9 @@ from scipy import special, stats
 import stragglersim
 from schemes import GradientCoding, Uncoded
 from simulator.errors import WriteError
-from simulator.results.compare import CompareError, compare, trials_needed
+from simulator.results.compare import CompareError, compare, known_worse, trials_needed
 from simulator.results.compare_text import as_text, markdown, notes, write
-from simulator.statistics import T, half_width
+from simulator.statistics import T, half_width, interval_of_change
 from straggler_models import ShiftedExponential
 from stragglersim import Results, Scenario
 
@@ -60,24 +60,20 @@ def test_means_have_the_interval_of_student():
     assert (row["low"], row["high"]) == pytest.approx(expected)
 
 
-def test_changes_have_the_interval_of_scipys_paired_bootstrap_with_the_same_resamples():
+def test_the_interval_of_a_change_holds_the_ratios_that_scipys_paired_test_does_not_reject():
     x, y = common_luck(17, 0.9, 1.0)
     row = by_scheme(compare(runs_of({"y": y, "x": x}))).loc["x"]
-
-    def change(x, y, axis):
-        return 100 * (x.mean(axis=axis) / y.mean(axis=axis) - 1)
-
-    expected = stats.bootstrap(
-        (x, y),
-        change,
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        method="percentile",
-        rng=np.random.default_rng(17),
-    ).confidence_interval
     assert row["change_percent"] == pytest.approx(100 * (x.mean() / y.mean() - 1))
-    assert (row["change_low_percent"], row["change_high_percent"]) == pytest.approx(tuple(expected))
+    for end, inward in (("change_low_percent", 1), ("change_high_percent", -1)):
+        for percent, is_rejected in ((row[end] - 1e-6 * inward, True), (row[end] + 1e-6 * inward, False)):
+            assert (stats.ttest_rel(x, (1 + percent / 100) * y).pvalue < 0.05) == is_rejected
+
+
+def test_there_is_no_interval_of_a_change_against_what_may_be_nothing():
+    rows = by_scheme(compare(runs_of({"y": [0.1, 0.2, 5.0], "x": [1.0, 2.0, 3.0]})))
+    assert rows["change_percent"]["x"] > 0
+    assert rows[["change_low_percent", "change_high_percent"]].isna().all(axis=None)
+    assert as_text(rows.reset_index())[1][1][5] == "-"
 
 
 def test_pairing_removes_the_luck_that_schemes_share():
@@ -88,17 +84,14 @@ def test_pairing_removes_the_luck_that_schemes_share():
     assert not table["near_best"]["y"]
 
 
-def test_the_bootstrap_interval_covers_the_true_change_about_as_often_as_it_says():
+@pytest.mark.parametrize("n_trials", [5, 10, 20, 100])
+@pytest.mark.parametrize("kind", ["normal", "exponential"])
+def test_the_interval_of_a_change_covers_the_true_one_as_often_as_it_says(kind, n_trials):
     rng = np.random.default_rng(3)
-    luck = rng.gamma(4.0, 25.0, (400, 30, 1))
-    makespans = luck * np.array([1.0, 0.8]) * rng.lognormal(0.0, 0.1, (400, 30, 2))
-    point, trial, scheme = np.indices(makespans.shape).reshape(3, -1)
-    runs = pd.DataFrame(
-        {"point": point, "trial": trial, "scheme": np.array(["y", "x"])[scheme], "makespan_s": makespans.ravel()}
-    ).assign(n_jobs=1, decode_failures=0, jobs_per_s=1.0)
-    x = compare(runs).query("scheme == 'x'")
-    covered = (x["change_low_percent"] <= -20) & (x["change_high_percent"] >= -20)
-    assert 0.90 <= covered.mean() <= 0.98
+    shape = 1000, n_trials
+    x, y = (rng.normal(1.0, 0.2, shape) if kind == "normal" else 1 + rng.exponential(1.0, shape) for _ in range(2))
+    low, high = interval_of_change(0.8 * x, y)
+    assert 0.935 <= np.mean((low <= -0.2) & (high >= -0.2)) <= 0.975
 
 
 @pytest.mark.parametrize(("failed", "n_jobs"), [(0, 50), (1, 50), (13, 400), (50, 50)])
@@ -216,7 +209,13 @@ def test_one_trial_has_no_intervals_and_few_are_called_rough():
     assert any(line.startswith("One trial has no interval") for line in notes(table.reset_index()))
     for n_trials, is_rough in ((9, True), (10, False)):
         said = notes(compare(runs_of({"x": np.arange(1.0, n_trials + 1)})))
-        assert any("too narrow" in line for line in said) == is_rough
+        assert any("take them as rough" in line for line in said) == is_rough
+
+
+def test_equal_trials_have_an_interval_of_0_and_what_it_is_worth_is_said():
+    said = notes(compare(runs_of({"y": [5.0] * 20, "x": np.arange(1.0, 21)})))
+    assert any(line.startswith("± 0: all trials are equal") and "up to 14 % of others" in line for line in said)
+    assert not any("± 0" in line for line in notes(compare(runs_of({"x": np.arange(1.0, 21)}))))
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e-3, 0.5, 1.0, 1e9])
@@ -232,7 +231,7 @@ def test_a_change_against_nothing_is_not_a_number():
     runs = runs_of({"y": [1.0, 1.0], "x": [1.0, 1.0]}).assign(waited_s=[0.0, 0.0, 1.0, 2.0])
     table = by_scheme(compare(runs, metric="waited_s"))
     assert table[["change_percent", "change_low_percent"]].isna().all(axis=None)
-    assert (table["rank"].tolist(), table["near_best"].tolist()) == ([1, 2], [False, False])
+    assert (table["rank"].tolist(), table["near_best"].tolist()) == ([1, 2], [False, True])  # two trials say little
 
 
 def test_the_order_of_rows_and_schemes_changes_no_number():
@@ -317,6 +316,19 @@ def test_asking_again_and_again_ends_with_intervals_that_are_narrow_enough():
     row = compare(runs_of({"a": drawn[:n_trials]})).iloc[0]
     assert (row["high"] - row["mean"]) / row["mean"] <= 0.02
     assert (n_trials < 1300, n_asked < 14) == (True, True)  # (1.96 * 0.307 / 0.02)^2 = 905
+
+
+def test_means_that_are_not_known_well_enough_are_listed_the_worst_first():
+    points = [runs_of({"a": [9.0, 11.0] * 10, "b": [5.0, 15.0] * 10}), runs_of({"b": [1.0]}).assign(point=1)]
+    table = known_worse(pd.concat(points), 0.04)
+    assert table[["point", "scheme", "metric", "n_trials"]].to_numpy().tolist() == [
+        [1, "b", "makespan_s", 1],
+        [0, "b", "makespan_s", 20],
+        [0, "a", "makespan_s", 20],
+    ]
+    assert table["half"].iloc[1] == pytest.approx(stats.t.ppf(0.975, 19) * stats.sem([5.0, 15.0] * 10) / 10)
+    assert len(known_worse(points[0], 0.05)) == 1
+    assert known_worse(points[0], 0.5).empty
 
 
 def test_a_width_that_is_not_above_0_is_refused():

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from simulator.results.results import Results
     from simulator.scenario.scenario import Scenario
 
-FAILED, UNEQUAL = 1, 3  # exit status: some runs failed; a run on events gave other numbers
+FAILED, UNEQUAL = 1, 3  # exit status: runs failed, or the aim was missed; a run on events gave other numbers
+MOST_NAMED = 3  # of the means that are not known well enough
 
 
 def run(
@@ -61,6 +62,7 @@ def run(
 
     narrow = None if until is None else _half_width(until)
     scenario = load_scenario(scenario_file, overrides, sweeps)
+    _warn(scenario_file, scenario)
     folder = out or Path("results") / scenario.name
     with building(folder, replace=force) as place:
         with progress(f"Running {scenario.name}") as told:
@@ -80,7 +82,31 @@ def run(
         results.seal(place)
     print_summary(results)
     _say_written(folder, figures)
-    _exit_if_not_well(folder, failures, results.manifest.get("checked", {}).get("differences", ()))
+    missed = [] if narrow is None else _missed(results, narrow)
+    _exit_if_not_well(folder, failures, missed, results.manifest.get("checked", {}).get("differences", ()))
+
+
+def _warn(path: Path, scenario: Scenario) -> None:
+    from simulator.scenario.heavy_tails import heavy_tails
+
+    for warning in heavy_tails(scenario):
+        complain(f"{path}: warning: {warning}")
+
+
+def _missed(results: Results, half_width: float) -> list[str]:
+    """A line about the means that are not known as well as --until wants, the worst first."""
+    from simulator.results.compare import MOST_TRIALS, known_worse
+
+    table = known_worse(results.runs, half_width)
+    is_sweep = results.runs["point"].nunique() > 1
+    named = [
+        f"{row['scheme']}{' at point ' + str(row['point']) if is_sweep else ''}: {row['metric']} ± "
+        f"{100 * row['half']:.2g} % after {row['n_trials']} trials"
+        for row in table[:MOST_NAMED].to_dict("records")
+    ]
+    more = [f"and {len(table) - MOST_NAMED} more means"] if len(table) > MOST_NAMED else []
+    aim = f"--until ci={100 * half_width:g}%: not reached"
+    return [f"{aim} (no point gets more than {MOST_TRIALS} trials): {'; '.join(named + more)}"] if named else []
 
 
 def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path]:
@@ -100,7 +126,7 @@ def _say_written(folder: Path, figures: list[Path]) -> None:
     say_figures(folder, figures)
 
 
-def _exit_if_not_well(folder: Path, failures: list[Failure], differences: Sequence[str]) -> None:
+def _exit_if_not_well(folder: Path, failures: list[Failure], missed: Sequence[str], differences: Sequence[str]) -> None:
     from simulator.results.folder import ERRORS
 
     for difference in differences:
@@ -108,7 +134,9 @@ def _exit_if_not_well(folder: Path, failures: list[Failure], differences: Sequen
     if failures:
         n_failed = sum(len(failure.unit.trials) for failure in failures)
         complain(f"{n_failed} runs failed: see {folder}/{ERRORS} (the same command tries them again)")
-    if differences or failures:
+    for line in missed:
+        complain(line)
+    if differences or failures or missed:
         raise typer.Exit(UNEQUAL if differences else FAILED)
 
 
@@ -137,6 +165,7 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
     Example: stragglersim validate quickstart.yaml
     """
     scenario = load_scenario(scenario_file, overrides, sweeps)
+    _warn(scenario_file, scenario)
     n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
     n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
     points = f"{n_points} points, " if n_points > 1 else ""

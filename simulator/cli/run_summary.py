@@ -16,6 +16,7 @@ MOST_POINTS = 20  # whose tables are printed
 def print_summary(results: Results) -> None:
     """Print the results of each scheme; a table for each point."""
     from simulator.results.compare import swept_keys
+    from simulator.results.compare_text import worth
     from simulator.results.fairness import fairness
     from simulator.results.summary import summary
 
@@ -38,6 +39,8 @@ def print_summary(results: Results) -> None:
     if n_points > MOST_POINTS:
         say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
     say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
+    for line in worth(table["n_trials"], table["makespan_s"], table["makespan_high_s"] - table["makespan_s"]):
+        say(line)
     if "final_loss" in table:
         say(
             "final loss and accuracy: means over models and trials, on the data trained on; gradient error: mean "

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.columns import KEYS, RUNS, TIMES_TO
 from simulator.errors import UserError, did_you_mean
-from simulator.statistics import is_tie, is_undecided, mean_and_half_width, percentile_interval, resampled_means, wilson
+from simulator.statistics import interval_of_change, is_tie, is_undecided, mean_and_half_width, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     ... )
     >>> table = compare(stragglersim.run(scenario).runs, baseline="uncoded").set_index("scheme")
     >>> table.loc["two copies", ["change_low_percent", "change_percent", "change_high_percent"]].round().tolist()
-    [-35.0, -31.0, -27.0]
+    [-36.0, -31.0, -26.0]
     >>> table["rank"].to_dict()
     {'uncoded': 2, 'two copies': 1}
     """
@@ -141,14 +142,10 @@ def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, i
     """
     if not relative_half_width > 0:
         raise CompareError(f"relative_half_width: must be above 0, got {relative_half_width}")
-    layout = _Layout.of(runs)
-    failed, jobs = layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"])
-    values = layout.spread(runs["makespan_s"])
-    values = np.where(_is_unfair(layout, failed / jobs)[:, None], layout.spread(runs["jobs_per_s"]), values)
-    mean, half_width, n_trials = mean_and_half_width(values)
-    is_wide = half_width > relative_half_width * np.abs(mean)
+    layout, _, half, n_trials = _precision(runs)
+    is_wide = half > relative_half_width
     with np.errstate(divide="ignore", invalid="ignore"):  # of schemes that are not wide
-        estimate = np.ceil(n_trials * (half_width / (relative_half_width * mean)) ** 2)
+        estimate = np.ceil(n_trials * (half / relative_half_width) ** 2)
     grown = np.clip(estimate, np.ceil(1.1 * n_trials), 2 * n_trials)
     wanted = np.where(is_wide, grown, n_trials).clip(LEAST_TRIALS, MOST_TRIALS)
     needed: dict[Any, int] = {}
@@ -157,6 +154,45 @@ def trials_needed(runs: pd.DataFrame, relative_half_width: float) -> dict[Any, i
         point = points[layout.point[row]]
         needed[point] = max(needed.get(point, 0), int(wanted[row]))
     return needed
+
+
+def known_worse(runs: pd.DataFrame, relative_half_width: float) -> pd.DataFrame:
+    """Return the means that are not known as well as :func:`trials_needed` has it, the worst first.
+
+    Returns
+    -------
+    table : DataFrame
+        ``point``, ``scheme``, ``metric``, ``n_trials`` and ``half``: half width over the mean (NaN: one trial).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> runs = pd.DataFrame({"point": 0, "scheme": "GC", "trial": range(10), "makespan_s": [9.0, 11.0] * 5})
+    >>> runs = runs.assign(n_jobs=50, decode_failures=0, jobs_per_s=50 / runs["makespan_s"])
+    >>> known_worse(runs, 0.06).round(3).to_numpy().tolist(), len(known_worse(runs, 0.08))
+    ([[0, 'GC', 'makespan_s', 10, 0.075]], 0)
+    """
+    import pandas as pd
+
+    layout, metric, half, n_trials = _precision(runs)
+    points, schemes = (runs[key].drop_duplicates().to_numpy() for key in ("point", "scheme"))
+    columns = {"point": points[layout.point], "scheme": schemes[layout.scheme], "metric": metric}
+    table = pd.DataFrame({**columns, "n_trials": n_trials, "half": half})
+    return table[~(half <= relative_half_width)].sort_values(
+        "half", ascending=False, kind="stable", na_position="first"
+    )
+
+
+def _precision(runs: pd.DataFrame) -> tuple[_Layout, NDArray[np.object_], FloatArray, IntArray]:
+    """Return layout, metric, half width of the interval over the mean, and number of trials, of each row."""
+    layout = _Layout.of(runs)
+    failed, jobs = layout.total(runs["decode_failures"]), layout.total(runs["n_jobs"])
+    is_unfair = _is_unfair(layout, failed / jobs)
+    values = np.where(is_unfair[:, None], layout.spread(runs["jobs_per_s"]), layout.spread(runs["makespan_s"]))
+    mean, half, n_trials = mean_and_half_width(values)
+    relative = np.divide(half, np.abs(mean), out=np.where(half == 0, 0.0, np.inf), where=mean != 0)
+    relative[n_trials < 2] = np.nan  # not known at all
+    return layout, np.where(is_unfair, "jobs_per_s", "makespan_s").astype(object), relative, n_trials
 
 
 @dataclass(frozen=True)
@@ -232,11 +268,7 @@ def _against(values: FloatArray, reference: FloatArray, metric: str) -> dict[str
     with np.errstate(divide="ignore", invalid="ignore"):  # no trial in common
         mean, reference_mean = (np.where(both, table, 0.0).sum(axis=1) / n_paired for table in (values, reference))
         won_share = n_won / n_paired
-    # what equals its reference, as the baseline itself does, need not be resampled to find no change
-    is_same = np.all((values == reference) | ~both, axis=1) & (n_paired > 1)
-    low, high = np.where(is_same & (reference_mean > 0), 0.0, np.full((2, len(values)), np.nan))
-    for rows, means, reference_means in resampled_means(values, reference, skip=is_same):
-        low[rows], high[rows] = percentile_interval(_change(means, reference_means))
+    low, high = interval_of_change(values, reference)
     return {
         "n_paired": n_paired,
         "change_percent": 100 * _change(mean, reference_mean),

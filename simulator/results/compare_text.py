@@ -77,10 +77,25 @@ def notes(table: pd.DataFrame) -> list[str]:
     n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
     if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():
         said.append(f"Trials are missing: pairs are compared over those that both have, {_span(n_paired)}.")
+    return said + worth(n_trials, table["mean"], table["high"] - table["mean"])
+
+
+def worth(n_trials: pd.Series[int], mean: pd.Series[float], half_width: pd.Series[float]) -> list[str]:
+    """Say what intervals of so many trials are worth, a line for each reason to doubt them."""
+    said = []
     if n_trials.min() == 1:
         said.append("One trial has no interval: its ranks may be luck, unless nothing in the scenario is random.")
     if ((n_trials > 1) & (n_trials < LEAST_TRIALS)).any():
-        said.append(f"With fewer than {LEAST_TRIALS} trials, paired intervals are too narrow: take them as rough.")
+        said.append(
+            f"With fewer than {LEAST_TRIALS} trials, intervals rely on trials being normal: take them as rough."
+        )
+    is_equal = (n_trials > 1) & (half_width <= TIE * mean.abs())
+    if is_equal.any():
+        fewest = int(n_trials[is_equal].min())
+        said.append(
+            f"± 0: all trials are equal. Unless nothing in the scenario is random, {fewest} equal trials leave room "
+            f"for up to {100 * (1 - 0.05 ** (1 / fewest)):.2g} % of others."
+        )
     return said
 
 
