@@ -1,18 +1,22 @@
 """The command line, as a user calls it."""
 
+import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pandas as pd
 import pytest
 
 import stragglersim
+from simulator.engine.events import NUMERICS
 
 SCENARIO = """\
 name: small
@@ -106,7 +110,7 @@ def test_sweep_options_vary_a_scenario_and_what_they_shadow_is_told(call, tmp_pa
     status, out, err = call("validate", "small.yaml", *options)
     assert (status, out) == (
         0,
-        "small.yaml: fine: 6 points, 2 schemes, 24 runs of 7 jobs on 6 workers (before the sweep)\n",
+        "small.yaml: fine: 6 points, 2 schemes, 2 trials, 24 runs of 2 to 4 jobs on 6 workers\n",
     )
     assert err == (
         "small.yaml: warning: --set jobs: changes nothing: shadowed by the sweep, which sets jobs at every point\n"
@@ -130,6 +134,39 @@ def test_explain_shows_each_scheme_of_a_sweep_once(call):
     rows = [line.split()[:5] for line in out.splitlines() if line.startswith((" GC", "GC", " uncoded", "uncoded"))]
     assert [row[0] for row in rows] == ["uncoded", "GC", "GC"]
     assert [row[1:5] for row in rows[1:]] == [["s", "=", "1", "0.333333"], ["s", "=", "2", "0.5"]]
+
+
+def test_explain_says_a_pattern_once_and_puts_the_points_of_a_scheme_together(call):
+    out = call("explain", "small.yaml", "--sweep", "workers=6,9,12")[1]
+    rows = [line.split() for line in out.splitlines() if line.startswith((" GC", " uncoded"))]
+    assert [row[0] for row in rows] == ["uncoded"] * 3 + ["GC"] * 3
+    assert [row[-1] for row in rows] == ["straggler", '"', '"', "every", '"', '"']
+    out = call("explain", "small.yaml", "--sweep", "trials=2,3")[1]
+    assert (" at " in out, out.count("no straggler")) == (False, 1)
+
+
+def test_validate_says_the_ranges_of_a_sweep(call):
+    sweeps = ("--sweep", "jobs=1,5,80", "--sweep", "workers=6,12", "--sweep", "trials=1,3")
+    out = call("validate", "small.yaml", *sweeps)[1]
+    assert out == (
+        "small.yaml: fine: 12 points, 2 schemes, 1 to 3 trials, 48 runs of 1 to 80 jobs on 6 to 12 workers\n"
+    )
+    assert call("validate", "small.yaml", "--set", "jobs=1")[1].endswith("4 runs of 1 job on 6 workers\n")
+
+
+def test_the_manifest_says_what_made_the_numbers(call, tmp_path):
+    rows = "".join(f"{number},{worker},1.5\n" for number in range(9) for worker in range(6))
+    (tmp_path / "times.csv").write_text(f"round,worker,duration_s\n{rows}")
+    given = "stragglers.usual={kind: trace, path: times.csv, mode: bootstrap, block_rounds: 3}"
+    assert call("run", "small.yaml", "--out", "here", "--set", given)[0] == 0
+    manifest = json.loads((tmp_path / "here/manifest.json").read_text())
+    assert manifest["command"] == f"stragglersim run small.yaml --out here --set '{given}'"
+    files = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("small.yaml", "times.csv")}
+    assert manifest["inputs"] == {"small.yaml": files["small.yaml"], str(tmp_path / "times.csv"): files["times.csv"]}
+    assert (manifest["platform"], manifest["python"]) == (platform.platform(), platform.python_version())
+    assert manifest["versions"] == {name: version(name) for name in manifest["versions"]}
+    assert {"stragglersim", "numpy", "scipy", "simpy", "pandas", "pyarrow"} <= set(manifest["versions"])
+    assert (manifest["engine"], manifest["checked"]["runs"], manifest["numerics"]) == ("auto", 4, NUMERICS)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +213,7 @@ def test_a_run_that_cannot_go_on_is_one_line_and_leaves_nothing(call, tmp_path):
 
 def test_validate_counts_the_runs(call):
     assert call("validate", "small.yaml")[1] == (
-        "small.yaml: fine: 2 schemes, 2 trial(s), 4 runs of 5 jobs on 6 workers\n"
+        "small.yaml: fine: 2 schemes, 2 trials, 4 runs of 5 jobs on 6 workers\n"
     )
 
 

@@ -116,8 +116,9 @@ def call(tmp_path, cli, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
 
     def call(*arguments, fault=""):
-        monkeypatch.setenv("FAULT", fault)
-        return cli(*arguments)
+        monkeypatch.setenv("FAULT", fault)  # which new processes would not know
+        alone = ["--executor", "serial"] if arguments[0] == "run" and "--executor" not in arguments else []
+        return cli(*arguments, *alone)
 
     yield call
     sys.modules.pop("own_plugins", None)

@@ -1,6 +1,7 @@
 """Executors and parts: the same tables wherever they are computed, and however often that was interrupted."""
 
 import errno
+import itertools
 import multiprocessing
 import os
 import random
@@ -20,11 +21,12 @@ from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
 from simulator.columns import TABLES
 from simulator.engine.master_rules import FirstEnough, FixedTime
-from simulator.errors import WriteError
+from simulator.errors import LostError, WriteError
 from simulator.execution import tasks
 from simulator.execution.executors import ExecutorError, Lost, Processes, executor_of
-from simulator.execution.store import Parts
+from simulator.execution.store import Parts, Unit
 from simulator.execution.sweep import run_into
+from simulator.execution.tasks import Bundles, Done, Failure, Order
 from simulator.results.compare import trials_needed
 from simulator.results.folder import building
 from simulator.scenario.identity import setting_key
@@ -332,8 +334,7 @@ def call(folder, *options, path=()):
             "sweep.yaml",
             "--out",
             "out",
-            "--processes",
-            "2",
+            *([] if "serial" in options else ["--processes", "2"]),
             "--engine",
             "events",
             *options,
@@ -391,6 +392,110 @@ def test_ctrl_c_at_the_terminal_is_one_line_while_processes_start(sweep, tmp_pat
     assert process.returncode == 130
     told = [line for line in err.splitlines() if not line.startswith(("Reading", "Running"))]
     assert told == ["stopped; nothing was written"]
+
+
+# --- processes that die ---
+
+DEADLY = """
+import os
+from pathlib import Path
+from pydantic.dataclasses import dataclass
+from schemes import Uncoded
+
+@dataclass(frozen=True)
+class Deadly(Uncoded):
+    marker: str = ""
+    def start(self, n_jobs, rng):
+        if not (self.marker and Path(self.marker).exists()):
+            if self.marker:
+                Path(self.marker).touch()
+            os._exit(0)
+        return super().start(n_jobs, rng)
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path, monkeypatch):
+    """Write a plug-in that ends its process with exit status 0, and a sweep with it; with a marker, only once."""
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "sweep.yaml"
+
+    def load(marker=""):
+        own = f"  own: {{kind: 'deadly:Deadly', marker: '{marker}'}}\n"
+        path.write_text(SWEEP.replace("  SR-SGC", own + "  SR-SGC").replace("trials: 30", "trials: 4"))
+        return stragglersim.load(path)
+
+    yield load
+    sys.modules.pop("deadly", None)
+
+
+IN_PROCESSES = {"executor": "processes", "processes": 2}
+
+
+def test_a_scheme_that_ends_its_process_once_is_run_again(deadly, tmp_path):
+    scenario = deadly(tmp_path / "marker")
+    assert finish(tmp_path / "out", scenario, **IN_PROCESSES)[1] == []
+    assert (tmp_path / "marker").exists()
+    finish(tmp_path / "at once", scenario)
+    assert_same(tmp_path / "at once", tmp_path / "out")
+
+
+def test_a_scheme_that_always_ends_its_process_is_named_and_what_is_finished_stays(deadly, tmp_path):
+    at = "at round_overhead_s = 0, stragglers.usual.mean = 0.2: schemes.own, trials 0-3: its process died 3 times"
+    with pytest.raises(LostError, match=f"^{at}"):
+        finish(tmp_path / "out", deadly(), **IN_PROCESSES)
+
+
+def test_with_keep_going_only_what_ends_its_process_is_missing(deadly, tmp_path):
+    _, failures = finish(tmp_path / "out", deadly(), keep_going=True, **IN_PROCESSES)
+    assert [(failure.unit.point, failure.unit.label) for failure in failures] == [(point, "own") for point in range(6)]
+    assert all(failure.is_lost for failure in failures)
+    runs = Results.load(tmp_path / "out").runs
+    assert runs.groupby("scheme").size().to_dict() == {"uncoded": 24, "GC": 24, "SR-SGC": 24}
+    assert pd.read_csv(tmp_path / "out/errors.csv")["scheme"].tolist() == ["own"] * 6
+
+
+def test_units_that_were_lost_together_are_tried_alone_and_one_alone_has_failed(sweep):
+    points = sweep().all_points()
+    units = [Unit(0, label, range(2), label) for label in ("uncoded", "GC")]
+    bundles = Bundles(units, points, Order("rounds", "vectorised", keep_going=False))
+    both = bundles.next_bundle()
+    assert both.units == units
+    assert bundles.next_bundle() is None
+    assert bundles.lost(both, "it died") == Done()
+    for unit in units:
+        alone = bundles.next_bundle()
+        assert alone.units == [unit]
+        failure = Failure(unit, f"schemes.{unit.label}, trials 0-1: it died", is_lost=True)
+        assert bundles.lost(alone, "it died").failures == [failure]
+    assert bundles.next_bundle() is None
+
+
+@pytest.mark.parametrize("size", [{}, {"--set": "jobs=1"}])
+def test_a_plug_in_that_ends_its_process_is_told_with_status_1(deadly, tmp_path, size):
+    """However small the run is: what is not the simulator's own is not run in the process that tells."""
+    deadly()
+    process = call(tmp_path, *itertools.chain.from_iterable(size.items()), path=[tmp_path])
+    _, err = process.communicate(timeout=300)
+    last = err.splitlines()[-1]
+    assert (process.returncode, "schemes.own, trials 0-3: its process died 3 times" in last) == (1, True)
+    process = call(tmp_path, "--keep-going", "--set", "sweep={jobs: [1, 2]}", path=[tmp_path])
+    _, err = process.communicate(timeout=300)
+    assert (process.returncode, err.splitlines()[-1]) == (
+        1,
+        "8 runs failed: see out/errors.csv (the same command tries them again)",
+    )
+
+
+def test_a_serial_run_that_ends_its_process_leaves_a_folder_that_is_unfinished(deadly, tmp_path, cli):
+    deadly()
+    process = call(tmp_path, "--executor", "serial", path=[tmp_path])
+    process.communicate(timeout=300)
+    assert not (tmp_path / "out/manifest.json").exists()
+    for command in ("compare", "plot"):
+        status, _, err = cli(command, "out")
+        assert (status, "got one that has not finished" in err, err.count("\n")) == (2, True, 1)
 
 
 # --- failures ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from simulator.cli.terminal import InputError, print_table, say
 if TYPE_CHECKING:
     from schemes import Scheme
 
+COSTS = ("load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
 Family = Literal["schemes", "models", "assignments", "masters", "orderings", "workloads"]
 
 
@@ -47,10 +49,13 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
 
     Example: stragglersim explain quickstart.yaml
 
+    In the table, " stands for what the row above says.
+
     The bound is the smallest load of any scheme, with any finite T, that tolerates the same bursts.
     """
     scenario = load_scenario(scenario_file, overrides, sweeps)
-    rows, facts, told = [], [], set()
+    rows: list[tuple[str, ...]] = []
+    facts, told = [], set()
     for values, at_point in scenario.all_points():
         for label, scheme in at_point.schemes.items():
             at, bound = _of_scheme(values, label), scheme.load_bound
@@ -66,13 +71,21 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
             )
             if row not in told:
                 told.add(row)
-                rows.append((row[0], at, *row[1:]) if scenario.points else row)
+                rows.append((label, at, *row[1:]))
                 facts += [f"{label}{f' ({at})' if at else ''}: {name} {said}" for name, said in scheme.facts.items()]
-    first = ("scheme", "at") if scenario.points else ("scheme",)
-    header = (*first, "load", "of uncoded", "T", "load bound", "load / bound", "reports", "tolerates")
-    print_table(header, rows, wrap="tolerates")
+    order = list(scenario.schemes)
+    rows.sort(key=lambda row: order.index(row[0]))  # the points of a scheme one below the other
+    header: tuple[str, ...] = ("scheme", "at", *COSTS)
+    if not any(at for _, at, *_ in rows):  # nothing that is swept decides any of this
+        header, rows = ("scheme", *COSTS), [(label, *costs) for label, _, *costs in rows]
+    print_table(header, [rows[0], *itertools.starmap(_with_ditto, zip(rows[1:], rows, strict=False))], wrap="tolerates")
     for fact in facts:
         say(fact)
+
+
+def _with_ditto(row: tuple[str, ...], above: tuple[str, ...]) -> tuple[str, ...]:
+    """A row in which the tolerated pattern is not said again if it is that of the row above."""
+    return (*row[:-1], '"' if row[-1] == above[-1] else row[-1])
 
 
 def _of_scheme(values: dict[str, Any], label: str) -> str:

@@ -77,6 +77,7 @@ def run(
                 address=address,
                 keep_going=keep_going,
                 until=narrow,
+                read_from=scenario_file,
             )
         figures = _draw(results, place, None if failures else scenario)  # for which trials are run again
         results.seal(place)
@@ -166,11 +167,19 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
     """
     scenario = load_scenario(scenario_file, overrides, sweeps)
     _warn(scenario_file, scenario)
-    n_points, n_schemes = len(scenario.all_points()), len(scenario.schemes)
-    n_runs = sum(len(point.schemes) * point.trials for _, point in scenario.all_points())
-    points = f"{n_points} points, " if n_points > 1 else ""
-    sizes = "" if points else f", {scenario.trials} trial(s)"
-    say(
-        f"{scenario_file}: fine: {points}{n_schemes} schemes{sizes}, {n_runs} runs of {scenario.jobs} jobs on "
-        f"{scenario.workers} workers{' (before the sweep)' if points else ''}"
-    )
+    points = [at_point for _, at_point in scenario.all_points()]
+    n_runs = sum(len(point.schemes) * point.trials for point in points)
+    sizes = [
+        *([f"{len(points)} points"] if len(points) > 1 else []),
+        _counted("scheme", [len(point.schemes) for point in points]),
+        _counted("trial", [point.trials for point in points]),
+        f"{_counted('run', [n_runs])} of {_counted('job', [point.jobs for point in points])} "
+        f"on {_counted('worker', [point.workers for point in points])}",
+    ]
+    say(f"{scenario_file}: fine: {', '.join(sizes)}")
+
+
+def _counted(what: str, numbers: Sequence[int]) -> str:
+    """A number of things, or the range that it has at the points of a sweep."""
+    least, most = min(numbers), max(numbers)
+    return f"{least if least == most else f'{least} to {most}'} {what}{'' if most == 1 else 's'}"

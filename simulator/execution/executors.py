@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 MOST_DEATHS = 3  # processes that a task may take down with it before it is given up
 AHEAD = 2  # tasks handed out for each process of a cluster, so that none is idle while a result is being written
 NO_MORE = b""  # in place of a task
+HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
 STOPPING = {signal.SIGINT, signal.SIGTERM} | ({signal.SIGHUP} if hasattr(signal, "SIGHUP") else set())
 IGNORE_STOPS = """import signal
 for name in ("SIGINT", "SIGHUP"):
@@ -217,20 +218,29 @@ def _context() -> Any:
     except FileNotFoundError:
         got = "one that has been deleted (cd to another)"
         raise ExecutorError(f"--executor processes: must be started in a folder that is there, got {got}") from None
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not HAS_FORKSERVER:
         return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver, resource_tracker  # not on every system
+    from multiprocessing import forkserver  # not on every system
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["simulator.execution.tasks"])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # which the server and its processes inherit
-    try:
-        resource_tracker.ensure_running()  # the server needs it, and it unblocks some where it starts
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    with _unstopped():
         forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def _unstopped() -> Iterator[None]:
+    """Keep STOPPING from what is started in the block, and from the tracker of what processes share."""
+    from multiprocessing import resource_tracker
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # which new processes inherit
+    try:
+        resource_tracker.ensure_running()  # it unblocks some where it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
@@ -300,6 +310,9 @@ class Dask:
         with contextlib.ExitStack() as stack:
             where = self.address
             if where is None:
+                if HAS_FORKSERVER:
+                    with _unstopped():
+                        pass  # its processes are ended by SIGTERM
                 cluster = LocalCluster(
                     n_workers=self.n_processes,
                     threads_per_worker=1,

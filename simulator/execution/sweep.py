@@ -7,6 +7,8 @@ import functools
 import itertools
 import json
 import platform
+import shlex
+import sys
 import time
 import warnings
 from collections import Counter
@@ -29,6 +31,7 @@ from simulator.execution.side_by_side import Trials
 from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
 from simulator.files import whole
+from simulator.plugins.identity import checksum, input_files
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
 from simulator.results.results import MOST_POINTS, Results
 from simulator.scenario.identity import Identities, setting_key
@@ -113,6 +116,7 @@ def run_into(
     address: str | None = None,
     keep_going: bool = False,
     until: float | None = None,
+    read_from: Path | None = None,
 ) -> tuple[Results, list[Failure]]:
     """Run what is not there yet, part by part, and write everything but figures and manifest.
 
@@ -124,6 +128,8 @@ def run_into(
         Whether to go on after a failure. What failed is then listed in ``errors.csv`` and missing in the tables.
     until
         Add trials until the 95 % interval of each mean makespan is so narrow: its half width over the mean.
+    read_from
+        The scenario's file, whose checksum the manifest keeps.
 
     The others are those of :func:`run`.
 
@@ -160,7 +166,7 @@ def run_into(
     files = {name: folder / f"{name}.parquet" for name in wanted}
     frames: dict[str, Any] = {name: pd.read_parquet(file) for name, file in files.items() if file.exists()}
     results = Results(**frames, scenario=plain(scenario))
-    results.manifest = _manifest(scenario, engine, began, results.runs, checked)
+    results.manifest = _manifest(scenario, engine, began, results.runs, checked, read_from)
     results.write_beside(folder)
     return results, sweep.failures
 
@@ -331,22 +337,45 @@ def _manifest_of(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _manifest(scenario: Scenario, engine: Engine, began: float, runs: pd.DataFrame, checked: Checked) -> dict[str, Any]:
+def _manifest(
+    scenario: Scenario,
+    engine: Engine,
+    began: float,
+    runs: pd.DataFrame,
+    checked: Checked,
+    read_from: Path | None = None,
+) -> dict[str, Any]:
     on_arrays = int((runs["engine"] == "vectorised").sum())
     said = {"runs": on_arrays, "repeated": checked.n_repeated, "differences": list(checked.differences)}
+    name = Path(sys.argv[0]).name
     return {
         "scenario": scenario.name,
         "seed": scenario.seed,
         "engine": engine,
         **({"checked": said} if engine == "auto" else {}),
+        "command": shlex.join(["stragglersim" if name == "__main__.py" else name, *sys.argv[1:]]),
+        "inputs": _inputs(scenario, read_from),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
         "seconds": round(time.time() - began, 3),
         "numerics": NUMERICS,
+        "platform": platform.platform(),
         "python": platform.python_version(),
         "versions": _versions(),
     }
 
 
+def _inputs(scenario: Scenario, read_from: Path | None) -> dict[str, str]:
+    """SHA-256 of every file that decided something: the scenario's own, and those that plug-ins read."""
+    plugins: dict[int, object] = {}  # points share most of them
+    for _, at in scenario.all_points():
+        used = (*at.stragglers.values(), *at.schemes.values(), *at.masters.values(), at.master)
+        plugins |= {id(plugin): plugin for plugin in used}
+        if at.training is not None:
+            plugins[id(at.training.workload)] = at.training.workload
+    own = [] if read_from is None else [(str(read_from), checksum(str(read_from)))]
+    return dict([*own, *itertools.chain.from_iterable(map(input_files, plugins.values()))])
+
+
 @functools.cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("stragglersim", "numpy", "simpy", "pandas", "pyarrow")}
+    return {name: version(name) for name in ("stragglersim", "numpy", "scipy", "simpy", "pandas", "pyarrow")}

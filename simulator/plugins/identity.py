@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def identity(plugin: object) -> dict[str, Any]:
     for name in fields or vars(plugin):
         value = getattr(plugin, name)
         if name in fields and is_input_path(fields[name]) and value is not None:
-            value = _content(value)
+            value = checksum(value)
         elif isinstance(value, PLUGINS):
             value = identity(value)
         values[name] = value
@@ -47,8 +48,18 @@ def identity(plugin: object) -> dict[str, Any]:
     return values
 
 
-def _content(path: str) -> str:
-    """A hash of what a file holds; read again only if it has changed."""
+def input_files(plugin: object) -> Iterator[tuple[str, str]]:
+    """Yield path and checksum of each input file of a plug-in, and of the plug-ins in it."""
+    for name, field in fields_of(type(plugin)).items():
+        value = getattr(plugin, name)
+        if isinstance(value, PLUGINS):
+            yield from input_files(value)
+        elif is_input_path(field) and value is not None:
+            yield str(value), checksum(value)
+
+
+def checksum(path: str) -> str:
+    """SHA-256 of what a file holds; read again only if it has changed."""
     try:
         stat = Path(path).stat()
         return _hashed(path, stat.st_mtime_ns, stat.st_size)
@@ -65,6 +76,6 @@ def _hashed(path: str, modified_ns: int, size: int) -> str:
 def _source(cls: type) -> str:
     """A hash of the file that defines a class; its name alone where there is none."""
     try:
-        return _content(inspect.getfile(cls))
+        return checksum(inspect.getfile(cls))
     except (OSError, TypeError):
         return cls.__qualname__
