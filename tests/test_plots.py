@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.artist import getp
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -14,11 +15,11 @@ import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots.run import draw, draw_chart, run_figures
-from simulator.plots.stragglers import draw_stragglers, straggler_logs
-from simulator.plots.style import save
+from simulator.plots.stragglers import StragglerLog, draw_stragglers, one_sided, straggler_logs
+from simulator.plots.style import looks_of, save, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import ChartError, at_points
-from simulator.plots.sweep.lines import draw_lines
+from simulator.plots.sweep.lines import draw_lines, scale_up
 from simulator.plots.sweep.load_latency import _not_dominated
 from simulator.plots.sweep.maps import _rectangles, map_of
 from simulator.plots.timeline import draw_timeline, timelines
@@ -62,6 +63,10 @@ def made(results: Results, scenario: stragglersim.Scenario) -> dict[str, Figure]
     return dict(run_figures(results, scenario))
 
 
+def caption_of(figure: Figure) -> str:
+    return " ".join(figure.get_supxlabel().split())
+
+
 def texts(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
 
@@ -86,14 +91,15 @@ def test_every_figure_is_drawn_once_for_each_file(tmp_path):
 
 
 def test_every_figure_is_written_as_png_and_as_svg(written):
-    assert [path.stem for path in written] == NAMES
-    for path in written:
+    assert [path.stem for path in written.paths] == NAMES
+    for path in written.paths:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert "<svg" in path.with_suffix(".svg").read_text(encoding="utf-8")
 
 
 def test_the_same_results_give_the_same_files(results, written, tmp_path):
-    for one, other in zip(written, draw(results, tmp_path), strict=False):  # close-ups would take seconds more
+    again = draw(results, tmp_path).paths  # close-ups would take seconds more
+    for one, other in zip(written.paths, again, strict=False):
         assert one.read_bytes() == other.read_bytes()
         assert one.with_suffix(".svg").read_bytes() == other.with_suffix(".svg").read_bytes()
 
@@ -166,7 +172,7 @@ def test_a_figure_with_failures_says_so():
     made = dict(run_figures(results))
     assert f"{failed['uncoded']} of 12 jobs failed" in texts(made["makespan"])
     assert "hollow: jobs failed" in texts(made["load_makespan"])
-    assert made["latency"].get_supxlabel().startswith("failed jobs take for ever")
+    assert "failed jobs count as infinite" in caption_of(made["latency"])
 
 
 def test_nothing_is_said_of_failures_where_there_are_none(results, made):
@@ -209,6 +215,109 @@ def test_many_workers_and_rounds_share_cells_and_no_straggler_is_lost():
     assert (shares > 0).ravel().tolist() == in_cell
     assert 0 < sum(in_cell) < len(in_cell)
     assert "cell of 3 worker(s) × 2 round(s)" in texts(figure)
+
+
+TWINS = {"GC": GradientCoding(4, s=1), "twin": GradientCoding(4, s=1), "uncoded": Uncoded(4)}
+
+
+def sizes(axes, size, colour):
+    """The sizes of the lines, or of the markers, of a colour."""
+    kind = "get_linestyle" if size == "linewidth" else "get_marker"
+    return [getp(line, size) for line in axes.lines if line.get_color() == colour and getattr(line, kind)() != "None"]
+
+
+@pytest.mark.parametrize("name", ["jobs_finished", "latency", "load_makespan"])
+def test_where_schemes_lie_on_each_other_the_lower_one_is_wider(name):
+    axes = dict(run_figures(stragglersim.run(make(schemes=TWINS))))[name].axes[0]
+    first, second, apart = (look.colour for look in looks_of(list(TWINS)).values())
+    for size in ("linewidth", "markersize") if name != "load_makespan" else ("markersize",):
+        assert min(sizes(axes, size, first)) > max(sizes(axes, size, second)) == max(sizes(axes, size, apart))
+
+
+def test_lines_that_cross_keep_their_width():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1, 2], [0, 1, 2], color="black", linewidth=1.0)
+    axes.plot([0, 1, 2], [2, 1, 0], color="red", linewidth=1.0)
+    axes.step([0, 1.5, 2], [2, 1, 1], where="post", color="green", linewidth=1.0)
+    axes.step([0, 1.3, 2], [2, 0, 0], where="post", color="blue", linewidth=1.0)  # on the last one for most of its way
+    widen_beneath(axes)
+    assert [line.get_linewidth() for line in axes.lines] == [1.0, 1.0, 2.5, 1.0]
+
+
+def test_schemes_under_which_nobody_or_everybody_straggles_have_no_panel_and_that_is_said(scenario):
+    logs = straggler_logs(scenario)
+    nobody, everybody = StragglerLog(), StragglerLog()
+    for log, packed in ((nobody, np.uint8([0])), (everybody, np.uint8([0xF0]))):
+        log._packed, log._n_workers, log._n_given, log.waited = [packed] * 3, 4, 12, [False] * 3
+    shown = {"uncoded": nobody, "GC": logs["M-SGC"], "SR-SGC": everybody}
+    figure = Figure(layout="constrained")
+    draw_stragglers(figure, shown)
+    assert [axes.get_title(loc="left").split(":")[0] for axes in figure.axes] == ["GC"]
+    assert one_sided(shown) == [
+        "not drawn: uncoded (0 % straggled, as no round closed before all had reported)",
+        "not drawn: SR-SGC (100 % straggled, as every round closed before anybody had reported everything)",
+    ]
+    assert one_sided({"GC": logs["M-SGC"]}) == []
+
+
+def test_figures_that_say_nothing_are_not_drawn_and_it_is_said_why(tmp_path, cli):
+    alike = {"schemes": {name: Uncoded(4) for name in "abc"}}
+    results = stragglersim.run(make(**alike))
+    drawn = draw(results, tmp_path / "plots", make(**alike))
+    assert [path.stem for path in drawn.paths] == ["makespan", "timeline"]
+    assert drawn.left_out == {
+        "jobs_finished": "all schemes finish their jobs at the same times in trial 0",
+        "latency": "all schemes have the same latencies",
+        "load_makespan": "all schemes have load 0.25",
+        "stragglers": "no scheme has rounds in which some workers were cut off and others not",
+    }
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"makespan", "timeline"}
+    results.save(tmp_path / "out")
+    out = cli("plot", "out")[1]
+    assert "no latency: all schemes have the same latencies" in " ".join(out.split())
+
+
+def test_nothing_is_drawn_of_jobs_that_all_failed_and_it_is_said_why(tmp_path):
+    results = stragglersim.run(make(master=FixedTime(time_s=0.1, timeout_s=0.2)))
+    assert results.runs["decode_failures"].sum() == 36
+    left_out = draw(results, tmp_path).left_out
+    assert (left_out["jobs_finished"], left_out["latency"]) == ("no job was decoded in trial 0", "no job was decoded")
+
+
+def test_a_sweep_that_tells_no_scheme_from_another_has_no_lines(tmp_path):
+    results = stragglersim.run(sweep_of({"jobs": [2, 3]}, schemes={name: Uncoded(4) for name in "abc"}))
+    drawn = draw(results, tmp_path)
+    assert drawn.paths == []
+    assert drawn.left_out == {
+        "makespan": "all schemes have the same makespan at every point",
+        "load_latency": "every scheme has load 0.25 at every point",
+    }
+    assert lines_of(results, Chart("jobs", "makespan_s")).axes  # what is asked for is drawn
+
+
+def test_a_log_axis_shows_zeros():
+    figure = Figure()
+    axes = figure.subplots()
+    scale_up(axes, pd.Series([0.0, 0.01, 5.0]))
+    assert axes.get_yscale() == "symlog"
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["0", "0.01", "0.1", "1"]
+    heights = axes.transData.transform([[0, value] for value in (0.0, 0.01, 0.1, 1.0)])[:, 1]
+    assert axes.get_ylim()[0] < 0
+    assert (np.diff(heights) > 5).all()
+    scale_up(linear := Figure().subplots(), pd.Series([0.0, 1.0, 5.0]))
+    assert linear.get_yscale() == "linear"
+
+
+def test_errors_of_0_are_on_the_axis():
+    schemes = {"some": FastestK(4, k=2), "all": GradientCoding(4, s=1)}
+    results = stragglersim.run(sweep_of({"jobs": [2, 3]}, schemes=schemes))
+    above = dict(run_figures(results))["error"].axes[0]
+    zeros = [line for line in above.lines if (line.get_ydata() == 0).all()]
+    assert len(zeros) == 1
+    assert above.get_ylim()[0] < 0
 
 
 def test_task_ends_in_the_timeline_follow_the_worker_times():
@@ -383,7 +492,7 @@ def test_a_map_without_room_for_marks_says_how_many_cells_are_undecided():
     runs = runs.assign(jobs=point % 13, workers=point // 13, kind=runs["scheme"], n_jobs=1, decode_failures=0)
     runs = runs.assign(jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
     remarks = map_of(Results(runs, scenario={}), ["jobs", "workers"], "makespan_s", {}).remarks
-    assert remarks[0].startswith("in 1 of 26 cells: another is not distinguishable from the best")
+    assert remarks[0].startswith("no room for ?: in 1 of 26 cells: another is not distinguishable from the best")
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -432,7 +541,7 @@ def test_a_map_without_ties_has_no_entry_for_them(over_two):
 def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
     failing = made_up([(0, 10.0, 9.0)], decode_failures={"first": 0, "second": 3}, jobs_per_s={"first": 2, "second": 1})
     made = dict(run_figures(failing))
-    assert list(made) == ["jobs_per_s", "best_scheme", "gain", "load_latency"]
+    assert list(made) == ["jobs_per_s", "best_scheme", "gain"]
     for name in ("jobs_per_s", "best_scheme", "gain"):
         assert "compared by jobs per second" in " ".join(made[name].get_supxlabel().split())
     assert {text.get_text() for text in made["best_scheme"].axes[0].texts} == {"A"}
@@ -579,12 +688,19 @@ def test_the_load_has_a_line_for_each_scheme_and_each_bound_and_a_panel_for_each
     assert [axes.get_title() for axes in figure.axes] == titles
     assert figure.axes[-1].get_xlabel() == "lam = s"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["GC", "SR-SGC", "M-SGC", "bound of GC", "bound of M-SGC, SR-SGC"]
+    assert names == ["GC", "SR-SGC", "M-SGC", "bound of M-SGC, SR-SGC"]
     dashed = [line for line in figure.axes[2].lines if line.get_color() == "#555555"]
     lam = np.arange(20)
-    assert [line.get_xdata().tolist() for line in dashed] == [lam.tolist()] * 2
+    assert [line.get_xdata().tolist() for line in dashed] == [lam.tolist()]
+    assert dashed[0].get_ydata() == pytest.approx(8 / (120 + 2 * (20 - lam)))
+
+
+def test_a_bound_that_other_schemes_are_below_is_not_drawn_and_that_is_said(against_lam):
+    figure = dict(run_figures(against_lam))["load"]
+    assert "bound of GC not drawn: other schemes, which tolerate less, are below it" in caption_of(figure)
+    figure = lines_of(against_lam, Chart("schemes.M-SGC.lam", "load", where={"scheme": ["GC"]}))
+    lam, dashed = np.arange(20), [line for line in figure.axes[0].lines if line.get_color() == "#555555"]
     assert dashed[0].get_ydata() == pytest.approx(1 / (20 - lam))
-    assert dashed[1].get_ydata() == pytest.approx(8 / (120 + 2 * (20 - lam)))
 
 
 def test_a_bound_that_all_schemes_share_is_one_line(against_lam):

@@ -15,6 +15,7 @@ from simulator.cli.terminal import InputError, complain, progress, say, say_figu
 
 if TYPE_CHECKING:
     from simulator.execution.tasks import Failure
+    from simulator.plots.run import Drawn
     from simulator.results.results import Results
     from simulator.scenario.scenario import Scenario
 
@@ -62,7 +63,6 @@ def run(
 
     narrow = None if until is None else _half_width(until)
     scenario = load_scenario(scenario_file, overrides, sweeps)
-    _warn(scenario_file, scenario)
     folder = out or Path("results") / scenario.name
     with building(folder, replace=force) as place:
         with progress(f"Running {scenario.name}") as told:
@@ -79,19 +79,12 @@ def run(
                 until=narrow,
                 read_from=scenario_file,
             )
-        figures = _draw(results, place, None if failures else scenario)  # for which trials are run again
+        drawn = _draw(results, place, None if failures else scenario)  # for which trials are run again
         results.seal(place)
     print_summary(results)
-    _say_written(folder, figures)
+    _say_written(folder, drawn)
     missed = [] if narrow is None else _missed(results, narrow)
     _exit_if_not_well(folder, failures, missed, results.manifest.get("checked", {}).get("differences", ()))
-
-
-def _warn(path: Path, scenario: Scenario) -> None:
-    from simulator.scenario.heavy_tails import heavy_tails
-
-    for warning in heavy_tails(scenario):
-        complain(f"{path}: warning: {warning}")
 
 
 def _missed(results: Results, half_width: float) -> list[str]:
@@ -110,7 +103,7 @@ def _missed(results: Results, half_width: float) -> list[str]:
     return [f"{aim} (no point gets more than {MOST_TRIALS} trials): {'; '.join(named + more)}"] if named else []
 
 
-def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path]:
+def _draw(results: Results, place: Path, scenario: Scenario | None) -> Drawn:
     from simulator.files import whole
 
     with status("Drawing"), whole(place / "plots") as partial:
@@ -119,12 +112,12 @@ def _draw(results: Results, place: Path, scenario: Scenario | None) -> list[Path
         return draw(results, partial, scenario)
 
 
-def _say_written(folder: Path, figures: list[Path]) -> None:
+def _say_written(folder: Path, drawn: Drawn) -> None:
     from simulator.columns import TABLES
 
     tables = [f"{name}.parquet" for name in TABLES if (folder / f"{name}.parquet").exists()]
     say(f"Tables   {folder}/ ({', '.join(tables)}, summary.csv)")
-    say_figures(folder, figures)
+    say_figures(folder, *drawn)
 
 
 def _exit_if_not_well(folder: Path, failures: list[Failure], missed: Sequence[str], differences: Sequence[str]) -> None:
@@ -166,7 +159,6 @@ def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: S
     Example: stragglersim validate quickstart.yaml
     """
     scenario = load_scenario(scenario_file, overrides, sweeps)
-    _warn(scenario_file, scenario)
     points = [at_point for _, at_point in scenario.all_points()]
     n_runs = sum(len(point.schemes) * point.trials for point in points)
     sizes = [

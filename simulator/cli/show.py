@@ -12,6 +12,7 @@ from simulator.cli.options import load_scenario
 from simulator.cli.terminal import InputError, complain, print_table, say, say_figures, status
 
 if TYPE_CHECKING:
+    from simulator.plots.run import Drawn
     from simulator.results.results import Results
 
 SHOWN_ROWS = 40  # of a comparison, in whole points
@@ -43,18 +44,18 @@ def plot(
         raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
     results = Results.load(folder)
     if x is None:
-        figures = _draw_again(results, folder)
+        figures, left_out = _draw_again(results, folder)
     else:
         from simulator.plots.run import draw_chart
         from simulator.plots.sweep.charts import Chart
         from simulator.plots.sweep.frames import main_metric
 
         chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
-        figures = [draw_chart(results, folder / "plots", chart)]
-    say_figures(folder, figures)
+        figures, left_out = [draw_chart(results, folder / "plots", chart)], {}
+    say_figures(folder, figures, left_out)
 
 
-def _draw_again(results: Results, folder: Path) -> list[Path]:
+def _draw_again(results: Results, folder: Path) -> Drawn:
     from simulator.errors import ScenarioError, SimulationError
     from simulator.plots.run import draw
 

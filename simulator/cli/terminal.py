@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -120,10 +120,14 @@ def complain(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def say_figures(folder: Path, figures: Sequence[Path]) -> None:
-    """Say which figures there are."""
+def say_figures(folder: Path, figures: Sequence[Path], left_out: Mapping[str, str]) -> None:
+    """Say which figures there are, and why others would say nothing."""
     names = ", ".join(sorted(figure.stem for figure in figures))
     if names:
         say(f"Figures  {folder}/plots/ ({names}: PNG and SVG)")
+    elif left_out:
+        say("Figures  none that says something")
     else:
         say("Figures  none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
+    for name, why in left_out.items():
+        say(f"         no {name}: {why}")

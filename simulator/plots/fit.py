@@ -73,8 +73,9 @@ def _draw_quantiles(axes: Axes, measured_s: FloatArray, simulated_s: Sequence[Fl
     axes.plot(middle, measured[seen], color=MEASURED, marker=".", markersize=2, linestyle="none", label="measured")
     ends = [min(measured[0], middle[0]), max(measured[seen][-1], middle[-1])]
     axes.plot(ends, ends, color=GREY, linewidth=0.6, linestyle="--")
-    axes.set(xscale="log", yscale="log", title="quantiles", xlabel="model (seconds)", ylabel="measured (seconds)")
-    is_wide = ends[1] > 8 * ends[0]
+    scale = "log" if ends[0] > 0 else "linear"  # a logarithm has no 0
+    axes.set(xscale=scale, yscale=scale, title="quantiles", xlabel="model (seconds)", ylabel="measured (seconds)")
+    is_wide = ends[1] > 8 * ends[0] > 0
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if is_wide else MaxNLocator(4))
         axis.set_major_formatter("{x:g}")

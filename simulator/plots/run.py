@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,23 @@ from matplotlib.figure import Figure
 
 from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
-from simulator.plots.stragglers import draw_stragglers, straggler_logs
-from simulator.plots.style import GREY, HOLLOW, WIDTH_IN, Draw, add_legend, literal, looks_of, save, style, wrapped
+from simulator.plots.stragglers import draw_stragglers, one_sided, straggler_logs
+from simulator.plots.style import (
+    GREY,
+    HOLLOW,
+    WIDTH_IN,
+    Draw,
+    SaysNothingError,
+    add_legend,
+    literal,
+    log_with_zero,
+    looks_of,
+    refuse_alike,
+    save,
+    style,
+    widen_beneath,
+    wrapped,
+)
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.sweep.frames import ChartError
@@ -24,10 +39,18 @@ from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
 from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
+from simulator.statistics import TIE
 
 
-def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> list[Path]:
-    """Write every figure that the results allow, as PNG and as SVG.
+class Drawn(NamedTuple):
+    """What came of drawing all figures."""
+
+    paths: list[Path]  # of the PNGs
+    left_out: dict[str, str]  # why a figure would say nothing, by its name
+
+
+def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> Drawn:
+    """Write every figure that the results allow and that says something, as PNG and as SVG.
 
     Parameters
     ----------
@@ -37,14 +60,15 @@ def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> li
         Where to write; it is made if it does not exist.
     scenario
         What was run. Trial 0 of it is run again for the figures of single workers; without it there are none.
-
-    Returns
-    -------
-    paths
-        Of the PNGs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [save(figure, folder, name) for name, figure in run_figures(results, scenario)]
+    drawn = Drawn([], {})
+    for name, figure in _made(results, scenario):
+        if isinstance(figure, Figure):
+            drawn.paths.append(save(figure, folder, name))
+        else:
+            drawn.left_out[name] = str(figure)
+    return drawn
 
 
 def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
@@ -81,15 +105,24 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
 
 
 def run_figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
-    """Make the figures one after another, each with its name."""
+    """Make the figures that say something one after another, each with its name."""
+    return ((name, figure) for name, figure in _made(results, scenario) if isinstance(figure, Figure))
+
+
+def _made(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Figure | SaysNothingError]]:
     for name, draw_on, what in _drawings(results, scenario):
-        yield name, _figure(results, draw_on, what)
+        try:
+            yield name, _figure(results, draw_on, what)
+        except SaysNothingError as why:
+            yield name, why
 
 
 def _figure(results: Results, draw_on: Draw, what: Sequence[str]) -> Figure:
     with style():
         figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
         draw_on(figure)
+        for axes in figure.axes:
+            widen_beneath(axes)
         note = textwrap.fill("; ".join([*what, literal(fairness(results))]), 86)
         figure.supxlabel(note, x=0.01, ha="left", fontsize=5.5, color=GREY)
     return figure
@@ -105,14 +138,15 @@ def _drawings(results: Results, scenario: Scenario | None) -> Iterator[tuple[str
     jobs = results.jobs
     if jobs is not None:
         yield "jobs_finished", lambda figure: _jobs_finished(figure, jobs), ["trial 0"]
-        remarks = ["failed jobs take for ever"] if jobs["latency_s"].isna().any() else []
+        remarks = ["log axis with 0 below it"]
+        remarks += ["failed jobs count as infinite"] if jobs["latency_s"].isna().any() else []
         yield "latency", lambda figure: _latency(figure, jobs), remarks
     yield from training_figures(results)
     yield "load_makespan", lambda figure: _load_makespan(figure, results), []
     if scenario is not None:
         _, at_point = scenario.all_points()[0]
         logs = straggler_logs(at_point)
-        yield "stragglers", lambda figure: draw_stragglers(figure, logs), ["trial 0"]
+        yield "stragglers", lambda figure: draw_stragglers(figure, logs), ["trial 0", *one_sided(logs)]
         shown = timelines(at_point, logs)
         yield "timeline", lambda figure: draw_timeline(figure, shown, at_point), ["trial 0"]
 
@@ -186,11 +220,15 @@ def _remark(row: Mapping[Any, Any], n_jobs: int) -> str:
 def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
     """Jobs finished against time in trial 0: over trials, the bands of a few schemes hide each other."""
     looks = looks_of(list(jobs["scheme"].unique()))
+    in_trial_0 = jobs[jobs["trial"] == 0].groupby("scheme", sort=False)["decoded_s"]
+    ends_s = {str(label): np.concatenate([[0.0], np.sort(ends_s.dropna())]) for label, ends_s in in_trial_0}
+    if max(map(len, ends_s.values())) == 1:
+        raise SaysNothingError("no job was decoded in trial 0")
+    refuse_alike(list(ends_s.values()), "all schemes finish their jobs at the same times in trial 0")
     figure.set_figheight(2.5)
     axes = figure.subplots()
-    for label, group in jobs[jobs["trial"] == 0].groupby("scheme", sort=False):
-        look = looks[str(label)]
-        at_s = np.concatenate([[0.0], np.sort(group["decoded_s"].dropna())])
+    for label, at_s in ends_s.items():
+        look = looks[label]
         finished = np.arange(len(at_s))
         axes.step(at_s, finished, where="post", color=look.colour, linestyle=look.dashes)
         axes.plot(at_s[-1], finished[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
@@ -201,13 +239,18 @@ def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
 def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
     """Share of jobs that take longer; a failed job takes for ever. The logarithm shows the slow few."""
     looks = looks_of(list(jobs["scheme"].unique()))
+    by_scheme = jobs.groupby("scheme", sort=False)["latency_s"]
+    if jobs["latency_s"].isna().all():
+        raise SaysNothingError("no job was decoded")
+    in_order = [np.sort(latency_s.fillna(np.inf)) for _, latency_s in by_scheme]
+    refuse_alike(in_order, "all schemes have the same latencies")
     figure.set_figheight(2.5)
     axes = figure.subplots()
     longest_s = 1.04 * jobs["latency_s"].max()
     least = 1.0
-    for label, group in jobs.groupby("scheme", sort=False):
+    for label, group in by_scheme:
         look, n_jobs = looks[str(label)], len(group)
-        latency_s, n_each = np.unique(group["latency_s"].dropna(), return_counts=True)
+        latency_s, n_each = np.unique(group.dropna(), return_counts=True)
         longer = 1 - np.concatenate([[0], np.cumsum(n_each)]) / n_jobs
         longer[np.abs(longer) < 1e-12] = 0.0
         least = min(least, float(longer[longer > 0].min()))
@@ -218,15 +261,16 @@ def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
         last = int(np.flatnonzero(longer > 0)[-1])
         end_s = at_s[min(last + 1, len(at_s) - 1)]  # where the line leaves the figure
         axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0), ylim=(0.7 * least, 1.15))
+    log_with_zero(axes, least, 1.0)
+    axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0))
     axes.set(xlabel="job latency (seconds)", ylabel="share of jobs that take longer")
     add_legend(figure, looks)
 
 
 def _load_makespan(figure: Figure, results: Results) -> None:
     table = summary(results.runs)
+    if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
+        raise SaysNothingError(f"all schemes have load {table['load'].iloc[0]:.4g}")
     looks = looks_of(list(table["scheme"]))
     figure.set_figheight(2.4)
     axes = figure.subplots()

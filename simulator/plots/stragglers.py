@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from schemes.base.scheme import BoolArray, FloatArray, Session, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
-from simulator.plots.style import BLUE, ORANGE
+from simulator.plots.style import BLUE, ORANGE, SaysNothingError, literal
 from simulator.scenario.scenario import Scenario
 
 N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
@@ -68,7 +68,13 @@ def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
 
 
 def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
-    """Draw who straggled in which round, a panel for each scheme, with a strip for the rounds that were waited for."""
+    """Draw who straggled in which round, a panel for each scheme, with a strip for the rounds that were waited for.
+
+    Schemes under which nobody was cut off, or everybody in every round, have no panel.
+    """
+    logs = {label: log for label, log in logs.items() if 0 < log.straggler_rate < 1}
+    if not logs:
+        raise SaysNothingError("no scheme has rounds in which some workers were cut off and others not")
     is_tall = max(log.shape[1] for log in logs.values()) > N_CELLS[1] // 2
     figure.set_figheight(0.9 + (1.05 if is_tall else 0.8) * len(logs))
     panels: list[Axes] = list(figure.subplots(len(logs), 1, sharex=True, squeeze=False)[:, 0])
@@ -87,6 +93,16 @@ def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
     panels[-1].set_xlabel("round")
     figure.supylabel("worker", fontsize=8)
     _straggler_key(figure, panels, image, cell, any_waited=any_waited)
+
+
+def one_sided(logs: Mapping[str, StragglerLog]) -> list[str]:
+    """Say for which schemes there is nothing to draw, and why."""
+    reasons = {
+        0.0: "0 % straggled, as no round closed before all had reported",
+        1.0: "100 % straggled, as every round closed before anybody had reported everything",
+    }
+    labels = {rate: [label for label, log in logs.items() if log.straggler_rate == rate] for rate in reasons}
+    return [f"not drawn: {literal(', '.join(labels[rate]))} ({why})" for rate, why in reasons.items() if labels[rate]]
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.style
-from matplotlib.artist import Artist
+import numpy as np
+from matplotlib.artist import Artist, getp, setp
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from schemes.base.scheme import FloatArray
+from simulator.statistics import is_tie
 
 Draw = Callable[[Figure], None]
 WIDTH_IN = 3.4  # one column
@@ -43,7 +49,54 @@ STYLE = {
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
+NOTHING = ("", " ", "none", "None", None)  # how matplotlib says no line, or no marker
 HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")
+
+
+class SaysNothingError(Exception):
+    """A figure that nobody can learn from, with the reason why it is not drawn."""
+
+
+def refuse_alike(curves: Sequence[FloatArray], why: str) -> None:
+    """Refuse a figure of several schemes whose curves are all the same."""
+    first, *others = curves
+    with np.errstate(invalid="ignore"):  # of infinite values, which equal each other
+        is_same = [len(other) == len(first) and bool(is_tie(other, first).all()) for other in others]
+    if others and all(is_same):
+        raise SaysNothingError(why)
+
+
+def widen_beneath(axes: Axes) -> None:
+    """Widen lines and markers that lie under others of another look, so that all of them are seen."""
+    axes.get_xlim(), axes.get_ylim()  # limits are found when they are asked for
+    drawn = [line for line in axes.lines if line.get_transform() == axes.transData]
+    for look, size in (("linestyle", "linewidth"), ("marker", "markersize")):
+        kind = [line for line in drawn if getp(line, look) not in NOTHING and getp(line, "fillstyle") != "none"]
+        places = [_pixels(axes, line, on_the_way=look == "linestyle") for line in kind]
+        looks = [(line.get_color(), getp(line, look)) for line in kind]
+        depths = []
+        for at, own in enumerate(places):
+            on_top = zip(looks[at + 1 :], map(set, places[at + 1 :]), strict=True)
+            above = {other for other, its in on_top if sum(map(its.__contains__, own)) > len(own) / 3}
+            depths.append(len(above - {looks[at]}))
+        step = min(1.5, 8 / max([1, *depths]))  # points, so that many do not hide what is beside them
+        for line, depth in zip(kind, depths, strict=True):
+            setp(line, **{size: getp(line, size) + depth * step})
+
+
+def _pixels(axes: Axes, line: Line2D, *, on_the_way: bool) -> list[tuple[int, ...]]:
+    """Pixels of the points of a line that an axis can show, or also of what is between them."""
+    points = np.asarray(line.get_xydata(), dtype=np.float64).T
+    if on_the_way:
+        points = np.array(STEP_LOOKUP_MAP[line.get_drawstyle()](*points))
+    with np.errstate(invalid="ignore"):
+        at = axes.transData.transform(points.T)
+    at = at[np.isfinite(at).all(axis=1)]
+    if on_the_way and len(at):
+        along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
+        every = np.arange(0.0, along[-1] + 0.5, 0.5)
+        at = np.stack([np.interp(every, along, column) for column in at.T], axis=1)
+    return list(dict.fromkeys(map(tuple, np.round(at).astype(np.int64).tolist())))
 
 
 def style() -> Any:
@@ -131,6 +184,19 @@ def key_label(key: str, width: int) -> str:
     lines = textwrap.wrap(key.replace(".", ". "), width, break_long_words=False)
     is_time = key.endswith("_s") and not key.endswith("_per_s")
     return literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if is_time else "")
+
+
+def log_with_zero(axes: Axes, least: float, most: float) -> None:
+    """Make the vertical axis logarithmic from ``least``, the smallest number above 0, up, with room for 0 below it."""
+    axes.set_yscale("symlog", linthresh=least, linscale=0.3)
+    powers = 10.0 ** np.arange(math.floor(math.log10(least)), math.log10(most) + 1)
+    powers = powers[:: math.ceil(len(powers) / 8)]
+    ticks = (np.outer(powers, (1, 2, 5)) if most < 20 * least else powers).ravel()
+    inside = ticks[(ticks >= 0.999 * least) & (ticks <= 1.001 * most)].tolist()
+    axes.set_yticks([0.0, *(inside if len(inside) > 1 else [least, most])])
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.minorticks_off()
+    axes.set_ylim(-0.2 * least, 1.25 * most)
 
 
 def plain_ticks(axis: Axis, least: float, most: float) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
 from simulator.columns import KEYS
-from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks
+from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks, refuse_alike
 from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import Curve, curves
 from simulator.results.results import MOST_POINTS, Results
@@ -34,6 +34,9 @@ def draw_training(
     found: dict[Any, dict[str, list[Curve]]] = defaultdict(lambda: {label: [] for label in looks})
     for (point, scheme, _), curve in curves(training, measure):
         found[point][scheme].append(curve)
+    by_scheme = [[part for point in titles for curve in found[point][label] for part in curve] for label in looks]
+    joined = [np.concatenate([np.zeros(0), *parts]) for parts in by_scheme]
+    refuse_alike(joined, f"all schemes have the same {measure} at all times")
     n_columns = 1 if len(titles) == 1 else 2
     n_rows = math.ceil(len(titles) / n_columns)
     figure.set_figheight(2.6 if n_rows == 1 else 0.9 + 1.5 * n_rows)

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from simulator.columns import KEYS
-from simulator.plots.style import said
+from simulator.plots.style import literal, said
 from simulator.plots.sweep import frames
 from simulator.results.results import Results
+from simulator.statistics import TIE
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Prepared:
     is_line: bool
     names: dict[str, str]  # of keys
     bounds: list[list[str]]  # schemes whose bound is the same, which stands in the table's column "bound"
+    crossed: list[list[str]]  # such schemes with a bound that others are below
 
 
 def prepared(results: Results, chart: Chart) -> Prepared:
@@ -85,10 +87,26 @@ def prepared(results: Results, chart: Chart) -> Prepared:
         most = f"--where: must leave at most {frames.MOST_PANELS} panels"
         raise frames.ChartError(f"{most}, got {n_panels}: fix some of {values} (key=value)")
     is_line = len(taken) < 2 and frames.is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
-    groups = []
+    groups: list[list[str]] = []
     if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
         table["bound"] = frames.at_points(kept, "load_bound")["value"]
         bounds = table.pivot(index="point", columns="scheme", values="bound")
         alike = frames.same_values(bounds.loc[:, bounds.notna().any()])
         groups = [list(group) for group in dict.fromkeys(map(tuple, alike.values()))]
-    return Prepared(table, panels, is_line, frames.short_names(table, entries), groups)
+    crossed = [group for group in groups if _is_crossed(table, group)]
+    open_ = [group for group in groups if group not in crossed]
+    return Prepared(table, panels, is_line, frames.short_names(table, entries), open_, crossed)
+
+
+def _is_crossed(table: pd.DataFrame, schemes: Sequence[str]) -> bool:
+    """True if the load of another scheme is below the bound of some: a line there would seem to bound it."""
+    bound = table[table["scheme"] == schemes[0]].set_index("point")["bound"]
+    others = table[~table["scheme"].isin(list(schemes))]
+    return bool((others["value"] < others["point"].map(bound) * (1 - TIE)).any())
+
+
+def bound_remarks(results: Results, chart: Chart) -> list[str]:
+    """Say which bounds of the load are not drawn, and why."""
+    crossed = prepared(results, chart).crossed
+    why = "other schemes, which tolerate less, are below it"
+    return [literal(f"bound of {', '.join(group)} not drawn: {why}") for group in crossed]

@@ -5,10 +5,12 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from simulator.plots.style import Draw, said
+from simulator.columns import RUNS
+from simulator.plots.style import Draw, refuse_alike, said
 from simulator.plots.sweep import frames
-from simulator.plots.sweep.charts import Chart, file_name, prepared
+from simulator.plots.sweep.charts import Chart, bound_remarks, file_name, prepared
 from simulator.plots.sweep.lines import draw_errors, draw_lines
 from simulator.plots.sweep.load_latency import draw_load_latency, remarks_of
 from simulator.plots.sweep.maps import Map, draw_best, draw_gain, draw_gains, map_of
@@ -27,17 +29,18 @@ def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
     if len(frames.combinations(table, panels)) <= frames.MOST_PANELS:
         name = {"makespan_s": "makespan"}.get(metric, metric)
         company = frames.companions(table, entries, first, panels)
-        yield name, lambda figure: draw_lines(figure, results, lines), [*remarks, *company, *band]
+        yield name, partial(_lines_apart, results=results, chart=lines), [*remarks, *company, *band]
         keys = ["scheme", *(key for keys in entries.values() for key in keys)]
         load = frames.at_points(results, "load")
         if frames.is_numeric(table[first]) and frames.varies_with(load, "value", entries[first], keys):
-            yield "load", lambda figure: draw_lines(figure, results, loads), company
+            company_of_load = [*company, *bound_remarks(results, loads)]
+            yield "load", partial(_lines_apart, results=results, chart=loads), company_of_load
         for column in ("final_loss", "final_accuracy"):
             if column in results.runs and results.runs[column].notna().any():
                 of_end = Chart(x=first, y=column)
-                yield column, partial(draw_lines, results=results, chart=of_end), [*company, *band]
+                yield column, partial(_lines_apart, results=results, chart=of_end), [*company, *band]
         if (results.runs["error_norm_mean"] > 0).any() and len(frames.combinations(table, panels)) <= 3:
-            yield "error", lambda figure: draw_errors(figure, results), ["errors of 0 are below the axis"]
+            yield "error", lambda figure: draw_errors(figure, results), ["log axis with 0 below it"]
     maps = _maps(results, metric, table, entries)
     remarks += [text for key in list(entries)[:2] for text in frames.companions(table, entries, key)]
     for name, cells in maps.items():
@@ -48,6 +51,13 @@ def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
     surroundings = frames.unchosen_keys(table, entries)
     if len(frames.combinations(table, surroundings)) <= frames.MOST_PANELS:
         yield "load_latency", lambda figure: draw_load_latency(figure, results, surroundings), remarks_of(results)
+
+
+def _lines_apart(figure: Figure, results: Results, chart: Chart) -> None:
+    """Draw lines unless all schemes have the same."""
+    table = frames.at_points(results, chart.y).pivot(index="point", columns="scheme", values="value")
+    refuse_alike(list(table.to_numpy().T), f"all schemes have the same {RUNS[chart.y].label} at every point")
+    draw_lines(figure, results, chart)
 
 
 def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, Map]:
@@ -83,6 +93,7 @@ def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")
     remarks += frames.companions(shown.table, frames.swept_entries(results), chart.x, shown.panels)
+    remarks += bound_remarks(results, chart)
     if chart.y not in frames.FIXED and shown.table["n_trials"].max() > 1:
         remarks.append("band or bar: 95 % interval over trials")
     return lambda figure: draw_lines(figure, results, chart), remarks

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from schemes.base.scheme import FloatArray
 from simulator.columns import RUNS
-from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of, plain_ticks, said, wrapped
+from simulator.plots.style import GREY, HOLLOW, Look, add_legend, log_with_zero, looks_of, plain_ticks, said, wrapped
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
 from simulator.results.results import Results
@@ -120,13 +120,14 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
     least, most = min(distinct), max(distinct)
     gaps = np.diff(np.sort(np.array(distinct, dtype=np.float64)))
     n_letters = max(len(f"{value:g}") for value in distinct)
+    room = LETTER * 8 / n_shown  # panels that show fewer values are narrower
     if least > 0 and most > 50 * least:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
     elif least > 0 and most > 8 * least and len(distinct) > 4 and _is_geometric(distinct):
         axes.set_xscale("log")
         plain_ticks(axes.xaxis, least, most)
-    elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= LETTER * n_letters * (most - least):
+    elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= room * n_letters * (most - least):
         axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
     elif all(float(value).is_integer() for value in distinct):
         axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))
@@ -134,8 +135,11 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
 
 
 def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
-    """Prepare the vertical axis: a logarithm where the small could not be told apart else."""
-    if values.min() > 0 and values.max() > ratio * values.min():
+    """Prepare the vertical axis: a logarithm where the small could not be told apart else; 0 is shown below it."""
+    least = values[values > 0].min()  # NaN: there is none
+    if values.min() == 0 and values.max() > ratio * least:
+        log_with_zero(axes, least, values.max())
+    elif values.min() > 0 and values.max() > ratio * least:
         axes.set_yscale("log", nonpositive="clip")
         axes.yaxis.set_major_formatter("{x:g}")
         if values.max() < 300 * values.min():  # powers of ten alone would be too few
@@ -159,11 +163,9 @@ def draw_errors(figure: Figure, results: Results) -> None:
                 look, value = looks[str(label)], factor * group["value"].to_numpy(dtype=np.float64)
                 at = group[first] if scale is None else group[first].map(scale)
                 line = look.dashes if scale is None else "none"
-                shown = np.where(value > 0, value, np.nan) if axes is above else value
-                axes.plot(at, shown, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
-        above.set_yscale("log")
-        above.yaxis.set_major_formatter("{x:g}")
-        above.yaxis.set_minor_formatter(LogFormatter())  # says something within a decade only, where there is room
+                axes.plot(at, value, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
+        errors = norms.loc[norms["value"] > 0, "value"]
+        log_with_zero(above, errors.min(), errors.max())
         below.set_ylim(-5, 105)
         below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
         title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))

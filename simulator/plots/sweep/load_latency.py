@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from schemes.base.scheme import BoolArray, FloatArray
-from simulator.plots.style import GREY, HOLLOW, Look, add_legend, looks_of
+from simulator.plots.style import GREY, HOLLOW, Look, SaysNothingError, add_legend, looks_of
 from simulator.plots.sweep.frames import at_points, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up
 from simulator.results.results import Results
+from simulator.statistics import TIE
 
 LATENCY = "job_latency_p95_s"
 FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="none", linestyle="none")
@@ -24,6 +25,8 @@ def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[s
     """Latency against load of each scheme at each point; a panel for each choice of what nobody chooses."""
     table = at_points(results, LATENCY)
     table["load"] = at_points(results, "load")["value"]
+    if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
+        raise SaysNothingError(f"every scheme has load {table['load'].iloc[0]:.4g} at every point")
     looks = looks_of(list(table["scheme"].unique()))
     is_reference = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"])
     table["may_win"] = ~is_reference & (table["failures"] == 0) & table["value"].notna()
@@ -47,7 +50,7 @@ def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
         how: dict[str, Any] = {"markerfacecolor": fill, "zorder": 2, "rasterized": len(part) > MOST_VECTORS}
         axes.plot(part["load"], part["value"], look.marker, color=look.colour, **how)
     front = group[group["wins"]]
-    axes.plot(front["load"], front["value"], "o", color=GREY, markerfacecolor="none", markersize=8, zorder=3)
+    axes.plot(front["load"], front["value"], "o", color=GREY, fillstyle="none", markersize=8, zorder=3)
 
 
 def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) -> BoolArray:

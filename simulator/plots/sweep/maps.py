@@ -26,6 +26,7 @@ MOST_CELLS = 12  # across or up, that have room for text
 LETTERS_ACROSS = 38  # of a whole map
 TIE_COLOUR = "#EDEDED"
 HATCHES = ("", "////", "....", "xxxx", r"\\\\", "----", "++++", "||||", "oooo")
+TIE_HATCHES = ("", "//", "..")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -98,10 +99,13 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
-    where = "?" if _has_room(x, y) else f"in {undecided.sum()} of {undecided.size} cells"
+    where = "?" if _has_room(x, y) else f"no room for ?: in {undecided.sum()} of {undecided.size} cells"
     unsure = "another is not distinguishable from the best (the 95 % interval of the paired difference contains 0)"
     remarks += [f"{where}: {unsure}"] if undecided.any() else []
     remarks += ["tie: equal in every trial"] if (best.sum(axis=0) > 1).any() else []
+    most_letters = 2 * best.sum(axis=0) - 1 + undecided
+    is_cut = _has_room(x, y) and (most_letters > LETTERS_ACROSS // len(x)).any()
+    remarks += ["=: a tie of more schemes than have room"] if is_cut else []
     labels = [names.get(key, key) for key in keys]
     return Map(labels, x, y, schemes, values, best, undecided, metric, remarks)
 
@@ -116,8 +120,7 @@ def draw_best(figure: Figure, cells: Map) -> None:
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
     names = [f"{LETTERS[place % 26]}: {scheme}" if has_room else scheme for place, scheme in enumerate(cells.schemes)]
     kinds = list(zip(names, tints, hatches, cells.best & (n_best == 1), strict=True))
-    if (n_best > 1).any():
-        kinds.append(("tie", to_rgb(TIE_COLOUR), "", n_best > 1))
+    kinds += [(name, to_rgb(TIE_COLOUR), hatch, is_here) for name, hatch, is_here in _ties(cells, has_room=has_room)]
     handles: list[Patch | Line2D] = []
     for name, colour, hatch, is_here in kinds:
         squares = _rectangles(is_here, merge=not has_room)
@@ -132,6 +135,17 @@ def draw_best(figure: Figure, cells: Map) -> None:
             axes.text(i, j, _best_letters(cells, j, i), ha="center", va="center", fontsize=6.5)
     axes.set_title(_below(cells, f"best by mean {RUNS[cells.metric].label}"), fontsize=7)
     add_legend(figure, {}, has_lines=False, extra=handles)
+
+
+def _ties(cells: Map, *, has_room: bool) -> list[tuple[str, str, BoolArray]]:
+    """Name, hatch and cells of ties: one kind for those that say by letters who ties, else one for each company."""
+    is_tie = cells.best.sum(axis=0) > 1
+    companies = np.unique(cells.best[:, is_tie].T, axis=0)
+    if has_room or len(companies) > len(TIE_HATCHES):
+        return [("tie", "", is_tie)] * bool(is_tie.any())
+    names = [", ".join(np.array(cells.schemes)[company]) for company in companies]
+    here = [(cells.best == company[:, np.newaxis, np.newaxis]).all(axis=0) for company in companies]
+    return [(f"tie: {name}", *kind) for name, kind in zip(names, zip(TIE_HATCHES, here, strict=False), strict=True)]
 
 
 def _best_letters(cells: Map, j: int, i: int) -> str:
