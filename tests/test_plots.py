@@ -14,6 +14,7 @@ from matplotlib.text import Text
 import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
+from simulator.plots.fit import draw_fit
 from simulator.plots.run import draw, draw_chart, run_figures
 from simulator.plots.stragglers import StragglerLog, draw_stragglers, one_sided, straggler_logs
 from simulator.plots.style import looks_of, save, widen_beneath
@@ -21,7 +22,7 @@ from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import ChartError, at_points
 from simulator.plots.sweep.lines import draw_lines, scale_up
 from simulator.plots.sweep.load_latency import _not_dominated
-from simulator.plots.sweep.maps import _rectangles, map_of
+from simulator.plots.sweep.maps import Map, _rectangles, draw_best, map_of
 from simulator.plots.timeline import draw_timeline, timelines
 from simulator.results.compare import compare
 from simulator.results.fairness import fairness
@@ -240,7 +241,7 @@ def test_lines_that_cross_keep_their_width():
     axes.plot([0, 1, 2], [0, 1, 2], color="black", linewidth=1.0)
     axes.plot([0, 1, 2], [2, 1, 0], color="red", linewidth=1.0)
     axes.step([0, 1.5, 2], [2, 1, 1], where="post", color="green", linewidth=1.0)
-    axes.step([0, 1.3, 2], [2, 0, 0], where="post", color="blue", linewidth=1.0)  # on the last one for most of its way
+    axes.step([0, 1.8, 2], [2, 0, 0], where="post", color="blue", linewidth=1.0)  # on the last one for most of its way
     widen_beneath(axes)
     assert [line.get_linewidth() for line in axes.lines] == [1.0, 1.0, 2.5, 1.0]
 
@@ -782,3 +783,34 @@ def test_neighbours_in_a_map_share_a_rectangle():
     merged = [rectangle.get_bbox().bounds for rectangle in _rectangles(cells, merge=True)]
     assert merged == [(-0.5, -0.5, 2, 1), (2.5, -0.5, 1, 1), (-0.5, 1.5, 4, 1)]
     assert len(_rectangles(cells, merge=False)) == 7
+
+
+def map_of_ties(n_columns: int) -> tuple[Map, str]:
+    """Three schemes that tie everywhere but in one cell, with what the map says in its cells and its legend."""
+    point, scheme, trial = np.indices((2 * n_columns, 3, 3)).reshape(3, -1)
+    labels = np.array(["x", "y", "z"])[scheme]
+    makespan_s = 5.0 + trial + 9.0 * (scheme > 0) * (point == 0)
+    runs = pd.DataFrame({"point": point, "scheme": labels, "kind": labels, "trial": trial, "makespan_s": makespan_s})
+    runs = runs.assign(jobs=point % n_columns, workers=point // n_columns, n_jobs=1, decode_failures=0)
+    runs = runs.assign(jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
+    cells = map_of(Results(runs, scenario={}), ["jobs", "workers"], "makespan_s", {})
+    draw_best(figure := Figure(layout="constrained"), cells)
+    return cells, texts(figure)
+
+
+def test_a_tie_is_named_by_letters_or_in_the_caption_or_in_the_legend():
+    cells, said = map_of_ties(3)
+    assert "A=B=C" in said
+    assert not any(remark.startswith("=:") for remark in cells.remarks)
+    cells, said = map_of_ties(12)
+    assert "A=B=C" not in said
+    assert "=: a tie of more schemes than have room" in cells.remarks
+    assert "tie: x, y, z" in map_of_ties(13)[1]
+
+
+def test_quantiles_of_a_trace_with_times_of_0_are_not_on_a_log_axis():
+    measured_s = np.random.default_rng(1).exponential(1.0, (20, 4))
+    for least_s, scale in ((0.1, "log"), (0.0, "linear")):
+        measured_s[:3] = least_s
+        draw_fit(figure := Figure(layout="constrained"), measured_s, [measured_s, measured_s], "it")
+        assert figure.axes[0].get_xscale() == figure.axes[0].get_yscale() == scale

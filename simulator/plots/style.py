@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from schemes.base.scheme import FloatArray
+from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.statistics import is_tie
 
 Draw = Callable[[Figure], None]
@@ -49,6 +49,8 @@ STYLE = {
     "hatch.linewidth": 0.5,
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
+# what is hidden: its look, its size, pixels within which another hides it, share that must be hidden
+BENEATH = (("linestyle", "linewidth", 1, 0.5), ("marker", "markersize", 2, 0.25))
 NOTHING = ("", " ", "none", "None", None)  # how matplotlib says no line, or no marker
 HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")
 
@@ -70,33 +72,44 @@ def widen_beneath(axes: Axes) -> None:
     """Widen lines and markers that lie under others of another look, so that all of them are seen."""
     axes.get_xlim(), axes.get_ylim()  # limits are found when they are asked for
     drawn = [line for line in axes.lines if line.get_transform() == axes.transData]
-    for look, size in (("linestyle", "linewidth"), ("marker", "markersize")):
-        kind = [line for line in drawn if getp(line, look) not in NOTHING and getp(line, "fillstyle") != "none"]
-        places = [_pixels(axes, line, on_the_way=look == "linestyle") for line in kind]
-        looks = [(line.get_color(), getp(line, look)) for line in kind]
+    for kind_of_look, size, near, share in BENEATH:
+        kind = [line for line in drawn if getp(line, kind_of_look) not in NOTHING and getp(line, "fillstyle") != "none"]
+        looks = [(line.get_color(), getp(line, kind_of_look)) for line in kind]
+        places = [_pixels(axes, line, on_the_way=size == "linewidth") for line in kind]
+        covered = [_around(axes, place, near) for place in places]
         depths = []
-        for at, own in enumerate(places):
-            on_top = zip(looks[at + 1 :], map(set, places[at + 1 :]), strict=True)
-            above = {other for other, its in on_top if sum(map(its.__contains__, own)) > len(own) / 3}
-            depths.append(len(above - {looks[at]}))
+        for at, (columns, rows) in enumerate(places):
+            on_top = zip(looks[at + 1 :], covered[at + 1 :], strict=True)
+            hiding = {look for look, its in on_top if np.count_nonzero(its[columns, rows]) > share * len(columns)}
+            depths.append(len(hiding - {looks[at]}))
         step = min(1.5, 8 / max([1, *depths]))  # points, so that many do not hide what is beside them
         for line, depth in zip(kind, depths, strict=True):
             setp(line, **{size: getp(line, size) + depth * step})
 
 
-def _pixels(axes: Axes, line: Line2D, *, on_the_way: bool) -> list[tuple[int, ...]]:
-    """Pixels of the points of a line that an axis can show, or also of what is between them."""
+def _pixels(axes: Axes, line: Line2D, *, on_the_way: bool) -> tuple[IntArray, IntArray]:
+    """Columns and rows of the pixels of a line's points in its axes, or also of what is between them."""
     points = np.asarray(line.get_xydata(), dtype=np.float64).T
     if on_the_way:
         points = np.array(STEP_LOOKUP_MAP[line.get_drawstyle()](*points))
     with np.errstate(invalid="ignore"):
-        at = axes.transData.transform(points.T)
+        at = axes.transData.transform(points.T) - axes.bbox.min
     at = at[np.isfinite(at).all(axis=1)]
     if on_the_way and len(at):
         along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
         every = np.arange(0.0, along[-1] + 0.5, 0.5)
         at = np.stack([np.interp(every, along, column) for column in at.T], axis=1)
-    return list(dict.fromkeys(map(tuple, np.round(at).astype(np.int64).tolist())))
+    at = at[((at >= 0) & (at <= axes.bbox.size)).all(axis=1)]
+    columns, rows = np.unique(np.round(at).astype(np.int64), axis=0).T
+    return columns, rows
+
+
+def _around(axes: Axes, pixels: tuple[IntArray, IntArray], near: int) -> BoolArray:
+    """Mark the pixels of axes that are so near to some."""
+    marked = np.zeros(np.ceil(axes.bbox.size).astype(np.int64) + 2 * near + 1, dtype=np.bool_)
+    for right, up in np.ndindex(2 * near + 1, 2 * near + 1):
+        marked[pixels[0] + right, pixels[1] + up] = True
+    return marked[near:, near:]
 
 
 def style() -> Any:
