@@ -11,7 +11,8 @@ from schemes.base.scheme import IntArray
 from simulator.engine.master_rules import MasterRule
 from simulator.scenario.scenario import Scenario
 
-MOST_TAKEN = 20_000  # responses that are played for a number of workers missing
+MOST_TAKEN = 20_000  # responses that are played for a scheme
+MOST_JUDGED = 100  # schemes with their rules: a sweep may have very many
 MOST_ROUNDS = 32  # in which they come
 
 
@@ -27,9 +28,9 @@ def heavy_tails(scenario: Scenario) -> list[str]:
                 most = math.ceil(2 / model.tail_index)  # with so many more, all is well
                 rule = at_point.rule_for(label)
                 key = id(scheme), id(rule), most
-                if key not in known:
+                if key not in known and len(known) < MOST_JUDGED:
                     known[key] = _spared(at_point.scheme_to_run(label), rule, most)
-                order = (1 + known[key]) * model.tail_index
+                order = (1 + known.get(key, most)) * model.tail_index
                 if order <= 2:
                     moment = "mean" if order <= 1 else "variance"
                     under = found.setdefault((name, type(model).__name__, moment), [])
@@ -55,7 +56,7 @@ def _spared(scheme: Scheme, rule: MasterRule, enough: int) -> int:
         return enough
     if rule.waits_for != "enough":
         return 0 if rule.waits_for == "all" else n_workers - rule.reference_rank(n_workers)
-    step = -(-n_workers * n_workers * min(MOST_ROUNDS, scheme.delay_rounds + 2) // MOST_TAKEN)
+    step = -(-n_workers * n_workers * enough * min(MOST_ROUNDS, scheme.delay_rounds + 2) // MOST_TAKEN)
     for n_missing in range(1, min(enough, n_workers) + 1):
         groups = ((first + np.arange(n_missing)) % n_workers for first in range(0, n_workers, step))
         if any(_waits_for(scheme, group) for group in groups):
