@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("stragglersim", "simulator", "schemes", "straggler_models", "workloads")
-LIMIT_S = 900  # of one run of pytest; a fault that makes it longer has been seen
+TEST_LIMIT_S = 120  # of one test; a fault that makes it longer has been seen
+LIMIT_S = 1800  # of one run of pytest
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -140,12 +141,12 @@ class Tree:
         self.covered.mkdir(exist_ok=True)
         self.test_files = sorted(f"tests/{file.name}" for file in (self.folder / "tests").glob("test_*.py"))
 
-    def run(self, *arguments: str, under: tuple[str, ...] = ()) -> str:
-        """Run pytest; return how it went."""
+    def run(self, *arguments: str, under: tuple[str, ...] = ("-m",)) -> str:
+        """Run pytest, up to the first test that fails; return how it went."""
         shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
         environment = os.environ | {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        options = ("-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=line")
-        command = [sys.executable, *under, *options, *arguments]
+        options = ("pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb=line")
+        command = [sys.executable, *under, *options, f"--timeout={TEST_LIMIT_S}", *arguments]
         try:
             done = subprocess.run(
                 command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
@@ -167,8 +168,10 @@ class Tree:
                 began_s = time.monotonic()
                 partial = data.with_suffix(".part")
                 partial.unlink(missing_ok=True)
-                options = ("-m", "coverage", "run", f"--rcfile={settings}", f"--data-file={partial}")
-                how = self.run(file, under=options)
+                how = self.run(
+                    *(file, "--maxfail=1000"),
+                    under=("-m", "coverage", "run", f"--rcfile={settings}", f"--data-file={partial}", "-m"),
+                )
                 partial.rename(data)
                 print(f"{file}: {how if how != 'unseen' else 'passed'}, {time.monotonic() - began_s:.0f} s", flush=True)
 

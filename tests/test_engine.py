@@ -290,6 +290,17 @@ def test_the_ideal_work_adds_up_to_one_job_and_no_scheme_without_delay_is_faster
         assert all(mine <= other + 1e-12 for mine, other in zip(durations(record), others, strict=True))
 
 
+@pytest.mark.parametrize("times", [(INF, 4.0, 1.0), (0.0, INF, 1.0), (0.0, 4.0, INF), (INF, 0.0, 1.0), (0.0, INF, INF)])
+def test_who_never_answers_has_no_share_of_the_ideal_work(times):
+    (both,) = times_of([[(0.0, 4.0, 1.0), times]])
+    loads, instant_s = both.share_out()
+    assert (loads[0, 0], instant_s) == (1.0, 4.0)
+    assert math.isnan(loads[1, 0])
+    (nobody,) = times_of([[times, times]])
+    assert np.isnan(nobody.share_out()[0]).all()
+    assert nobody.share_out()[1] == INF
+
+
 def test_a_negative_completion_time_is_refused():
     with pytest.raises(SimulationError, match=r"round 0, worker 1: completion times must be at least 0 s, got -0.5 s"):
         run(Uncoded(2), 1, [[(1.0, 0.0, 1.0), (-1.0, 1.0, 1.0)]], FirstEnough())

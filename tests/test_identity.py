@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import stragglersim
@@ -10,7 +11,7 @@ from simulator.engine.master_rules import FixedTime
 from simulator.engine.training import Training
 from simulator.scenario.identity import DECIDES_NOTHING, setting_key
 from simulator.scenario.no_effect import warnings
-from straggler_models import Constant
+from straggler_models import Constant, StragglerModel, WorkerTimes
 from stragglersim import Network, Scenario
 from workloads import LeastSquares
 
@@ -75,6 +76,34 @@ def changed(**changes):
     if "workers" in changes:
         changes["schemes"] = {"all": Uncoded(changes["workers"])}
     return dataclasses.replace(PLAIN, **changes)
+
+
+class Held(StragglerModel):
+    """No dataclass: its attributes say what it does."""
+
+    def __init__(self, held):
+        self.held = held
+
+    def rounds(self, n_workers, rng):
+        while True:
+            yield WorkerTimes(slowdown=np.atleast_2d(self.held))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [np.ones(4), np.array([1.0, 1.0, 1.0, 2.0]), np.ones((1, 4))],
+        [np.arange(1000.0), np.where(np.arange(1000) == 500, 0.0, np.arange(1000.0))],  # too long to be printed whole
+        [np.float64(1.0), np.float64(2.0)],
+        [frozenset([1]), frozenset([2]), 1 + 2j],
+    ],
+    ids=["arrays", "long arrays", "numbers", "others"],
+)
+def test_what_a_plug_in_holds_decides(values):
+    keys = [key_of(changed(stragglers={"usual": USUAL, "held": Held(value)})) for value in values]
+    again = [key_of(changed(stragglers={"usual": USUAL, "held": Held(value)})) for value in values]
+    assert keys == again
+    assert len(set(keys)) == len(values)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Scenario)])
