@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, tests send it
     given.folder.mkdir(parents=True, exist_ok=True)
     tree = Tree(given.folder.resolve())
     tree.measure()
