@@ -13,6 +13,7 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -182,13 +183,17 @@ class Tree:
 
         lines: dict[str, set[tuple[str, int]]] = defaultdict(set)
         for data in sorted(self.covered.glob("*.sqlite")):
+            named = set(re.findall(r"^def (test_\w+)", (self.folder / f"tests/{data.stem}.py").read_text(), re.MULTILINE))
             with sqlite3.connect(data) as table:
                 rows = table.execute(
                     "select path, context, numbits from line_bits join file on file.id = file_id "
                     "join context on context.id = context_id where context != ''"
                 )
                 for path, context, bits in rows:
-                    test = f"tests/{data.stem}.py::{context.rpartition('.')[2]}"
+                    name = context.rpartition(".")[2]
+                    if name not in named:
+                        continue
+                    test = f"tests/{data.stem}.py::{name}"
                     file = str(Path(path).relative_to(self.folder))
                     lines[test] |= {(file, line) for line in numbits_to_nums(bits)}
         found = defaultdict(list)
