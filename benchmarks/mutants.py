@@ -183,7 +183,8 @@ class Tree:
 
         lines: dict[str, set[tuple[str, int]]] = defaultdict(set)
         for data in sorted(self.covered.glob("*.sqlite")):
-            named = set(re.findall(r"^def (test_\w+)", (self.folder / f"tests/{data.stem}.py").read_text(), re.MULTILINE))
+            text = (self.folder / f"tests/{data.stem}.py").read_text()
+            named = set(re.findall(r"^def (test_\w+)", text, re.MULTILINE))
             with sqlite3.connect(data) as table:
                 rows = table.execute(
                     "select path, context, numbits from line_bits join file on file.id = file_id "
