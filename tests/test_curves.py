@@ -176,7 +176,7 @@ def test_a_target_that_nobody_reaches_is_no_crash(folder):
 
 
 def test_training_has_figures(folder, tmp_path):
-    names = {path.stem for path in draw(Results.load(folder), tmp_path)}
+    names = {path.stem for path in draw(Results.load(folder), tmp_path).paths}
     assert {"loss", "accuracy"} <= names
     svg = (tmp_path / "accuracy.svg").read_text()
     assert svg.count("PolyCollection") == 2  # a band for each scheme
@@ -197,7 +197,7 @@ def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
     (tmp_path / "swept.yaml").write_text(SWEPT)
     run = stragglersim.load(tmp_path / "swept.yaml")
     results = stragglersim.run(run)
-    names = {path.stem for path in draw(results, tmp_path)}
+    names = {path.stem for path in draw(results, tmp_path).paths}
     assert {"loss", "accuracy", "final_loss", "final_accuracy"} <= names
     said = (tmp_path / "loss.svg").read_text()
     assert all(f"learning_rate = {rate}" in said for rate in ("0.1", "0.5", "1"))
@@ -219,7 +219,7 @@ def test_figures_leave_out_what_there_is_none_of(tmp_path):
         schemes={"all": Uncoded(2)},
     )
     results = stragglersim.run(run)
-    names = {path.stem for path in draw(results, tmp_path)}
+    names = {path.stem for path in draw(results, tmp_path).paths}
     assert "loss" in names
     assert "accuracy" not in names
     with pytest.raises(ChartError, match="--y accuracy: must be loss where nothing is classified"):
@@ -231,7 +231,7 @@ def test_what_has_diverged_has_no_line(tmp_path):
     (tmp_path / "swept.yaml").write_text(steep)
     results = stragglersim.run(stragglersim.load(tmp_path / "swept.yaml"))
     assert np.isinf(results.runs.groupby("point")["final_loss"].mean()).tolist() == [False, True]
-    said = {path.stem: path.with_suffix(".svg").read_text() for path in draw(results, tmp_path / "plots")}
+    said = {path.stem: path.with_suffix(".svg").read_text() for path in draw(results, tmp_path / "plots").paths}
     assert "diverged" in said["loss"]
     assert "final_loss" in said
 
