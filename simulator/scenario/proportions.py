@@ -116,6 +116,8 @@ def of_pieces(stragglers: Mapping[str, StragglerModel], workers: int, seed: int,
             median_s = _median_s(stragglers, workers, seed, load)
             got_s, n_pieces = np.zeros(workers), 0
             for speeds in model.slowdowns(workers, np.random.default_rng(0)):
+                if not ((speeds.duration_s >= 0).all() and speeds.duration_s.any()):
+                    break  # the run says what is wrong with them
                 got_s, n_pieces = got_s + speeds.duration_s.sum(axis=0), n_pieces + len(speeds.duration_s)
                 if np.median(got_s) >= median_s:
                     break
