@@ -3,6 +3,7 @@
 import math
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +123,8 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     """Write a figure as PNG and as SVG; return the path of the PNG."""
     path = folder / f"{name}.png"
     figure.set_dpi(DPI)
-    with style():  # ticks are made when a figure is written
+    with style(), warnings.catch_warnings():  # ticks are made when a figure is written
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is shown in its place
         if engine := figure.get_layout_engine():
             engine.execute(figure)
         figure.set_layout_engine("none")  # what is laid out stays
