@@ -83,7 +83,7 @@ def widen_beneath(axes: Axes) -> None:
             on_top = zip(looks[at + 1 :], covered[at + 1 :], strict=True)
             hiding = {look for look, its in on_top if np.count_nonzero(its[columns, rows]) > share * len(columns)}
             depths.append(len(hiding - {looks[at]}))
-        step = min(1.5, 8 / max([1, *depths]))  # points, so that many do not hide what is beside them
+        step = min(1.5, 4 / max([1, *depths]))  # points, so that many do not hide what is beside them
         for line, depth in zip(kind, depths, strict=True):
             setp(line, **{size: getp(line, size) + depth * step})
 
