@@ -493,7 +493,7 @@ def test_a_map_without_room_for_marks_says_how_many_cells_are_undecided():
     runs = runs.assign(jobs=point % 13, workers=point // 13, kind=runs["scheme"], n_jobs=1, decode_failures=0)
     runs = runs.assign(jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
     remarks = map_of(Results(runs, scenario={}), ["jobs", "workers"], "makespan_s", {}).remarks
-    assert remarks[0].startswith("no room for ?: in 1 of 26 cells: another is not distinguishable from the best")
+    assert remarks[0].startswith("no room for ? in 1 of 26 cells: another is not distinguishable from the best")
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -99,7 +99,7 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
         return None
     remarks = ["without the reference (ideal)"] if (results.runs["kind"] == "ideal").any() else []
     remarks += ["approximate gradients count like exact ones"] if (runs["error_norm_mean"] > 0).any() else []
-    where = "?" if _has_room(x, y) else f"no room for ?: in {undecided.sum()} of {undecided.size} cells"
+    where = "?" if _has_room(x, y) else f"no room for ? in {undecided.sum()} of {undecided.size} cells"
     unsure = "another is not distinguishable from the best (the 95 % interval of the paired difference contains 0)"
     remarks += [f"{where}: {unsure}"] if undecided.any() else []
     remarks += ["tie: equal in every trial"] if (best.sum(axis=0) > 1).any() else []
