@@ -232,6 +232,7 @@ class _Sweep:
                 n_done += sum(n_runs[unit[2:]] for unit in (*done.units, *(failure.unit for failure in done.failures)))
                 if progress is not None and (done.units or done.failures):
                     progress(n_done, n_all)
+        self.failures.sort(key=attrgetter("unit.point", "unit.label", "unit.trials.start"))  # not as they came
         if not any(self._parts.has(place.key) for places in self._places for place in places):
             raise self._error_of(self.failures[0])
 
@@ -315,8 +316,7 @@ def _write_errors(folder: Path, failures: Sequence[Failure]) -> None:
     with whole(folder / ERRORS) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("point", "scheme", "first_trial", "last_trial", "error"))
-        where = attrgetter("unit.point", "unit.label", "unit.trials.start")
-        for (point, label, trials, _), error, _ in sorted(failures, key=where):
+        for (point, label, trials, _), error, _ in failures:
             table.writerow((point, label, trials[0], trials[-1], error))
 
 
