@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import BoolArray, InputPath, IntArray, PositiveCount, TakesNumpy
+from simulator.parameters import BoolArray, InputPath, IntArray, PositiveCount, TakesNumpy
 
 
 class Assignment(TakesNumpy, ABC):

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.assignment import BernoulliAssignment, drawn
 from schemes.base.linear import ApproximateScheme
-from schemes.base.scheme import Count, FloatArray, PositiveCount
+from simulator.parameters import Count, FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.linear import ApproximateScheme
-from schemes.base.scheme import FloatArray, PositiveCount
+from simulator.parameters import FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)

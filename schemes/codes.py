@@ -9,7 +9,7 @@ import numpy as np
 
 from schemes.base.codec import Weights, least_squares_weights
 from schemes.base.patterns import load_bound
-from schemes.base.scheme import FloatArray, IntArray
+from simulator.parameters import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from schemes.base.patterns import Accepts, Code, LateResponses

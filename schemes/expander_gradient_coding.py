@@ -13,7 +13,7 @@ from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import ApproximateScheme
-from schemes.base.scheme import Count, FloatArray, IntArray, PositiveCount
+from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

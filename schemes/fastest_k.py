@@ -9,7 +9,7 @@ from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import PlainScheme
-from schemes.base.scheme import FloatArray, IntArray, PositiveCount
+from simulator.parameters import FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

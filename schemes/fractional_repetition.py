@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.counting import Allowance
 from schemes.base.linear import LinearScheme
-from schemes.base.scheme import Count, PositiveCount
 from schemes.codes import Repetition
+from simulator.parameters import Count, PositiveCount
 
 
 @dataclass(frozen=True)

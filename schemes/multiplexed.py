@@ -16,9 +16,10 @@ from schemes.base.counting import RuleScheme
 from schemes.base.multiplexed_session import MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Counts, Past, Rule, count_down, count_up
-from schemes.base.scheme import BoolArray, Count, FloatArray, IntArray, Outcome, PositiveCount, Session, Task, Work
+from schemes.base.scheme import Outcome, Session, Task, Work
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
 from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
+from simulator.parameters import BoolArray, Count, FloatArray, IntArray, PositiveCount
 
 REPETITION = "repetition only"  # the label where nothing is coded
 

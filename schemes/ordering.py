@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import read_columns
-from schemes.base.scheme import BoolArray, FloatArray, InputPath, IntArray, TakesNumpy
+from simulator.parameters import BoolArray, FloatArray, InputPath, IntArray, TakesNumpy
 
 
 class Ordering(TakesNumpy, ABC):

@@ -17,21 +17,9 @@ from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
 from schemes.base.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined, least_squares_weights
 from schemes.base.least_squares import least_squares_errors
-from schemes.base.scheme import (
-    BoolArray,
-    Closing,
-    Count,
-    FloatArray,
-    Heard,
-    IntArray,
-    Outcome,
-    PositiveCount,
-    Scheme,
-    Session,
-    Task,
-    Work,
-)
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
 from schemes.ordering import Matching, Ordering, q_bound, q_max
+from simulator.parameters import BoolArray, Count, FloatArray, IntArray, PositiveCount
 
 FEW = 4  # blocks up to which comparing is faster than sorting
 ORDER = 1  # the purpose of a stream, beside that of `schemes.assignment`

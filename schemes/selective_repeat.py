@@ -14,9 +14,10 @@ from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combin
 from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
-from schemes.base.scheme import Count, FloatArray, IntArray, Outcome, PositiveCount, Session, Task, Work
+from schemes.base.scheme import Outcome, Session, Task, Work
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
 from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
+from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ import numpy as np
 
 from schemes.base.codec import Codec, Decoded, Ended, Precision
 from schemes.base.linear import ApproximateScheme, LinearScheme
-from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, Outcome, Scheme, Session, Status, Task, Work
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Status, Task, Work
 from schemes.base.task_codec import codec_of
 from schemes.base.valued import ValuedSession, ValuePlane
+from simulator.parameters import BoolArray, FloatArray
 
 Chooser = Callable[[int, BoolArray], BoolArray]
 """Stragglers, given the round and who has work; both of shape (n_workers,)."""

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import PlainScheme
-from schemes.base.scheme import IntArray, PositiveCount
+from simulator.parameters import IntArray, PositiveCount
 
 
 @dataclass(frozen=True)

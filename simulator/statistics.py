@@ -6,11 +6,10 @@ Tables have shape ``(rows, trials)``, NaN where a trial is missing.
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from simulator.parameters import BoolArray, FloatArray, IntArray
+
 TAIL = 0.025  # on each side of an interval
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 # 97.5 % quantiles of Student's t for 1 to 30 trials: to import scipy takes longer than most comparisons

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import Count, Factor, PositiveCount, StragglerModel, WorkerTimes
+from simulator.parameters import Count, Factor, PositiveCount
+from straggler_models.base import StragglerModel, WorkerTimes
 
 
 @dataclass(frozen=True)

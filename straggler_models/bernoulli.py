@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import Factor, FloatArray, Probability, StandardModel, slow_down
+from simulator.parameters import Factor, FloatArray, Probability
+from straggler_models.base import StandardModel, slow_down
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, DrawnModel, Factor, Probability, Share, WorkerTimes
+from simulator.parameters import Factor, Probability, Share
+from straggler_models.base import BLOCK_ROUNDS, DrawnModel, WorkerTimes
 
 
 @dataclass(frozen=True)

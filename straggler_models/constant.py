@@ -5,7 +5,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import DrawnModel, Seconds, WorkerTimes
+from simulator.parameters import Seconds
+from straggler_models.base import DrawnModel, WorkerTimes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BoolArray, ChainModel
+from simulator.parameters import BoolArray
+from straggler_models.base import ChainModel
 
 Rounds = Annotated[float, Field(ge=1)]  # may be inf: never
 

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import Count, Drawn, DrawnModel, WorkerTimes, some_workers
+from simulator.parameters import Count
+from straggler_models.base import Drawn, DrawnModel, WorkerTimes, some_workers
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BoolArray, ChainModel, Factor, Probability
+from simulator.parameters import BoolArray, Factor, Probability
+from straggler_models.base import ChainModel
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field, with_config
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
-from straggler_models.base import Factor, Positive, SecondsModel, Speeds
+from simulator.parameters import Factor, Positive
+from straggler_models.base import SecondsModel, Speeds
 
 BLOCK_PIECES = 32
 

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, Drawn, DrawnModel, Factor, Share, WorkerTimes, some_workers
+from simulator.parameters import Factor, Share
+from straggler_models.base import BLOCK_ROUNDS, Drawn, DrawnModel, WorkerTimes, some_workers
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import AddsTo, FloatArray, Part, Positive, Seconds, StandardModel
+from simulator.parameters import FloatArray, Positive, Seconds
+from straggler_models.base import AddsTo, Part, StandardModel
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import pickle
 
 import numpy as np
 
-from straggler_models.base import FloatArray, SecondsModel, StragglerModel, WorkerTimes
+from simulator.parameters import FloatArray
+from straggler_models.base import SecondsModel, StragglerModel, WorkerTimes
 
 
 def draw_rounds(

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import BLOCK_ROUNDS, InputPath, PositiveCount, Seconds, StragglerModel, WorkerTimes
+from simulator.parameters import InputPath, PositiveCount, Seconds
+from straggler_models.base import BLOCK_ROUNDS, StragglerModel, WorkerTimes
 from straggler_models.trace_file import read_trace_file
 
 

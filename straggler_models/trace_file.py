@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from straggler_models.base import BoolArray, FloatArray, IntArray, WorkerTimes
+from simulator.parameters import BoolArray, FloatArray, IntArray
+from straggler_models.base import WorkerTimes
 from straggler_models.trace_table import in_a_line, numbers, read_table
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from straggler_models.base import BoolArray, FloatArray
+    from simulator.parameters import BoolArray, FloatArray
 
 GZIP = b"\x1f\x8b"  # how such a file begins
 LONGEST_LINE = 2**24  # characters

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from straggler_models.base import AddsTo, DrawnModel, Positive, WorkerTimes, added_to
+from simulator.parameters import Positive
+from straggler_models.base import AddsTo, DrawnModel, WorkerTimes, added_to
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,9 @@ def test_aliases_nesting_and_length_are_bounded(errors):
 
 
 def test_a_file_of_very_many_values_is_refused(errors, monkeypatch):
-    from simulator.scenario import yaml_nodes
+    from simulator.scenario import yaml_text
 
-    monkeypatch.setattr(yaml_nodes, "MOST_NODES", 1000)
+    monkeypatch.setattr(yaml_text, "MOST_NODES", 1000)
     assert "must be of at most 1000 values, got more" in errors(SCENARIO + f"x: {list(range(2000))}\n")[0]
 
 

@@ -8,7 +8,8 @@ import stragglersim
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain
-from simulator.scenario.ranges import read_values, values_of
+from simulator.scenario.ranges import values_of
+from simulator.scenario.yaml_file import read_values
 from stragglersim import ScenarioError, UserError
 
 

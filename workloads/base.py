@@ -3,21 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import ArgsKwargs, CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic import ConfigDict
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from simulator.parameters import FloatArray, IntArray, TakesNumpy
+
 Rows = IntArray | slice
 """Rows of the data: index arrays with it, ``features[rows]``. Rows that are neighbours come as a slice."""
 
@@ -27,33 +19,6 @@ class Measured(NamedTuple):
 
     loss: float  # mean over all rows
     accuracy: float  # share of all rows; NaN where nothing is classified
-
-
-def plain_numbers(value: Any) -> Any:
-    """The same with numpy's numbers as Python's, also in lists and mappings.
-
-    Examples
-    --------
-    >>> plain_numbers([np.int64(3), "a"])
-    [3, 'a']
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) is dict:
-        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(plain_numbers, value))
-    if isinstance(value, ArgsKwargs):
-        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
-    return value
-
-
-class TakesNumpy:
-    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_before_validator_function(plain_numbers, handler(source))
 
 
 class Workload(TakesNumpy, ABC):

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from workloads.base import BoolArray, FloatArray, IntArray, Measured, NonNegative, Rows, Workload
+from simulator.parameters import BoolArray, FloatArray, IntArray, NonNegative
+from workloads.base import Measured, Rows, Workload
 
 N_CLASSES = 10
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from workloads.base import FloatArray, Measured, Rows, Workload
+from simulator.parameters import FloatArray
+from workloads.base import Measured, Rows, Workload
 
 ALIKE = 1e-4  # relative; sums in another order differ by much less, also in float32
 SHIFT = 0.01  # between the parameters of models that are tried together

@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from workloads.base import Count, FloatArray, NonNegative, Positive, PositiveCount, Rows, Workload
+from simulator.parameters import Count, FloatArray, NonNegative, Positive, PositiveCount
+from workloads.base import Rows, Workload
 
 MOST_NUMBERS = 20_000_000  # of the features
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from schemes.base.rule import Clause
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import ManySets
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
 class Closed(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray
 
 NEGLIGIBLE = 1e-12  # of the largest singular value: rows of R that do not span anything more
 

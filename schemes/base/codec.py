@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Work
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Work
+from simulator.parameters import FloatArray, IntArray
 
 
 def least_squares_weights(matrix: FloatArray, answered: IntArray) -> Weights:

@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 ZERO = 1e-12  # a squared error of at most so much for each chunk is rounding
 PLAIN = 1e-5  # one of less than so much for each chunk is a difference of numbers too large for it

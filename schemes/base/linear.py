@@ -13,8 +13,9 @@ from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weight
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.least_squares import least_squares_errors
 from schemes.base.rule import Clause, Rule, permits
-from schemes.base.scheme import BoolArray, Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
 from schemes.base.sets import ManySets
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes.base.counting import RuleSession
-from schemes.base.scheme import BoolArray, Task, Work
+from schemes.base.scheme import Task, Work
+from simulator.parameters import BoolArray
 
 if TYPE_CHECKING:
     from schemes.multiplexed import Multiplexed, MultiplexedRule

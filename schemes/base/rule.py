@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from schemes.base.scheme import FloatArray, IntArray
     from schemes.base.sets import Numbers, Set, Sets, Truths
+    from simulator.parameters import FloatArray, IntArray
 
 NOT_ENDED, DECODED, APPROXIMATE, FAILED = range(4)  # how a job has ended in a row
 

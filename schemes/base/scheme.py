@@ -13,13 +13,12 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import ArgsKwargs, CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic import ConfigDict
+
+from simulator.parameters import BoolArray, FloatArray, IntArray, TakesNumpy
 
 if TYPE_CHECKING:
     from schemes.base.batch import Batch
@@ -27,18 +26,6 @@ if TYPE_CHECKING:
     from schemes.base.rule import Rule
 
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-Count = Annotated[int, Field(ge=0)]
-PositiveCount = Annotated[int, Field(ge=1)]
-
-
-class BesideTheScenario:
-    """Marks a path that, in a scenario, is relative to the scenario's folder."""
-
-
-InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
 Status = Literal["decoded", "approximate", "failed"]
 TaskKind = Literal["plain", "coded", "repeat"]
 
@@ -202,33 +189,6 @@ class Session(ABC):
     @abstractmethod
     def tasks(self, worker: int) -> Sequence[Task]:
         """Say what the worker's list in the open round consists of, in its order; idle: empty."""
-
-
-def plain_numbers(value: Any) -> Any:
-    """The same with numpy's numbers as Python's, also in lists and mappings.
-
-    Examples
-    --------
-    >>> plain_numbers([np.int64(3), "a"])
-    [3, 'a']
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) is dict:
-        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(plain_numbers, value))
-    if isinstance(value, ArgsKwargs):
-        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
-    return value
-
-
-class TakesNumpy:
-    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_before_validator_function(plain_numbers, handler(source))
 
 
 class Scheme(TakesNumpy, ABC):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from schemes.base.scheme import BoolArray, IntArray
+    from simulator.parameters import BoolArray, IntArray
 
 Set = Any  # of workers, one for each row: an int whose bit i is worker i, or words of shape (n_words, n_rows)
 Truths = Any  # one for each row: a bool, or an array of shape (n_rows,)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemes.base.codec import Codec, Decoded, Ended, Precision
-from schemes.base.scheme import Closing, FloatArray, Heard, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
+from simulator.parameters import FloatArray
 
 
 class TaskCodec(Codec):

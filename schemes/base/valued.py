@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from schemes.base.codec import Codec, Ended
-from schemes.base.scheme import Closing, FloatArray, IntArray, Outcome, Session, Task, Work
+from schemes.base.scheme import Closing, Outcome, Session, Task, Work
+from simulator.parameters import FloatArray, IntArray
 
 
 class ValuePlane(Protocol):

@@ -14,7 +14,7 @@ from simulator.cli.terminal import print_table, say, status
 if TYPE_CHECKING:
     from simulator.fitting.fit import Fit
     from simulator.fitting.goodness import Check
-    from straggler_models.base import FloatArray
+    from simulator.parameters import FloatArray
 
 
 @takes(ReadingOptions)

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import simpy
 
-from schemes.base.scheme import BoolArray, Closing, FloatArray, Outcome, Scheme, Session, Work
+from schemes.base.scheme import Closing, Outcome, Scheme, Session, Work
 from simulator.choices import Leftover
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Network, Traffic, Uplink
@@ -23,6 +23,7 @@ from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
 from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, FloatArray
 
 NUMERICS = 8
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.

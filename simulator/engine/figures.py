@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes.base.rule import APPROXIMATE, DECODED, FAILED
-from schemes.base.scheme import BoolArray, FloatArray, IntArray, Status
+from schemes.base.scheme import Status
 from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from simulator.engine.record import RunRecord

@@ -13,9 +13,8 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import FloatArray, IntArray
 from simulator.choices import Reference, WaitFor
-from straggler_models.base import Positive, Seconds, TakesNumpy
+from simulator.parameters import FloatArray, IntArray, Positive, Seconds, TakesNumpy
 
 FINEST = 2.0**52  # polls up to an instant: beyond it, a multiple of poll_s and the instant are the same number
 Ranks = TypeVar("Ranks", int, IntArray)

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import BoolArray, FloatArray, Heard, IntArray, TakesNumpy, Work
+from schemes.base.scheme import Heard, Work
+from simulator.parameters import BoolArray, FloatArray, IntArray, NonNegative, TakesNumpy
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0)]
 
 

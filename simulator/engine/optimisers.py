@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from schemes.base.scheme import FloatArray
+from simulator.parameters import FloatArray
 
 
 class Optimiser(Protocol):

@@ -9,9 +9,10 @@ import numpy as np
 from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Ended, Precision
 from schemes.base.rule import Rule
-from schemes.base.scheme import Closing, FloatArray, Heard, IntArray, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
 from schemes.base.task_codec import codec_of
 from schemes.uncoded import Uncoded
+from simulator.parameters import FloatArray, IntArray
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray, Outcome, Session, Status, Work
+from schemes.base.scheme import Outcome, Session, Status, Work
 from simulator.columns import JobColumns, RoundColumns, RunRow, empty
 from simulator.engine.figures import Runs
 from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from simulator.engine.events import ClosedRound

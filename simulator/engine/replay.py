@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from schemes.base.rule import Rule, permits
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import Words, packed, size, unpacked
 from simulator.engine.master_rules import MasterRule
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import WorkerTimes
 
 NEGATIVE = "completion times must be at least 0 s at every load: use a smaller --base-load or --seconds-per-load"

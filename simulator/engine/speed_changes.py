@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from simulator.engine.streams import stream
-from straggler_models.base import FloatArray, SecondsModel, Speeds, StragglerModel
+from simulator.parameters import FloatArray
+from straggler_models.base import SecondsModel, Speeds, StragglerModel
 
 MOST_STILL = 10_000  # blocks in which somebody does not get on
 

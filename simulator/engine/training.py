@@ -17,15 +17,15 @@ from pydantic import ConfigDict, InstanceOf
 from pydantic.dataclasses import dataclass as checked
 
 from schemes.base.codec import Decode, Decoded, Ended, Precision
-from schemes.base.scheme import FloatArray
 from simulator.columns import RunRow, StepColumns, empty
 from simulator.engine.events import ClosedRound
 from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
 from simulator.engine.record import RunRecord
 from simulator.engine.streams import stream
 from simulator.errors import SimulationError, is_shipped
+from simulator.parameters import FloatArray, Positive, PositiveCount, TakesNumpy
 from workloads import Rows, Workload
-from workloads.base import Measured, Positive, PositiveCount, TakesNumpy
+from workloads.base import Measured
 from workloads.guards import check_parts, count_of, initial_of, measured_of
 
 Item = TypeVar("Item")

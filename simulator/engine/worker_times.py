@@ -10,13 +10,11 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 
 from simulator.engine.streams import streams
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import (
     BLOCK_ROUNDS,
-    BoolArray,
     ChainModel,
     DrawnModel,
-    FloatArray,
-    IntArray,
     SecondsModel,
     StandardModel,
     StragglerModel,

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, FloatArray, Work
+from schemes.base.scheme import Work
 from simulator.choices import Leftover
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, FloatArray
 
 
 class Workers:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import IntArray, Scheme
+from schemes.base.scheme import Scheme
 from simulator.choices import Detail
 from simulator.engine.arrays.rows import BLOCK, Rows, Times
 from simulator.engine.arrays.simulate import simulate_rows
@@ -17,6 +17,7 @@ from simulator.engine.master_rules import MasterRule
 from simulator.engine.worker_times import DrawnTimes, Draws, Kept, Source
 from simulator.errors import is_shipped, place_in, told
 from simulator.execution.store import Unit
+from simulator.parameters import IntArray
 from simulator.scenario.scenario import Scenario
 from straggler_models.base import SecondsModel, StragglerModel
 

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import IntArray
 from simulator.choices import Detail
 from simulator.columns import LISTED, RUNS, TABLES
 from simulator.engine.figures import Runs
 from simulator.engine.record import RunRecord
 from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
+from simulator.parameters import IntArray
 from simulator.results.folder import PART_SUFFIX
 
 if TYPE_CHECKING:

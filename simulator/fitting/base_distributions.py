@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from simulator.parameters import FloatArray
 from straggler_models import Constant, Lognormal, Pareto, ShiftedExponential, StragglerModel, Weibull
-from straggler_models.base import FloatArray
 
 IMPOSSIBLE = -700.0  # log density where there is none: exp of it is still a number
 HALF_LOG_2_PI = 0.9189385332046727

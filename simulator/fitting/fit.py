@@ -12,9 +12,9 @@ import numpy as np
 from simulator.errors import UserError
 from simulator.fitting.selection import LayerChoice, promising, select, with_base
 from simulator.fitting.standard_errors import settled
+from simulator.parameters import FloatArray
 from simulator.plugins.kinds import MODEL_TABLE, as_values
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
-from straggler_models.base import FloatArray
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.engine.worker_times import Draws, Source
+from simulator.parameters import BoolArray, FloatArray
 from simulator.statistics import quantile
 from simulator.traces.measures import burst_lengths
 from straggler_models import StragglerModel
-from straggler_models.base import BoolArray, FloatArray
 
 N_SIMULATED = 40  # traces to compare with
 LONG = 1.5  # a straggler takes so many times the measured median ...

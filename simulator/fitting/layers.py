@@ -12,8 +12,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from simulator.parameters import BoolArray, FloatArray
 from straggler_models import Bernoulli, CommonShock, GilbertElliott, PartialSlowdown, StragglerModel
-from straggler_models.base import BoolArray, FloatArray
 
 Bounds = tuple[float, float]
 Starts = Iterator[tuple[tuple[float, ...], FloatArray]]

@@ -13,8 +13,8 @@ import numpy as np
 
 from simulator.fitting.base_distributions import SOFT, BaseDistribution, Density
 from simulator.fitting.layers import Layer, Posterior, Summed
+from simulator.parameters import FloatArray
 from straggler_models import StragglerModel
-from straggler_models.base import FloatArray
 
 
 class Value(NamedTuple):

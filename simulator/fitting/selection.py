@@ -12,7 +12,7 @@ import numpy as np
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS, BaseDistribution
 from simulator.fitting.layers import LAYERS, Layer
 from simulator.fitting.likelihood import Layered
-from straggler_models.base import FloatArray
+from simulator.parameters import FloatArray
 
 N_POOLED = 2000  # durations on which all base distributions are tried, regardless of round and worker
 N_BASES = 2  # that are tried in full, the best of them

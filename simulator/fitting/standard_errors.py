@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.fitting.likelihood import Layered
 from simulator.fitting.selection import Fitted, maximise, updated
-from straggler_models.base import FloatArray
+from simulator.parameters import FloatArray
 
 STEP = 1e-3  # of theta, for differences of gradients
 N_GRID = 21  # places at which a slowdown is tried at a time

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from simulator.fitting.goodness import N_LAGS, lagged_memory, threshold_s
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import COLOURS, GREY, literal
 from simulator.traces.measures import burst_lengths
-from straggler_models.base import BoolArray, FloatArray
 
 MEASURED, SIMULATED = COLOURS[5], COLOURS[4]
 NEVER_S = 1e300  # stands for inf, which can't be interpolated

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
+from simulator.parameters import FloatArray
 from simulator.plots.stragglers import draw_stragglers, one_sided, straggler_logs
 from simulator.plots.style import (
     GREY,

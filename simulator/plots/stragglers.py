@@ -12,9 +12,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from schemes.base.scheme import BoolArray, FloatArray, Session, Work
+from schemes.base.scheme import Session, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import BLUE, ORANGE, SaysNothingError, literal
 from simulator.scenario.scenario import Scenario
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.statistics import is_tie
 
 Draw = Callable[[Figure], None]

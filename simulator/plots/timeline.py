@@ -19,9 +19,10 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.transforms import Transform
 
-from schemes.base.scheme import BoolArray, FloatArray, Session, Task, TaskKind, Work
+from schemes.base.scheme import Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import LIGHT, VERMILLION
 from simulator.scenario.scenario import Scenario
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from schemes.base.scheme import FloatArray
+from simulator.parameters import FloatArray
 from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, WIDTH_IN, add_legend, literal, save, style
 from simulator.statistics import Z, quantile
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s

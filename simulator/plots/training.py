@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
 from simulator.columns import KEYS
+from simulator.parameters import FloatArray
 from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks, refuse_alike
 from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import Curve, curves

@@ -4,6 +4,8 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from simulator.parameters import BesideTheScenario
+
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
     """The parameters of a pydantic dataclass: the fields that its constructor takes."""
@@ -12,7 +14,7 @@ def fields_of(cls: type) -> dict[str, FieldInfo]:
 
 def is_input_path(field: FieldInfo) -> bool:
     """Say whether a parameter is a path beside the scenario."""
-    return any(type(mark).__name__ == "BesideTheScenario" for mark in field.metadata)
+    return any(isinstance(mark, BesideTheScenario) for mark in field.metadata)
 
 
 def unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:

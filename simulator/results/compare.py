@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.columns import KEYS, RUNS, TIMES_TO
 from simulator.errors import UserError, did_you_mean
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.statistics import interval_of_change, is_tie, is_undecided, mean_and_half_width, wilson
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import FloatArray
 from simulator.choices import Measure
 from simulator.columns import KEYS, TIMES_TO
+from simulator.parameters import FloatArray
 from simulator.results.compare import CompareError
 from simulator.results.results import Results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.columns import KEYS, RUNS, TABLES
 from simulator.errors import Problem, ResultsError, ScenarioError, show
+from simulator.results.folder import MANIFEST, PARTS
 from simulator.scenario.yaml_file import Document
 
 if TYPE_CHECKING:
@@ -63,6 +65,32 @@ class _Checked(BaseModel):
 
 class _Manifest(BaseModel):
     checked: _Checked = _Checked(runs=0, repeated=0, differences=[])
+
+
+def read_folder(folder: Path, tables: Iterable[str]) -> dict[str, Any]:
+    """What a run has written: the tables that are wanted and were recorded, the scenario and the manifest, by name.
+
+    Raises
+    ------
+    ResultsError
+        If the folder holds no complete results.
+    """
+    if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
+        raise ResultsError(
+            f"{folder}: must be a folder with a finished run, got one that has not finished "
+            "(the same `stragglersim run` command goes on with it)"
+        )
+    for name in (MANIFEST, "scenario.yaml", "runs.parquet"):
+        if not (folder / name).is_file():
+            got = f"one without {name}" if folder.is_dir() else "no folder"
+            raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}")
+    try:
+        beside = {"manifest": read_manifest(folder / MANIFEST), "scenario": read_scenario(folder / "scenario.yaml")}
+        files = {name: folder / f"{name}.parquet" for name in tables}
+        return beside | {name: read_table(file) for name, file in files.items() if file.is_file()}
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
 
 
 def read_scenario(path: Path) -> dict[str, Any]:

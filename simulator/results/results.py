@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.columns import TABLES
-from simulator.errors import ResultsError
 from simulator.files import replacing, whole, writing
 from simulator.results.compare import swept_keys
-from simulator.results.folder import MANIFEST, PARTS, may_write
-from simulator.results.reading import read_manifest, read_scenario, read_table
+from simulator.results.folder import MANIFEST, may_write
+from simulator.results.reading import read_folder
 from simulator.results.summary import summary, write_csv
 from simulator.scenario.yaml_text import write_yaml
 
@@ -94,21 +93,4 @@ class Results:
         ResultsError
             If the folder holds no complete results.
         """
-        folder = Path(folder)
-        if (folder / PARTS).is_dir() and not (folder / MANIFEST).exists():
-            raise ResultsError(
-                f"{folder}: must be a folder with a finished run, got one that has not finished "
-                "(the same `stragglersim run` command goes on with it)"
-            )
-        for name in (MANIFEST, "scenario.yaml", "runs.parquet"):
-            if not (folder / name).is_file():
-                got = f"one without {name}" if folder.is_dir() else "no folder"
-                raise ResultsError(f"{folder}: must be a folder that a run has written, got {got}")
-        try:
-            manifest, scenario = read_manifest(folder / MANIFEST), read_scenario(folder / "scenario.yaml")
-            files = {name: folder / f"{name}.parquet" for name in tables}
-            frames = {name: read_table(file) for name, file in files.items() if file.is_file()}
-        except OSError as error:
-            reason = error.strerror or " ".join(str(error).split())
-            raise ResultsError(f"{folder}: must be a folder that a run has written, got {reason}") from None
-        return cls(**frames, scenario=scenario, manifest=manifest)
+        return cls(**read_folder(Path(folder), tables))

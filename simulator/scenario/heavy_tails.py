@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from schemes import Closing, Ideal, Scheme
-from schemes.base.scheme import IntArray
 from simulator.engine.master_rules import MasterRule
+from simulator.parameters import IntArray
 from simulator.scenario.scenario import Scenario
 
 MOST_TAKEN = 20_000  # responses that are played for a scheme

@@ -5,7 +5,6 @@ from typing import Any
 
 from simulator.errors import show
 from simulator.scenario.limits import MOST_POINTS
-from simulator.scenario.yaml_text import plain_value
 
 LARGEST = 1e150  # so that steps and ratios are numbers too
 KEYS = ("from", "to", "n", "scale")
@@ -33,45 +32,8 @@ def values_of(given: object) -> list[Any]:
     return given
 
 
-def read_values(text: str) -> list[Any]:
-    """The values of an option: ``0.5,1,2``, or ``start:stop:number``, both ends included, in ratios with ``:log``.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-
-    Examples
-    --------
-    >>> read_values("0.5, 1, all")
-    [0.5, 1, 'all']
-    >>> read_values("1:10:4")
-    [1, 4, 7, 10]
-    """
-    parts = text.strip().split(":")
-    must_be = "must be values separated by commas, or start:stop:number, or start:stop:number:log"
-    if len(parts) > 1 and _is_number(_plain(parts[0])):  # text with colons is a value: a kind package.module:Class
-        if len(parts) not in (3, 4) or parts[3:] not in ([], ["log"]):
-            raise ValueError(f"{must_be}, got {text.strip()}")
-        scale = "log" if parts[3:] else "linear"
-        return values_of(dict(zip(KEYS, [*map(_plain, parts[:3]), scale], strict=True)))
-    try:
-        values = plain_value(f"[{text}]")
-    except ValueError:
-        values = None
-    if not isinstance(values, list) or not values:
-        raise ValueError(f"{must_be}, got {text.strip() or 'nothing'}")
-    return values
-
-
-def _plain(text: str) -> Any:
-    try:
-        return plain_value(text)
-    except ValueError:
-        return text
-
-
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Say whether a value is a number of which steps and ratios are numbers, too."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
@@ -80,7 +42,7 @@ def _spaced(given: Mapping[str, Any]) -> list[Any]:
     if unknown or not {"from", "to", "n"} <= set(given):
         raise ValueError(f"must be a range {{from: 1, to: 10, n: 4}}, with scale: log in ratios, got {show(given)}")
     start, stop, n, scale = given["from"], given["to"], given["n"], given.get("scale", "linear")
-    if not (_is_number(start) and _is_number(stop)) or start == stop:
+    if not (is_number(start) and is_number(stop)) or start == stop:
         raise ValueError(f"must go from one number to another, got {show(start)} to {show(stop)}")
     if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n <= MOST_POINTS:
         raise ValueError(f"must have between 2 and {MOST_POINTS} values, got n = {show(n)}")

@@ -16,13 +16,14 @@ from simulator.engine.network import Network
 from simulator.engine.probing import Probing
 from simulator.engine.training import Training
 from simulator.errors import Path_, Problem, ScenarioError, show
+from simulator.parameters import Count, PositiveCount, Seconds, TakesNumpy
 from simulator.plugins.fields import fields_of
 from simulator.plugins.messages import at_parameter
 from simulator.scenario.limits import COARSE_POLL_S, MOST_WORKERS
 from simulator.scenario.proportions import of_numbers, of_pieces, of_polls, of_runs, of_training
 from simulator.scenario.ranges import values_of
 from straggler_models import StragglerModel
-from straggler_models.base import Count, PositiveCount, Seconds, SecondsModel, TakesNumpy
+from straggler_models.base import SecondsModel
 
 
 def _as_lists(sweep: Any) -> Any:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
 from simulator.errors import Path_, Problem, ScenarioError, dotted, show
 from simulator.files import read_text
 from simulator.scenario.dotted_keys import find, replaced, swept_together
 from simulator.scenario.limits import MOST_DEPTH, MOST_LINES, MOST_REPEATED
+from simulator.scenario.ranges import KEYS, is_number, values_of
 from simulator.scenario.yaml_text import plain_value, reader
 
 Node = Any  # of ruamel.yaml, which has no types for them
@@ -44,8 +47,6 @@ class Document:
             raise ScenarioError([f"{path}:1:1: must be a mapping of scenario keys to values, got {show(self.data)}"])
 
     def _compose(self, text: str) -> Node:
-        from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
         self._yaml = reader()
         try:
             return self._yaml.compose(text)
@@ -152,8 +153,6 @@ class Document:
         ScenarioError
             If that is not an assignment, or its key varies together with others in the file.
         """
-        from simulator.scenario.ranges import read_values
-
         key, equals, text = assignment.partition("=")
         entry, given = key.strip(), self.data.get("sweep")
         try:
@@ -199,3 +198,41 @@ class Document:
     def _place(self, path: Path_) -> tuple[int, ...]:
         *_, line, column = ["0", "0", *self.locate(path).split(":")]
         return (int(line), int(column)) if line.isdigit() and column.isdigit() else (0, 0)
+
+
+def read_values(text: str) -> list[Any]:
+    """The values of an option: ``0.5,1,2``, or ``start:stop:number``, both ends included, in ratios with ``:log``.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> read_values("0.5, 1, all")
+    [0.5, 1, 'all']
+    >>> read_values("1:10:4")
+    [1, 4, 7, 10]
+    """
+    parts = text.strip().split(":")
+    must_be = "must be values separated by commas, or start:stop:number, or start:stop:number:log"
+    if len(parts) > 1 and is_number(_plain(parts[0])):  # text with colons is a value: a kind package.module:Class
+        if len(parts) not in (3, 4) or parts[3:] not in ([], ["log"]):
+            raise ValueError(f"{must_be}, got {text.strip()}")
+        scale = "log" if parts[3:] else "linear"
+        return values_of(dict(zip(KEYS, [*map(_plain, parts[:3]), scale], strict=True)))
+    try:
+        values = plain_value(f"[{text}]")
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{must_be}, got {text.strip() or 'nothing'}")
+    return values
+
+
+def _plain(text: str) -> Any:
+    try:
+        return plain_value(text)
+    except ValueError:
+        return text

@@ -1,21 +1,47 @@
-"""Plain values from YAML text, and YAML text from plain values."""
-
-from __future__ import annotations
+"""Plain values from YAML text, within bounds, and YAML text from plain values."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ruamel.yaml import YAML
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.error import YAMLError
+
+from simulator.scenario.limits import MOST_DEPTH, MOST_NODES
+
+
+class BoundedComposer(Composer):
+    """Refuse what is nested or long out of all proportion, before Python or the memory gives up."""
+
+    warn_double_anchors = False
+    _n_nodes = _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._n_nodes, self._depth = self._n_nodes + 1, self._depth + 1
+        if self._depth > MOST_DEPTH:
+            self._refuse(f"at most {MOST_DEPTH} levels deep")
+        if self._n_nodes > MOST_NODES:
+            self._refuse(f"of at most {MOST_NODES} values")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _refuse(self, message: str) -> None:
+        raise ComposerError(None, None, f"must be {message}, got more", self.parser.peek_event().start_mark)
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        try:  # JSON writes a character beyond U+FFFF as two
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            message = "must be text, got half of a surrogate pair (write both halves, or the character itself)"
+            raise ComposerError(None, None, message, node.start_mark) from None
+        return node
 
 
 def reader() -> YAML:
     """Make a reader of YAML 1.2 that constructs nothing but plain values."""
-    from ruamel.yaml import YAML
-
-    from simulator.scenario.yaml_nodes import BoundedComposer
-
     made = YAML(typ="safe", pure=True)
     made.Composer = BoundedComposer
     return made
@@ -32,8 +58,6 @@ def write_yaml(data: Mapping[str, Any], path: Path) -> None:
 
 def plain_value(text: str) -> Any:
     """A value as it would be read in YAML."""
-    from ruamel.yaml.error import YAMLError
-
     try:
         return reader().load(text)
     except (YAMLError, ValueError, KeyError, IndexError) as error:

@@ -8,20 +8,17 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from simulator.files import whole_file
 
-if TYPE_CHECKING:
-    from simulator.results.results import Results
-
 MASTER = 0  # thread of the master; worker w is thread w + 1
 US = 1e6  # per second
 
 
-def export_chrome(results: Results, path: Path) -> int:
+def export_chrome(runs: pd.DataFrame, rounds: pd.DataFrame, workers: pd.DataFrame, *, path: Path) -> int:
     """Write the runs as Chrome trace JSON; a name that ends in .gz is packed.
 
     Each run (a scheme in a trial of a point) is a process, with a thread for the master, on which rounds are events
@@ -30,8 +27,8 @@ def export_chrome(results: Results, path: Path) -> int:
 
     Parameters
     ----------
-    results
-        With the tables of rounds and workers.
+    runs, rounds, workers
+        Tables of results.
     path
         What to write.
 
@@ -46,7 +43,7 @@ def export_chrome(results: Results, path: Path) -> int:
         packed: Any = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
         with io.TextIOWrapper(packed, encoding="utf-8") as file:
             file.write('{"displayTimeUnit": "ms", "traceEvents": [')
-            for event in events(results):
+            for event in events(runs, rounds, workers):
                 file.write(",\n" if n_events else "\n")
                 json.dump(event, file, ensure_ascii=False)
                 n_events += 1
@@ -54,7 +51,7 @@ def export_chrome(results: Results, path: Path) -> int:
     return n_events
 
 
-def events(results: Results) -> Iterator[dict[str, Any]]:
+def events(runs: pd.DataFrame, rounds: pd.DataFrame, workers: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The events of all runs, process by process.
 
     Examples
@@ -64,29 +61,28 @@ def events(results: Results) -> Iterator[dict[str, Any]]:
     >>> from straggler_models import Constant
     >>> usual = {"usual": Constant(startup_s=0.5)}
     >>> scenario = stragglersim.Scenario(workers=1, jobs=1, stragglers=usual, schemes={"uncoded": Uncoded(1)})
-    >>> for event in events(stragglersim.run(scenario, detail="workers")):
+    >>> results = stragglersim.run(scenario, detail="workers")
+    >>> for event in events(results.runs, results.rounds, results.workers):
     ...     if event["ph"] == "X":
     ...         print(event["name"], event["tid"], event["ts"], event["dur"])
     round 0 0 0.0 500000.0
     round 0 1 0.0 500000.0
     """
-    assert results.rounds is not None
-    assert results.workers is not None
     keys = ["point", "scheme", "trial"]
-    of_run = dict(list(results.workers.groupby(keys, sort=False)))
-    several = results.runs["point"].nunique() > 1
-    for pid, (key, rounds) in enumerate(results.rounds.groupby(keys, sort=False)):
+    of_run = dict(list(workers.groupby(keys, sort=False)))
+    several = runs["point"].nunique() > 1
+    for pid, (key, own) in enumerate(rounds.groupby(keys, sort=False)):
         point, scheme, trial = key
         name = f"{scheme}, trial {trial}" + (f", point {point}" if several else "")
-        workers = of_run[key]
+        listed = of_run[key]
         yield _named("process_name", pid, MASTER, name=name)
         yield _named("process_sort_index", pid, MASTER, sort_index=pid)
-        threads = ["master", *(f"worker {worker}" for worker in range(int(workers["worker"].max()) + 1))]
+        threads = ["master", *(f"worker {worker}" for worker in range(int(listed["worker"].max()) + 1))]
         for tid, thread in enumerate(threads):
             yield _named("thread_name", pid, tid, name=thread)
             yield _named("thread_sort_index", pid, tid, sort_index=tid)
-        yield from _master_events(pid, rounds)
-        yield from _worker_events(pid, rounds, workers)
+        yield from _master_events(pid, own)
+        yield from _worker_events(pid, own, listed)
 
 
 def _named(what: str, pid: int, tid: int, **args: Any) -> dict[str, Any]:

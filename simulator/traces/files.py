@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import FloatArray
 from simulator.choices import TraceKind
 from simulator.errors import TraceError
 from simulator.files import whole_file
+from simulator.parameters import FloatArray
 from simulator.traces.formats import FORMATS
 from simulator.traces.formats.format import Format, Options
 from simulator.traces.formats.table import must_be

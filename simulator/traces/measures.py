@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Reference
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.statistics import quantile, wilson
 
 OUTLIER = 10.0  # times the median of a trace, from where on a time is an outlier

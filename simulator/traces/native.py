@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.choices import Missing
 from simulator.errors import TraceError, show
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.trace_table import MOST_TIMES
 
 LabelArray = np.ndarray[Any, np.dtype[Any]]

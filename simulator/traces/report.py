@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from schemes.base.scheme import BoolArray, IntArray
 from simulator.choices import Reference
+from simulator.parameters import BoolArray, IntArray
 from simulator.traces import measures
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from schemes.base.scheme import FloatArray, IntArray
 from schemes.multiplexed import REPETITION
+from simulator.parameters import FloatArray, IntArray
 from simulator.statistics import block_resamples, expanded_tail, is_tie, percentile_interval
 from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_measured

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from schemes.base.scheme import FloatArray
 from schemes.multiplexed import REPETITION
+from simulator.parameters import FloatArray
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes import Scheme
-from schemes.base.scheme import FloatArray, IntArray
 from schemes.base.sets import WORD
 from simulator.engine.arrays.rows import Rows
 from simulator.engine.arrays.simulate import simulate_rows
@@ -23,6 +22,7 @@ from simulator.engine.streams import ONCE, stream
 from simulator.engine.worker_times import DrawnTimes, Kept, RoundTimes
 from simulator.errors import SimulationError
 from simulator.execution.executors import Executor, Lost, Serial, executor_of
+from simulator.parameters import FloatArray, IntArray
 from simulator.tuning.legal_settings import Group
 from simulator.tuning.rows import columns_of, described
 from straggler_models.base import WorkerTimes

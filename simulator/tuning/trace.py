@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from simulator.errors import UserError
+from simulator.parameters import FloatArray
 from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.formats.format import Options
-from straggler_models.base import FloatArray, WorkerTimes
+from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace
 from straggler_models.trace_file import read_trace_file
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from schemes.base.batch import Batch
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.engine.arrays.rows import Rounds
 from simulator.engine.arrays.stopping import last_of, looks, stopped
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.worker_times import DrawnTimes, shared_out
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
 class Ended(NamedTuple):

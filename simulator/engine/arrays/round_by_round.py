@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from schemes.base.rule import FAILED
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import WORD, Words, packed, size, unpacked
 from simulator.engine.arrays.ended import arrivals, due, ended
 from simulator.engine.arrays.rows import BLOCK, Log, Rounds, Rows, Times, blocks, chunks
 from simulator.engine.arrays.rule_batch import RuleBatch
 from simulator.engine.arrays.stopping import Looks, looks
 from simulator.engine.worker_times import DrawnTimes
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
 class _Foreseen(NamedTuple):

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from schemes.base.rule import DECODED
-from schemes.base.scheme import FloatArray, IntArray
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.worker_times import DrawnTimes
+from simulator.parameters import FloatArray, IntArray
 
 CHUNK = 1 << 17  # numbers that are worked on at once: arrays that fit a processor's cache
 BLOCK = 1 << 22  # numbers of worker times that are drawn at once

@@ -4,9 +4,9 @@ import numpy as np
 
 from schemes.base.batch import Batch, permitted_s
 from schemes.base.rule import Clause, Rule, permits
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from schemes.base.sets import ManySets, Set
 from simulator.engine.arrays.stopping import last_of
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
 class RuleBatch(Batch):

@@ -17,7 +17,6 @@ import numpy as np
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.rule import APPROXIMATE, DECODED, FAILED, Rule
-from schemes.base.scheme import FloatArray, IntArray
 from simulator.engine.arrays.ended import due, ended
 from simulator.engine.arrays.round_by_round import round_by_round
 from simulator.engine.arrays.rows import Log, Rounds, Rows, Times, blocks, chunks
@@ -25,6 +24,7 @@ from simulator.engine.arrays.rule_batch import RuleBatch
 from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.worker_times import DrawnTimes
+from simulator.parameters import FloatArray, IntArray
 
 
 def simulate_rows(batches: Sequence[Batch | Rule], rows: Rows, times: Times, n_jobs: int) -> Runs:

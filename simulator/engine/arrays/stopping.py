@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from schemes.base.batch import Batch, at_most_missing_s
-from schemes.base.scheme import BoolArray, FloatArray, IntArray
 from simulator.engine.master_rules import MasterRule
 from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
 class Looks(NamedTuple):

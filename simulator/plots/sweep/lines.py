@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from schemes.base.scheme import FloatArray
 from simulator.columns import RUNS
+from simulator.parameters import FloatArray
 from simulator.plots.style import GREY, HOLLOW, Look, add_legend, log_with_zero, looks_of, plain_ticks, said, wrapped
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared

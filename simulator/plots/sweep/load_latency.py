@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from schemes.base.scheme import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import GREY, HOLLOW, Look, SaysNothingError, add_legend, looks_of
 from simulator.plots.sweep.frames import at_points, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up

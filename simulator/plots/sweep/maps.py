@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from schemes.base.scheme import BoolArray, FloatArray
 from simulator.columns import RUNS
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import GREY, add_legend, key_label, looks_of, wrapped
 from simulator.results.compare import compare
 from simulator.results.results import Results

@@ -6,28 +6,29 @@ from pathlib import Path
 import pandas as pd
 
 from simulator.errors import TraceError
-from simulator.results.results import Results
+from simulator.results.reading import read_folder
 from simulator.traces.chrome_write import export_chrome
 from simulator.traces.formats.format import Format, Options
+
+NEEDED = ("runs", "rounds", "workers")
 
 
 def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
     """Return the worker times of one run, in the native form."""
-    results = _chosen(sources[0], options)
-    assert results.workers is not None
-    if len(results.runs) != 1:
+    tables = _chosen(sources[0], options)
+    if len(tables["runs"]) != 1:
         raise TraceError(
             f"{sources[0]}: must be restricted to one run by --scheme, --trial and --point to become a trace, got "
-            f"{len(results.runs)} runs"
+            f"{len(tables['runs'])} runs"
         )
     columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]
-    return results.workers[columns].reset_index(drop=True)
+    return tables["workers"][columns].reset_index(drop=True)
 
 
 def _export(folder: Path, options: Options, out: Path) -> str:
-    results = _chosen(folder, options)
-    n_events = export_chrome(results, out)
-    return f"Wrote {out}: {len(results.runs)} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
+    tables = _chosen(folder, options)
+    n_events = export_chrome(*tables.values(), path=out)
+    return f"Wrote {out}: {len(tables['runs'])} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
 
 
 def _is_partitioned(folder: Path) -> bool:
@@ -37,25 +38,24 @@ def _is_partitioned(folder: Path) -> bool:
     return any(next(folder.glob(f"{deeper}*.parquet"), None) is not None for deeper in ("", "*/", "*/*/"))
 
 
-def _chosen(folder: Path, options: Options) -> Results:
-    """Read the runs of a folder that are wanted; an empty choice means all."""
-    results = Results.load(folder, tables=("runs", "rounds", "workers"))
-    if results.workers is None or results.rounds is None:
+def _chosen(folder: Path, options: Options) -> dict[str, pd.DataFrame]:
+    """Read the tables of the runs that are wanted, in the order of `NEEDED`; an empty choice means all."""
+    found = read_folder(folder, NEEDED)
+    if not found.keys() >= set(NEEDED):
         raise TraceError(
             f"{folder}: must hold workers.parquet, got none (stragglersim run ... --detail workers writes it)"
         )
+    tables: dict[str, pd.DataFrame] = {name: found[name] for name in NEEDED}
     for key in RUN.options:
         wanted = options.get(key, ())
-        known = list(dict.fromkeys(results.runs[key].tolist()))
+        known = list(dict.fromkeys(tables["runs"][key].tolist()))
         unknown = [value for value in wanted if value not in known]
         if unknown:
             listed = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
             raise TraceError(f"{folder}: --{key} must be one of {listed}, got {unknown[0]}")
         if wanted:
-            for table in ("runs", "rounds", "workers"):
-                rows = getattr(results, table)
-                setattr(results, table, rows[rows[key].isin(wanted)])
-    return results
+            tables = {name: table[table[key].isin(wanted)] for name, table in tables.items()}
+    return tables
 
 
 RUN = Format(

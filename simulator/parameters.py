@@ -1,0 +1,55 @@
+"""Kinds of parameters and arrays, the same in all that is described in a scenario."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import ArgsKwargs, CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0)]  # may be inf: never
+
+
+class BesideTheScenario:
+    """Marks a path that, in a scenario, is relative to the scenario's folder."""
+
+
+InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
+
+
+def plain_numbers(value: Any) -> Any:
+    """The same with numpy's numbers as Python's, also in lists and mappings.
+
+    Examples
+    --------
+    >>> plain_numbers([np.int64(3), "a"])
+    [3, 'a']
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {plain_numbers(key): plain_numbers(inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain_numbers, value))
+    if isinstance(value, ArgsKwargs):
+        return ArgsKwargs(plain_numbers(value.args), plain_numbers(value.kwargs or {}))
+    return value
+
+
+class TakesNumpy:
+    """A base of pydantic dataclasses whose parameters may be numpy's numbers."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(plain_numbers, handler(source))
