@@ -46,6 +46,8 @@ def told(scheme, shape, rule=None, **changes):
         (SelectiveRepeat(6, B=1, W=2, lam=2), 0.9, ["variance"]),  # s = 1 in every round
         (Multiplexed(6, B=2, W=3, lam=2), 0.9, ["mean"]),
         (Ideal(6), 0.9, []),
+        (FastestK(6, k=1), 1e-320, ["mean"]),
+        (Ideal(6), 1e-320, []),
     ],
 )
 def test_a_master_that_waits_for_the_last_inherits_the_tail_and_one_that_can_spare_workers_a_lighter_one(

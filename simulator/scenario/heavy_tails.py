@@ -19,18 +19,18 @@ MOST_ROUNDS = 32  # in which they come
 def heavy_tails(scenario: Scenario) -> list[str]:
     """Return a line for each model and moment that is infinite, with the schemes whose makespans inherit it."""
     found: dict[tuple[str, str, str], list[str]] = {}
-    known: dict[tuple[int, int, int], int] = {}  # points share schemes and rules
+    known: dict[tuple[int, int, int], float] = {}  # points share schemes and rules
     for _, at_point in scenario.all_points():
         for name, model in at_point.stragglers.items():
             if model.tail_index > 2:
                 continue
             for label, scheme in at_point.schemes.items():
-                most = math.ceil(2 / model.tail_index)  # with so many more, all is well
+                most = math.ceil(min(2 / model.tail_index, at_point.workers))  # with so many more, all is well
                 rule = at_point.rule_for(label)
                 key = id(scheme), id(rule), most
                 if key not in known and len(known) < MOST_JUDGED:
                     known[key] = _spared(at_point.scheme_to_run(label), rule, most)
-                order = (1 + known.get(key, most)) * model.tail_index
+                order = (1 + known.get(key, math.inf)) * model.tail_index
                 if order <= 2:
                     moment = "mean" if order <= 1 else "variance"
                     under = found.setdefault((name, type(model).__name__, moment), [])
@@ -46,22 +46,22 @@ def heavy_tails(scenario: Scenario) -> list[str]:
     ]
 
 
-def _spared(scheme: Scheme, rule: MasterRule, enough: int) -> int:
-    """Return how many workers the master can do without, also if they miss every round; at most ``enough``.
+def _spared(scheme: Scheme, rule: MasterRule, enough: int) -> float:
+    """Return how many workers the master can do without, also if they miss every round; all is well: infinity.
 
     Neighbours are tried, who in most codes stand for each other.
     """
     n_workers = scheme.n_workers
     if not rule.may_wait_for_ever or isinstance(scheme, Ideal):
-        return enough
+        return math.inf
     if rule.waits_for != "enough":
         return 0 if rule.waits_for == "all" else n_workers - rule.reference_rank(n_workers)
     step = -(-n_workers * n_workers * enough * min(MOST_ROUNDS, scheme.delay_rounds + 2) // MOST_TAKEN)
-    for n_missing in range(1, min(enough, n_workers) + 1):
+    for n_missing in range(1, enough + 1):
         groups = ((first + np.arange(n_missing)) % n_workers for first in range(0, n_workers, step))
         if any(_waits_for(scheme, group) for group in groups):
             return n_missing - 1
-    return enough
+    return math.inf
 
 
 def _waits_for(scheme: Scheme, workers: IntArray) -> bool:
