@@ -140,6 +140,20 @@ def test_what_coding_adds_to_repetition():
     assert not any("Repetition without coding" in line for line in sentences(one_is_faster, SEARCH))
 
 
+def test_what_matters_more_is_told_where_it_is_worth_it():
+    """Of the first half: GC takes 4 s, 12 s under another rule, and SR-SGC 6 s."""
+    advice = made([[4.0, 4.4], [5.0, 5.0], [8.0, 8.0]])
+    settings = {"scheme": ["GC", "GC", "SR-SGC"], "rule": ["first_enough", "mu_rule", "first_enough"]}
+    for makespans_s, said in (
+        ([4.0, 12.0, 6.0], "The rule matters more than the code on the first half: GC at its best takes 200 % longer"),
+        ([4.0, 5.0, 6.0], "The code matters more than the rule on the first half: GC at its best takes 25 % longer"),
+        ([4.0, 4.0, 4.0], None),
+    ):
+        of_half = dataclasses.replace(advice, settings=pd.DataFrame(settings | {"makespan_s": makespans_s}))
+        last = sentences(of_half, SEARCH)[-1]
+        assert last.startswith(said) if said else "matters more" not in last
+
+
 def test_how_sure_it_is_depends_on_the_trace_and_not_on_the_jobs(tmp_path):
     trace = AdjustedTrace(written(tmp_path / "it.csv", bursty(40)), 0.0, 0.5)
     widths = []

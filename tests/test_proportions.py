@@ -157,6 +157,10 @@ def test_aliases_nesting_and_length_are_bounded(errors):
     assert errors(SCENARIO + "x: " + "[" * 5000) == ["FILE:13:103: must be at most 100 levels deep, got more"]
     chain = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [[[[*a{n - 1}]]]]\n" for n in range(1, 60))
     assert "of at most 100 levels" in errors(SCENARIO + chain)[0]
+    inner = "a0: &a0 " + "[" * 60 + "1" + "]" * 60 + "\n"
+    for n_outer, is_refused in ((38, False), (39, True)):  # the scenario and the number are levels, too
+        said = errors(SCENARIO + inner + "x: " + "[" * n_outer + "*a0" + "]" * n_outer)
+        assert ("of at most 100 levels" in said[0]) == is_refused
 
 
 def test_a_file_of_very_many_values_is_refused(errors, monkeypatch):

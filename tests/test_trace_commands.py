@@ -85,6 +85,7 @@ def test_info_writes_a_table_and_figures_beside_what_is_there(cli, tmp_path):
     assert (status, err) == (0, "Drawing ...\n")
     assert "Load slope over 2 traces" in out
     table = pd.read_csv("out/info.csv")
+    assert not any(name.startswith("Unnamed") for name in table.columns)
     assert table["file"].tolist() == ["run", "run-2"]
     assert table["base_load"].tolist() == [0.0, 0.5]
     assert (table["never_answered"] > 0).all()

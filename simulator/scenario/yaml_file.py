@@ -66,7 +66,7 @@ class Document:
         self._marks.setdefault(path, node.start_mark)
         if node in above:
             return self._refuse(node, path, "must not contain itself")
-        if len(above) > MOST_DEPTH or self._n_repeated > MOST_REPEATED:
+        if len(above) >= MOST_DEPTH or self._n_repeated > MOST_REPEATED:
             most = f"{MOST_DEPTH} levels, and its aliases of at most {MOST_REPEATED} values"
             self._refuse(node, path, f"must be of at most {most}, got more")
             raise ScenarioError(self._problems)
