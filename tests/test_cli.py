@@ -264,7 +264,13 @@ def test_examples_are_listed_copied_and_run(call, tmp_path):
 
 
 def test_schema_is_json(call):
-    assert "stragglers" in json.loads(call("schema")[1])["properties"]
+    schema = json.loads(call("schema")[1])
+    assert "stragglers" in schema["properties"]
+    plugins = [each for each in schema["$defs"].values() if "kind" in each.get("properties", {})]
+    assert len(plugins) > 30
+    for plugin in plugins:
+        parameters = {name: about for name, about in plugin["properties"].items() if name not in ("kind", "master")}
+        assert all(about.get("description") for about in parameters.values()), plugin["title"]
 
 
 def test_help_has_an_example_for_each_command(call):

@@ -40,6 +40,19 @@ def test_gradients_of_other_chunks_break_the_contract():
         check_workload_here(Other(rows=20, dimension=3))
 
 
+def test_a_workload_that_changes_the_models_it_measures_breaks_the_contract():
+    @dataclass(frozen=True)
+    class Other(LeastSquares):
+        models_at_once = 2
+
+        def measured(self, parameters):
+            parameters += 0.0
+            return super().measured(parameters)
+
+    with pytest.raises(ValueError, match="read-only"):
+        check_workload_here(Other(rows=20, dimension=3))
+
+
 def check_workload_here(workload):
     """As of a class that no other process could find."""
     with pytest.MonkeyPatch.context() as patch:

@@ -7,10 +7,10 @@ instant the master ends the round if the responses are enough. Otherwise it wait
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from simulator.choices import Reference, WaitFor
@@ -27,10 +27,14 @@ class MasterRule(TakesNumpy, ABC):
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
-    timeout_s: Positive | None = None
-    """seconds after which a round closes, whatever is missing"""
-    poll_s: Positive | None = None
-    """the master acts only at multiples of this many seconds after the round's start"""
+    # described in the annotations: docstrings are those of a class's own parameters only
+    timeout_s: Annotated[
+        Positive | None, Field(description="seconds after which a round closes, whatever is missing")
+    ] = None
+    poll_s: Annotated[
+        Positive | None,
+        Field(description="the master acts only at multiples of this many seconds after the round's start"),
+    ] = None
 
     @property
     @abstractmethod
