@@ -13,7 +13,7 @@ import stragglersim
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS
 from simulator.fitting.fit import FitError, as_yaml, fit_models
 from simulator.fitting.goodness import checks, lagged_memory, simulated_durations, threshold_s
-from simulator.fitting.layers import LAYERS, OutlierLayer
+from simulator.fitting.layers import LAYERS, OutlierLayer, SlowWorkerLayer
 from simulator.fitting.likelihood import Layered
 from simulator.traces.measures import burst_lengths
 from straggler_models import (
@@ -402,3 +402,11 @@ def test_workers_and_rounds_that_never_answer_are_drawn(call, tmp_path, lost):
         status, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
     assert status == 0
     assert "failures" in out
+
+
+def test_slow_workers_are_looked_for_where_they_are():
+    """One of six takes twice as long in each of eight rounds."""
+    excess = np.zeros((8, 6))
+    excess[:, 4] = np.log(2)
+    (share, slowdown), _ = next(SlowWorkerLayer().starts(excess, np.empty(0)))
+    assert (share, slowdown) == pytest.approx((1 / 7, 2.0))
