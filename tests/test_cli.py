@@ -44,6 +44,8 @@ def test_run_writes_tables_and_figures_and_says_what_came_out(call, tmp_path):
     assert "4 of 4 runs" in err
     for word in ("makespan s", "change", "jobs/s", "p95 s", "waits", "failed", "±", "GC", "+0.0 %", "here/plots"):
         assert word in out
+    for row in pd.read_csv(tmp_path / "here/summary.csv").to_dict("records"):
+        assert f"{row['makespan_s']:.5g} ± {row['makespan_high_s'] - row['makespan_s']:.3g} " in out
     names = {path.name for path in (tmp_path / "here").iterdir()}
     assert names == {
         "runs.parquet",
