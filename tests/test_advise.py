@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import stragglersim
-from schemes import Multiplexed
+from schemes import Multiplexed, SelectiveRepeat
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
@@ -16,7 +16,7 @@ from simulator.tuning.advice import Advice, find_advice
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.best import ALIKE
 from simulator.tuning.evaluate import run_measured
-from simulator.tuning.legal_settings import every_setting, searchable, thinned
+from simulator.tuning.legal_settings import Group, every_setting, searchable, thinned
 from simulator.tuning.scenarios import as_scheme
 from simulator.tuning.search import Search
 from simulator.tuning.trace import AdjustedTrace, SearchError
@@ -223,6 +223,8 @@ def test_a_thinner_grid_is_part_of_the_whole():
     for group in coarse:
         assert set(group.values) <= whole[group.first]
         assert {min(group.values), max(group.values)} <= set(group.values)
+    windows = [Group(SelectiveRepeat(30, B=1, W=x + 1, lam=2), (2,)) for x in range(1, 61)]
+    assert [group.first.W - 1 for group in thinned(windows)] == [1, 2, 3, 5, 8, 13, 21, 34, 55]
 
 
 def cli(monkeypatch, *arguments):

@@ -443,3 +443,10 @@ def test_an_ordering_file_is_used_and_checked(tmp_path):
 def test_parameters_that_make_no_sense_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_random_regular_assignment_is_regular_whether_sparse_or_dense():
+    for copies in range(1, 8):
+        held = RandomRegular(chunks_per_worker=copies).matrix(8, np.random.default_rng(copies))
+        assert (held.sum(axis=0) == copies).all()
+        assert not held.diagonal().any()

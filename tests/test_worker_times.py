@@ -10,7 +10,7 @@ import pytest
 import stragglersim
 from schemes import Uncoded
 from simulator.engine.streams import ONCE, states, stream, streams
-from simulator.engine.worker_times import DrawnTimes, Draws, Source
+from simulator.engine.worker_times import DrawnTimes, Draws, RoundTimes, Source
 from straggler_models import (
     Adversarial,
     Bernoulli,
@@ -262,3 +262,10 @@ def test_pieces_of_speed_that_make_no_sense_are_told(duration_s, slowdown, said)
     )
     with pytest.raises(SimulationError, match=f"schemes.it, trial 0: .*stragglers: .*{said}"):
         stragglersim.run(scenario)
+
+
+def test_who_never_answers_takes_for_ever_also_for_work_that_takes_no_time():
+    nothing = np.zeros(2)
+    times = RoundTimes(nothing, nothing, np.array([np.inf, 1.0]), np.array([True, False]))
+    found = times.work_s(np.array([[0.0, 0.5, np.nan], [0.0, 0.5, 1.0]]))
+    np.testing.assert_array_equal(found, [[np.inf, np.inf, np.nan], [0.0, 0.0, 0.0]])
