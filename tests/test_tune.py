@@ -391,6 +391,12 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
     said = capsys.readouterr().out
     assert "equal to 1e-15" in said
     assert "repetition only" in said
+    figures = ", ".join(str(out / f"{name}.png") for name in ("settings", "winners"))
+    assert said.splitlines()[-3:] == [
+        f"Tables   {out}/settings.parquet, best.csv",
+        f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)",
+        f"Figures  {figures}",
+    ]
     table = pd.read_parquet(out / "settings.parquet")
     scenario = load(out / "winners.yaml")
     runs = stragglersim.run(scenario).runs
