@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import stragglersim
-from schemes import FastestK, GradientCoding, Multiplexed, Uncoded
+from schemes import FastestK, GradientCoding, Ideal, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots.fit import draw_fit
 from simulator.plots.run import draw, draw_chart, run_figures
 from simulator.plots.stragglers import StragglerLog, draw_stragglers, one_sided, straggler_logs
-from simulator.plots.style import looks_of, save, widen_beneath
+from simulator.plots.style import GREY, looks_of, save, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import ChartError, at_points
 from simulator.plots.sweep.lines import draw_lines, scale_up
@@ -606,6 +606,15 @@ def test_any_column_is_drawn_against_a_swept_key_with_its_interval(over_two):
     half = 4.302652729911275 * by_jobs.std() / np.sqrt(3)  # Student's t, 2 degrees of freedom
     assert band[:, 1].max() == pytest.approx((by_jobs.mean() + half).max())
     assert "uncoded" not in texts(figure)
+
+
+def test_the_reference_is_a_dashed_line_or_points():
+    results = stragglersim.run(sweep_of({"jobs": [2, 3]}, schemes=TWO | {"ideal": Ideal(4)}, trials=1))
+    words = Results(results.runs.replace({"jobs": {2: "two", 3: "three"}}), scenario=results.scenario)
+    for each, shown in ((results, {("--", "None")}), (words, {("None", "d")})):
+        lines = [line for line in lines_of(each, Chart("jobs", "makespan_s")).axes[0].lines if line.get_color() == GREY]
+        looks = {(line.get_linestyle(), str(line.get_marker() or None)) for line in lines}
+        assert looks - {("None", "None")} == shown
 
 
 def test_lines_can_be_of_a_swept_key(over_two):

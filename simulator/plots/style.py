@@ -34,7 +34,6 @@ LIGHT = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.7)), (0, (8, 2, 1, 2, 1, 2)))
 STYLE = {
-    "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
     "axes.linewidth": 0.6,

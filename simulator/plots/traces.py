@@ -179,6 +179,7 @@ def _bursts(figure: Figure, about: Description) -> None:
     axes.plot(lengths, np.where(expected >= 0.5, expected, np.nan), color=VERMILLION, marker="s", linestyle="--")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(_Plain())
     axes.xaxis.set_major_locator(_whole_numbers())
     axes.set(xlim=(0.4, longest + 0.6), ylim=(0.5, None), xlabel="length of a burst (rounds)", ylabel="bursts")
     handles = [

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from simulator.columns import RUNS
 from simulator.parameters import FloatArray
@@ -66,8 +66,9 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
     drawn = set(shown.table[chart.by])
     labels = [label for label in every if label in drawn]
     references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()
+    reference = REFERENCE if shown.is_line else REFERENCE._replace(marker="d")
     looks = {
-        (f"{name} (T = 0 reference)" if label in references else name): REFERENCE if label in references else look
+        (f"{name} (T = 0 reference)" if label in references else name): reference if label in references else look
         for label, (name, look) in zip(every, looks_of(names).items(), strict=True)
         if label in drawn
     }
@@ -103,7 +104,13 @@ def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_lin
     has_failed = group["failures"].to_numpy() > 0
     for which, fill in ((~has_failed, look.colour), (has_failed, "white")):
         style = {"markerfacecolor": fill, "markersize": 4 if len(at) <= MOST_LARGE else 2.5}
-        axes.plot(at[which], value[which], look.marker, color=look.colour, rasterized=len(at) > MOST_VECTORS, **style)
+        style |= {
+            "color": look.colour,
+            "marker": look.marker,
+            "linestyle": "none",
+            "rasterized": len(at) > MOST_VECTORS,
+        }
+        axes.plot(at[which], value[which], **style)
 
 
 def _is_geometric(values: Sequence[float]) -> bool:
@@ -121,10 +128,7 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
     gaps = np.diff(np.sort(np.array(distinct, dtype=np.float64)))
     n_letters = max(len(f"{value:g}") for value in distinct)
     room = LETTER * 8 / n_shown  # panels that show fewer values are narrower
-    if least > 0 and most > 50 * least:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-    elif least > 0 and most > 8 * least and len(distinct) > 4 and _is_geometric(distinct):
+    if least > 0 and (most > 50 * least or (most > 8 * least and len(distinct) > 4 and _is_geometric(distinct))):
         axes.set_xscale("log")
         plain_ticks(axes.xaxis, least, most)
     elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= room * n_letters * (most - least):
@@ -142,6 +146,7 @@ def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
     elif values.min() > 0 and values.max() > ratio * least:
         axes.set_yscale("log", nonpositive="clip")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         if values.max() < 300 * values.min():  # powers of ten alone would be too few
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
