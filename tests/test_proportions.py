@@ -227,6 +227,14 @@ def test_points_are_made_of_parts_and_not_each_as_a_whole(tmp_path, monkeypatch)
     assert len(made) == 1
 
 
+def test_as_many_points_as_the_limit_are_no_more(errors, monkeypatch, tmp_path):
+    monkeypatch.setattr("simulator.scenario.points.MOST_POINTS", 4)
+    (tmp_path / "four.yaml").write_text(SCENARIO + "sweep: {seed: [1, 2], trials: [1, 2]}")
+    assert len(stragglersim.load(tmp_path / "four.yaml").all_points()) == 4
+    [said] = errors(SCENARIO + "sweep: {seed: [1, 2], trials: [1, 2, 3]}")
+    assert "sweep.trials: must leave at most 4 points in all, got 6 with this entry" in said
+
+
 def test_the_first_line_comes_soon(cli, tmp_path, monkeypatch):
     from simulator.cli import terminal
 

@@ -398,6 +398,9 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
         f"Figures  {figures}",
     ]
     table = pd.read_parquet(out / "settings.parquet")
+    uncoded = table[table["scheme"] == "uncoded"]
+    for name, nothing in (("code", ""), ("accepts", ""), ("B", 0), ("W", 0), ("s", 0), ("lam", 0), ("delay_rounds", 0)):
+        assert (uncoded[name] == nothing).all()
     scenario = load(out / "winners.yaml")
     runs = stragglersim.run(scenario).runs
     best = best_settings(table)
