@@ -46,6 +46,11 @@ def errors(tmp_path):
         ("jobs: 4", f"jobs: 1{400 * '0'}", "FILE:5:1: jobs: must be at most 1000000, the rounds of one run, got about"),
         ("trials: 2", "trials: 1000000000", "FILE:3:1: trials: must leave at most 10000000 runs, got 1000000000 of"),
         ("workers: 6\njobs: 4", "workers: 100000\njobs: 1000000", "jobs: must leave at most 10000000000 worker times"),
+        (
+            "workers: 6",
+            "training: {workload: {kind: least_squares, rows: 20002, dimension: 1}, learning_rate: 1}\nworkers: 10001",
+            "FILE:5:1: workers: must be at most 10000 where gradients are computed, got 10001",
+        ),
         ("workers: 6", "workers: 1000000000", "FILE:4:1: workers: must be between 1 and 1000000, got 1000000000"),
         ("gradient_coding, s: 2", "multiplexed, B: 1, W: 999999, lam: 2", "schemes.GC.W: must leave at most 1000000"),
         ("gradient_coding, s: 2", "multiplexed, B: 1, W: 300000, lam: 2", "schemes.GC.W: must leave at most 1000000 t"),

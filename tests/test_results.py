@@ -342,3 +342,11 @@ def test_one_run_can_be_had_without_tables():
     run_one(scenario(), "GC", 1, record)
     expected = stragglersim.run(scenario()).runs.query("scheme == 'GC' and trial == 1")["makespan_s"].item()
     assert record.makespan_s == expected
+
+
+@pytest.mark.parametrize("engine", ["events", "vectorised"])
+def test_one_job_has_figures_of_jobs_too(engine):
+    given = {"workers": 4, "jobs": 1, "stragglers": {"u": Constant(startup_s=0.5)}, "schemes": {"u": Uncoded(4)}}
+    [run] = stragglersim.run(Scenario(**given), engine=engine).runs.to_dict("records")
+    names = ("job_latency_mean_s", "job_latency_p50_s", "job_latency_p99_s", "exact_share", "squared_error_mean")
+    assert [run[name] for name in names] == [0.5, 0.5, 0.5, 1.0, 0.0]
