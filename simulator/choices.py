@@ -12,5 +12,7 @@ Measure = Literal["loss", "accuracy"]  # of a model in training
 Axis = Literal["worker", "round"]  # what a row of a wide table is
 Missing = Literal["error", "inf", "drop"]  # what becomes of rounds in which workers have no time
 TraceKind = Literal["wide", "long", "chrome", "run"]  # what is read as a trace
+Work = Literal["exposed", "compute", "step"]  # what of a step in a profile is a worker's own
+Aggregate = Literal["sum", "max", "mean", "last"]  # of several times of one round and worker
 TraceTarget = Literal["parquet", "chrome"]  # what a trace is written as
 Unit = Literal["s", "ms", "us", "ns"]  # of measured times

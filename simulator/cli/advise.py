@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes, tell_remarks
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
 
     search, trace = options.search(is_coarse=True), options.trace()
     must_be_folder(out)
+    tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
         found = advice.find_advice(trace, search, progress=told)
     lines = sentences(found, search)

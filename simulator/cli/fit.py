@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, ReadingOptions, TraceArgument, takes
+from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, ReadingOptions, TraceArgument, takes, tell_remarks
 from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def fit(
 
     page = _may_write(out, force=force)
     trace = read_times(file, base_load, reading.given())
+    tell_remarks(trace)
     if trace.components is not None:
         raise FitError(
             f"{file}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.choices import Axis, Missing, TraceKind, Unit
+from simulator.choices import Aggregate, Axis, Missing, TraceKind, Unit, Work
 from simulator.cli.terminal import complain, if_it_takes_long
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
+    from simulator.traces.files import MeasuredTimes
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedTrace
 
@@ -98,6 +99,41 @@ class ReadingOptions:
             "step, without one the ProfilerStep around them says it.",
         ),
     ] = None
+    work: Annotated[
+        Work | None,
+        typer.Option(help="What of a step in a profile is own work (default: exposed, all but exposed collectives)."),
+    ] = None
+    without: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Name of further events of a profile in which a rank waits.")
+    ] = None
+    step: Annotated[
+        str | None, typer.Option(metavar="args.KEY", help="Where events of a Chrome trace say their step.")
+    ] = None
+    worker: Annotated[
+        str | None, typer.Option(metavar="pid|tid|args.KEY", help="What of an event of a Chrome trace is its worker.")
+    ] = None
+    replica_of: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Ranks in which its group captures the same are one worker: the slowest."),
+    ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Of a long table: only such rows (repeatable)."),
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="Between the cells of a CSV (if not given, its lines tell).")
+    ] = None
+    decimal: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="Decimal point of a CSV (if not given, its cells tell).")
+    ] = None
+    aggregate: Annotated[
+        Aggregate | None, typer.Option(help="What becomes of several times of one round and worker.")
+    ] = None
+    drop_first: Annotated[int | None, typer.Option(metavar="N", min=0, help="Leave out the first N rounds.")] = None
+    drop_last: Annotated[int | None, typer.Option(metavar="N", min=0, help="Leave out the last N rounds.")] = None
+    rounds: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Only rounds A to B - 1, counted from 0 as they come.")
+    ] = None
     missing: Annotated[
         Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
     ] = "error"
@@ -105,7 +141,7 @@ class ReadingOptions:
     def given(self) -> dict[str, Any]:
         """Return those that were given."""
         values = {option.name: getattr(self, option.name) for option in fields(ReadingOptions)}
-        return {name: value for name, value in values.items() if value not in (None, "error")}
+        return {name: value for name, value in values.items() if value not in (None, "error", [])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +208,12 @@ class SearchOptions(ReadingOptions):
             return AdjustedTrace(self.file, self.base_load, float(said), self.given())
         except ValueError:
             raise SearchError(f"--seconds-per-load: must be a number or proportional, got {said}") from None
+
+
+def tell_remarks(trace: MeasuredTimes) -> None:
+    """Say what is to be known of a trace by whoever reads figures of it."""
+    for remark in trace.remarks:
+        complain(f"{trace.path}: {remark}")
 
 
 def takes(options: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

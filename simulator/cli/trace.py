@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simulator.choices import Reference, TraceTarget
-from simulator.cli.options import BaseLoad, BaseLoads, ReadingOptions, TraceFiles, takes
+from simulator.cli.options import BaseLoad, BaseLoads, ReadingOptions, TraceFiles, takes, tell_remarks
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def info(
     from simulator.traces.files import read_times
 
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
-    described = [
-        report.describe(read_times(file, load, reading.given()), mu, reference, outlier)
-        for file, load in zip(files, loads, strict=True)
-    ]
+    traces = [read_times(file, load, reading.given()) for file, load in zip(files, loads, strict=True)]
+    for one in traces:
+        tell_remarks(one)
+    described = [report.describe(one, mu, reference, outlier) for one in traces]
     for about in described:
         say(f"{about.trace.path}")
         for name, said in report.facts(about):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes
+from simulator.cli.options import Out, SearchOptions, forget_stale, must_be_folder, takes, tell_remarks
 from simulator.cli.terminal import print_table, progress, say, status
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def tune(
 
     search, trace = options.search(is_published_grid=grid == "published"), options.trace()
     must_be_folder(out)
+    tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
         settings = search_trace(trace, search, progress=told)
     with status("Running some again on events"):

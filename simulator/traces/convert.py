@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
-from simulator.traces.files import base_load_of, read_native, recognised, write_trace
+from simulator.traces.files import base_load_of, files_in, read_native, recognised, write_trace
 from simulator.traces.formats.format import Format, Options
 
 
@@ -19,7 +19,7 @@ def convert(
     target: TraceTarget | None = None,
     replace: bool = False,
 ) -> str:
-    """Convert, and say in a sentence what was written.
+    """Convert, and say what was written, and what is to be known about it, in a line each.
 
     Parameters
     ----------
@@ -37,6 +37,7 @@ def convert(
     TraceError
         If this means nothing, or can't be done; nothing is written then.
     """
+    sources = [file for source in sources for file in files_in(source)]
     form = recognised(sources[0], options, kind)
     target = target or ("chrome" if ".json" in out.suffixes else "parquet")
     export = form.export if target == "chrome" else None
@@ -44,18 +45,16 @@ def convert(
         raise TraceError(
             f"--to chrome: must be given a folder that a run has written, got {sources[0]} (read as {form.kind})"
         )
-    if len(sources) > 1 and not form.takes_several:
-        raise TraceError(f"trace convert: must be given one SOURCE to read as {form.kind}, got {len(sources)}")
     if out.exists() and not replace:
         raise TraceError(f"{out}: must not exist yet (--force replaces it)")
     if export is not None:
         return export(sources[0], options, out)
-    table = read_native(form, sources, options)
+    table, remarks = read_native(form, sources, options)
     n_rounds, n_workers = int(table["round"].max()) + 1, int(table["worker"].max()) + 1
     write_trace(out, table, _about(sources, form, options))
     kept = [name for name in ("step", "worker_name") if name in table.columns]
     labels = f" (their own names: {', '.join(kept)})" if kept else ""
-    return f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}"
+    return "\n".join([f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}", *remarks])
 
 
 def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str, str | float]:

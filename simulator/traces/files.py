@@ -14,14 +14,16 @@ from simulator.errors import TraceError
 from simulator.files import whole_file
 from simulator.parameters import FloatArray
 from simulator.traces.formats import FORMATS
-from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.format import Format, Options, Samples
 from simulator.traces.formats.table import must_be
-from simulator.traces.native import native
+from simulator.traces.native import native, natural_key
 from straggler_models.trace_file import TraceFile, checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
+OF_A_RUN = ("manifest.json", "scenario.yaml", "runs.parquet", "parts")
+SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", ".jsonl", ".zip")
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 
 
@@ -33,6 +35,7 @@ class MeasuredTimes(NamedTuple):
     base_load: float | None  # load at which the times hold; None: nobody said
     has_gaps: bool  # whether rounds are a sample: what comes next to each other did not in the training
     components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
+    remarks: tuple[str, ...] = ()  # of the format, for whoever reads figures of it
 
 
 def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
@@ -56,8 +59,9 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     import pyarrow as pa
 
     options = dict(options or {})
-    form = recognised(path, options, options.pop("source", None))
-    table = read_native(form, [path], options)
+    sources = files_in(path)
+    form = recognised(sources[0], options, options.pop("source", None))
+    table, remarks = read_native(form, sources, options)
     if base_load is None:
         base_load = base_load_of(path)
     try:
@@ -65,9 +69,9 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     except ValueError as error:
         raise must_be(error, path) from None
     if trace.duration_s is not None:
-        return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps)
+        return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps, remarks=remarks)
     base_load = base_load or 0.0
-    return MeasuredTimes(path, _at_load(trace, base_load), base_load, trace.has_gaps, trace.components)
+    return MeasuredTimes(path, _at_load(trace, base_load), base_load, trace.has_gaps, trace.components, remarks)
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
@@ -85,12 +89,38 @@ def recognised(source: Path, options: Options, kind: TraceKind | None = None) ->
     return form
 
 
-def read_native(form: Format, sources: Sequence[Path], options: Options) -> pd.DataFrame:
-    """Read sources into the native form: rounds and workers count from 0."""
-    table = form.read(sources, options)
-    if "duration_s" in table.columns:
-        return native(table, " ".join(map(str, sources[:3])), options.get("missing", "error"))
-    return table
+def files_in(source: Path) -> list[Path]:
+    """The files of a folder with one for each rank; what a run has written, and a file, stay whole.
+
+    Raises
+    ------
+    TraceError
+        If there is none.
+    """
+    if not source.is_dir() or any((source / name).exists() for name in OF_A_RUN):
+        return [source]
+    inside = sorted(source.rglob("*"), key=lambda file: natural_key(str(file)))
+    files = [file for file in inside if file.is_file() and not any(part[0] in "._" for part in file.parts[-2:])]
+    files = [file for file in files if file.name.lower().removesuffix(".gz").endswith(SUFFIXES)]
+    if not files:
+        raise TraceError(f"{source}: must hold a run, or a file for each rank ({', '.join(SUFFIXES)}), got none")
+    return files
+
+
+def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samples:
+    """Read sources into the native form: rounds and workers count from 0.
+
+    Raises
+    ------
+    TraceError
+        If they can't be, or there are several where the format takes one.
+    """
+    if len(sources) > 1 and not form.takes_several:
+        raise TraceError(f"{sources[0]}: must be the only source to be read as {form.kind}, got {len(sources)} of them")
+    samples = form.read(sources, options)
+    if "duration_s" not in samples.table.columns:
+        return samples
+    return samples._replace(table=native(samples.table, " ".join(map(str, sources[:3])), options))
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:

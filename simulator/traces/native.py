@@ -11,6 +11,7 @@ import pandas as pd
 from simulator.choices import Missing
 from simulator.errors import TraceError, show
 from simulator.parameters import BoolArray, FloatArray, IntArray
+from simulator.traces.formats.format import Options
 from straggler_models.trace_table import MOST_TIMES
 
 LabelArray = np.ndarray[Any, np.dtype[Any]]
@@ -19,7 +20,7 @@ EXACT = 2**53  # below it, a float that has no fraction is meant so
 LONGEST_LABEL = 200  # characters
 
 
-def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.DataFrame:
+def native(samples: pd.DataFrame, where: str, options: Options | None = None) -> pd.DataFrame:
     """Number rounds and workers from 0 on, and see that no time is missing.
 
     Parameters
@@ -28,9 +29,10 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
         With the columns round and worker, which hold labels, duration_s, and perhaps step.
     where
         Where they come from, for messages.
-    missing
-        What to do about rounds in which workers have no time: refuse them, take the time for infinite (never
-        answered), or drop them.
+    options
+        Those of `COMMON`: ``missing`` says what to do about rounds in which workers have no time: refuse them (if not
+        given), take the time for infinite (never answered), or drop them; ``aggregate`` what several times of a round
+        and worker become; ``drop_first``, ``drop_last`` and ``rounds`` which rounds are left.
 
     Returns
     -------
@@ -50,6 +52,7 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
     >>> native(samples, "example")[["round", "worker", "step", "duration_s"]].to_numpy().tolist()
     [[0.0, 0.0, 7.0, 1.5], [1.0, 0.0, 8.0, 1.25]]
     """
+    options = options or {}
     if samples["duration_s"].isna().all():
         raise TraceError(f"{where}: must hold times, got none")
     longest = max(samples["round"].astype(str).str.len().max(), samples["worker"].astype(str).str.len().max())
@@ -67,21 +70,26 @@ def native(samples: pd.DataFrame, where: str, missing: Missing = "error") -> pd.
         raise TraceError(
             f"{where}: must have at most {MOST_TIMES} times, got {len(steps)} rounds and {len(names)} workers"
         )
-    grid = np.full((len(steps), len(names)), np.nan)
-    grid[rows, columns] = samples["duration_s"]
-    is_again = pd.Series(rows * len(names) + columns).duplicated()
-    if is_again.any():
+    places = pd.Series(rows * len(names) + columns)
+    is_again = places.duplicated()
+    if is_again.any() and "aggregate" not in options:
         twice = samples[is_again.to_numpy()].iloc[0]
         raise TraceError(
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
-            f"{twice['worker']} (keep one run, or add them up)"
+            f"{twice['worker']} (--aggregate sum, max, mean or last makes one of them)"
         )
+    times = samples["duration_s"].set_axis(places).dropna().groupby(level=0).agg(options.get("aggregate", "last"))
+    grid = np.full((len(steps), len(names)), np.nan)
+    grid.ravel()[times.index.to_numpy()] = times
     numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
         of_row = samples["step"].to_numpy()
         numbers = np.empty(len(steps), dtype=of_row.dtype)
         numbers[rows] = of_row
-    keep = _complete(grid, shown, names, where, missing)
+    chosen = _chosen(len(grid), where, options)
+    keep = np.zeros(len(grid), dtype=np.bool_)
+    keep[chosen] = _complete(grid[chosen], shown[chosen], names, where, options.get("missing", "error"))
+    grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
     return _long_form(grid[keep], numbers[keep], None if counts else names)
 
@@ -104,7 +112,7 @@ def _order(labels: pd.Series) -> tuple[IntArray, list[int | str], list[str]]:
     is_numbered = len({of_name and of_name[0] for of_name in found}) == 1  # rank0, rank1, ...
     meant = [of_name[1] if is_numbered and of_name else name for of_name, name in zip(found, names, strict=True)]
     shown = dict(zip(meant, names, strict=True))  # 1 and 1.0 are one
-    ordered = sorted(shown, key=lambda label: label if isinstance(label, int) else _natural(label))
+    ordered = sorted(shown, key=lambda label: label if isinstance(label, int) else natural_key(label))
     place = {label: number for number, label in enumerate(ordered)}
     places = np.array([place[label] for label in meant], dtype=np.int64)
     return places[codes], ordered, [shown[label] for label in ordered]
@@ -121,14 +129,14 @@ def _number(name: str) -> tuple[str, int] | None:
     return (ending[1], int(ending[2])) if ending else None
 
 
-def _natural(name: str) -> list[tuple[str, int, str]]:
+def natural_key(name: str) -> list[tuple[str, int, str]]:
     """A key that sorts rank10 after rank9."""
     parts = re.findall(r"([^0-9]*)([0-9]*)", name)
     return [(text, len(digits.lstrip("0")), digits.lstrip("0")) for text, digits in parts]
 
 
 def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: str, missing: Missing) -> BoolArray:
-    """Return a mask of the rounds to keep; what is missing in them becomes infinite."""
+    """Return a mask of the rounds to keep."""
     is_missing = np.isnan(grid)
     if is_missing.any() and missing == "error":
         pairs = np.argwhere(is_missing)
@@ -143,8 +151,22 @@ def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: st
         keep = ~np.asarray(is_missing.any(axis=1))
     if not keep.any():
         raise TraceError(f"{where}: must have a round with a time for each worker, got none")
-    grid[is_missing] = np.inf
     return keep
+
+
+def _chosen(n_rounds: int, where: str, options: Options) -> slice:
+    """The rounds that are wanted."""
+    first, last = options.get("drop_first", 0), n_rounds - options.get("drop_last", 0)
+    if "rounds" in options:
+        found = re.fullmatch(r"([0-9]{0,9}):([0-9]{0,9})", options["rounds"].replace(" ", ""))
+        if not found:
+            raise TraceError(
+                f"--rounds: must be A:B, the first round and the one after the last, got {options['rounds']}"
+            )
+        first, last = max(first, int(found[1] or 0)), min(last, int(found[2] or n_rounds))
+    if first >= last:
+        raise TraceError(f"{where}: must have rounds that are left, got {n_rounds} in all (--drop-first, --rounds)")
+    return slice(first, last)
 
 
 def _long_form(grid: FloatArray, steps: LabelArray, names: list[str] | None) -> pd.DataFrame:

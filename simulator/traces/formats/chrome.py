@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from simulator.errors import TraceError, show
-from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from straggler_models.trace_table import UNREADABLE, opened
 
 STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
@@ -28,7 +28,7 @@ class _Event(NamedTuple):
     duration_us: float
 
 
-def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
+def read(sources: Sequence[Path], options: Options) -> Samples:
     """Add up, for each rank and step, the durations of the events with a name.
 
     The rank is ``distributedInfo.rank`` of the file, or else the process (``pid``) of the event; of several files
@@ -66,7 +66,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
                 f"events are {known[:200] or 'none'})"
             )
     rows = [(step, worker, duration_us / 1e6) for (step, worker), duration_us in seconds.items()]
-    return pd.DataFrame(rows, columns=["round", "worker", "duration_s"])
+    return Samples(pd.DataFrame(rows, columns=["round", "worker", "duration_s"]))
 
 
 def _pattern(event: str) -> re.Pattern[str]:
@@ -149,7 +149,7 @@ def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tu
 
 CHROME = Format(
     kind="chrome",
-    options=("event", "base_load", "missing"),
+    options=("event", "work", "without", "step", "worker", "replica_of", *(name for name in COMMON if name != "unit")),
     fits=lambda source, options: ".json" in source.suffixes,
     read=read,
     unit="us",

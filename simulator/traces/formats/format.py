@@ -3,13 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from simulator.choices import TraceKind
 
 Options = Mapping[str, Any]  # what was given of the options that only some formats take, by its name in Python
+COMMON = ("unit", "base_load", "missing", "aggregate", "drop_first", "drop_last", "rounds")  # of all measured times
+
+
+class Samples(NamedTuple):
+    """Times as a source has them."""
+
+    table: pd.DataFrame
+    """With the columns round, worker (labels, as they stand), duration_s, and perhaps step, host, waited_s, censored, a
+    row for each time; or, without duration_s, the components of the times, in the native form."""
+    remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +28,9 @@ class Format:
 
     kind: TraceKind
     options: tuple[str, ...]  # of `trace convert`, that say something about such a source
-    fits: Callable[[Path, Options], bool]  # whether a source is probably one, by its name, the options or its columns
-    read: Callable[[Sequence[Path], Options], pd.DataFrame]
-    """into the columns round, worker (labels, as they stand), duration_s, and perhaps step; or, without duration_s, the
-    components of the times, in the native form; raises TraceError"""
+    fits: Callable[[Path, Options], bool]  # whether a source is probably one, by its content, name or the options
+    read: Callable[[Sequence[Path], Options], Samples]  # raises TraceError
     hint: str = ""  # which options make clear that a source is one
     unit: str = "s"  # of its times, if none is given
-    takes_several: bool = False  # sources
+    takes_several: bool = False  # sources: a file for each rank
     export: Callable[[Path, Options, Path], str] | None = None  # writes it as a Chrome trace, and says so

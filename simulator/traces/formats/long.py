@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.errors import TraceError
-from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from simulator.traces.formats.table import in_seconds, labels, must_be
 from straggler_models.trace_file import COMPONENTS, checked
 from straggler_models.trace_table import decoded, in_a_line, names_in, numbers, read_table
@@ -32,7 +32,7 @@ def _fits(source: Path, options: Options) -> bool:
     return {"round", "worker"} <= names and bool(names & {"duration_s", *COMPONENTS})
 
 
-def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
+def read(sources: Sequence[Path], options: Options) -> Samples:
     """Read a CSV or Parquet file with a row for each round and worker; ``columns`` says what these are called there.
 
     Without durations, but with what they are made of, as the ``workers.parquet`` of a run, it is native already.
@@ -43,7 +43,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
         table = read_table(path)
         present = table.column_names
         if wanted["duration_s"] not in present and not columns and set(present) & set(COMPONENTS):
-            return _parts(table, path)
+            return Samples(_parts(table, path))
     except ValueError as error:
         raise must_be(error, path) from None
     absent = [called for called in wanted.values() if present.count(called) != 1]
@@ -58,7 +58,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
         steps = ["" if step is None else str(step) for step in decoded(table.column("step")).to_pylist()]
         is_number = all(re.fullmatch("[+-]?[0-9]{1,18}", step) for step in steps)
         named["step"] = np.array(list(map(int, steps)) if is_number else steps)
-    return in_seconds(pd.DataFrame(named), table.column(wanted["duration_s"]), path, options.get("unit"))
+    return Samples(in_seconds(pd.DataFrame(named), table.column(wanted["duration_s"]), path, options.get("unit")))
 
 
 def _parts(table: pa.Table, path: Path) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def _columns(text: str) -> dict[str, str]:
 
 LONG = Format(
     kind="long",
-    options=("columns", "unit", "base_load", "missing"),
+    options=("columns", "where", "delimiter", "decimal", *COMMON),
     fits=_fits,
     read=read,
     hint="--columns round=...,worker=...,duration_s=...",

@@ -8,12 +8,12 @@ import pandas as pd
 from simulator.errors import TraceError
 from simulator.results.reading import read_folder
 from simulator.traces.chrome_write import export_chrome
-from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.format import Format, Options, Samples
 
 NEEDED = ("runs", "rounds", "workers")
 
 
-def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
+def read(sources: Sequence[Path], options: Options) -> Samples:
     """Return the worker times of one run, in the native form."""
     tables = _chosen(sources[0], options)
     if len(tables["runs"]) != 1:
@@ -22,20 +22,13 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
             f"{len(tables['runs'])} runs"
         )
     columns = ["round", "worker", "startup_s", "seconds_per_load", "slowdown"]
-    return tables["workers"][columns].reset_index(drop=True)
+    return Samples(tables["workers"][columns].reset_index(drop=True))
 
 
 def _export(folder: Path, options: Options, out: Path) -> str:
     tables = _chosen(folder, options)
     n_events = export_chrome(*tables.values(), path=out)
     return f"Wrote {out}: {len(tables['runs'])} run(s), {n_events} events (open it in https://ui.perfetto.dev)"
-
-
-def _is_partitioned(folder: Path) -> bool:
-    """Say whether a folder holds the parts of one Parquet table, and nothing that a run has written."""
-    if any((folder / name).exists() for name in ("manifest.json", "scenario.yaml", "runs.parquet", "parts")):
-        return False
-    return any(next(folder.glob(f"{deeper}*.parquet"), None) is not None for deeper in ("", "*/", "*/*/"))
 
 
 def _chosen(folder: Path, options: Options) -> dict[str, pd.DataFrame]:
@@ -61,7 +54,7 @@ def _chosen(folder: Path, options: Options) -> dict[str, pd.DataFrame]:
 RUN = Format(
     kind="run",
     options=("scheme", "trial", "point"),
-    fits=lambda source, options: source.is_dir() and not _is_partitioned(source),
+    fits=lambda source, options: source.is_dir(),
     read=read,
     export=_export,
 )

@@ -10,14 +10,14 @@ import pandas as pd
 import pyarrow as pa
 
 from simulator.errors import TraceError
-from simulator.traces.formats.format import Format, Options
+from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from simulator.traces.formats.table import in_seconds
 from straggler_models.trace_table import UNREADABLE, csv_rows
 
 INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")
 
 
-def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
+def read(sources: Sequence[Path], options: Options) -> Samples:
     """Read a CSV with a row for each worker and a column for each round, or the other way round.
 
     A first line with names (something that is no number, or 0, 1, 2, ... or 1, 2, 3, ...) is a header, a first column
@@ -55,7 +55,7 @@ def read(sources: Sequence[Path], options: Options) -> pd.DataFrame:
         }
     )
     times = pa.chunked_array([pa.array(cells.to_numpy().ravel().tolist(), pa.string())])
-    return in_seconds(samples, times, path, options.get("unit"))
+    return Samples(in_seconds(samples, times, path, options.get("unit")))
 
 
 def _names(cells: Sequence[str]) -> Sequence[str] | None:
@@ -95,7 +95,7 @@ def _number(cell: str) -> float | None:
 
 WIDE = Format(
     kind="wide",
-    options=("rows", "unit", "base_load", "missing"),
+    options=("rows", "delimiter", "decimal", *COMMON),
     fits=lambda source, options: "rows" in options,
     read=read,
     hint="--rows worker or --rows round (a row for each)",
