@@ -245,6 +245,9 @@ def _chrome(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
         {"ph": "X", "name": f"ProfilerStep#{t}", "pid": w, "tid": 1, "ts": 1000 * t, "dur": 100 + 10 * w}
         for t, w in itertools.product(range(int(rng.integers(1, 5))), range(int(rng.integers(1, 4))))
     ]
+    if rng.random() < 0.5:
+        events.extend(step | {"cat": "kernel", "name": "ncclKernel", "args": {"correlation": 1}} for step in events[:3])
+        events.extend({"ph": phase, "name": "it", "pid": 0, "ts": 5, "id": 1, "cat": "x"} for phase in "BEbe")
     document: dict[str, Any] = {"traceEvents": events}
     if rng.random() < 0.3:
         document["distributedInfo"] = {"rank": 0}
@@ -252,7 +255,9 @@ def _chrome(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
     for _ in range(int(rng.integers(3))):
         value = _pick(rng, JSON_VALUES)
         place = int(rng.integers(len(events)))
-        how = _pick(rng, ("ph", "name", "pid", "ts", "dur", "cat", "event", "rank", "info", "events", "number"))
+        how = _pick(
+            rng, ("ph", "name", "pid", "tid", "ts", "dur", "cat", "args", "event", "rank", "info", "events", "number")
+        )
         if how == "event":
             events[place] = value
         elif how == "rank":

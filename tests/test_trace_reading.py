@@ -95,7 +95,7 @@ def write(name):
             data = "\n".join(",".join(map(str, row)) for row in TIMES_S)
         case "profile.json":
             events = [
-                {"ph": "X", "name": f"ProfilerStep#{t}", "pid": w, "ts": 1e7 * t, "dur": 1e6 * s} for t, w, s in ROWS
+                {"ph": "X", "name": f"iteration {t}", "pid": w, "ts": 1e7 * t, "dur": 1e6 * s} for t, w, s in ROWS
             ]
             data = json.dumps(events)
     with open(name, "wb") as file:
@@ -105,6 +105,7 @@ def write(name):
 OPTIONS = {
     "other-names.csv": ("--columns", "round=step,worker=rank,duration_s=ms", "--unit", "ms"),
     "wide.csv": ("--rows", "round"),
+    "profile.json": ("--event", r"iteration (\d+)"),
 }
 GOOD = [
     *("upper.CSV", "packed.csv.gz", "packed.csv", "spaces.csv", "trailing.csv", "index.csv", "byte-order.csv"),

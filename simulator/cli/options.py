@@ -95,16 +95,23 @@ class ReadingOptions:
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Name of the events of a Chrome trace (default: ProfilerStep#N); a group captures the number of the "
-            "step, without one the ProfilerStep around them says it.",
+            help="Name of other events of a Chrome trace than the profiler's steps: their union for each worker, of "
+            "which only --without subtracts; a group captures the number of the step, without one the ProfilerStep "
+            "around them says it.",
         ),
     ] = None
     work: Annotated[
         Work | None,
-        typer.Option(help="What of a step in a profile is own work (default: exposed, all but exposed collectives)."),
+        typer.Option(
+            help="What of a step in a profile is own work: all but exposed collectives (default), compute, or all."
+        ),
     ] = None
     without: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Name of further events of a profile in which a rank waits.")
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Name of further events of a profile in which a rank waits, unless its device computes.",
+        ),
     ] = None
     step: Annotated[
         str | None, typer.Option(metavar="args.KEY", help="Where events of a Chrome trace say their step.")

@@ -26,7 +26,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     Parameters
     ----------
     samples
-        With the columns round and worker, which hold labels, duration_s, and perhaps step.
+        With the columns round and worker, which hold labels, duration_s, and perhaps step and waited_s.
     where
         Where they come from, for messages.
     options
@@ -37,8 +37,8 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     Returns
     -------
     table
-        With the columns round, worker and duration_s, sorted; step keeps the label of a round and worker_name that of
-        a worker, unless these count 0, 1, 2, ... themselves.
+        With the columns round, worker and duration_s, sorted, and waited_s if the samples have it; step keeps the label
+        of a round and worker_name that of a worker, unless these count 0, 1, 2, ... themselves.
 
     Raises
     ------
@@ -78,9 +78,14 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
             f"{twice['worker']} (--aggregate sum, max, mean or last makes one of them)"
         )
-    times = samples["duration_s"].set_axis(places).dropna().groupby(level=0).agg(options.get("aggregate", "last"))
-    grid = np.full((len(steps), len(names)), np.nan)
-    grid.ravel()[times.index.to_numpy()] = times
+
+    def in_grid(column: str) -> FloatArray:
+        times = samples[column].set_axis(places).dropna().groupby(level=0).agg(options.get("aggregate", "last"))
+        grid = np.full((len(steps), len(names)), np.nan)
+        grid.ravel()[times.index.to_numpy()] = times
+        return grid
+
+    grid = in_grid("duration_s")
     numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
         of_row = samples["step"].to_numpy()
@@ -91,7 +96,10 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     keep[chosen] = _complete(grid[chosen], shown[chosen], names, where, options.get("missing", "error"))
     grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
-    return _long_form(grid[keep], numbers[keep], None if counts else names)
+    table = _long_form(grid[keep], numbers[keep], None if counts else names)
+    if "waited_s" in samples.columns:
+        table["waited_s"] = in_grid("waited_s")[keep].ravel()
+    return table
 
 
 def _order(labels: pd.Series) -> tuple[IntArray, list[int | str], list[str]]:

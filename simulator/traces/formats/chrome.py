@@ -1,156 +1,323 @@
-"""Chrome trace JSON, as PyTorch's profiler (Kineto) writes it: how long each rank took in each step."""
+"""Chrome trace JSON: what each rank did itself in each step of a profile, or how long other events took."""
 
-import bisect
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from simulator.choices import Work
 from simulator.errors import TraceError, show
+from simulator.parameters import BoolArray, FloatArray, IntArray
+from simulator.traces.formats.chrome_events import Events, Labels, as_labels, looks_like_events, read_events
+from simulator.traces.formats.doubts import doubts
 from simulator.traces.formats.format import COMMON, Format, Options, Samples
-from straggler_models.trace_table import UNREADABLE, opened
+from simulator.traces.formats.own_work import (
+    STEP,
+    activity,
+    cut_off_steps,
+    is_on_device,
+    is_step,
+    work_in_events,
+    work_in_steps,
+)
+from simulator.traces.formats.profile_workers import labels, launches, owners
+from simulator.traces.intervals import holds, union, union_by
 
-STEP = r"ProfilerStep#(\d+)"  # what the profiler calls a step
 NUMBER = "[0-9]{1,18}"  # of a step
-MOST_US = 1e18  # what a profiler may say of a time
-ON_THE_GPU = "gpu_user_annotation"  # category of the copy of an annotation on the device's own track
+SHOWN = 5  # steps that are left out
 
 
-class _Event(NamedTuple):
-    """A complete event: it has a beginning and a duration."""
+@dataclass(frozen=True)
+class _Asked:
+    """What is wanted of a profile."""
 
-    name: str
-    pid: str
-    begin_us: float
-    duration_us: float
+    event: re.Pattern[str] | None  # other than steps of the profiler
+    step: str  # argument that has the number of the step, or nothing
+    worker: str | None  # pid, tid, or an argument
+    work: Work
+    without: re.Pattern[str] | None
+    replica_of: re.Pattern[str] | None
+    has_aggregate: bool
 
 
 def read(sources: Sequence[Path], options: Options) -> Samples:
-    """Add up, for each rank and step, the durations of the events with a name.
+    """Return the own work of each worker in each step, by the rule of `own_work`, or how long other events took.
 
-    The rank is ``distributedInfo.rank`` of the file, or else the process (``pid``) of the event; of several files
-    without ranks, each process of each file is a worker of its own. Copies of annotations on a GPU's track are not
-    counted.
+    A worker is the rank that a file says in ``distributedInfo``, if it has one process with steps, or else the process;
+    several files of one process, as cycles of the profiler write them, are one worker. What a device does counts for
+    its process. Steps that the profiler cut off are left out on all ranks.
 
-    ``event`` is a regular expression for the whole name. A group in it, as in ``iteration ([0-9]+)``, captures the
-    number of the step; without one, an event belongs to the step ``ProfilerStep#N`` of its process in which it begins,
-    and events outside of all steps are left out. The default are the steps themselves.
+    ``event`` is a regular expression for the whole name of other events. A group in it, as in ``iteration ([0-9]+)``,
+    captures the number of the step; without one, an argument does that ``step`` names, or an event belongs to the step
+    ``ProfilerStep#N`` of its process in which it begins, and events outside of all steps are left out. The time is the
+    union of a worker's events on all of its tracks, or with ``aggregate`` on each of them.
     """
-    event = options.get("event") or STEP
-    pattern = _pattern(event)
-    seconds: dict[tuple[int, str], float] = {}
-    found_in: dict[tuple[int, str], Path] = {}
-    for path in sources:
-        document = _read(path)
-        rank = _rank(document)
-        by_name = len(sources) > 1 and rank is None
-        events = _events(document, path)
-        n_found = 0
-        for step, happened in _in_steps(events, pattern):
-            worker = happened.pid if rank is None else str(rank)
-            key = (step, f"{path.name} pid {worker}" if by_name else worker)
-            if found_in.setdefault(key, path) != path:
+    asked = _asked(options)
+    found = [_read_file(path, asked) for path in sources]
+    tables = [table for table, _ in found]
+    remarks = [remark for _, some in found for remark in some] + labels(tables, sources, asked.worker)
+    _refuse_again(tables, sources)
+    table = pd.concat(tables, ignore_index=True).rename(columns={"step": "round"})
+    table, dropped = _without_cut_off(table, sources[0])
+    remarks += dropped
+    if asked.event is None and not asked.step and asked.work == "exposed":
+        remarks += doubts(table)
+    if asked.replica_of is not None:
+        table = _slowest(table, asked.replica_of)
+    table = table.sort_values("end_us", kind="stable").assign(duration_s=table["own_us"] / 1e6)
+    if table["waited_us"].any():
+        table["waited_s"] = table["waited_us"] / 1e6
+    kept = ("round", "worker", "duration_s", "waited_s")
+    return Samples(table[[name for name in kept if name in table.columns]].reset_index(drop=True), tuple(remarks))
+
+
+def _asked(options: Options) -> _Asked:
+    step, worker = options.get("step", ""), options.get("worker")
+    if step and not re.fullmatch(r"args\..+", step):
+        raise TraceError(f"--step: must be args.KEY, an argument of events, got {step}")
+    if worker not in (None, "pid", "tid") and not re.fullmatch(r"args\..+", worker):
+        raise TraceError(f"--worker: must be pid, tid or args.KEY, an argument of events, got {worker}")
+    event = _pattern("--event", options.get("event"))
+    if event is not None and event.groups > 1:
+        raise TraceError(f"--event: must have at most one group, for the number of the step, got {event.pattern}")
+    if event is not None and event.groups and step:
+        raise TraceError(f"--event: must have no group if --step says the step, got {event.pattern}")
+    replica_of = _pattern("--replica-of", options.get("replica_of"))
+    if replica_of is not None and replica_of.groups != 1:
+        raise TraceError(f"--replica-of: must have one group, for the name of the replica, got {replica_of.pattern}")
+    return _Asked(
+        event=event,
+        step=step.removeprefix("args."),
+        worker=worker,
+        work=options.get("work") or ("exposed" if event is None and not step else "step"),
+        without=_pattern("--without", options.get("without")),
+        replica_of=replica_of,
+        has_aggregate="aggregate" in options,
+    )
+
+
+def _pattern(option: str, text: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if text is None else re.compile(text)
+    except re.error as error:
+        raise TraceError(f"{option}: must be a regular expression, got {text} ({error})") from None
+
+
+def _read_file(path: Path, asked: _Asked) -> tuple[pd.DataFrame, list[str]]:
+    """Return a row for each worker, step and track of a file, and what is to be known of it."""
+    arguments = [
+        key for key in (asked.step, (asked.worker or "").removeprefix("args.")) if key not in ("", "pid", "tid")
+    ]
+    events = read_events(path, arguments)
+    of_profiler = is_step(events)
+    is_chosen = of_profiler if asked.event is None and not asked.step else _matched(events, asked)
+    if not is_chosen.any():
+        raise _nothing(path, events, asked)
+    has_steps = is_chosen | of_profiler
+    if of_profiler.any():
+        has_steps &= ~is_on_device(events)
+    need_devices = asked.work != "step" or asked.without is not None or bool((is_chosen & is_on_device(events)).any())
+    owner, pids, remarks = owners(events, has_steps, path, need_devices=need_devices)
+    launched_by = launches(events, owner)
+    part = _parts(events, asked.worker)
+    unit = owner * len(part.names) + np.where(owner < 0, 0, part.codes[launched_by])
+    anchor_us = events.begin_us[launched_by]
+    number = _numbers(events, is_chosen, of_profiler, owner, anchor_us, asked)
+    remarks += events.remarks
+    has_worker = owner >= 0
+    if asked.worker not in (None, "pid", "tid"):
+        has_worker &= np.array([name != "None" for name in part.names], dtype=np.bool_)[part.codes[launched_by]]
+    for is_lost, why in ((number < 0, "begin outside of all steps"), (~has_worker, f"have no {asked.worker}")):
+        if n_lost := int((is_chosen & is_lost).sum()):
+            remarks.append(f"{path}: {n_lost} events that {why} are left out")
+    is_chosen &= (number >= 0) & has_worker
+    if not is_chosen.any():
+        raise _nothing(path, events, asked)
+    tables = []
+    for one in np.unique(unit[is_chosen]).tolist():
+        mine = unit == one if len(pids) * len(part.names) > 1 else np.ones(len(unit), dtype=np.bool_)
+        table = _work(path, events.of(mine), number[mine], is_chosen[mine], anchor_us[mine], asked)
+        tables.append(
+            table.assign(file=str(path), pid=pids[one // len(part.names)], part=part.names[one % len(part.names)])
+        )
+    whole = pd.concat(tables, ignore_index=True)
+    whole.attrs["rank"] = events.rank
+    return whole, remarks
+
+
+def _work(
+    path: Path, events: Events, number: IntArray, is_chosen: BoolArray, anchor_us: Any, asked: _Asked
+) -> pd.DataFrame:
+    """Measure the chosen events of one worker."""
+    codes, tracks = pd.factorize(
+        pd.Series(events.tid.codes)[is_chosen] + len(events.tid.names) * events.pid.codes[is_chosen]
+    )
+    steps, of_step = np.unique(number[is_chosen], return_inverse=True)
+    pairs = np.unique(of_step * len(tracks) + codes)
+    in_steps = asked.event is None and not asked.step
+    if len(pairs) > len(steps) and asked.worker is None and not asked.has_aggregate and not events.is_dask:
+        begun_us = None if in_steps else anchor_us[is_chosen]
+        _refuse_tracks(path, events, number, is_chosen, begun_us)
+    separate = asked.has_aggregate or in_steps
+    group, begin_us, end_us = union_by(
+        of_step * len(tracks) + (codes if separate else 0), events.begin_us[is_chosen], events.end_us[is_chosen]
+    )
+    spans = pd.DataFrame({"group": group, "begin_us": begin_us, "end_us": end_us})
+    did = activity(events, anchor_us, asked.work, asked.without)
+    table = (work_in_steps if in_steps else work_in_events)(did, spans, asked.work)
+    how = {key: "any" if of_key.dtype == np.bool_ else "sum" for key, of_key in table.items()} | {"end_us": "max"}
+    table = table.groupby("group").agg({key: way for key, way in how.items() if key != "group"})
+    table["step"] = steps[table.index // len(tracks)]
+    if not (in_steps or asked.step or (asked.event is not None and asked.event.groups)):
+        table["is_cut_off"] = table["step"].isin(cut_off_steps(events))
+    return table.reset_index(drop=True)
+
+
+def _matched(events: Events, asked: _Asked) -> BoolArray:
+    if asked.event is None:
+        return np.array([value is not None for value in events.said[asked.step]], dtype=np.bool_)
+    return events.name.where(asked.event.fullmatch)
+
+
+def _nothing(path: Path, events: Events, asked: _Asked) -> TraceError:
+    known = ", ".join(dict.fromkeys(re.sub(r"\d+", "N", name) for name in events.name.names[:1000]))
+    wanted = asked.event.pattern if asked.event else f"with {asked.step} among their arguments" if asked.step else STEP
+    is_other = wanted == STEP and events.name.where(re.compile(STEP).fullmatch).any()
+    hint = "; steps are of the category user_annotation, or of none" if is_other else ""
+    return TraceError(
+        f"{path}: must hold events {wanted} in steps, got none (--event takes a regular expression; "
+        f"events are {known[:200] or 'none'}{hint})"
+    )
+
+
+def _parts(events: Events, worker: str | None) -> Labels:
+    """What of an event tells workers of one process apart."""
+    if worker == "tid":
+        return events.tid
+    if worker in (None, "pid"):
+        return Labels(np.zeros(len(events.begin_us), dtype=np.int64), [""])
+    return as_labels(events.said[worker.removeprefix("args.")])
+
+
+def _numbers(
+    events: Events, is_chosen: BoolArray, of_profiler: BoolArray, owner: IntArray, anchor_us: FloatArray, asked: _Asked
+) -> IntArray:
+    """Find the step of each chosen event; -1: it is in none."""
+    if asked.step:
+        values = [value if here else None for value, here in zip(events.said[asked.step], is_chosen, strict=True)]
+        return np.array([-1 if value is None else _number("--step", value, asked.step) for value in values])
+    pattern = asked.event or re.compile(STEP)
+    if pattern.groups:
+        return _in_names(events.name, is_chosen, pattern)
+    number = np.full(len(owner), -1, dtype=np.int64)
+    of_step = _in_names(events.name, of_profiler, re.compile(STEP))
+    for one in np.unique(owner[of_profiler]).tolist():
+        steps = np.flatnonzero(of_profiler & (owner == one))
+        steps = steps[np.argsort(events.begin_us[steps], kind="stable")]
+        mine = np.flatnonzero(is_chosen & (owner == one))
+        place = np.searchsorted(events.begin_us[steps], anchor_us[mine], side="right") - 1
+        is_in = (place >= 0) & (anchor_us[mine] < events.end_us[steps[place]])
+        number[mine[is_in]] = of_step[steps[place[is_in]]]
+    return number
+
+
+def _in_names(names: Labels, is_chosen: BoolArray, pattern: re.Pattern[str]) -> IntArray:
+    of_name = np.full(len(names.names), -1, dtype=np.int64)
+    for code in np.unique(names.codes[is_chosen]).tolist():
+        found = pattern.fullmatch(names.names[code])
+        of_name[code] = _number("--event", found and found[1], names.names[code])
+    return np.where(is_chosen, of_name[names.codes], -1)
+
+
+def _number(option: str, value: Any, where: str) -> int:
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, bool) or not re.fullmatch(NUMBER, text):
+        which = "its group must capture" if option == "--event" else "must name an argument that is"
+        raise TraceError(
+            f"{option}: {which} the number of the step (of at most 18 digits), got {show(value)} of {where[:60]}"
+        )
+    return int(text)
+
+
+def _refuse_tracks(
+    path: Path, events: Events, number: IntArray, is_chosen: BoolArray, begun_us: FloatArray | None
+) -> None:
+    """Refuse a step that several threads of a process have, unless its events begin in steps of the profiler."""
+    steps = is_step(events)
+    if begun_us is not None and holds(union(events.begin_us[steps], events.end_us[steps]), begun_us).all():
+        return
+    rows = pd.DataFrame(
+        {"step": number[is_chosen], "pid": events.pid.codes[is_chosen], "tid": events.tid.codes[is_chosen]}
+    )
+    n_tracks = rows.groupby(["pid", "step"])["tid"].nunique()
+    several = n_tracks[n_tracks > 1]
+    if several.empty:
+        return
+    pid, step = several.index.tolist()[0]
+    raise TraceError(
+        f"{path}: must have a step of a process on one thread, got step {step} of pid {events.pid.names[pid]} on "
+        f"{several.iloc[0]} (--worker tid if each is a worker, --worker pid if they are one, or --aggregate)"
+    )
+
+
+def _refuse_again(tables: Sequence[pd.DataFrame], sources: Sequence[Path]) -> None:
+    """Refuse files that have the same step of the same worker."""
+    first: dict[tuple[str, int], Path] = {}
+    for table, path in zip(tables, sources, strict=True):
+        for worker, step in set(zip(table["worker"], table["step"], strict=True)):
+            if (found := first.setdefault((worker, step), path)) != path:
                 raise TraceError(
                     f"{path}: must hold steps or a rank of its own, got step {step} of rank {worker} again, which "
-                    f"{found_in[key]} has"
+                    f"{found} has"
                 )
-            seconds[key] = seconds.get(key, 0.0) + happened.duration_us
-            n_found += 1
-        if n_found == 0:
-            known = ", ".join(dict.fromkeys(re.sub(r"\d+", "N", happened.name) for happened in events[:1000]))
+
+
+def _without_cut_off(table: pd.DataFrame, where: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out steps whose beginning or end some rank does not have, on all ranks."""
+    remarks: list[str] = []
+    left_out: set[int] = set()
+    for key, why in (
+        ("is_cut_off", "cut off by the profiler (shorter than half the median)"),
+        ("has_no_start", "without a beginning, since the device is behind its host"),
+    ):
+        if key in table.columns and table[key].any():
+            rows = table[table[key].eq(True)]
+            steps, ranks = sorted(set(rows["round"])), list(dict.fromkeys(rows["worker"]))
+            left_out.update(steps)
+            shown = ", ".join(map(str, steps[:SHOWN])) + (", ..." if len(steps) > SHOWN else "")
+            of = f"worker {ranks[0]}" if len(ranks) == 1 else f"{len(ranks)} workers"
+            remarks.append(f"step{'s' * (len(steps) > 1)} {shown} left out on all ranks: on {of} {why}")
+    kept = table[~table["round"].isin(left_out)]
+    if kept.empty:
+        raise TraceError(f"{where}: must hold whole steps, got none: {'; '.join(remarks)}")
+    return kept, remarks
+
+
+def _slowest(table: pd.DataFrame, replica_of: re.Pattern[str]) -> pd.DataFrame:
+    """Make one worker of the ranks of a replica: the slowest counts, in rounds that all of them have."""
+    replica = {}
+    for worker, file in set(zip(table["worker"], table["file"], strict=True)):
+        found = replica_of.search(worker) or replica_of.search(file)
+        if found is None or found[1] is None:
             raise TraceError(
-                f"{path}: must hold events {event} in steps, got none (--event takes a regular expression; "
-                f"events are {known[:200] or 'none'})"
+                f"--replica-of: must be found in the name of each rank, or of its file, got {worker} ({file})"
             )
-    rows = [(step, worker, duration_us / 1e6) for (step, worker), duration_us in seconds.items()]
-    return Samples(pd.DataFrame(rows, columns=["round", "worker", "duration_s"]))
-
-
-def _pattern(event: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(event)
-    except re.error as error:
-        raise TraceError(f"--event: must be a regular expression, got {event} ({error})") from None
-    if pattern.groups > 1:
-        raise TraceError(f"--event: must have at most one group, for the number of the step, got {event}")
-    return pattern
-
-
-def _read(path: Path) -> Any:
-    try:
-        with opened(path) as file:
-            return json.load(file)
-    except (*UNREADABLE, RecursionError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise TraceError(f"{path}: must be a readable Chrome trace (JSON), got none ({reason})") from None
-
-
-def _rank(document: Any) -> int | None:
-    info = document.get("distributedInfo") if isinstance(document, dict) else None
-    rank = info.get("rank") if isinstance(info, dict) else None
-    return rank if isinstance(rank, int) and abs(rank) < 2**63 else None
-
-
-def _events(document: Any, path: Path) -> list[_Event]:
-    """All complete events, in order of time."""
-    listed = document.get("traceEvents") if isinstance(document, dict) else document
-    if not isinstance(listed, list):
-        raise TraceError(f"{path}: must be a Chrome trace, a list of events or an object with traceEvents, got neither")
-    events = []
-    for entry in listed:
-        if not isinstance(entry, dict) or entry.get("ph") != "X" or entry.get("cat") == ON_THE_GPU:
-            continue
-        begin_us, duration_us = entry.get("ts"), entry.get("dur", 0)
-        name = _text(entry.get("name"))
-        if not (
-            isinstance(begin_us, int | float)
-            and isinstance(duration_us, int | float)
-            and abs(begin_us) < MOST_US
-            and 0 <= duration_us < MOST_US
-        ):
-            raise TraceError(
-                f"{path}: events must have numbers ts and dur of at least 0 (and below {MOST_US:g}), got "
-                f"{_text(duration_us)[:60]} at {_text(begin_us)[:60]} for {name[:60]}"
-            )
-        events.append(_Event(name, _text(entry.get("pid")), float(begin_us), float(duration_us)))
-    return sorted(events, key=lambda event: event.begin_us)
-
-
-def _text(value: Any) -> str:
-    """A value as text that can be written: half a pair of surrogates can't."""
-    return str(value).encode(errors="replace").decode()
-
-
-def _in_steps(events: Sequence[_Event], pattern: re.Pattern[str]) -> Iterator[tuple[int, _Event]]:
-    """The events that match, each with the number of its step."""
-    matched = [(event, found) for event in events if (found := pattern.fullmatch(event.name))]
-    if pattern.groups:
-        for event, found in matched:
-            if not re.fullmatch(NUMBER, found[1] or ""):
-                raise TraceError(
-                    f"--event: its group must capture the number of the step (of at most 18 digits), got "
-                    f"{show(found[1])} of {event.name[:60]}"
-                )
-            yield int(found[1]), event
-        return
-    steps: dict[str, list[tuple[float, float, int]]] = {}
-    for event in events:
-        if (step := re.fullmatch(STEP, event.name)) and re.fullmatch(NUMBER, step[1]):
-            steps.setdefault(event.pid, []).append((event.begin_us, event.begin_us + event.duration_us, int(step[1])))
-    for event, _ in matched:
-        of_process = steps.get(event.pid, [])
-        place = bisect.bisect_right(of_process, event.begin_us, key=lambda span: span[0]) - 1
-        if place >= 0 and event.begin_us < of_process[place][1]:
-            yield of_process[place][2], event
+        replica[worker] = found[1]
+    table = table.assign(rank=table["worker"], worker=table["worker"].map(replica)).sort_values("own_us", kind="stable")
+    n_ranks = table.groupby("worker")["rank"].nunique()
+    of_round = table.groupby(["round", "worker"])
+    is_whole = of_round["rank"].transform("nunique") == table["worker"].map(n_ranks)
+    return table[is_whole].groupby(["round", "worker"], sort=False).tail(1)
 
 
 CHROME = Format(
     kind="chrome",
     options=("event", "work", "without", "step", "worker", "replica_of", *(name for name in COMMON if name != "unit")),
-    fits=lambda source, options: ".json" in source.suffixes,
+    fits=lambda source, options: not source.is_dir() and looks_like_events(source),
     read=read,
     unit="us",
     takes_several=True,
