@@ -277,4 +277,37 @@ def _chrome(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
     return (gzip.compress(data, mtime=0) if is_packed else data), ".json.gz" if is_packed else ".json", done
 
 
-MAKERS = (("csv", _csv), ("parquet", _parquet), ("chrome", _chrome))
+def _records(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
+    names, rows = _rows(rng)
+    records: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
+    done = []
+    for _ in range(int(rng.integers(3))):
+        place, name, value = int(rng.integers(len(records))), _pick(rng, NAMES), _pick(rng, (*JSON_VALUES, *CELLS[:20]))
+        if rng.random() < 0.3:
+            records[place] = value
+        elif isinstance(records[place], dict):
+            records[place][name] = value
+        done.append(f"{name[:20]} of {place} {str(value)[:20]!r}")
+    whole: Any = records
+    if rng.random() < 0.3 and all(isinstance(record, dict) for record in records):
+        whole = {name: [record.get(name) for record in records] for name in names}
+    is_lines = rng.random() < 0.5
+    text = "\n".join(map(json.dumps, records)) if is_lines else json.dumps(whole)
+    return text.encode(), ".jsonl" if is_lines else ".json", done
+
+
+def _npy(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
+    shape = tuple(int(length) for length in rng.integers(0, 6, int(rng.integers(1, 4))))
+    kind = _pick(rng, ("f8",) * 4 + (">f4", "f2", "i8", "u1", "m8[ms]", "M8[s]", "?", "c8", "U3", "S2", "i4,f8"))
+    file = io.BytesIO()
+    if rng.random() < 0.3:
+        np.savez(file, a=np.zeros(shape, kind), b=np.zeros(3))
+    else:
+        np.save(
+            file,
+            (rng.random(shape) * 9).astype(kind) if kind[-1].isdigit() and "," not in kind else np.zeros(shape, kind),
+        )
+    return file.getvalue(), _pick(rng, (".npy", ".npz", "")), [f"{kind} {shape}"]
+
+
+MAKERS = (("csv", _csv), ("parquet", _parquet), ("chrome", _chrome), ("records", _records), ("npy", _npy))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import itertools
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
 
     from simulator.parameters import BoolArray, FloatArray
 
-GZIP = b"\x1f\x8b"  # how such a file begins
+GZIP, PARQUET, UTF_16 = b"\x1f\x8b", b"PAR1", (b"\xff\xfe", b"\xfe\xff")  # how such files begin
+OTHERS = {
+    b"PK\x03\x04": "a zip or an Excel workbook (unpack it, or save the sheet as CSV)",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x80": "a pickle, which is never loaded (save it as Parquet or CSV)",
+    b"\x89HDF": "HDF5 (save it as Parquet or CSV)",
+    b"ARROW1": "an Arrow file (save it as Parquet or CSV)",
+    b"{": "JSON (--from records, or chrome)",
+    b"[": "JSON (--from records, or chrome)",
+    b"SQLite f": "a database (save the table as CSV)",
+}  # how files begin that are neither Parquet nor text
+AS_LATIN_1 = "as Latin-1"  # what becomes of bytes that are no UTF-8
+DELIMITERS = ("\t", ";", "|", ",", " ")  # the first that fits best
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")  # with either decimal
 LONGEST_LINE = 2**24  # characters
 MOST_TIMES = 20_000_000  # of a trace
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -27,49 +42,133 @@ NO_VALUE = ("", "na", "n/a", "nan", "null", "none", "<na>")  # cells that hold n
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, csv.Error)  # what files that are no such files raise
 
 
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError) or error.encoding.startswith("utf-16"):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(AS_LATIN_1, _as_latin_1)
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """Open a text file, or one that gzip has packed, under whatever name."""
+def opened(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+    """Open a text file, or one that gzip has packed, under whatever name: UTF-8, or UTF-16 that says so."""
     if path.exists() and not path.is_file():
         raise OSError(f"{'a folder' if path.is_dir() else 'a device or pipe'} is no file")
     with path.open("rb") as file:
-        is_packed = file.peek(2)[:2] == GZIP
-        with TextIOWrapper(gzip.open(file) if is_packed else file, encoding="utf-8-sig", newline="") as text:
+        data = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
+        encoding = "utf-16" if data.peek(2)[:2] in UTF_16 else "utf-8-sig"
+        with TextIOWrapper(data, encoding=encoding, errors=errors, newline="") as text:
             yield text
 
 
-def is_csv(path: Path) -> bool:
-    """Say by its name whether a file is a CSV; others are Parquet."""
-    return path.name.lower().endswith((".csv", ".csv.gz"))
-
-
-def csv_rows(path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a CSV: cells without spaces around them, as many in each row as in the first.
-
-    Rows of empty cells are left out, and such cells behind the last of the first row.
+def is_parquet(path: Path) -> bool:
+    """Say by its first bytes, or its name, whether this is a Parquet file; other files are text.
 
     Raises
     ------
     ValueError
-        If a row has more or fewer, or this is no text.
+        If it is something else.
     """
-    with opened(path) as text:
-        reader, n_cells = csv.reader(_lines(text), skipinitialspace=True, strict=True), 0
+    if not path.is_file():  # to open a pipe takes for ever
+        return False
+    with path.open("rb") as file:
+        begin = file.read(8)
+    if begin.startswith(PARQUET) or path.name.lower().endswith((".parquet", ".pq")):
+        return True
+    if other := next((other for magic, other in OTHERS.items() if begin.startswith(magic)), None):
+        raise ValueError(f"it looks like {other}")
+    return False
+
+
+def csv_rows(path: Path, delimiter: str | None = None, decimal: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV, each with the number of its last line: cells without spaces around them.
+
+    Rows of empty cells and lines that begin with # are left out, and empty cells behind the last of the first row.
+    Numbers have a decimal point, whatever they have in the file.
+
+    Parameters
+    ----------
+    path
+        What to read, perhaps packed; text that is no UTF-8 is taken for Latin-1.
+    delimiter, decimal
+        What is between cells (a space stands for any number of spaces and tabs), and within numbers; None: the first
+        lines tell.
+
+    Raises
+    ------
+    ValueError
+        If a row has more or fewer cells than the first, or this is no text.
+    """
+    with opened(path, AS_LATIN_1) as text:
+        lines = text_lines(text)
+        head: list[str] = []
+        while len(head) < 50 and sum(map(len, head)) < 2**20 and (line := next(lines, "")):
+            head.append(line)
+        delimiter = delimiter or max(DELIMITERS, key=lambda one: _fit(head, one))
+        decimal = decimal or _decimal(head, delimiter)
+        reader, first = _reader(itertools.chain(head, lines), delimiter), [""]
         for cells in reader:
             row = [cell.strip() for cell in cells]
             if not any(row):
                 continue
-            n_cells = n_cells or len(row)
-            if len(row) < n_cells or any(row[n_cells:]):
-                raise ValueError(f"line {reader.line_num} has {len(row)} cells, the first {n_cells}")
-            yield row[:n_cells]
+            first = first if any(first) else row
+            row += first[len(row) :] if not any(first[len(row) :]) else []  # only the first ends in a delimiter
+            if len(row) < len(first) or any(row[len(first) :]):
+                raise ValueError(f"line {reader.line_num} has {len(row)} cells, the first {len(first)}")
+            if decimal == ",":
+                if points := [cell for cell in row if NUMBER.fullmatch(cell) and "." in cell]:
+                    raise ValueError(
+                        f"line {reader.line_num} has {in_a_line(points[0], 60)} where decimals have a comma (--decimal)"
+                    )
+                row = [cell.replace(",", ".") if NUMBER.fullmatch(cell) else cell for cell in row]
+            yield reader.line_num, row[: len(first)]
 
 
-def _lines(text: TextIO) -> Iterator[str]:
+def text_lines(text: TextIO) -> Iterator[str]:
+    """The lines of a text; those that say something about it are empty."""
     while line := text.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise ValueError(f"a line has more than {LONGEST_LINE} characters")
-        yield line
+        if "\x00" in line:
+            raise ValueError("it is no text")
+        is_comment = line.startswith("#") and line[1:2] not in DELIMITERS[:-1]  # a column may be called #
+        yield "\n" if is_comment else line
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Any:
+    if delimiter == " ":
+        lines = (line.replace("\t", " ") for line in lines)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)  # of spaces, one counts
+
+
+def _fit(head: Sequence[str], delimiter: str) -> float:
+    """Share of rows that are as long as the first, times the share of numbers below it."""
+    try:
+        rows = [[cell.strip() for cell in row] for row in _reader(head, delimiter) if any(map(str.strip, row))]
+    except csv.Error:
+        return 0.0
+    filled = [max((place + 1 for place, cell in enumerate(row) if cell), default=0) for row in rows]
+    if not rows or filled[0] < 2:
+        return 0.0
+    n_alike = sum(filled[0] <= len(row) and n <= len(rows[0]) for n, row in zip(filled, rows, strict=True))
+    cells = [cell for row in rows[1:] or rows for cell in row]
+    n_numbers = sum(cell.lower() in NO_VALUE or NUMBER.fullmatch(cell) is not None for cell in cells)
+    return n_alike / len(rows) * (1 + n_numbers) / (1 + len(cells))
+
+
+def _decimal(head: Sequence[str], delimiter: str) -> str:
+    if delimiter == ",":
+        return "."
+    cells = [cell.strip() for row in _reader(head, delimiter) for cell in row]
+    numbers = [cell for cell in cells if NUMBER.fullmatch(cell)]
+    commas = [cell for cell in numbers if "," in cell]
+    if not commas or any("." in cell for cell in numbers):
+        return "."
+    if delimiter != ";" and all(re.fullmatch("[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell) for cell in commas):
+        raise ValueError(f"{commas[0]} may be a thousand or have decimals (--decimal , or --decimal . says which)")
+    return ","
 
 
 def in_a_line(text: object, most: int = 200) -> str:
@@ -77,18 +176,8 @@ def in_a_line(text: object, most: int = 200) -> str:
     return " ".join(str(text).split())[:most]
 
 
-def names_in(path: Path) -> list[str]:
-    """Return the names of the columns of a file; raises as :func:`read_table` does."""
-    import pyarrow.parquet
-
-    with _told(path):
-        if is_csv(path):
-            return next(csv_rows(path), [])
-        return list(pyarrow.parquet.ParquetDataset(path).schema.names)
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read the columns of a CSV as text, of Parquet (a file, or a folder of partitions) by its Arrow schema.
+def read_table(path: Path, delimiter: str | None = None, decimal: str | None = None) -> pa.Table:
+    """Read the columns of a CSV as text, see :func:`csv_rows`, of Parquet by its Arrow schema.
 
     Raises
     ------
@@ -98,37 +187,39 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet
 
-    with _told(path):
-        if is_csv(path):
-            rows = csv_rows(path)
-            names = next(rows, None)
-            if names is None:
-                raise ValueError("it is empty")
-            parts, n_rows = [pa.table([pa.array([], pa.string())] * len(names), names)], 0
-            while some := list(itertools.islice(rows, 100_000)):
-                n_rows += len(some)
-                _refuse_more(n_rows)
-                parts.append(pa.table([pa.array(cells, pa.string()) for cells in zip(*some, strict=True)], names))
-            return pa.concat_tables(parts)
-        dataset = pyarrow.parquet.ParquetDataset(path)
-        _refuse_more(sum(fragment.metadata.num_rows for fragment in dataset.fragments))
-        return dataset.read()
+    with told(path):
+        if is_parquet(path):
+            dataset = pyarrow.parquet.ParquetDataset(path)
+            refuse_more(sum(fragment.metadata.num_rows for fragment in dataset.fragments))
+            return dataset.read()
+        rows = (row for _, row in csv_rows(path, delimiter, decimal))
+        names = next(rows, None)
+        if names is None:
+            raise ValueError("it is empty")
+        parts, n_rows = [pa.table([pa.array([], pa.string())] * len(names), names)], 0
+        while some := list(itertools.islice(rows, 100_000)):
+            n_rows += len(some)
+            refuse_more(n_rows)
+            parts.append(pa.table([pa.array(cells, pa.string()) for cells in zip(*some, strict=True)], names))
+        return pa.concat_tables(parts)
 
 
-def _refuse_more(n_rows: int) -> None:
+def refuse_more(n_rows: int) -> None:
+    """Refuse a table that is too long."""
     if n_rows > MOST_TIMES:
         raise ValueError(f"it has {n_rows} rows or more, a trace at most {MOST_TIMES}")
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Say in a sentence why a table can't be read."""
     import pyarrow as pa
 
     try:
         path.stat()
-        if not path.is_file() and not path.is_dir():
-            raise ValueError(f"path must name a readable file, got {path} (a device or pipe)")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "a device or pipe"
+            raise ValueError(f"path must name a readable file, got {path} ({kind})")
     except OSError as error:
         raise ValueError(f"path must name a readable file, got {path} ({error.strerror})") from None
     try:

@@ -410,7 +410,7 @@ OUT = ("--out", "new.parquet")
         (("info", "nothing.csv"), "nothing.csv: must be a readable file"),
         (
             ("info", "other.csv"),
-            "other.csv: must have the columns round, worker and duration_s, got others: say --rows",
+            "other.csv: must have the columns round, worker and duration_s, got step, rank, time: looks like a long",
         ),
         (("info", "pickle.parquet"), "pickle.parquet: must be a Parquet file"),
         (
@@ -424,7 +424,7 @@ OUT = ("--out", "new.parquet")
         (("convert", "long.csv"), "stragglersim: Missing option '--out'"),
         (
             ("convert", "other.csv", *OUT),
-            "other.csv: must have the columns round, worker and duration_s, got others: say --r",
+            "under other names (--columns round=step,worker=rank,duration_s=time)",
         ),
         (("convert", "other.csv", "--columns", "round=step", *OUT), "(--columns worker=..., duration_s=... says what"),
         (("convert", "other.csv", "--columns", "rank=worker", *OUT), "--columns: must be round=NAME,worker=NAME"),
@@ -455,7 +455,10 @@ OUT = ("--out", "new.parquet")
             ("convert", "events.json", "--unit", "ms", *OUT),
             "--unit: must be left out, got it for a source that is read as chr",
         ),
-        (("convert", "long.csv", "long.csv", *OUT), "trace convert: must be given one SOURCE to read as long, got 2"),
+        (
+            ("convert", "minus.csv", "minus.csv", "--rows", "worker", *OUT),
+            "minus.csv: must be the only source to be read as wide, got 2 of them",
+        ),
         (("convert", "long.csv", "--out", "run.json"), "--to chrome: must be given a folder that a run has written"),
         (("convert", "long.csv", "--out", "other.csv"), "other.csv: must not exist yet (--force replaces it)"),
         (("convert", "long.csv", "--out", "no/new.parquet"), "no/new.parquet: must be a file that can be written"),
@@ -476,7 +479,7 @@ OUT = ("--out", "new.parquet")
             ("convert", "minus.json", *OUT),
             "minus.json: events must have numbers ts and dur of at least 0 (and below 1e+18), got -1 at",
         ),
-        (("convert", ".", "--out", "run.json"), ".: must be a Parquet file or a .csv file, got ."),
+        (("convert", ".", "--out", "run.json"), "--to chrome: must be given a folder that a run has written, got"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(cli, tmp_path, arguments, line):

@@ -76,12 +76,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
     """Return the format of a source: the one that is said, or the first that fits; see that it has the options."""
-    form = FORMATS[kind] if kind else next((form for form in FORMATS.values() if form.fits(source, options)), None)
-    if form is None:
-        hints = ", ".join(form.hint for form in FORMATS.values() if form.hint)
-        raise TraceError(
-            f"{source}: must have the columns round, worker and duration_s, got others: say {hints}, or --from"
-        )
+    form = FORMATS[kind] if kind else next(form for form in FORMATS.values() if form.fits(source, options))
     for name in options:
         if name not in form.options:
             option = f"--{name.replace('_', '-')}"
@@ -100,8 +95,8 @@ def files_in(source: Path) -> list[Path]:
     if not source.is_dir() or any((source / name).exists() for name in OF_A_RUN):
         return [source]
     inside = sorted(source.rglob("*"), key=lambda file: natural_key(str(file)))
-    files = [file for file in inside if file.is_file() and not any(part[0] in "._" for part in file.parts[-2:])]
-    files = [file for file in files if file.name.lower().removesuffix(".gz").endswith(SUFFIXES)]
+    shown = [file for file in inside if not any(part[0] in "._" for part in file.relative_to(source).parts)]
+    files = [file for file in shown if file.is_file() and file.name.lower().removesuffix(".gz").endswith(SUFFIXES)]
     if not files:
         raise TraceError(f"{source}: must hold a run, or a file for each rank ({', '.join(SUFFIXES)}), got none")
     return files

@@ -80,12 +80,18 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
         )
 
     def in_grid(column: str) -> FloatArray:
-        times = samples[column].set_axis(places).dropna().groupby(level=0).agg(options.get("aggregate", "last"))
+        values = samples[column].set_axis(places)
         grid = np.full((len(steps), len(names)), np.nan)
-        grid.ravel()[times.index.to_numpy()] = times
+        made = values.groupby(level=0).agg(options.get("aggregate", "last"))
+        grid.ravel()[made.index.to_numpy()] = made
+        grid.ravel()[places[values.isna().to_numpy()]] = np.nan  # without a part of it, a sum is not known
         return grid
 
     grid = in_grid("duration_s")
+    lines = np.zeros(grid.shape, dtype=np.int64)
+    if "line" in samples.columns:
+        is_none = samples["duration_s"].isna().to_numpy()
+        lines.ravel()[places[is_none]] = samples["line"][is_none].fillna(0)
     numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
         of_row = samples["step"].to_numpy()
@@ -93,7 +99,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
         numbers[rows] = of_row
     chosen = _chosen(len(grid), where, options)
     keep = np.zeros(len(grid), dtype=np.bool_)
-    keep[chosen] = _complete(grid[chosen], shown[chosen], names, where, options.get("missing", "error"))
+    keep[chosen] = _complete(grid[chosen], shown[chosen], names, lines[chosen], where, options.get("missing", "error"))
     grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
     table = _long_form(grid[keep], numbers[keep], None if counts else names)
@@ -143,16 +149,20 @@ def natural_key(name: str) -> list[tuple[str, int, str]]:
     return [(text, len(digits.lstrip("0")), digits.lstrip("0")) for text, digits in parts]
 
 
-def _complete(grid: FloatArray, rounds: list[str], workers: list[str], where: str, missing: Missing) -> BoolArray:
+def _complete(
+    grid: FloatArray, rounds: list[str], workers: list[str], lines: IntArray, where: str, missing: Missing
+) -> BoolArray:
     """Return a mask of the rounds to keep."""
     is_missing = np.isnan(grid)
     if is_missing.any() and missing == "error":
         pairs = np.argwhere(is_missing)
         first = "; ".join(f"round {rounds[row]}, worker {workers[column]}" for row, column in pairs[:SHOWN])
         more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+        known = [str(line) for line in lines[tuple(pairs[:SHOWN].T)] if line]
+        found = "none" + (f" in line{'s' * (len(known) > 1)} {', '.join(known)}" if known else "")
         raise TraceError(
-            f"{where}: must have a time for each of {len(rounds)} rounds and {len(workers)} workers, got none for "
-            f"{first}{more} (--missing drop leaves such rounds out, --missing inf takes them for never answered)"
+            f"{where}: must have a time for each of {len(rounds)} rounds and {len(workers)} workers, got {found} "
+            f"for {first}{more} (--missing drop leaves such rounds out, --missing inf takes them for never answered)"
         )
     keep = np.ones(len(grid), dtype=np.bool_)
     if missing == "drop":

@@ -17,8 +17,9 @@ class Samples(NamedTuple):
     """Times as a source has them."""
 
     table: pd.DataFrame
-    """With the columns round, worker (labels, as they stand), duration_s, and perhaps step, host, waited_s, censored, a
-    row for each time; or, without duration_s, the components of the times, in the native form."""
+    """With the columns round, worker (labels, as they stand), duration_s, and perhaps step, host, waited_s, censored
+    and line (in which a missing time stands), a row for each time; or, without duration_s, the components of the times,
+    in the native form."""
     remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each
 
 
@@ -30,7 +31,6 @@ class Format:
     options: tuple[str, ...]  # of `trace convert`, that say something about such a source
     fits: Callable[[Path, Options], bool]  # whether a source is probably one, by its content, name or the options
     read: Callable[[Sequence[Path], Options], Samples]  # raises TraceError
-    hint: str = ""  # which options make clear that a source is one
     unit: str = "s"  # of its times, if none is given
     takes_several: bool = False  # sources: a file for each rank
     export: Callable[[Path, Options, Path], str] | None = None  # writes it as a Chrome trace, and says so

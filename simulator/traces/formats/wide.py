@@ -5,39 +5,44 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 
 from simulator.errors import TraceError
 from simulator.traces.formats.format import COMMON, Format, Options, Samples
-from simulator.traces.formats.table import in_seconds
-from straggler_models.trace_table import UNREADABLE, csv_rows
+from simulator.traces.formats.grid import has_columns_of_workers, of_columns, of_grid, refuse_long
+from simulator.traces.formats.table import DIALECT, dialect, must_be, table_of
+from simulator.traces.formats.words import INDEX, is_total
+from straggler_models.trace_table import NO_VALUE, csv_rows, is_parquet, refuse_more, told
 
-INDEX_NAMES = ("", "index", "worker", "rank", "round", "step", "iteration")
+
+def _fits(source: Path, options: Options) -> bool:
+    if "rows" in options:
+        return True
+    try:
+        is_named = "columns" not in options and is_parquet(source)
+        return is_named and has_columns_of_workers(pyarrow.parquet.read_schema(source))
+    except (pa.ArrowException, OSError, ValueError):
+        return False  # and LONG says why
 
 
 def read(sources: Sequence[Path], options: Options) -> Samples:
-    """Read a CSV with a row for each worker and a column for each round, or the other way round.
+    """Read a table with a row for each worker and a column for each round, or the other way round.
 
-    A first line with names (something that is no number, or 0, 1, 2, ... or 1, 2, 3, ...) is a header, a first column
-    with such names an index. Empty cells are left out.
+    Of a CSV, a first line with names (something that is no number, or 0, 1, 2, ... or 1, 2, 3, ...) is a header, a
+    first column with such names, or that counts otherwise, an index. Empty cells are left out. Parquet has names of
+    columns; with one of rounds and else one for each worker, it needs no ``rows``.
     """
-    if "rows" not in options:
-        raise TraceError("--rows: must say worker or round for a wide table, got nothing")
     path = sources[0]
-    try:
-        cells = pd.DataFrame(list(csv_rows(path)), dtype=object)
-    except UNREADABLE as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise TraceError(f"{path}: must be a readable CSV file, got none ({reason})") from None
-    if cells.empty:
-        raise TraceError(f"{path}: must hold times, got none")
-    cells = cells.loc[:, (cells != "").any()].T.reset_index(drop=True).T  # columns without a name or a time are none
+    cells = _cells(path, options)
+    if cells is None:
+        return of_columns(table_of(path, options), path, options)
     header = _names(cells.iloc[0].tolist())
     if header is not None and _only_first_is_text(header) and all(map(_is_text, cells[0])):
         header = None  # these are names of rows
     if header is not None:
+        refuse_long(header, path, options)
         cells = cells.iloc[1:]
     if cells.empty:
         raise TraceError(f"{path}: must hold times, got none")
@@ -45,24 +50,35 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     if index is not None:
         cells = cells.iloc[:, 1:]
         header = None if header is None else header[1:]
-    columns = list(range(cells.shape[1])) if header is None else header
-    index = list(range(cells.shape[0])) if index is None else index
-    across, down = ("round", "worker") if options["rows"] == "worker" else ("worker", "round")
-    samples = pd.DataFrame(
-        {
-            down: np.repeat(np.array(index, dtype=object), len(columns)),
-            across: np.tile(np.array(columns, dtype=object), len(index)),
-        }
-    )
-    times = pa.chunked_array([pa.array(cells.to_numpy().ravel().tolist(), pa.string())])
-    return Samples(in_seconds(samples, times, path, options.get("unit")))
+    return of_grid(cells.to_numpy(), header, index, path, options)
+
+
+def _cells(path: Path, options: Options) -> pd.DataFrame | None:
+    """The cells of a CSV as text, without columns that have neither a name nor a time; None: it is Parquet."""
+    rows, n_cells = [], 0
+    try:
+        with told(path):
+            if is_parquet(path):
+                return None
+            for _, row in csv_rows(path, **dialect(options)):
+                n_cells += len(row)
+                refuse_more(n_cells)
+                rows.append(row)
+    except ValueError as error:
+        raise must_be(error, path) from None
+    if not rows:
+        raise TraceError(f"{path}: must hold times, got none")
+    cells = pd.DataFrame(rows, dtype=object)
+    return cells.loc[:, (cells != "").any()].T.reset_index(drop=True).T
 
 
 def _names(cells: Sequence[str]) -> Sequence[str] | None:
     """The cells, if they are names and no times."""
-    if cells[0] == "" or any(map(_is_text, cells)):  # the former above the index of a frame that pandas has written
+    if any(map(_is_text, cells)):
         return cells
     numbers = [_number(cell) for cell in cells]
+    if cells[0] == "" and all(number is not None and number % 1 == 0 for number in numbers[1:]):
+        return cells  # above the index of a frame that pandas has written
     counts = any(numbers == list(range(first, first + len(cells))) for first in (0, 1))
     return cells if counts and len(cells) > 1 else None
 
@@ -72,10 +88,10 @@ def _index(header: Sequence[str] | None, cells: pd.DataFrame) -> Sequence[Any] |
     first: list[str] = cells.iloc[:, 0].tolist()
     if cells.shape[1] < 2:
         return None
-    if header is None:  # a column that counts may be one of times; text is none
+    if header is None or any(map(_is_text, first)):
         return first if any(map(_is_text, first)) else None
     has_own_name = not re.search(r"\d", header[0]) and any(re.search(r"\d", name) for name in header[1:])
-    return first if header[0].lower() in INDEX_NAMES or has_own_name else _names(first)
+    return first if header[0].lower() in INDEX or (has_own_name and not is_total(header[0])) else None
 
 
 def _only_first_is_text(cells: Sequence[str]) -> bool:
@@ -83,7 +99,7 @@ def _only_first_is_text(cells: Sequence[str]) -> bool:
 
 
 def _is_text(cell: str) -> bool:
-    return cell != "" and _number(cell) is None
+    return cell.lower() not in NO_VALUE and _number(cell) is None
 
 
 def _number(cell: str) -> float | None:
@@ -95,8 +111,7 @@ def _number(cell: str) -> float | None:
 
 WIDE = Format(
     kind="wide",
-    options=("rows", "delimiter", "decimal", *COMMON),
-    fits=lambda source, options: "rows" in options,
+    options=("rows", *DIALECT, *COMMON),
+    fits=_fits,
     read=read,
-    hint="--rows worker or --rows round (a row for each)",
 )
