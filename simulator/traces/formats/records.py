@@ -15,7 +15,7 @@ from simulator.traces.formats.grid import has_columns_of_workers, of_columns
 from straggler_models.trace_table import UNREADABLE, in_a_line, opened, refuse_more, text_lines
 
 BEGIN = 2**16  # characters that tell what a file is
-EVENTS = {"ph", "traceEvents"}  # keys in Chrome traces
+EVENTS = {"ph", "traceEvents", "startstops"}  # keys of Chrome traces, and of Dask's
 LISTS = r'\{\s*"[^"]*"\s*:\s*(\[\s*[^{\s]|\{\s*"[0-9]+"\s*:)'  # as a large object of lists begins
 
 
