@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from simulator.parameters import InputPath, PositiveCount, Seconds
 from straggler_models.base import BLOCK_ROUNDS, StragglerModel, WorkerTimes
-from straggler_models.trace_file import read_trace_file
+from straggler_models.trace_file import read_trace_file, slowdown_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Trace(StragglerModel):
         startup_s = duration_s - base_load * seconds_per_load,
 
     or the file has ``startup_s`` and/or ``seconds_per_load`` (and ``slowdown``) itself, as the ``workers.parquet`` of
-    a run does. ``inf`` means never answered. Fewer workers than measured: the first ones.
+    a run does. ``inf`` means never answered. Fewer workers than measured: the first ones. Where a column ``censored``
+    is true, the worker was cancelled then, and its response comes just after that time: too late for a master that
+    stops then, as the one that was recorded did, and as early as can be for any other.
 
     ``replay`` gives the measured rounds in order. ``bootstrap`` draws blocks of successive rounds, each starting
     at any round with equal probability and going on at the first round after the last: the circular block
@@ -89,13 +91,15 @@ class Trace(StragglerModel):
 
     def _times(self, n_workers: int | None) -> WorkerTimes:
         trace = read_trace_file(self.path)
+        slowdown = slowdown_of(None if trace.censored is None else trace.censored[:, :n_workers])
         if trace.duration_s is not None:
             measured_s = trace.duration_s[:, :n_workers]
-            return WorkerTimes(measured_s - self.base_load * self.seconds_per_load, self.seconds_per_load)
+            return WorkerTimes(measured_s - self.base_load * self.seconds_per_load, self.seconds_per_load, slowdown)
         for name in ("base_load", "seconds_per_load"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name} must be left out for a file without duration_s, got {getattr(self, name)} for {self.path}"
                 )
         given = zip(trace.components, WorkerTimes(), strict=True)
-        return WorkerTimes(*(default if column is None else column[:, :n_workers] for column, default in given))
+        times = WorkerTimes(*(default if column is None else column[:, :n_workers] for column, default in given))
+        return times._replace(slowdown=times.slowdown * slowdown)

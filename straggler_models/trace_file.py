@@ -10,12 +10,13 @@ import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import WorkerTimes
-from straggler_models.trace_table import in_a_line, numbers, read_table
+from straggler_models.trace_table import NO_VALUE, decoded, in_a_line, metadata, numbers, read_table, truths
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 COMPONENTS = WorkerTimes._fields
+JUST_AFTER = 1 + 1e-9  # times as long: later than the same instant, however sums of times are rounded
 CONVERT = " (stragglersim trace convert makes a trace of other files)"
 
 
@@ -25,6 +26,10 @@ class TraceFile(NamedTuple):
     duration_s: FloatArray | None
     components: tuple[FloatArray | None, ...]  # in the order of COMPONENTS
     has_gaps: bool  # there is a column step, and successive rounds are not successive steps
+    censored: BoolArray | None = None  # True: the worker was cancelled then, the true time is at least this
+    waited_s: FloatArray | None = None  # for others, which is no part of the times
+    hosts: tuple[str, ...] = ()  # on which workers ran
+    scheme: str | None = None  # kind or name of the one that was recorded; None: the file does not say
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -40,6 +45,11 @@ def read_trace_file(path: str) -> TraceFile:
     except OSError as error:
         raise ValueError(f"path must name a readable file, got {path} ({error.strerror})") from None
     return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+def slowdown_of(censored: BoolArray | None) -> FloatArray | float:
+    """Return the factor that lets workers that were cancelled answer just after that; others as they did."""
+    return 1.0 if censored is None else np.where(censored, JUST_AFTER, 1.0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,16 +84,24 @@ def checked(table: pa.Table, path: str) -> TraceFile:
         if kind.startswith("duration"):
             raise ValueError(f"path must name a file in which {name} counts 0, 1, 2, ..., got {kind} in {path}")
         _refuse(~is_count, path, f"{name} counts 0, 1, 2, ...", values)
-    columns = {name: _column(table, name, path) for name in ("duration_s", *COMPONENTS) if name in names}
+    columns = {name: _column(table, name, path) for name in ("duration_s", *COMPONENTS, "waited_s") if name in names}
     for name, values in columns.items():
         _refuse(np.isnan(values), path, f"{name} must be a number", values)
         if name != "startup_s":  # a start-up time at load 0 may be negative, if a trace was made at another load
             _refuse(values < 0, path, f"{name} must not be negative", values)
+    if "censored" in names:
+        columns["censored"] = _flags(table, path)
     rounds, workers = (values.astype(np.int64) for values in index)
+    censored = _grid(rounds, workers, columns.get("censored"), path)
+    scheme = metadata(table.schema.metadata or {}).get("scheme")
     return TraceFile(
         _grid(rounds, workers, columns.get("duration_s"), path, may_repeat=False),
         tuple(_grid(rounds, workers, columns.get(name), path) for name in COMPONENTS),
         has_gaps="step" in names and _has_gaps(rounds, table.column("step")),
+        censored=censored > 0 if censored is not None and censored.any() else None,
+        waited_s=_grid(rounds, workers, columns.get("waited_s"), path),
+        hosts=_hosts(table, path) if "host" in names else (),
+        scheme=None if scheme is None else str(scheme),
     )
 
 
@@ -97,6 +115,20 @@ def _column(table: pa.Table, name: str, path: str) -> FloatArray:
         got = in_a_line(column[int(np.argmax(wrong))].as_py(), 60)
         raise ValueError(f"path must name a file whose {name} holds numbers, got {got} in {path}")
     return values
+
+
+def _flags(table: pa.Table, path: str) -> FloatArray:
+    try:
+        return truths(table.column("censored")).astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"path must name a file whose censored is true or false, got {error} of {path}") from None
+
+
+def _hosts(table: pa.Table, path: str) -> tuple[str, ...]:
+    hosts = {"" if host is None else in_a_line(host) for host in decoded(table.column("host")).unique().to_pylist()}
+    if any(host.lower() in NO_VALUE for host in hosts):
+        raise ValueError(f"path must name a file whose host is given in each row, got nothing in a row of {path}")
+    return tuple(sorted(hosts))
 
 
 def _refuse(wrong: BoolArray, path: str, rule: str, values: FloatArray) -> None:

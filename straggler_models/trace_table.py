@@ -6,9 +6,10 @@ import codecs
 import csv
 import gzip
 import itertools
+import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -37,6 +38,8 @@ DELIMITERS = ("\t", ";", "|", ",", " ")  # the first that fits best
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")  # with either decimal
 LONGEST_LINE = 2**24  # characters
 MOST_TIMES = 20_000_000  # of a trace
+PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
+TRUTHS = {"true": True, "1": True, "false": False, "0": False}  # cells that say so, in small letters
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 NO_VALUE = ("", "na", "n/a", "nan", "null", "none", "<na>")  # cells that hold nothing, in small letters
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, csv.Error)  # what files that are no such files raise
@@ -259,6 +262,36 @@ def numbers(column: pa.ChunkedArray) -> tuple[FloatArray, BoolArray]:
     if values is None:
         raise ValueError(f"{str(kind)[:100]}{' (an instant is no duration)' if pa.types.is_temporal(kind) else ''}")
     return values, np.zeros(len(values), dtype=np.bool_)
+
+
+def truths(column: pa.ChunkedArray) -> BoolArray:
+    """Return what is true in a column.
+
+    Raises
+    ------
+    ValueError
+        If a cell is neither true nor false; the error is what was got.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_boolean(column.type) and not column.null_count:
+        return np.asarray(column.to_numpy())
+    cells = [str(cell).strip().lower().removesuffix(".0") for cell in decoded(column).to_pylist()]
+    wrong = next((row for row, cell in enumerate(cells) if cell not in TRUTHS), None)
+    if wrong is not None:
+        raise ValueError(f"{in_a_line(column[wrong].as_py(), 60)} in row {wrong}")
+    return np.array([TRUTHS[cell] for cell in cells], dtype=np.bool_)
+
+
+def metadata(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame."""
+    try:
+        attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
+    except (ValueError, RecursionError):  # of another program
+        attrs = None
+    known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
+    ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}
+    return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -6,6 +6,7 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -93,13 +94,15 @@ def test_the_likelihood_is_the_sum_over_all_hidden_states():
     assert layered.evaluate(theta, hits).log_likelihood == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.parametrize("is_cut", [False, True])
 @pytest.mark.parametrize("layers", [(), *((layer,) for layer in LAYERS), LAYERS, (*LAYERS, Hiccups())])
 @pytest.mark.parametrize("kind", BASE_DISTRIBUTIONS)
-def test_the_gradient_is_that_of_the_likelihood(kind, layers):
+def test_the_gradient_is_that_of_the_likelihood(kind, layers, is_cut):
     rng = np.random.default_rng(4)
     durations_s = np.exp(rng.normal(0.0, 0.3, (6, 5)))
     durations_s[2, 3] = np.inf
-    layered = Layered(durations_s, a_base(kind, durations_s), layers)
+    censored = rng.random((6, 5)) < 0.3 if is_cut else None
+    layered = Layered(durations_s, a_base(kind, durations_s), layers, censored)
     theta = theta_for(layered, rng)
     hits = rng.uniform(0.1, 0.9, 6)
 
@@ -124,6 +127,8 @@ def test_each_base_distribution_has_the_density_of_its_models(kind, theta, froze
     base = BASE_DISTRIBUTIONS[kind](0.4, is_soft=False)
     x = np.array([0.45, 0.8, 1.3, 4.0])
     np.testing.assert_allclose(base.density(np.log(x), np.array(theta)).log, frozen.logpdf(x), rtol=1e-12)
+    np.testing.assert_allclose(base.survival(np.log(x), np.array(theta)).log, frozen.logsf(x), rtol=1e-12)
+    assert base.survival(np.log([0.05]), np.array(theta)).log[0] == pytest.approx(frozen.logsf(0.05), abs=1e-12)
     drawn = simulated_durations(base.models(np.array(theta)), 200, 50, seed=1).ravel()
     assert stats.kstest(drawn, frozen.cdf).pvalue > 1e-4
 
@@ -410,3 +415,64 @@ def test_slow_workers_are_looked_for_where_they_are():
     excess[:, 4] = np.log(2)
     (share, slowdown), _ = next(SlowWorkerLayer().starts(excess, np.empty(0)))
     assert (share, slowdown) == pytest.approx((1 / 7, 2.0))
+
+
+CUT_CASES = {
+    "lognormal": {"usual": LOGNORMAL},
+    "shifted exponential": {"usual": EXPONENTIAL},
+    "weibull": {"usual": Weibull(scale=2.0, shape=4.0, adds_to="startup_s")},
+    "pareto": {"usual": Pareto(scale=0.5, shape=5.0, adds_to="startup_s")},
+    "bursts": {"usual": LOGNORMAL, "bursts": GilbertElliott(p_slow=0.06, p_recover=0.3, slowdown=3.0)},
+    "slow workers": {"usual": EXPONENTIAL, "slow_workers": PartialSlowdown(0.25, 2.0, 2.0, drawn="per_run")},
+}
+
+
+def cut_at(durations_s, k):
+    """Stop each round at its k-th fastest worker; where others were cancelled, and when."""
+    stop_s = np.sort(durations_s, axis=1)[:, k - 1 : k]
+    return np.minimum(durations_s, stop_s), durations_s > stop_s
+
+
+@pytest.mark.parametrize("case", CUT_CASES)
+def test_parameters_are_found_from_times_cut_off_at_the_kth_fastest_worker(case):
+    models = CUT_CASES[case]
+    times_s = simulated_durations(models, 80, 40, seed=3)
+    cut_s, censored = cut_at(times_s, 34)
+    fitted, blind = fit_models(cut_s, censored=censored), fit_models(cut_s)
+    assert [type(fitted.models[label]) for label in models] == [type(model) for model in models.values()]
+    for layer, parameter, value, error in fitted.estimates:
+        assert abs(value - known(models, layer, parameter)) < 4 * error, (layer, parameter, value, error)
+    late_s = [
+        np.quantile(durations_s, 0.95)
+        for durations_s in (times_s, *(simulated_durations(found.models, 400, 40, seed=9) for found in (fitted, blind)))
+    ]
+    assert late_s[1] == pytest.approx(late_s[0], rel=0.04)
+    assert late_s[2] < 0.95 * late_s[0]
+
+
+@pytest.mark.parametrize(("usual", "slowdown", "k"), [(LOGNORMAL, 3.0, 30), (EXPONENTIAL, 6.0, 28)], ids=["", "edge"])
+def test_a_slowdown_of_which_nothing_was_seen_is_no_larger_than_times_differ(usual, slowdown, k):
+    models = {"usual": usual, "bursts": GilbertElliott(p_slow=0.06, p_recover=0.3, slowdown=slowdown)}
+    cut_s, censored = cut_at(simulated_durations(models, 80, 40, seed=3), k)
+    fitted = fit_models(cut_s, censored=censored)
+    slowdowns = [one for one in fitted.estimates if one.parameter == "slowdown"]
+    assert slowdowns
+    assert all(one.value <= cut_s.max() / cut_s[~censored].min() + 1e-9 for one in slowdowns)
+
+
+def test_a_fit_says_that_times_are_censored_and_compares_what_is_cut_off_alike(call, tmp_path):
+    cut_s, censored = cut_at(simulated_durations(CUT_CASES["lognormal"], 60, 20, seed=3), 15)
+    rounds, workers = np.divmod(np.arange(cut_s.size), 20)
+    columns = {"round": rounds, "worker": workers, "duration_s": cut_s.ravel(), "censored": censored.ravel()}
+    pd.DataFrame(columns).to_parquet(tmp_path / "times.parquet", index=False)
+    status, said, _ = call("trace", "fit", "times.parquet", "--out", "model.yaml")
+    assert status == 0
+    assert "25 % of the times are censored: they count by the chance of being longer" in said
+    assert "numbers are not what the model gives" not in said
+    median, sigma = re.search(r"median: ([0-9.]+), sigma: ([0-9.]+)", (tmp_path / "model.yaml").read_text()).groups()
+    assert float(median) == pytest.approx(1.0, rel=0.02)
+    assert float(sigma) == pytest.approx(0.12, rel=0.1)
+    pd.DataFrame(columns | {"censored": True}).to_parquet(tmp_path / "times.parquet", index=False)
+    status, _, error = call("trace", "fit", "times.parquet", "--out", "other.yaml")
+    assert status == 2
+    assert "must have at least 3 rounds, 2 workers and 30 durations to fit, got 60, 20 and 0" in error

@@ -17,11 +17,12 @@ from simulator.choices import TraceKind
 from simulator.cli.trace import convert as convert_command
 from simulator.plots.style import save
 from simulator.plots.traces import trace_figures
-from simulator.traces.files import metadata, read_times
+from simulator.traces.files import read_times
 from simulator.traces.formats import FORMATS
 from simulator.traces.report import describe
 from straggler_models import Trace
 from straggler_models.trace_file import read_trace_file
+from straggler_models.trace_table import metadata
 
 TIMES_S = np.array([[1.5, 2.25, 1.0], [1.25, 8.0, 1.0]])  # 2 rounds of 3 workers
 

@@ -37,12 +37,11 @@ def fit(
     run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
     from simulator.fitting.fit import FitError, as_yaml, fit_models
-    from simulator.fitting.goodness import N_SIMULATED, checks, simulated_durations
+    from simulator.fitting.goodness import N_SIMULATED, checks, cut_off_alike, simulated_durations
     from simulator.traces.files import read_times
 
     page = _may_write(out, force=force)
     trace = read_times(file, base_load, reading.given())
-    tell_remarks(trace)
     if trace.components is not None:
         raise FitError(
             f"{file}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
@@ -52,20 +51,31 @@ def fit(
     n_rounds, n_workers = durations_s.shape
     with status("Fitting"):
         try:
-            fitted = fit_models(durations_s, base_load=base_load, seconds_per_load=seconds_per_load)
+            fitted = fit_models(
+                durations_s, base_load=base_load, seconds_per_load=seconds_per_load, censored=trace.censored
+            )
         except FitError as error:
             raise FitError(f"{file}: {error}") from None
+    tell_remarks(trace)
     about = f"{file.name}: {n_rounds} rounds of {n_workers} workers"
     with status("Simulating"):
         simulated_s = [
             simulated_durations(fitted.models, n_rounds, n_workers, seed=seed + offset, load=base_load)
             for offset in range(N_SIMULATED)
         ]
+    if trace.censored is not None:
+        simulated_s = [cut_off_alike(times_s, durations_s, trace.censored) for times_s in simulated_s]
     found = checks(durations_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
     _write(out, text, page, durations_s, simulated_s, f"{about}; {said}")
     _print(fitted, found)
+    if trace.censored is not None:
+        say(
+            f"{100 * trace.censored.mean():.2g} % of the times are censored: they count by the chance of being longer, "
+            "and of what the model gives, the slowest are cut off alike before it is compared; a slowdown "
+            "whose error is unknown is a lower bound."
+        )
     if not seconds_per_load:
         say(
             "All of each duration is taken for start-up, which load does not change: give --base-load and "

@@ -135,7 +135,8 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
 def convert(
     reading: ReadingOptions,
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE...", help="A table, Chrome traces, or the folder of a run.")
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="A table, files of ranks or their folder, or the folder of a run."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
     to: Annotated[
@@ -155,6 +156,8 @@ def convert(
     Example: stragglersim trace convert log.csv --columns round=step,worker=rank,duration_s=time --out log.parquet
 
     Example: stragglersim trace convert rank*.json.gz --out steps.parquet
+
+    Example: stragglersim trace convert folder-of-recorder --out own-work.parquet
 
     Example: stragglersim trace convert results/mine --scheme GC --trial 0 --out run.json
     """

@@ -21,7 +21,7 @@ LEAST_SPREAD = 1e-4  # of logarithms; below, the durations are as good as equal
 
 
 class Density(NamedTuple):
-    """Of x: the logarithm of the density, and its derivatives."""
+    """Of x: the logarithm of the density, or of the chance of being longer, and its derivatives."""
 
     log: FloatArray
     by_log_x: FloatArray
@@ -51,6 +51,10 @@ class BaseDistribution(ABC):
     @abstractmethod
     def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
         """The density of x, not of log x; its derivatives are by log x and by theta."""
+
+    @abstractmethod
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        """The chance of being longer than x, for times at which workers were cancelled; derivatives as of a density."""
 
     def natural(self, theta: FloatArray) -> FloatArray:
         """The parameters that a user reads, in the order of ``names``."""
@@ -111,6 +115,15 @@ class LognormalDistribution(BaseDistribution):
         square = z * z
         return Density(-log_x - theta[1] - HALF_LOG_2_PI - square / 2, -1 - z / sigma, [z / sigma, square - 1])
 
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        from scipy.special import log_ndtr
+
+        sigma = np.exp(theta[1])
+        z = (log_x - theta[0]) / sigma
+        log = log_ndtr(-z)
+        hazard = np.exp(-z * z / 2 - HALF_LOG_2_PI - log)
+        return Density(log, -hazard / sigma, [hazard / sigma, hazard * z])
+
 
 @dataclass(frozen=True)
 class ShiftedLognormalDistribution(BaseDistribution):
@@ -127,14 +140,23 @@ class ShiftedLognormalDistribution(BaseDistribution):
         return self.known_s + (self.least - self.known_s) / (1 + float(np.exp(-theta[0])))
 
     def density(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        return self._on_top(log_x, theta, LognormalDistribution(self.least).density, IMPOSSIBLE)
+
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        return self._on_top(log_x, theta, LognormalDistribution(self.least).survival, 0.0)
+
+    def _on_top(
+        self, log_x: FloatArray, theta: FloatArray, rest: Callable[[FloatArray, FloatArray], Density], below: float
+    ) -> Density:
+        """What holds of the rest of x, and below the floor."""
         floor, x = self._floor(theta), np.exp(log_x)
         is_above = x > floor
         above = np.where(is_above, x - floor, 1.0)
-        of_rest = LognormalDistribution(self.least).density(np.log(above), theta[1:])
+        of_rest = rest(np.log(above), theta[1:])
         slope = is_above * of_rest.by_log_x / above  # by x
         by_floor = -slope * (floor - self.known_s) * (self.least - floor) / (self.least - self.known_s)
         by_rest = [is_above * by for by in of_rest.by_theta]
-        return Density(np.where(is_above, of_rest.log, IMPOSSIBLE), slope * x, [by_floor, *by_rest])
+        return Density(np.where(is_above, of_rest.log, below), slope * x, [by_floor, *by_rest])
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
@@ -168,6 +190,12 @@ class WeibullDistribution(BaseDistribution):
         slope = shape * (1 - excess)
         return Density(theta[1] - log_x + power - excess, slope - 1, [-slope, 1 + power * (1 - excess)])
 
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        shape = np.exp(theta[1])
+        power = shape * (log_x - theta[0])
+        excess = np.exp(np.minimum(power, 300.0))
+        return Density(-excess, -shape * excess, [shape * excess, -power * excess])
+
 
 @dataclass(frozen=True)
 class ShiftedExponentialDistribution(BaseDistribution):
@@ -186,6 +214,12 @@ class ShiftedExponentialDistribution(BaseDistribution):
         beyond = (x - self.least) / np.exp(theta[0])
         fall, slope = _edge(beyond, self.is_soft)
         return Density(-theta[0] - fall, -slope * x / np.exp(theta[0]), [fall - 1])
+
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        x = np.exp(log_x)
+        beyond = (x - self.least) / np.exp(theta[0])
+        log, slope = _beyond_edge(beyond, self.is_soft)
+        return Density(log, slope * x / np.exp(theta[0]), [-slope * beyond])
 
     def natural(self, theta: FloatArray) -> FloatArray:
         return np.array([self.least - self.known_s, *np.exp(theta)])
@@ -211,6 +245,12 @@ class ParetoDistribution(BaseDistribution):
         fall, slope = _edge(shape * (log_x - np.log(self.least)), self.is_soft)
         return Density(theta[0] - log_x - fall, -1 - shape * slope, [1 - fall])
 
+    def survival(self, log_x: FloatArray, theta: FloatArray) -> Density:
+        shape = np.exp(theta[0])
+        beyond = shape * (log_x - np.log(self.least))
+        log, slope = _beyond_edge(beyond, self.is_soft)
+        return Density(log, shape * slope, [slope * beyond])
+
     def natural(self, theta: FloatArray) -> FloatArray:
         return np.array([self.least, *np.exp(theta)])
 
@@ -226,6 +266,14 @@ def _edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:
         return np.where(before, beyond / -SOFT, beyond), np.where(before, -1 / SOFT, 1.0)
     before = beyond < -1e-12
     return np.where(before, -IMPOSSIBLE, beyond), np.where(before, 0.0, 1.0)
+
+
+def _beyond_edge(beyond: FloatArray, is_soft: bool) -> tuple[FloatArray, FloatArray]:
+    """The log of what lies beyond, of the density of which `_edge` is the fall, and its slope."""
+    softened = SOFT * np.exp(np.minimum(beyond, 0.0) / SOFT) if is_soft else np.zeros_like(beyond)
+    before, whole = beyond < 0, 1 + SOFT * is_soft
+    log = np.where(before, np.log(whole - softened), -beyond)
+    return log, np.where(before, -softened / SOFT / (whole - softened), -1.0)
 
 
 BASE_DISTRIBUTIONS: dict[str, type[BaseDistribution]] = {

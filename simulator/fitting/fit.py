@@ -12,7 +12,7 @@ import numpy as np
 from simulator.errors import UserError
 from simulator.fitting.selection import LayerChoice, promising, select, with_base
 from simulator.fitting.standard_errors import settled
-from simulator.parameters import FloatArray
+from simulator.parameters import BoolArray, FloatArray
 from simulator.plugins.kinds import MODEL_TABLE, as_values
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 
@@ -46,7 +46,13 @@ class Fit:
     hit_rounds: tuple[int, ...]  # which are so more likely than not
 
 
-def fit_models(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_load: float = 0.0) -> Fit:
+def fit_models(
+    durations_s: FloatArray,
+    *,
+    base_load: float = 0.0,
+    seconds_per_load: float = 0.0,
+    censored: BoolArray | None = None,
+) -> Fit:
     """Fit straggler models to a trace.
 
     Parameters
@@ -55,6 +61,8 @@ def fit_models(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_l
         Seconds, shape ``(n_rounds, n_workers)``; inf: the worker did not answer.
     base_load, seconds_per_load
         The load at which it was measured, and the seconds that load 1 takes: their product is part of each duration.
+    censored
+        Where workers were cancelled at their durations: what counts there is the chance of being longer.
 
     Raises
     ------
@@ -79,18 +87,18 @@ def fit_models(durations_s: FloatArray, *, base_load: float = 0.0, seconds_per_l
     from threadpoolctl import threadpool_limits
 
     known_s = base_load * seconds_per_load
-    _check(durations_s, known_s)
+    _check(durations_s, known_s, censored)
     with threadpool_limits(limits=1):  # the arrays are small: threads would wait for each other
-        return _fit(durations_s, known_s, seconds_per_load)
+        return _fit(durations_s, known_s, seconds_per_load, censored)
 
 
-def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fit:
-    bases = promising(durations_s, known_s)
-    found, other = select(durations_s, bases[0]), None
+def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float, censored: BoolArray | None) -> Fit:
+    bases = promising(durations_s, known_s, censored)
+    found, other = select(durations_s, bases[0], censored=censored), None
     if len(bases) > 1:
         other = with_base(found.best, bases[1])
         if other.bic < found.best.bic:
-            found, other = select(durations_s, bases[1], other), found.best
+            found, other = select(durations_s, bases[1], other, censored), found.best
     result = settled(found.best)
     base, layers = result.layered.base, result.layered.layers
     labels = [*("usual" for _ in base.names), *(layer.label for layer in layers for _ in layer.names)]
@@ -113,17 +121,17 @@ def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float) -> Fi
     )
 
 
-def _check(durations_s: FloatArray, known_s: float) -> None:
-    answered = durations_s[np.isfinite(durations_s)]
+def _check(durations_s: FloatArray, known_s: float, censored: BoolArray | None) -> None:
+    answered = durations_s[np.isfinite(durations_s) & (True if censored is None else ~censored)]
     n_rounds, n_workers = durations_s.shape
     if n_rounds < LEAST[0] or n_workers < LEAST[1] or len(answered) < LEAST[2]:
         raise FitError(
             f"must have at least {LEAST[0]} rounds, {LEAST[1]} workers and {LEAST[2]} durations to fit, "
             f"got {n_rounds}, {n_workers} and {len(answered)}"
         )
-    if answered.min() <= known_s:
+    if durations_s.min() <= known_s:
         known = f"base_load * seconds_per_load = {known_s:g} s, which are part of each" if known_s else "0 s"
-        raise FitError(f"durations must be longer than {known}, got {answered.min():g} s")
+        raise FitError(f"durations must be longer than {known}, got {durations_s.min():g} s")
     low, middle, high = np.quantile(np.log(answered), (0.1, 0.5, 0.9))
     if high - low < 1e-6:
         raise FitError(

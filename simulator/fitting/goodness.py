@@ -38,6 +38,27 @@ def simulated_durations(
     return np.broadcast_to(durations_s[0], (n_rounds, n_workers))
 
 
+def cut_off_alike(simulated_s: FloatArray, measured_s: FloatArray, censored: BoolArray) -> FloatArray:
+    """Cancel as many workers in each round of a simulated trace as in the measured one: the slowest.
+
+    They are cancelled so much later than the slowest of the others as in the measured round.
+
+    Examples
+    --------
+    >>> measured_s, censored = np.array([[1.0, 2.0, 3.0]]), np.array([[False, False, True]])
+    >>> cut_off_alike(np.array([[9.0, 4.0, 2.0]]), measured_s, censored)
+    array([[6., 4., 2.]])
+    """
+    cut_s = simulated_s.copy()
+    for row, times_s, is_cut in zip(cut_s, measured_s, censored, strict=True):
+        n_left = len(row) - int(np.count_nonzero(is_cut))
+        if 0 < n_left < len(row):
+            later = float(times_s[is_cut].min() / times_s[~is_cut].max())
+            slowest = np.argsort(row)[n_left - 1 :]
+            row[slowest[1:]] = np.minimum(row[slowest[1:]], row[slowest[0]] * max(later, 1.0))
+    return cut_s
+
+
 def threshold_s(durations_s: FloatArray) -> float:
     """Seconds beyond which a worker is called a straggler here.
 

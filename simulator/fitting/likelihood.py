@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.fitting.base_distributions import SOFT, BaseDistribution, Density
 from simulator.fitting.layers import Layer, Posterior, Summed
-from simulator.parameters import FloatArray
+from simulator.parameters import BoolArray, FloatArray
 from straggler_models import StragglerModel
 
 
@@ -38,11 +38,14 @@ class Layered:
         Of durations that nothing slows.
     layers
         Some of ``LAYERS``, in that order: also that of the axes of all arrays of states.
+    censored
+        Where a worker was cancelled at its duration: what is known is that it would have been longer.
     """
 
     durations_s: FloatArray
     base: BaseDistribution
     layers: tuple[Layer, ...]
+    censored: BoolArray | None = None
 
     @property
     def hits_rounds(self) -> bool:
@@ -57,8 +60,19 @@ class Layered:
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
-        """Of theta."""
-        return sum((layer.bounds(len(self.durations_s)) for layer in self.layers), self.base.bounds)
+        """Of theta.
+
+        Where the slow workers were cancelled, nothing keeps a slowdown from growing for ever: then it is as large as
+        times differ, which is a lower bound like the times themselves.
+        """
+        bounds = sum((layer.bounds(len(self.durations_s)) for layer in self.layers), self.base.bounds)
+        if self.censored is not None:
+            seen = self.durations_s[np.isfinite(self.durations_s)]
+            most = math.log(max(float(seen.max()) / self.base.least - 1, 0.11))
+            for (_, name), place in self.places.items():
+                if name == "slowdown":
+                    bounds[place] = bounds[place][0], min(bounds[place][1], most)
+        return bounds
 
     def natural(self, theta: FloatArray) -> FloatArray:
         """Parameters as a user reads them: the base's, then the layers'."""
@@ -120,7 +134,17 @@ class Layered:
             log_slowdown = log_slowdown[..., np.newaxis, :, :] + np.array([0.0, np.log(slowdown)])[:, None, None]
         log_y = np.log(np.where(observed, self.durations_s, 1.0))
         density = self.base.density(log_y - log_slowdown, theta[: self.base.n_theta])
-        logs = density.log - log_slowdown
+        if self.censored is None:
+            logs = density.log - log_slowdown
+        else:
+            longer = self.base.survival(log_y - log_slowdown, theta[: self.base.n_theta])
+            logs = np.where(self.censored, longer.log, density.log - log_slowdown)
+            by_theta = zip(longer.by_theta, density.by_theta, strict=True)
+            density = Density(
+                logs,
+                np.where(self.censored, longer.by_log_x, density.by_log_x),
+                [np.where(self.censored, by_longer, by) for by_longer, by in by_theta],
+            )
         if self.base.has_edge and self.base.is_soft:
             logs -= np.log1p(SOFT) * (log_slowdown > 0)  # what is before the edge counts too
         return density, logs if observed.all() else logs * observed
@@ -141,7 +165,8 @@ class Layered:
     ) -> FloatArray:
         """By theta (Fisher's identity): mean slopes over all states, given the durations."""
         moved = np.einsum("...tn,...tn->...", weights, density.by_log_x)
-        moved = moved + np.einsum("...tn->...", weights)  # slowing by 1 % shrinks x, and its density, by 1 %
+        seen = weights if self.censored is None else weights * ~self.censored
+        moved = moved + np.einsum("...tn->...", seen)  # slowing by 1 % shrinks x, and its density, by 1 %
         gradient = [float(np.vdot(weights, slope)) for slope in density.by_theta]
         for axis, (layer, by_chances) in enumerate(zip(self.layers, by_logits, strict=True)):
             excess = np.exp(theta[self.places[layer, "slowdown"]])

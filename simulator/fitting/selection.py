@@ -12,7 +12,7 @@ import numpy as np
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS, BaseDistribution
 from simulator.fitting.layers import LAYERS, Layer
 from simulator.fitting.likelihood import Layered
-from simulator.parameters import FloatArray
+from simulator.parameters import BoolArray, FloatArray
 
 N_POOLED = 2000  # durations on which all base distributions are tried, regardless of round and worker
 N_BASES = 2  # that are tried in full, the best of them
@@ -137,19 +137,25 @@ def updated(layered: Layered, theta: FloatArray, hits: FloatArray) -> FloatArray
     return hits
 
 
-def promising(durations_s: FloatArray, known_s: float) -> list[BaseDistribution]:
+def promising(durations_s: FloatArray, known_s: float, censored: BoolArray | None = None) -> list[BaseDistribution]:
     """The base distributions that are best at the durations as such, as mixtures of slowed and usual ones.
 
     What order durations come in does not matter here, so that a few thousand quantiles stand for all.
     """
     x = np.sort(durations_s[np.isfinite(durations_s)])
-    least = float(x[0])
+    least, cut = float(x[0]), None
     pooled = np.quantile(x, (np.arange(min(N_POOLED, len(x))) + 0.5) / min(N_POOLED, len(x)))[np.newaxis]
+    if censored is not None:  # each time stands for its neighbours, which are censored or not as it is
+        observed = np.isfinite(durations_s)
+        order = np.lexsort((censored[observed], durations_s[observed]))
+        some = order[np.linspace(0, len(x) - 1, min(N_POOLED, len(x))).astype(np.int64)]
+        pooled, cut = durations_s[observed][some][np.newaxis], censored[observed][some][np.newaxis]
+        least = float(durations_s[observed & ~censored].min())
     layers = tuple(layer for layer in LAYERS if layer.pooled)  # each duration is a worker of its own
     starts = [sum(values, ()) for values in zip(*(layer.pooled for layer in layers), strict=True)]
     fits = []
     for base in (kind(least, known_s) for kind in BASE_DISTRIBUTIONS.values() if kind.has_shift or not known_s):
-        mixture, usual = Layered(pooled, base, layers), base.start(x)
+        mixture, usual = Layered(pooled, base, layers, cut), base.start(x)
         tries = [maximise(mixture, np.array([*usual, *_unconstrained(start)]), np.zeros(1)) for start in starts]
         fits.append(max(tries, key=_likelihood))
     return [fitted.layered.base for fitted in sorted(fits, key=_bic)[:N_BASES]]
@@ -160,7 +166,9 @@ def _unconstrained(natural: Sequence[float]) -> FloatArray:
     return np.array([math.log(v - 1) if v > 1 else math.log(v / (1 - v)) for v in natural])
 
 
-def select(durations_s: FloatArray, base: BaseDistribution, start: Fitted | None = None) -> Selection:
+def select(
+    durations_s: FloatArray, base: BaseDistribution, start: Fitted | None = None, censored: BoolArray | None = None
+) -> Selection:
     """Add the layer that BIC likes most, until it likes none; then drop those it does not like any more.
 
     Parameters
@@ -171,9 +179,11 @@ def select(durations_s: FloatArray, base: BaseDistribution, start: Fitted | None
         Of durations that nothing slows.
     start
         A fit to begin with, rather than with no layers.
+    censored
+        Where workers were cancelled.
     """
     x = np.sort(durations_s[np.isfinite(durations_s)])
-    best = start or maximise(Layered(durations_s, base, ()), base.start(x), np.full(len(durations_s), 0.5))
+    best = start or maximise(Layered(durations_s, base, (), censored), base.start(x), np.full(len(durations_s), 0.5))
     possible = [layer for layer in LAYERS if np.all(np.array(durations_s.shape) >= layer.least_shape)]
     for n_turns in range(MOST_TURNS + 1):
         longer: dict[Layer, Fitted] = {}
@@ -214,7 +224,12 @@ def _exchanged(best: Fitted, shorter: Mapping[Layer, Fitted], possible: Sequence
 def _promise(fitted: Fitted, layer: Layer) -> float:
     """About how much likelier the trace is with one more layer, from some of its workers."""
     every = -(-fitted.layered.durations_s.shape[1] // N_WORKERS)
-    some = dataclasses.replace(fitted.layered, durations_s=fitted.layered.durations_s[:, ::every])
+    cut = fitted.layered.censored
+    some = dataclasses.replace(
+        fitted.layered,
+        durations_s=fitted.layered.durations_s[:, ::every],
+        censored=None if cut is None else cut[:, ::every],
+    )
     before = some.evaluate(fitted.theta, fitted.hits).log_likelihood
     return _with(dataclasses.replace(fitted, layered=some), layer, n_steps=10).log_likelihood - before
 
@@ -224,7 +239,7 @@ def with_base(fitted: Fitted, base: BaseDistribution) -> Fitted:
     old = fitted.layered
     x = np.sort(old.durations_s[np.isfinite(old.durations_s)])
     theta = np.concatenate([base.start(x), fitted.theta[old.base.n_theta :]])
-    return maximise(Layered(old.durations_s, base, old.layers), theta, fitted.hits)
+    return maximise(dataclasses.replace(old, base=base), theta, fitted.hits)
 
 
 def _with(fitted: Fitted, layer: Layer, n_steps: int) -> Fitted:
@@ -232,7 +247,7 @@ def _with(fitted: Fitted, layer: Layer, n_steps: int) -> Fitted:
     old = fitted.layered
     log_y = np.log(old.durations_s)
     is_seen = np.isfinite(log_y)
-    new = Layered(old.durations_s, old.base, tuple(one for one in LAYERS if one in (*old.layers, layer)))
+    new = dataclasses.replace(old, layers=tuple(one for one in LAYERS if one in (*old.layers, layer)))
     first = new.places[layer, layer.names[0]]
     excess = np.where(is_seen, log_y - np.median(log_y[is_seen]), 0.0)
     tries = [
@@ -245,6 +260,6 @@ def _with(fitted: Fitted, layer: Layer, n_steps: int) -> Fitted:
 def _without(fitted: Fitted, layer: Layer) -> Fitted:
     """A fit less one of its layers, all else being as it is."""
     old = fitted.layered
-    new = Layered(old.durations_s, old.base, tuple(one for one in old.layers if one is not layer))
+    new = dataclasses.replace(old, layers=tuple(one for one in old.layers if one is not layer))
     theta = np.delete(fitted.theta, [old.places[layer, name] for name in layer.names])
     return Fitted(new, theta, fitted.hits, new.evaluate(theta, fitted.hits).log_likelihood)

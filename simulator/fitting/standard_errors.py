@@ -53,10 +53,14 @@ def _settled_at_edges(fitted: Fitted) -> Settled:
     for n_zooms in (3, 6):  # roughly first, because each slowdown is sought with the others given
         theta = top.theta.copy()
         for place in slowdowns:
-            theta[place], spread[place] = _pitman(layered, theta, top.hits, place, spread[place], n_zooms)
+            mean, spread[place] = _pitman(layered, theta, top.hits, place, spread[place], n_zooms)
+            theta[place] = min(mean, layered.bounds[place][1])
         top = maximise(layered, theta, top.hits, fixed=slowdowns, is_final=True)
     free = [place for place in _inside(top) if place not in slowdowns]
     covariance = _covariance(top, free)
+    for place in slowdowns:
+        if top.theta[place] == layered.bounds[place][1]:  # of the slow, nothing was seen
+            spread[place] = np.nan
     for place, deviation in spread.items():  # of log(slowdown)
         slowdown = 1 + np.exp(top.theta[place])
         covariance[place, place] = (deviation * slowdown / (slowdown - 1)) ** 2

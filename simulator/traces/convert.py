@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
-from simulator.traces.files import base_load_of, files_in, read_native, recognised, write_trace
+from simulator.traces.files import base_load_of, files_in, read_native, recognised, said_of_itself, write_trace
 from simulator.traces.formats.format import Format, Options
 
 
@@ -65,6 +65,7 @@ def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str,
         ours = "unknown"
     is_table = len(sources) == 1 and "base_load" in form.options
     base_load = options.get("base_load", base_load_of(sources[0]) if is_table else None)
+    scheme = said_of_itself(sources[0]).get("scheme") if is_table else None
     how = [f"{name}={value}" for name, value in options.items() if isinstance(value, str) and value and name != "unit"]
     return {
         "source": ", ".join(path.name for path in sources),
@@ -72,5 +73,6 @@ def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str,
         "source_unit": options.get("unit", form.unit),
         "unit": "s",
         **({} if base_load is None else {"base_load": base_load}),
+        **({"scheme": scheme} if scheme else {}),  # of the run that was recorded
         "created_by": f"stragglersim {ours}",
     }

@@ -12,19 +12,20 @@ import numpy as np
 from simulator.choices import TraceKind
 from simulator.errors import TraceError
 from simulator.files import whole_file
-from simulator.parameters import FloatArray
+from simulator.parameters import BoolArray, FloatArray
 from simulator.traces.formats import FORMATS
 from simulator.traces.formats.format import Format, Options, Samples
 from simulator.traces.formats.table import must_be
 from simulator.traces.native import native, natural_key
+from simulator.traces.waiting import waiting
 from straggler_models.trace_file import TraceFile, checked
+from straggler_models.trace_table import PANDAS_ATTRS, metadata
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OF_A_RUN = ("manifest.json", "scenario.yaml", "runs.parquet", "parts")
 SUFFIXES = (".json", ".csv", ".tsv", ".txt", ".parquet", ".npy", ".npz", ".jsonl", ".zip")
-PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 
 
 class MeasuredTimes(NamedTuple):
@@ -36,6 +37,9 @@ class MeasuredTimes(NamedTuple):
     has_gaps: bool  # whether rounds are a sample: what comes next to each other did not in the training
     components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
     remarks: tuple[str, ...] = ()  # of the format, for whoever reads figures of it
+    censored: BoolArray | None = None  # True: cancelled then, the true time is at least this; None: none is
+    waited_s: FloatArray | None = None  # for others, besides; None: not known
+    hosts: tuple[str, ...] = ()  # on which workers ran
 
 
 def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
@@ -68,10 +72,12 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
         trace = checked(pa.Table.from_pandas(table, preserve_index=False), str(path))
     except ValueError as error:
         raise must_be(error, path) from None
-    if trace.duration_s is not None:
-        return MeasuredTimes(path, trace.duration_s, base_load, trace.has_gaps, remarks=remarks)
-    base_load = base_load or 0.0
-    return MeasuredTimes(path, _at_load(trace, base_load), base_load, trace.has_gaps, trace.components, remarks)
+    if trace.duration_s is None:
+        base_load = base_load or 0.0
+    duration_s = _at_load(trace, base_load or 0.0) if trace.duration_s is None else trace.duration_s
+    parts = trace.components if trace.duration_s is None else None
+    about = trace.censored, trace.waited_s, trace.hosts
+    return MeasuredTimes(path, duration_s, base_load, trace.has_gaps, parts, remarks, *about)
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
@@ -115,7 +121,9 @@ def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samp
     samples = form.read(sources, options)
     if "duration_s" not in samples.table.columns:
         return samples
-    return samples._replace(table=native(samples.table, " ".join(map(str, sources[:3])), options))
+    table = native(samples.table, " ".join(map(str, sources[:3])), options)
+    said = waiting(table["duration_s"].to_numpy().reshape(-1, int(table["worker"].max()) + 1))
+    return Samples(table, (*samples.remarks, said) if said else samples.remarks)
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:
@@ -153,25 +161,18 @@ def base_load_of(path: Path) -> float | None:
     TraceError
         If what it says is no load.
     """
+    return _base_load(path, said_of_itself(path))
+
+
+def said_of_itself(path: Path) -> dict[str, Any]:
+    """Return the metadata of a Parquet file; of another file, none."""
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
-        stored = pa.parquet.read_schema(path).metadata or {}
+        return metadata(pa.parquet.read_schema(path).metadata or {})
     except (pa.ArrowException, OSError):
-        return None
-    return _base_load(path, metadata(stored))
-
-
-def metadata(stored: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the metadata of a Parquet file: its own keys, and the ``attrs`` of a pandas frame."""
-    try:
-        attrs = json.loads(stored.get(PANDAS_ATTRS, b"{}"))
-    except (ValueError, RecursionError):  # of another program
-        attrs = None
-    known: dict[str, Any] = attrs if isinstance(attrs, dict) else {}
-    ours = {key: value for key, value in stored.items() if key not in (PANDAS_ATTRS, b"pandas", b"ARROW:schema")}
-    return known | {key.decode(errors="replace"): value.decode(errors="replace") for key, value in ours.items()}
+        return {}
 
 
 def write_trace(path: Path, table: pd.DataFrame, about: Mapping[str, str | float]) -> None:

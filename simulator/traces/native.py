@@ -15,6 +15,7 @@ from simulator.traces.formats.format import Options
 from straggler_models.trace_table import MOST_TIMES
 
 LabelArray = np.ndarray[Any, np.dtype[Any]]
+OPTIONAL = ("host", "waited_s", "censored")  # columns that say more of each time
 SHOWN = 3  # of missing pairs
 EXACT = 2**53  # below it, a float that has no fraction is meant so
 LONGEST_LABEL = 200  # characters
@@ -26,7 +27,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     Parameters
     ----------
     samples
-        With the columns round and worker, which hold labels, duration_s, and perhaps step and waited_s.
+        With the columns round and worker, which hold labels, duration_s, and perhaps step and `OPTIONAL`.
     where
         Where they come from, for messages.
     options
@@ -37,8 +38,9 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     Returns
     -------
     table
-        With the columns round, worker and duration_s, sorted, and waited_s if the samples have it; step keeps the label
-        of a round and worker_name that of a worker, unless these count 0, 1, 2, ... themselves.
+        With the columns round, worker and duration_s, sorted; step keeps the label of a round and worker_name that of
+        a worker, unless these count 0, 1, 2, ... themselves. Of several times that become one, ``waited_s`` becomes
+        one alike, what is ``censored`` makes the whole so, and ``host`` is the last.
 
     Raises
     ------
@@ -78,19 +80,14 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
             f"{twice['worker']} (--aggregate sum, max, mean or last makes one of them)"
         )
-
-    def in_grid(column: str) -> FloatArray:
-        values = samples[column].set_axis(places)
-        grid = np.full((len(steps), len(names)), np.nan)
-        made = values.groupby(level=0).agg(options.get("aggregate", "last"))
-        grid.ravel()[made.index.to_numpy()] = made
-        grid.ravel()[places[values.isna().to_numpy()]] = np.nan  # without a part of it, a sum is not known
-        return grid
-
-    grid = in_grid("duration_s")
+    measured = samples.set_axis(places).groupby(level=0)
+    times = measured["duration_s"].agg(options.get("aggregate", "last"))
+    grid = np.full((len(steps), len(names)), np.nan)
+    grid.ravel()[times.index.to_numpy()] = times
+    is_none = samples["duration_s"].isna().to_numpy()
+    grid.ravel()[places[is_none]] = np.nan  # without a part of it, a sum is not known
     lines = np.zeros(grid.shape, dtype=np.int64)
     if "line" in samples.columns:
-        is_none = samples["duration_s"].isna().to_numpy()
         lines.ravel()[places[is_none]] = samples["line"][is_none].fillna(0)
     numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
@@ -103,8 +100,11 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
     table = _long_form(grid[keep], numbers[keep], None if counts else names)
-    if "waited_s" in samples.columns:
-        table["waited_s"] = in_grid("waited_s")[keep].ravel()
+    kept = np.arange(grid.size).reshape(grid.shape)[keep].ravel()
+    how: dict[str, Any] = {"host": "last", "waited_s": options.get("aggregate", "last"), "censored": "any"}
+    for name in OPTIONAL:
+        if name in samples.columns:
+            table[name] = _filled(measured[name].agg(how[name]).reindex(kept), table["worker"])
     return table
 
 
@@ -170,6 +170,14 @@ def _complete(
     if not keep.any():
         raise TraceError(f"{where}: must have a round with a time for each worker, got none")
     return keep
+
+
+def _filled(values: pd.Series, workers: pd.Series) -> LabelArray:
+    """Values of optional columns, also where there is no time: the worker's host; nothing waited, nothing censored."""
+    if values.name == "host":
+        of_worker = values.groupby(workers.to_numpy())
+        return np.asarray(values.fillna(of_worker.transform("first")).astype(str))
+    return np.asarray(values.astype(float).fillna(0.0).astype(bool if values.name == "censored" else float))
 
 
 def _chosen(n_rounds: int, where: str, options: Options) -> slice:

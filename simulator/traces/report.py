@@ -14,7 +14,7 @@ from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
-NAMED = 8  # persistently slow workers
+NAMED = 8  # persistently slow workers, or hosts
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,21 @@ def facts(about: Description) -> list[tuple[str, str]]:
             f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
         ),
     ]
-    return lines if about.bursts is None else [*lines, ("bursts", _bursts(about.bursts))]
+    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts))]
+    return [*lines, *bursts, *_optional(about.trace)]
+
+
+def _optional(trace: MeasuredTimes) -> Iterator[tuple[str, str]]:
+    """What only some traces say of their times."""
+    if trace.censored is not None:
+        share = _percent(float(trace.censored.mean()))
+        yield "censored", f"{share} of the times: the worker was cancelled then, its true time is at least this"
+    if trace.waited_s is not None:
+        waited_s, own_s = float(trace.waited_s.sum()), float(trace.duration_s[np.isfinite(trace.duration_s)].sum())
+        yield "waited", f"{_percent(waited_s / max(waited_s + own_s, 1e-300))} of all seconds, besides these times"
+    if trace.hosts:
+        more = f" and {len(trace.hosts) - NAMED} more" if len(trace.hosts) > NAMED else ""
+        yield "hosts", f"{len(trace.hosts)}: {', '.join(trace.hosts[:NAMED])}{more}"
 
 
 def _outliers(about: Description) -> str:

@@ -14,7 +14,7 @@ from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.formats.format import Options
 from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace
-from straggler_models.trace_file import read_trace_file
+from straggler_models.trace_file import read_trace_file, slowdown_of
 
 PROPORTIONAL, CONVERTED = "adjusted-trace.parquet", "trace.parquet"  # files beside the scenarios that name them
 
@@ -76,7 +76,7 @@ class AdjustedTrace:
             raise SearchError(f"{self.path}: must have times above 0 s, got none")
         n_workers = trace.duration_s.shape[1]
         if self.seconds_per_load == "proportional":
-            return WorkerTimes(0.0, _per_load_s(trace, n_workers)), n_workers
+            return WorkerTimes(0.0, _per_load_s(trace, n_workers), slowdown_of(trace.censored)), n_workers
         times = self._adjusted()
         least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
         if least_s < 0:
@@ -89,20 +89,29 @@ class AdjustedTrace:
     @cached_property
     def measured(self) -> MeasuredTimes:
         """What the file holds, read once."""
-        return read_times(self.path, self.base_load, self.options)
+        trace = read_times(self.path, self.base_load, self.options)
+        if trace.censored is None:
+            return trace
+        said = (
+            f"{100 * trace.censored.mean():.2g} % of the times are censored (the worker was cancelled then): lower "
+            "bounds, with which whatever waits longer than the scheme that was recorded looks better than it is"
+        )
+        return trace._replace(remarks=(*trace.remarks, said))
 
     def _adjusted(self) -> WorkerTimes:
         """Worker times at any load, as ``kind: trace`` gives them."""
         trace = self.measured
+        slowdown = slowdown_of(trace.censored)
         if trace.components is not None:
-            return WorkerTimes(
-                *(usual if part is None else part for part, usual in zip(trace.components, WorkerTimes(), strict=True))
-            )
+            parts = zip(trace.components, WorkerTimes(), strict=True)
+            times = WorkerTimes(*(usual if part is None else part for part, usual in parts))
+            return times._replace(slowdown=times.slowdown * slowdown)
         try:
             model = Trace(str(self.path), base_load=trace.base_load or 0.0, seconds_per_load=self.seconds_per_load)  # type: ignore[arg-type]  # a number by now
         except ValueError as error:
             raise SearchError(f"{self.path}: {_first_line(error)}") from None
-        return WorkerTimes(trace.duration_s - model.base_load * model.seconds_per_load, model.seconds_per_load)
+        startup_s = trace.duration_s - model.base_load * model.seconds_per_load
+        return WorkerTimes(startup_s, model.seconds_per_load, slowdown)
 
     @cached_property
     def _written(self) -> str | None:
@@ -113,8 +122,8 @@ class AdjustedTrace:
             file = read_trace_file(str(self.path))
         except ValueError:
             return CONVERTED
-        ours = self.measured.components or (self.measured.duration_s,)
-        theirs = file.components if self.measured.components else (file.duration_s,)
+        ours = (*(self.measured.components or (self.measured.duration_s,)), self.measured.censored)
+        theirs = (*(file.components if self.measured.components else (file.duration_s,)), file.censored)
         pairs = zip(ours, theirs, strict=True)
         is_same = all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
         return None if is_same else CONVERTED
@@ -139,6 +148,8 @@ class AdjustedTrace:
         elif trace.components is not None:
             parts = zip(WorkerTimes._fields, trace.components, strict=True)
             columns = {name: part for name, part in parts if part is not None}
+        if trace.censored is not None:
+            columns["censored"] = trace.censored
         n_rounds, n_workers = trace.duration_s.shape
         rounds, workers = np.divmod(np.arange(n_rounds * n_workers), n_workers)
         frame = pd.DataFrame({"round": rounds, "worker": workers} | {name: np.ravel(c) for name, c in columns.items()})

@@ -24,10 +24,11 @@ from simulator.traces.formats.table import (
     of_folders,
     place,
     table_of,
+    with_optional,
 )
 from simulator.traces.formats.words import TOTAL, advice
 from straggler_models.trace_file import COMPONENTS, checked
-from straggler_models.trace_table import csv_rows, decoded, in_a_line, is_parquet, numbers, refuse_more
+from straggler_models.trace_table import csv_rows, decoded, in_a_line, is_parquet, numbers, refuse_more, truths
 
 NAMES = ("round", "worker", "duration_s", "start", "end")
 SUFFIXES = r"(?i)(\.(csv|tsv|txt|dat|log|parquet|pq|json|jsonl|ndjson|gz))+$"
@@ -120,6 +121,7 @@ def _samples(
         options.get("unit"),
         lambda row: place(samples, row),
     )
+    samples = with_optional(samples, table, path, options.get("unit"))
     return samples.set_axis(np.flatnonzero(keep))
 
 
@@ -152,6 +154,8 @@ def _parts(table: pa.Table, path: Path) -> pd.DataFrame:
     checked(table, str(path))
     names = [name for name in ("round", "worker", *COMPONENTS) if name in table.column_names]
     frame = pd.DataFrame({name: numbers(table.column(name))[0] for name in names})
+    if "censored" in table.column_names:
+        frame["censored"] = truths(table.column("censored"))
     return frame.astype({"round": "int32", "worker": "int32"}).drop_duplicates().sort_values(["round", "worker"])
 
 

@@ -22,6 +22,7 @@ from straggler_models.trace_table import (
     is_parquet,
     numbers,
     read_table,
+    truths,
 )
 
 DIALECT = ("delimiter", "decimal")  # options of a CSV
@@ -159,3 +160,21 @@ def left_out(names: Sequence[object], kind: str, what: str) -> tuple[str, ...]:
         return ()
     listed = in_a_line(", ".join(dict.fromkeys(map(str, names))))
     return (f"{kind} called {listed} are left out: computed from others, they are no {what}s",)
+
+
+def with_optional(samples: pd.DataFrame, table: pa.Table, path: Path, unit: str | None) -> pd.DataFrame:
+    """Add the optional columns of the native form that a table has: host, waited_s and censored."""
+    there = [name for name in ("host", "waited_s", "censored") if table.column_names.count(name) == 1]
+    found: dict[str, Any] = {}
+    for name in there:
+        column = table.column(name)
+        if name == "host":
+            found[name] = labels(column, name, path)
+        elif name == "waited_s":
+            found[name] = in_seconds(column, path, unit, lambda row: place(samples, row))
+        else:
+            try:
+                found[name] = truths(column)
+            except ValueError as error:
+                raise TraceError(f"{path}: censored must be true or false, got {error}") from None
+    return samples.assign(**found)
