@@ -83,9 +83,9 @@ class ReadingOptions:
     """Options of all commands that read a trace, in the order of their help."""
 
     source: Annotated[
-        TraceKind | None, typer.Option("--from", help="What is read, if its name and the other options do not say.")
+        TraceKind | None, typer.Option("--from", help="What is read, if its content and the other options do not say.")
     ] = None
-    rows: Annotated[Axis | None, typer.Option(help="What a row of a wide CSV is.")] = None
+    rows: Annotated[Axis | None, typer.Option(help="What a row of a matrix is.")] = None
     columns: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
