@@ -93,7 +93,8 @@ def test_own_work_is_what_was_injected_where_all_steps_are_the_slowest_ones(cli,
     assert np.median(abs(own / injected - 1)) < 0.01
     assert (abs(own / injected - 1) < 0.05).mean() > 0.95  # others use the machine, too
     assert np.median(steps / steps.mean(axis=1, keepdims=True)) == pytest.approx(1, abs=0.02)
-    assert 1.6 < np.mean(steps) / np.mean(injected) < 2.6
+    slowest = injected.max(axis=1, keepdims=True)  # twice the mean, as long as nobody else takes the cores
+    assert 0.98 < np.median(steps / slowest) < 1.5
 
 
 def test_own_work_under_ddp_ends_when_the_last_gradients_are_ready(cli, tmp_path):
