@@ -443,7 +443,7 @@ def test_other_events_are_a_union_over_the_tracks_of_a_worker(convert):
     )
     write("r.json", [*steps([90] * 3), *each(3, *inside)])
     assert convert("r.json", "--event", "forward")[0] == [[40]] * 3
-    assert convert("r.json", "--event", "forward|backward") == ([[60]] * 3, "")  # one step around: one worker
+    assert convert("r.json", "--event", "forward|backward")[0] == [[60]] * 3  # one step around: one worker
     assert convert("r.json", "--event", "forward|backward", "--without", "nccl.*")[0] == [[50]] * 3
     assert convert("r.json", "--event", "forward|backward", "--work", "exposed")[0] == [[50]] * 3
     assert convert("r.json", "--event", "nccl.*")[0] == [[30]] * 3
@@ -605,6 +605,21 @@ def test_timelines_of_collectives_are_recognised_and_refused(refused, events, ki
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("options", "own", "is_told"),
+    [([], 90, True), (["--work", "exposed"], 60, False), (["--without", "nccl.*"], 60, False)],
+)
+def test_events_that_are_waiting_in_part_are_told(convert, options, own, is_told):
+    write("r.json", [*steps([100] * 3), *each(3, event("forward", 0, 90), kernel(0, 50), nccl(40, 40))])
+    times, said = convert("r.json", "--event", "forward", *options)
+    assert (times, "looks like workers wait for each other: up to 33%" in said) == ([[own]] * 3, is_told)
+
+
+def test_events_with_little_waiting_are_not_told_of(convert):
+    write("r.json", [*steps([100] * 3), *each(3, event("forward", 0, 90), kernel(0, 50), nccl(50, 4))])
+    assert convert("r.json", "--event", "forward") == ([[90]] * 3, "")
+
+
 # ---- files of others
 
 
@@ -657,6 +672,12 @@ def test_files_of_others_give_their_own_work(convert, patterns, options, n_round
 )
 def test_files_of_others_that_hold_no_work_are_refused(refused, pattern, options, line):
     assert line in refused(*cases(pattern), *options)
+
+
+@needs_cases
+def test_events_of_others_that_are_waiting_in_part_are_told(convert):
+    said = convert(*cases("traceml252_rank*.json"), "--event", "forward|backward")[1]
+    assert "looks like workers wait for each other" in said
 
 
 @needs_cases

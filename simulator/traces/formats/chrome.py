@@ -13,7 +13,7 @@ from simulator.choices import Work
 from simulator.errors import TraceError, show
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.traces.formats.chrome_events import Events, Labels, as_labels, looks_like_events, read_events
-from simulator.traces.formats.doubts import doubts
+from simulator.traces.formats.doubts import doubts, waits_in_events
 from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from simulator.traces.formats.own_work import (
     STEP,
@@ -66,6 +66,8 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     remarks += dropped
     if asked.event is None and not asked.step and asked.work == "exposed":
         remarks += doubts(table)
+    if "exposed_us" in table.columns:
+        remarks += waits_in_events(table)
     if asked.replica_of is not None:
         table = _slowest(table, asked.replica_of)
     table = table.sort_values("end_us", kind="stable").assign(duration_s=table["own_us"] / 1e6)
@@ -169,6 +171,9 @@ def _work(
     spans = pd.DataFrame({"group": group, "begin_us": begin_us, "end_us": end_us})
     did = activity(events, anchor_us, asked.work, asked.without)
     table = (work_in_steps if in_steps else work_in_events)(did, spans, asked.work)
+    if not in_steps and asked.work == "step" and asked.without is None:
+        waits = activity(events, anchor_us, "exposed", None)
+        table["exposed_us"] = work_in_events(waits, spans, "exposed")["waited_us"]
     how = {key: "any" if of_key.dtype == np.bool_ else "sum" for key, of_key in table.items()} | {"end_us": "max"}
     table = table.groupby("group").agg({key: way for key, way in how.items() if key != "group"})
     table["step"] = steps[table.index // len(tracks)]

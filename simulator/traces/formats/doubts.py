@@ -6,6 +6,7 @@ import pandas as pd
 
 SHOWN = 10  # ranks
 MOSTLY = 0.8  # of a step
+SOME = 0.05  # of events: below it, waiting changes little
 ALIKE, BUSY, IDLE = 0.9, 0.7, 0.25  # of the largest own work, of the largest compute, of the own work
 
 
@@ -39,6 +40,24 @@ def doubts(table: pd.DataFrame) -> list[str]:
             "(--work compute takes compute only)"
         )
     return said
+
+
+def waits_in_events(table: pd.DataFrame) -> list[str]:
+    """Say if events, of which nothing is subtracted, are waiting in part.
+
+    Parameters
+    ----------
+    table
+        With the columns worker, exposed_us and length_us.
+    """
+    total = table.groupby("worker", sort=False)[["exposed_us", "length_us"]].sum()
+    share = (total["exposed_us"] / total["length_us"]).max()
+    if not share > SOME:
+        return []
+    return [
+        f"looks like workers wait for each other: up to {share:.0%} of the time of these events are exposed "
+        "collectives, which hides who is slow (--work exposed subtracts them)"
+    ]
 
 
 def _ranks(names: Sequence[str]) -> str:
