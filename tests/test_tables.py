@@ -298,7 +298,38 @@ def test_rows_of_totals_are_no_workers_and_no_rounds(cli):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "unit"), [("duration_ms", "ms"), ("time (us)", "us"), ("nanoseconds", "ns"), ("step-msec", "ms")]
+)
+def test_a_column_that_says_a_unit_is_told_of_if_it_is_not_given(cli, name, unit):
+    put("t.csv", text([("round", "worker", name), *LONG[1:]]))
+    options = ("--columns", f"duration_s={name}")
+    said = converted(cli, "t.csv", *options)
+    assert said == [f"{name} is taken for seconds, although it is called {unit} (--unit {unit}, or s if it is right)"]
+    assert converted(cli, "t.csv", *options, "--unit", "s") == []
+
+
+@pytest.mark.parametrize(("scale", "options"), [(1, ()), (1e3, ()), (1e3, ("--unit", "ms"))])
+def test_instants_are_no_durations(cli, scale, options):
+    put("t.csv", text([("round", "worker", "time"), *((t, w, scale * (1.7e9 + t)) for t in range(2) for w in (0, 1))]))
+    line = refused(cli, "t.csv", "--columns", "duration_s=time", *options)
+    assert "must be durations, got 17000000" in line
+    assert "for round 0, worker 0, which looks like an instant" in line
+    put("wide.csv", text([("timestamp", "node-a", "node-b"), *((scale * (1.7e9 + t) + 0.5, 1, 2) for t in range(2))]))
+    assert "which looks like an instant" in refused(cli, "wide.csv", "--rows", "round", *options)
+
+
 # ---- wide tables
+
+
+@pytest.mark.parametrize("others", [("loss",), ("loss", "p99")])
+def test_columns_that_are_called_otherwise_than_the_workers_are_told(cli, others):
+    rows = [(*WIDE[0], "rank2", *others), *((*row, 2.5, *([0.5] * len(others))) for row in WIDE[1:])]
+    put("t.csv", text(rows))
+    said = converted(
+        cli, "t.csv", "--rows", "round", times_s=[[0.5] * len(others) + [*row[1:], 2.5] for row in WIDE[1:]]
+    )
+    assert said == [f"columns called {', '.join(others)} are taken for workers, too, as the others are"]
 
 
 @pytest.mark.parametrize(
@@ -428,6 +459,22 @@ def test_an_array_that_has_no_times_of_rounds_and_workers_is_refused(cli, array,
     said = refused(cli, "times.npy", "--rows", "round")
     assert said.startswith("times.npy: ")
     assert line in said
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("D", 86400), ("h", 3600), ("m", 60), ("s", 1), ("ms", 0.001)])
+def test_an_array_of_durations_has_a_unit_of_its_own(cli, unit, seconds):
+    np.save("a.npy", np.array([[3, 2], [4, 1]], dtype=f"m8[{unit}]"))
+    assert (
+        converted(cli, "a.npy", "--rows", "round", times_s=[[3 * seconds, 2 * seconds], [4 * seconds, seconds]]) == []
+    )
+
+
+@pytest.mark.parametrize("unit", ["m8[Y]", "m8[ps]", "m8"])
+def test_durations_of_no_fixed_length_are_refused(cli, unit):
+    np.save("a.npy", np.array([[3, 2], [4, 1]], dtype=unit))
+    assert "times must be numbers of at least 0, got an array of timedelta64" in refused(
+        cli, "a.npy", "--rows", "round"
+    )
 
 
 def test_an_archive_of_arrays_has_one_of_two_dimensions(cli):

@@ -75,7 +75,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     places = pd.Series(rows * len(names) + columns)
     is_again = places.duplicated()
     if is_again.any() and "aggregate" not in options:
-        twice = samples[is_again.to_numpy()].iloc[0]
+        twice = samples[["round", "worker"]].astype(object)[is_again.to_numpy()].iloc[0]
         raise TraceError(
             f"{where}: must have one time for each round and worker, got several for round {twice['round']}, worker "
             f"{twice['worker']} (--aggregate sum, max, mean or last makes one of them)"

@@ -13,7 +13,7 @@ from simulator.errors import TraceError
 from simulator.parameters import FloatArray
 from simulator.traces.formats.format import Options, Samples
 from simulator.traces.formats.table import in_seconds, labels, left_out, pandas_knows, place
-from simulator.traces.formats.words import INDEX, ROUND, WORKER, is_total, is_wide, numbered_alike
+from simulator.traces.formats.words import INDEX, ROUND, WORKER, is_total, is_wide, numbered_alike, odd_ones
 from straggler_models.trace_table import in_a_line, numbers, refuse_more
 
 SEEN = 200  # rows and columns that are looked at to see whether the first one counts
@@ -51,6 +51,8 @@ def of_grid(
         totals = np.array([is_total(name) for name in index], dtype=np.bool_)
         remarks += left_out(list(itertools.compress(index, totals)), "rows", down)
         cells, index = cells[~totals], [name for name in index if not is_total(name)]
+    if header and (odd := odd_ones(list(map(str, header)))):
+        remarks.append(f"columns called {in_a_line(', '.join(odd))} are taken for {across}s, too, as the others are")
     if cells.size == 0:
         raise TraceError(f"{path}: must hold times, got none")
     refuse_more(cells.size)

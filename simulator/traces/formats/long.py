@@ -26,7 +26,7 @@ from simulator.traces.formats.table import (
     table_of,
     with_optional,
 )
-from simulator.traces.formats.words import TOTAL, advice
+from simulator.traces.formats.words import TOTAL, advice, unit_in
 from straggler_models.trace_file import COMPONENTS, checked
 from straggler_models.trace_table import csv_rows, decoded, in_a_line, is_parquet, numbers, refuse_more, truths
 
@@ -115,6 +115,12 @@ def _samples(
     if present.count("step") == 1 and "step" not in wanted.values():
         samples["step"] = pd.Series(decoded(table.column("step")).to_pylist(), dtype=object)
     times = [table.column(wanted[name]) for name in time]
+    said = unit_in(wanted[time[0]])
+    if said and "unit" not in options and not any(pa.types.is_temporal(column.type) for column in times):
+        called = in_a_line(wanted[time[0]], 60)
+        remarks.append(
+            f"{called} is taken for seconds, although it is called {said} (--unit {said}, or s if it is right)"
+        )
     samples["duration_s"] = in_seconds(
         spans(times[0], times[1], path) if has_ends else times[0],
         path,

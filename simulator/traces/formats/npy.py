@@ -10,7 +10,7 @@ import numpy as np
 from simulator.errors import TraceError
 from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from simulator.traces.formats.grid import of_grid
-from straggler_models.trace_table import MOST_TIMES, in_a_line
+from straggler_models.trace_table import MOST_TIMES, PER_SECOND, in_a_line
 
 MAGIC = b"\x93NUMPY"
 LARGEST_CELL = 16  # bytes
@@ -40,9 +40,12 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
             f"{path}: must hold one array of two dimensions, rounds and workers, got {in_a_line(listed) or 'none'}"
         )
     values = arrays[flat[0]]
+    unit = np.datetime_data(values.dtype)[0] if values.dtype.kind == "m" else None
     if values.dtype.kind in "iuf":
         values = values.astype(np.float64)
-    elif values.dtype.kind != "m":
+    elif unit in ("W", "D", "h", "m"):
+        values = values.astype("m8[s]")
+    elif unit not in PER_SECOND:
         raise TraceError(f"{path}: times must be numbers of at least 0, got an array of {in_a_line(values.dtype, 60)}")
     found = of_grid(values, None, None, path, options)
     others = [name for name in arrays if name != flat[0]]

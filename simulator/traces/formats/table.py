@@ -26,6 +26,7 @@ from straggler_models.trace_table import (
 )
 
 DIALECT = ("delimiter", "decimal")  # options of a CSV
+INSTANT = 1e9  # s: no duration is that long, but clocks have said more since 2001
 NO_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # in the name of a folder: there is no value
 
 
@@ -146,7 +147,14 @@ def in_seconds(column: pa.ChunkedArray, path: Path, unit: str | None, named: Cal
         got = in_a_line(column[row].as_py(), 60)
         hint = " (--decimal , if it has a decimal comma)" if "," in got else ""
         raise TraceError(f"{path}: times must be numbers of at least 0, got {got} for {named(row)}{hint}")
-    return values / PER_SECOND[unit or "s"]
+    values = values / PER_SECOND[unit or "s"]
+    if (is_instant := np.isfinite(values) & (values >= INSTANT)).any():
+        row = int(np.argmax(is_instant))
+        raise TraceError(
+            f"{path}: times must be durations, got {in_a_line(column[row].as_py(), 60)} for {named(row)}, which looks "
+            "like an instant (--columns start=...,end=... takes what is between two), or is in another unit (--unit)"
+        )
+    return values
 
 
 def place(samples: pd.DataFrame, row: int) -> str:

@@ -6,6 +6,11 @@ from collections.abc import Collection, Sequence
 ROUND = ("round", "step", "iteration", "iter", "batch", "epoch")
 WORKER = ("worker", "rank", "host", "hostname", "node", "machine", "client")
 DURATION = ("duration", "time", "elapsed", "latency", "seconds", "sec", "s", "ms", "us", "ns")
+UNITS = {  # what says the unit in the name of a column
+    **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("us", "usec", "usecs", "micros", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("ns", "nsec", "nsecs", "nanos", "nanosecond", "nanoseconds"), "ns"),
+}
 START, END = ("start", "begin", "started"), ("end", "stop", "finish", "finished", "ended")
 LONGEST = 60  # characters of a name that is worth repeating
 INDEX = ("", "index", "unnamed: 0", "__index_level_0__", *ROUND, *WORKER)  # what stands above numbers or names of rows
@@ -58,10 +63,23 @@ def advice(names: Sequence[str]) -> str:
         called |= {"start": start, "end": end}
     if not any(called.values()):
         return "say --rows worker or --rows round (a row for each), or --columns round=...,worker=...,duration_s=..."
-    units = [unit for unit in ("ms", "us", "ns") if unit in _tokens(called.get("duration_s") or "")]
+    unit = unit_in(called.get("duration_s") or called.get("start") or "")
     pairs = ",".join(f"{name}={other or '...'}" for name, other in called.items())
-    unit = f" --unit {units[0]}" if units else ""
-    return f"looks like a long table under other names (--columns {pairs}{unit})"
+    return f"looks like a long table under other names (--columns {pairs}{f' --unit {unit}' if unit else ''})"
+
+
+def unit_in(name: str) -> str | None:
+    """The unit that the name of a column says, if that is not seconds."""
+    return next((UNITS[token] for token in _tokens(name) if token in UNITS), None)
+
+
+def odd_ones(names: Sequence[str]) -> list[str]:
+    """Names without the beginning that most of them have before a number: loss, among rank0, rank1, rank2."""
+    begins = [re.sub(r"[0-9]+$", "", name) if re.search(r"[0-9]$", name) else None for name in names]
+    usual = max(set(begins), key=begins.count, default=None)
+    if usual is None or 2 * begins.count(usual) <= len(names):
+        return []
+    return [name for name, begin in zip(names, begins, strict=True) if begin != usual]
 
 
 def _tokens(name: str) -> list[str]:
