@@ -493,7 +493,9 @@ def test_arguments_say_step_and_worker(convert, refused):
     assert "--step: must be args.KEY" in refused("a.json", "--step", "iteration")
     assert "--worker: must be pid, tid or args.KEY" in refused("a.json", "--worker", "thread")
     assert "must have no group if --step says the step" in refused(*given, "--event", "task (.)")
-    assert "--step: must name an argument that is the number of the step" in refused("a.json", "--step", "args.rank")
+    assert "a.json: --step: must name an argument that is the number of the step" in refused(
+        "a.json", "--step", "args.rank"
+    )
     assert "must hold events with epoch among their arguments" in refused("a.json", "--step", "args.epoch")
 
 
@@ -618,6 +620,21 @@ def test_events_that_are_waiting_in_part_are_told(convert, options, own, is_told
 def test_events_with_little_waiting_are_not_told_of(convert):
     write("r.json", [*steps([100] * 3), *each(3, event("forward", 0, 90), kernel(0, 50), nccl(50, 4))])
     assert convert("r.json", "--event", "forward") == ([[90]] * 3, "")
+
+
+def test_events_without_a_number_and_steps_around_are_told_what_says_the_step(refused):
+    write("r.json", each(3, event("forward", 0, 40)))
+    line = refused("r.json", "--event", "forward")
+    assert r"a group in it, as in step (\d+), or --step says the step" in line
+
+
+def test_a_step_that_a_thread_has_again_is_refused(refused, convert):
+    again = [*steps([90] * 3), *(one | {"ts": one["ts"] + 1000 * MS} for one in steps([60] * 3))]
+    write("r.json", again)
+    line = refused("r.json")
+    assert "r.json: must have each step of a thread once, got step 0 again" in line
+    write("two.json", [*steps([90] * 3), *steps([60] * 3, pid=61)])
+    assert convert("two.json")[0] == [[90, 60]] * 3
 
 
 # ---- files of others

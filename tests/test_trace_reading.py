@@ -278,7 +278,7 @@ def test_times_that_are_too_many_are_refused_before_they_are_read(cli, monkeypat
 @pytest.mark.parametrize(
     ("events", "line"),
     [
-        ([{"name": f"ProfilerStep#{10**22}"}], "must capture the number of the step (of at most 18 digits)"),
+        ([{"name": f"ProfilerStep#{10**22}"}], ": steps: must have the number of the step (of at most 18 digits)"),
         ([{"ts": float("nan")}], "must have numbers ts and dur of at least 0"),
         ([{"ts": 10**400}], "must have numbers ts and dur of at least 0"),
         ([{"dur": float("inf")}], "must have numbers ts and dur of at least 0"),

@@ -128,7 +128,10 @@ def _read_file(path: Path, asked: _Asked) -> tuple[pd.DataFrame, list[str]]:
     part = _parts(events, asked.worker)
     unit = owner * len(part.names) + np.where(owner < 0, 0, part.codes[launched_by])
     anchor_us = events.begin_us[launched_by]
-    number = _numbers(events, is_chosen, of_profiler, owner, anchor_us, asked)
+    try:
+        number = _numbers(events, is_chosen, of_profiler, owner, anchor_us, asked)
+    except TraceError as error:
+        raise TraceError(f"{path}: {error}") from None
     remarks += events.remarks
     has_worker = owner >= 0
     if asked.worker not in (None, "pid", "tid"):
@@ -169,6 +172,11 @@ def _work(
         of_step * len(tracks) + (codes if separate else 0), events.begin_us[is_chosen], events.end_us[is_chosen]
     )
     spans = pd.DataFrame({"group": group, "begin_us": begin_us, "end_us": end_us})
+    if in_steps and len(again := spans.loc[spans["group"].duplicated(), "group"]):
+        raise TraceError(
+            f"{path}: must have each step of a thread once, got step {steps[again.iloc[0] // len(tracks)]} again, as "
+            "where the profiler counts anew (convert its parts one by one)"
+        )
     did = activity(events, anchor_us, asked.work, asked.without)
     table = (work_in_steps if in_steps else work_in_events)(did, spans, asked.work)
     if not in_steps and asked.work == "step" and asked.without is None:
@@ -193,6 +201,8 @@ def _nothing(path: Path, events: Events, asked: _Asked) -> TraceError:
     wanted = asked.event.pattern if asked.event else f"with {asked.step} among their arguments" if asked.step else STEP
     is_other = wanted == STEP and events.name.where(re.compile(STEP).fullmatch).any()
     hint = "; steps are of the category user_annotation, or of none" if is_other else ""
+    if asked.event and not asked.event.groups and events.name.where(asked.event.fullmatch).any():
+        hint = "; without steps of the profiler around them, a group in it, as in step (\\d+), or --step says the step"
     return TraceError(
         f"{path}: must hold events {wanted} in steps, got none (--event takes a regular expression; "
         f"events are {known[:200] or 'none'}{hint})"
@@ -234,14 +244,18 @@ def _in_names(names: Labels, is_chosen: BoolArray, pattern: re.Pattern[str]) -> 
     of_name = np.full(len(names.names), -1, dtype=np.int64)
     for code in np.unique(names.codes[is_chosen]).tolist():
         found = pattern.fullmatch(names.names[code])
-        of_name[code] = _number("--event", found and found[1], names.names[code])
+        of_name[code] = _number(
+            "steps" if pattern.pattern == STEP else "--event", found and found[1], names.names[code]
+        )
     return np.where(is_chosen, of_name[names.codes], -1)
 
 
 def _number(option: str, value: Any, where: str) -> int:
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     if isinstance(value, bool) or not re.fullmatch(NUMBER, text):
-        which = "its group must capture" if option == "--event" else "must name an argument that is"
+        which = {"--event": "its group must capture", "--step": "must name an argument that is"}.get(
+            option, "must have"
+        )
         raise TraceError(
             f"{option}: {which} the number of the step (of at most 18 digits), got {show(value)} of {where[:60]}"
         )
