@@ -586,6 +586,13 @@ def test_a_zip_of_several_files_is_refused(refused):
         for rank in range(2):
             file.writestr(f"r{rank}.json", "[]")
     assert "a zip of 2 files, not one: unpack it into a folder" in refused("a.json")
+    pathlib.Path("a.json").rename("ranks.zip")
+    assert "a zip of 2 files, not one: unpack it into a folder" in refused("ranks.zip", "--event", "step")
+
+
+def test_a_list_of_lists_is_no_list_of_events(refused):
+    pathlib.Path("a.json").write_text("[[1, 2], [3, 4]]")
+    assert "a.json: must be a Chrome trace, a list of events, got a list of list" in refused("a.json")
 
 
 HOROVOD = [

@@ -309,6 +309,17 @@ def test_a_column_that_says_a_unit_is_told_of_if_it_is_not_given(cli, name, unit
     assert converted(cli, "t.csv", *options, "--unit", "s") == []
 
 
+def test_names_of_workers_survive_when_a_trace_is_converted_again(cli):
+    put("t.csv", text([LONG[0], *((t, ("node-b", "node-a")[w], s) for t, w, s in LONG[1:])]))
+    assert converted(cli, "t.csv", times_s=[row[::-1] for row in TIMES_S]) == []
+    first = pd.read_parquet("out.parquet")
+    pathlib.Path("out.parquet").rename("first.parquet")
+    assert converted(cli, "first.parquet", times_s=[row[::-1] for row in TIMES_S]) == []
+    again = pd.read_parquet("out.parquet")
+    pd.testing.assert_frame_equal(first, again)
+    assert again["worker_name"].tolist() == ["node-a", "node-b"] * 2
+
+
 @pytest.mark.parametrize(("scale", "options"), [(1, ()), (1e3, ()), (1e3, ("--unit", "ms"))])
 def test_instants_are_no_durations(cli, scale, options):
     put("t.csv", text([("round", "worker", "time"), *((t, w, scale * (1.7e9 + t)) for t in range(2) for w in (0, 1))]))

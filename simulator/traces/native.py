@@ -27,7 +27,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     Parameters
     ----------
     samples
-        With the columns round and worker, which hold labels, duration_s, and perhaps step and `OPTIONAL`.
+        With the columns round and worker, which hold labels, duration_s, and perhaps step, worker_name and `OPTIONAL`.
     where
         Where they come from, for messages.
     options
@@ -101,6 +101,9 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     counts = meant == list(range(len(meant)))
     table = _long_form(grid[keep], numbers[keep], None if counts else names)
     kept = np.arange(grid.size).reshape(grid.shape)[keep].ravel()
+    if counts and "worker_name" in samples.columns:
+        called = _filled(measured["worker_name"].last().reindex(kept), table["worker"])
+        table.insert(2, "worker_name", called)
     how: dict[str, Any] = {"host": "last", "waited_s": options.get("aggregate", "last"), "censored": "any"}
     for name in OPTIONAL:
         if name in samples.columns:
@@ -174,7 +177,7 @@ def _complete(
 
 def _filled(values: pd.Series, workers: pd.Series) -> LabelArray:
     """Values of optional columns, also where there is no time: the worker's host; nothing waited, nothing censored."""
-    if values.name == "host":
+    if values.name in ("host", "worker_name"):
         of_worker = values.groupby(workers.to_numpy())
         return np.asarray(values.fillna(of_worker.transform("first")).astype(str))
     return np.asarray(values.astype(float).fillna(0.0).astype(bool if values.name == "censored" else float))

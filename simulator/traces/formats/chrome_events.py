@@ -84,10 +84,18 @@ def looks_like_events(path: Path) -> bool:
     try:
         head = _text(path, HEAD).lstrip()
     except (*UNREADABLE, RuntimeError, zipfile.BadZipFile):
-        return is_json
+        return is_json or _has_json(path)
     if head[:1] in ("[", "{") and re.search(r'"(traceEvents|ph|startstops)"\s*:', head):
         return True
     return is_json and not re.match(RECORDS, head)
+
+
+def _has_json(path: Path) -> bool:
+    """Say whether a zip holds JSON, as of several ranks."""
+    if not (path.is_file() and zipfile.is_zipfile(path)):
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return any(".json" in Path(name).suffixes for name in packed.namelist())
 
 
 def read_events(path: Path, arguments: Sequence[str] = ()) -> Events:
@@ -116,6 +124,8 @@ def _read(path: Path, arguments: Sequence[str]) -> Events:
     if not isinstance(listed, list):
         raise TraceError(f"{path}: must be a Chrome trace, a list of events or an object with traceEvents, got neither")
     entries = [entry for entry in listed if isinstance(entry, dict)]
+    if listed and not entries:
+        raise TraceError(f"{path}: must be a Chrome trace, a list of events, got a list of {type(listed[0]).__name__}")
     if of_dask := is_dask(entries):
         entries = dask_events(entries)
     paired, n_open = _pairs(entries, path)

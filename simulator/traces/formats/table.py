@@ -171,12 +171,12 @@ def left_out(names: Sequence[object], kind: str, what: str) -> tuple[str, ...]:
 
 
 def with_optional(samples: pd.DataFrame, table: pa.Table, path: Path, unit: str | None) -> pd.DataFrame:
-    """Add the optional columns of the native form that a table has: host, waited_s and censored."""
-    there = [name for name in ("host", "waited_s", "censored") if table.column_names.count(name) == 1]
+    """Add the optional columns of the native form that a table has: worker_name, host, waited_s and censored."""
+    there = [name for name in ("worker_name", "host", "waited_s", "censored") if table.column_names.count(name) == 1]
     found: dict[str, Any] = {}
     for name in there:
         column = table.column(name)
-        if name == "host":
+        if name in ("worker_name", "host"):
             found[name] = labels(column, name, path)
         elif name == "waited_s":
             found[name] = in_seconds(column, path, unit, lambda row: place(samples, row))
