@@ -123,3 +123,13 @@ def test_every_command_says_so_in_one_line(cli, tmp_path, command):
     write(tmp_path / "steps.csv", own_work())
     _, said, warned = cli(*COMMANDS[command], *(["--force"] if command in ("convert", "fit") else []))
     assert "looks like workers wait" not in said + warned
+
+
+@pytest.mark.parametrize(("waited_s", "is_told"), [(0.0, True), (0.5, False)])
+def test_times_of_which_waiting_was_measured_are_own_work(cli, waited_s, is_told):
+    rows = [f"{t},{w},{1 + t / 10},{waited_s}\n" for t in range(8) for w in range(3)]
+    with open("t.csv", "w") as file:
+        file.writelines(["round,worker,duration_s,waited_s\n", *rows])
+    for command in (("convert", "t.csv", "--out", "t.parquet"), ("info", "t.csv")):
+        status, out, err = cli("trace", *command)
+        assert (status, "wait for each other" in out + err) == (0, is_told)
