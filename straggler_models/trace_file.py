@@ -29,6 +29,7 @@ class TraceFile(NamedTuple):
     censored: BoolArray | None = None  # True: the worker was cancelled then, the true time is at least this
     waited_s: FloatArray | None = None  # for others, which is no part of the times
     hosts: tuple[str, ...] = ()  # on which workers ran
+    host: FloatArray | None = None  # the place of each worker's in hosts
     scheme: str | None = None  # kind or name of the one that was recorded; None: the file does not say
 
     @property
@@ -91,6 +92,9 @@ def checked(table: pa.Table, path: str) -> TraceFile:
             _refuse(values < 0, path, f"{name} must not be negative", values)
     if "censored" in names:
         columns["censored"] = _flags(table, path)
+    hosts: tuple[str, ...] = ()
+    if "host" in names:
+        hosts, columns["host"] = _hosts(table, path)
     rounds, workers = (values.astype(np.int64) for values in index)
     censored = _grid(rounds, workers, columns.get("censored"), path)
     scheme = metadata(table.schema.metadata or {}).get("scheme")
@@ -100,7 +104,8 @@ def checked(table: pa.Table, path: str) -> TraceFile:
         has_gaps="step" in names and _has_gaps(rounds, table.column("step")),
         censored=censored > 0 if censored is not None and censored.any() else None,
         waited_s=_grid(rounds, workers, columns.get("waited_s"), path),
-        hosts=_hosts(table, path) if "host" in names else (),
+        hosts=hosts,
+        host=_grid(rounds, workers, columns.get("host"), path),
         scheme=None if scheme is None else str(scheme),
     )
 
@@ -124,11 +129,14 @@ def _flags(table: pa.Table, path: str) -> FloatArray:
         raise ValueError(f"path must name a file whose censored is true or false, got {error} of {path}") from None
 
 
-def _hosts(table: pa.Table, path: str) -> tuple[str, ...]:
-    hosts = {"" if host is None else in_a_line(host) for host in decoded(table.column("host")).unique().to_pylist()}
-    if any(host.lower() in NO_VALUE for host in hosts):
+def _hosts(table: pa.Table, path: str) -> tuple[tuple[str, ...], FloatArray]:
+    """The hosts, sorted, and the place of each row's among them."""
+    encoded = decoded(table.column("host")).combine_chunks().dictionary_encode()
+    names = ["" if host is None else in_a_line(host) for host in encoded.dictionary.to_pylist()]
+    if encoded.indices.null_count or any(name.lower() in NO_VALUE for name in names):
         raise ValueError(f"path must name a file whose host is given in each row, got nothing in a row of {path}")
-    return tuple(sorted(hosts))
+    hosts, place = np.unique(names, return_inverse=True)
+    return tuple(hosts.tolist()), place[encoded.indices.to_numpy()].astype(np.float64)
 
 
 def _refuse(wrong: BoolArray, path: str, rule: str, values: FloatArray) -> None:

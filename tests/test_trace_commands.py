@@ -58,8 +58,23 @@ def test_info_says_what_is_in_a_file(cli):
     trace(np.where(np.arange(40).reshape(10, 4) % 7, 1.0, 3.0)).to_csv("mine.csv", index=False)
     status, out, err = cli("trace", "info", "mine.csv")
     assert (status, err) == (0, "")
-    assert out.splitlines() == [
+    assert [line.rstrip() for line in out.splitlines()] == [
         "mine.csv",
+        "  verdict     stragglers cost 54.5 % [37.5, 58.3] of the time; no single worker causes most of it: "
+        "worker 0 18.2 %, the slowest of each round 54.5 %",
+        "  waiting     40.9 % [28.1, 43.8] of worker time is waiting for the slowest of the round: 1 [0.5, 1.17] "
+        "worker-hours per 1 000 rounds",
+        "  slowest     1.6 [1.3, 1.7] times the round's mean, 2.2 [1.6, 2.4] times its median worker",
+        "",
+        " if as fast as the round's median worker   time saved   95 % CI",
+        " ───────────────────────────────────────────────────────────────────",
+        " worker 0                                      18.2 %   [0.0, 33.3]",
+        " worker 3                                      18.2 %   [0.0, 33.3]",
+        " worker 1                                       9.1 %   [0.0, 37.4]",
+        " worker 2                                       9.1 %   [0.0, 33.3]",
+        " the slowest of each round                     54.5 %   [37.5, 58.3]",
+        " all slower than the median worker             54.5 %   [37.5, 58.3]",
+        "",
         "  measured    4 workers, 10 rounds, load not known",
         "  times       min 1 s, median 1 s, mean 1.3 s, p95 3 s, p99 3 s, max 3 s",
         "  outliers    none over 10 s",
@@ -68,6 +83,7 @@ def test_info_says_what_is_in_a_file(cli):
         "  bursts      6, mean length 1 rounds: 100 % last 1 round, 0 % 2, 0 % more; the longest 1",
         "  * no memory to be seen: P(straggle | straggled in the round before) = 0 [0, 0.39] against 0.083 at random",
         "",
+        "Words: worker = rank, round = step, load = share of the global batch; docs/traces.md has the formulas.",
     ]
     assert "mu = 3" in cli("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
     assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in cli("trace", "info", "mine.csv", "--outlier", "2")[1]

@@ -41,13 +41,13 @@ def info(
         Path | None, typer.Option(metavar="DIR", help="Folder for figures and info.csv (files in it are replaced).")
     ] = None,
 ) -> None:
-    """Say what traces hold: times, stragglers, bursts, slow workers, and what load costs.
+    """Say what stragglers cost, who causes it, and what else traces hold: bursts, slow workers, the price of load.
 
     Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/traces
 
     docs/traces.md has the formula of each figure.
     """
-    from simulator.traces import report
+    from simulator.traces import cost_sentences, report
     from simulator.traces.files import read_times
 
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
@@ -57,12 +57,18 @@ def info(
     described = [report.describe(one, mu, reference, outlier) for one in traces]
     for about in described:
         say(f"{about.trace.path}")
+        for name, said in cost_sentences.verdict(about):
+            say(f"  {name:<12}{said}")
+        rows = cost_sentences.savings(about)
+        if rows:
+            print_table(("if as fast as the round's median worker", "time saved", "95 % CI"), rows)
         for name, said in report.facts(about):
             say(f"  {name:<12}{said}")
         for sentence in report.findings(about):
             say(f"  * {sentence}")
         say("")
     slope = _slope(described)
+    say(report.WORDS)
     if out is not None:
         _write_info(described, slope, out)
 

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.choices import TraceKind
 from simulator.errors import TraceError
 from simulator.files import whole_file
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.traces.formats import FORMATS
 from simulator.traces.formats.format import Format, Options, Samples
 from simulator.traces.formats.table import must_be
@@ -40,6 +40,7 @@ class MeasuredTimes(NamedTuple):
     censored: BoolArray | None = None  # True: cancelled then, the true time is at least this; None: none is
     waited_s: FloatArray | None = None  # for others, besides; None: not known
     hosts: tuple[str, ...] = ()  # on which workers ran
+    host: IntArray | None = None  # the place of each worker's in hosts, shaped like duration_s
 
 
 def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
@@ -76,7 +77,8 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
         base_load = base_load or 0.0
     duration_s = _at_load(trace, base_load or 0.0) if trace.duration_s is None else trace.duration_s
     parts = trace.components if trace.duration_s is None else None
-    about = trace.censored, trace.waited_s, trace.hosts
+    host = None if trace.host is None else trace.host.astype(np.int64)
+    about = trace.censored, trace.waited_s, trace.hosts, host
     return MeasuredTimes(path, duration_s, base_load, trace.has_gaps, parts, remarks, *about)
 
 

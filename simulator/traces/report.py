@@ -10,11 +10,15 @@ import numpy as np
 from simulator.choices import Reference
 from simulator.parameters import BoolArray, IntArray
 from simulator.traces import measures
+from simulator.traces.cost_sentences import cost_figures
+from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times
+from simulator.traces.threshold import separation, suggestion
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
 NAMED = 8  # persistently slow workers, or hosts
+WORDS = "Words: worker = rank, round = step, load = share of the global batch; docs/traces.md has the formulas."
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Description:
     """None where rounds have gaps, or nobody straggles"""
     dispersion: Dispersion
     slow: SlowWorkers
+    costs: Costs | None
+    """None where no worker answered after any time"""
 
     @property
     def rate(self) -> float:
@@ -46,6 +52,11 @@ class Description:
     def is_degenerate(self) -> bool:
         """True if the rule takes more than half of the times for stragglers'."""
         return self.rate > 0.5
+
+    @property
+    def needs_other_mu(self) -> bool:
+        """True if the rule labels nobody, or most."""
+        return self.is_degenerate or not self.rate
 
 
 def describe(
@@ -66,6 +77,9 @@ def describe(
     """
     duration_s = trace.duration_s
     is_straggler = measures.stragglers(duration_s, mu, reference)
+    slow = measures.slow_workers(duration_s)
+    n_hosts = len(trace.hosts)
+    host = trace.host if 1 < n_hosts < duration_s.shape[1] else None  # else a host is a worker, or all of them
     return Description(
         trace,
         mu,
@@ -77,7 +91,8 @@ def describe(
         None if trace.has_gaps else measures.burst_lengths(is_straggler),
         None if trace.has_gaps else measures.memory(is_straggler),
         measures.dispersion(is_straggler),
-        measures.slow_workers(duration_s),
+        slow,
+        costs(duration_s, slow.workers, host),
     )
 
 
@@ -91,6 +106,7 @@ def row(about: Description, label: str) -> dict[str, Any]:
         "workers": n_workers,
         "rounds": n_rounds,
         "has_gaps": about.trace.has_gaps,
+        **cost_figures(about),
         **about.times._asdict(),
         "max_over_median": max_s / median_s if 0 < median_s < math.inf else None,
         "outlier_s": about.outliers.over_s,
@@ -99,6 +115,7 @@ def row(about: Description, label: str) -> dict[str, Any]:
         "outlier_share": about.outliers.share,
         "mu": about.mu,
         "reference": about.reference,
+        "suggested_mu": _suggested_mu(about),
         "straggler_rate": about.rate,
         "straggler_rate_other_reference": about.other_rate,
         "is_degenerate": about.is_degenerate,
@@ -115,6 +132,11 @@ def row(about: Description, label: str) -> dict[str, Any]:
         "slowest_worker": int(about.slow.factors.argmax()),
         "slowest_factor": float(about.slow.factors.max()),
     }
+
+
+def _suggested_mu(about: Description) -> float | None:
+    found = separation(about.trace.duration_s) if about.needs_other_mu else None
+    return found.mu if found else None
 
 
 def _burst_figures(lengths: IntArray | None) -> dict[str, Any]:
@@ -188,18 +210,20 @@ def _bursts(lengths: IntArray) -> str:
 
 def findings(about: Description) -> Iterator[str]:
     """Yield what stands out, in sentences."""
-    other = OTHER[about.reference]
     if about.trace.has_gaps:
         yield (
             "rounds are a sample (the column step has gaps): burst lengths and P(straggle | straggled in the round "
             "before) can't be read from this file"
         )
     if about.is_degenerate:
-        verdict = "degenerate, too" if about.other_rate > 0.5 else f"which may tell more (--reference {other})"
         yield (
             f"the mu-rule is degenerate: {_percent(about.rate)} straggle at mu = {about.mu:g} with reference: "
-            f"{about.reference}, so bursts and counts mean little; {_percent(about.other_rate)} with reference: "
-            f"{other}, {verdict}"
+            f"{about.reference}, so bursts and counts mean little; {suggestion(about.trace.duration_s)}"
+        )
+    elif about.needs_other_mu:
+        yield (
+            f"nobody straggles at mu = {about.mu:g} with reference: {about.reference}: "
+            f"{suggestion(about.trace.duration_s)}"
         )
     else:
         if about.memory is not None:

@@ -1,0 +1,128 @@
+"""What stragglers cost and who causes it: in sentences, as rows of a table, and as columns of ``info.csv``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from simulator.traces.costs import SLOWEST, Costs, Estimate, Saving
+
+if TYPE_CHECKING:
+    from simulator.traces.report import Description
+
+LITTLE = 0.02  # of the time, which is not worth looking for who causes it
+MOST = 0.5  # of what could be saved: whoever saves that alone causes it
+FEW = 0.1  # of the rounds: if half is lost in so few, they are named
+NAMED = 5  # workers that are slow all the time, or rounds
+
+
+def verdict(about: Description) -> Iterator[tuple[str, str]]:
+    """Yield what stragglers cost, and who causes it, each with its name."""
+    of = about.costs
+    if of is None:
+        yield "verdict", "what stragglers cost is not known: no worker answered after any time"
+        return
+    least = "at least " if about.times.never_answered or about.trace.censored is not None else ""
+    yield "verdict", _answer(about, of, least)
+    yield (
+        "waiting",
+        f"{least}{_share(of.waiting)} of worker time is waiting for the slowest of the round: "
+        f"{_estimate(of.worker_hours, 3)} worker-hours per 1 000 rounds",
+    )
+    yield (
+        "slowest",
+        f"{least}{_estimate(of.over_mean, 4)} times the round's mean, {_estimate(of.over_median, 4)} times its median "
+        "worker",
+    )
+
+
+def _answer(about: Description, of: Costs, least: str) -> str:
+    in_all = of.savings[-1].share
+    what = f"{least}{_share(in_all)} of the time"
+    if in_all.value < LITTLE:
+        return f"stragglers cost little: {what}"
+    for kind in ("worker", "host", "slow"):
+        saving = of.saved(kind)
+        if saving and saving.share.value >= MOST * in_all.value and not saving.share.low <= 0:
+            return f"stragglers cost {what}, and {_share(saving.share)} because of {_who(about, saving)}"
+    if len(of.half) <= FEW * len(about.stragglers):
+        named = ", ".join(map(str, of.half[:NAMED])) + (", ..." if len(of.half) > NAMED else "")
+        return f"stragglers cost {what}, half of it in {len(of.half)} of {len(about.stragglers)} rounds ({named})"
+    alone = [f"{_who(about, one)} {_percent(one.share)}" for one in map(of.saved, ("worker", "slowest")) if one]
+    return f"stragglers cost {what}; no single worker causes most of it: {', '.join(alone)}"
+
+
+def savings(about: Description) -> list[tuple[str, str, str]]:
+    """Rows of the table of who causes what: who, the time saved, its interval; without what is next to nothing."""
+    found = about.costs.savings if about.costs else ()
+    return [
+        (
+            _who(about, one),
+            f"{100 * one.share.value:.1f} %",
+            "" if math.isnan(one.share.low) else f"[{100 * one.share.low:.1f}, {100 * one.share.high:.1f}]",
+        )
+        for one in found
+        if 100 * one.share.value >= 0.05 and not (one.kind == "slowest" and one.number == found[-1].number)
+    ]
+
+
+def _who(about: Description, saving: Saving) -> str:
+    kind, number, _ = saving
+    hosts, host = about.trace.hosts, about.trace.host
+    match kind:
+        case "worker":
+            stays = host is not None and len(hosts) > 1 and bool((host[:, number] == host[0, number]).all())
+            return (
+                f"worker {number} (host {hosts[host[0, number]]})" if stays and host is not None else f"worker {number}"
+            )
+        case "host":
+            return f"host {hosts[number]}"
+        case "slow":
+            named = ", ".join(map(str, about.slow.workers[:NAMED]))
+            return f"workers {named}{f' and {number - NAMED} more' if number > NAMED else ''} (slow all the time)"
+        case "slowest":
+            return f"the {f'{number} ' if number > 1 else ''}slowest of each round"
+    return "all slower than the median worker"
+
+
+def cost_figures(about: Description) -> dict[str, Any]:
+    """Columns of ``info.csv``, each estimate with the ends of its interval."""
+    of = about.costs
+    worst = {kind: of.saved(kind) if of else None for kind in ("worker", "host", "slow", "all")}
+    slowest = {f"slowest_{k}": of.saved("slowest", k) if of else None for k in SLOWEST}
+    estimates: dict[str, Estimate | None] = {
+        "slowest_over_median": of.over_median if of else None,
+        "slowest_over_mean": of.over_mean if of else None,
+        "waiting_share": of.waiting if of else None,
+        "waiting_hours": of.worker_hours if of else None,
+        **{f"saved_{who}": saving.share if saving else None for who, saving in (worst | slowest).items()},
+    }
+    worker, host = worst["worker"], worst["host"]
+    columns = {
+        f"{name}{end}": value
+        for name, estimate in estimates.items()
+        for end, value in zip(("", "_low", "_high"), estimate or (None,) * 3, strict=True)
+    }
+    return {
+        "rounds_of_half": len(of.half) if of else None,
+        "worst_worker": worker.number if worker else None,
+        "worst_host": about.trace.hosts[host.number] if host else None,
+        **columns,
+    }
+
+
+def _percent(of: Estimate) -> str:
+    return f"{100 * of.value:.3g} %"
+
+
+def _share(of: Estimate) -> str:
+    return _percent(of) + _interval(Estimate(*(100 * end for end in of)), 3)
+
+
+def _estimate(of: Estimate, digits: int) -> str:
+    return f"{of.value:.{digits}g}{_interval(of, digits)}"
+
+
+def _interval(of: Estimate, digits: int) -> str:
+    return "" if math.isnan(of.low) else f" [{of.low:.{digits}g}, {of.high:.{digits}g}]"
