@@ -114,7 +114,8 @@ def stragglers(duration_s: FloatArray, mu: float = 1.0, reference: Reference = "
            [False, False,  True]])
     """
     reference_s = duration_s.min(axis=1) if reference == "first" else median_worker_s(duration_s)
-    is_late: BoolArray = (duration_s > (1 + mu) * reference_s[:, None]) | np.isinf(duration_s)
+    with np.errstate(over="ignore"):
+        is_late: BoolArray = (duration_s > (1 + mu) * reference_s[:, None]) | np.isinf(duration_s)
     return is_late
 
 
