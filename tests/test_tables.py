@@ -392,6 +392,13 @@ def test_a_first_column_of_times_stays_a_worker(cli, first):
     assert converted(cli, "times.csv", "--rows", "round", times_s=[[1, 1.5], [2, 1.2], [3, 1.1]]) == []
 
 
+@pytest.mark.parametrize(("first", "is_told"), [((1, 2, 3), True), (("", 0, 1), False), (("a", "b", "c"), False)])
+def test_a_first_row_that_counts_above_whole_times_is_told(cli, first, is_told):
+    put("t.csv", text([first, (7, 1, 4), (5, 5, 1)]))
+    _, out, _ = cli("trace", "convert", "t.csv", "--rows", "round", "--out", "o.parquet")
+    assert ("the first row is taken for a header, since it counts" in out) is is_told
+
+
 def test_a_first_row_with_a_gap_is_no_header(cli):
     for gap in ("N/A", ""):
         put("times.csv", f"{gap},1.08\n1.17,4.4\n")

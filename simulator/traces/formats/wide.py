@@ -46,11 +46,17 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
         cells = cells.iloc[1:]
     if cells.empty:
         raise TraceError(f"{path}: must hold times, got none")
+    is_doubtful = header is not None and all(
+        (_number(cell) or 0.0) % 1 == 0 for cell in (*header, *cells.to_numpy().flat)
+    )
+    is_doubtful = is_doubtful and not any(map(_is_text, header or ())) and "" not in (header or ())
     index = _index(header, cells)
     if index is not None:
         cells = cells.iloc[:, 1:]
         header = None if header is None else header[1:]
-    return of_grid(cells.to_numpy(), header, index, path, options)
+    found = of_grid(cells.to_numpy(), header, index, path, options)
+    said = ("the first row is taken for a header, since it counts",) if is_doubtful else ()
+    return found._replace(remarks=(*said, *found.remarks))
 
 
 def _cells(path: Path, options: Options) -> pd.DataFrame | None:
