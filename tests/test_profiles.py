@@ -708,3 +708,12 @@ def test_events_of_others_that_are_waiting_in_part_are_told(convert):
 def test_files_of_others_with_hidden_waits_and_cut_off_steps_are_told(convert):
     assert "ranks 1, 2 look as if waiting" in convert(*cases("hidden_wait_rank*.json"))[1]
     assert "step 10 left out on all ranks" in convert(*cases("stub_last_rank*.json"))[1]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.zip"])
+def test_a_zip_that_is_damaged_is_refused(refused, name):
+    with zipfile.ZipFile(name, "w") as file:
+        file.writestr("a.json", json.dumps(steps([90] * 3)))
+    path = pathlib.Path(name)
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+    assert name in refused(name)
