@@ -675,3 +675,10 @@ def test_a_case_that_is_no_trace_is_refused_by_all(cli, name, options, line):
         status, _, err = cli(*command, CASES / name, *options.split())
         assert status == 2
         assert line in err
+
+
+def test_rounds_that_are_dropped_are_counted(cli):
+    pathlib.Path("a.csv").write_text("round,worker,duration_s\n0,0,1\n0,1,2\n1,0,\n1,1,2\n2,0,1\n2,1,4\n")
+    said = cli("trace", "convert", "a.csv", "--missing", "drop", "--out", "out.parquet")[1]
+    assert "1 of 3 rounds, in which times are missing, are left out" in said
+    assert "left out" not in cli("trace", "convert", "a.csv", "--missing", "inf", "--force", "--out", "out.parquet")[1]

@@ -123,11 +123,12 @@ def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samp
     samples = form.read(sources, options)
     if "duration_s" not in samples.table.columns:
         return samples
-    table = native(samples.table, " ".join(map(str, sources[:3])), options)
+    table, left_out = native(samples.table, " ".join(map(str, sources[:3])), options)
+    remarks = (*samples.remarks, *left_out)
     if "waited_s" in table.columns and table["waited_s"].any():  # it has been measured, and is no part of the times
-        return Samples(table, samples.remarks)
+        return Samples(table, remarks)
     said = waiting(table["duration_s"].to_numpy().reshape(-1, int(table["worker"].max()) + 1))
-    return Samples(table, (*samples.remarks, said) if said else samples.remarks)
+    return Samples(table, (*remarks, said) if said else remarks)
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:

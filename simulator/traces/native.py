@@ -11,7 +11,7 @@ import pandas as pd
 from simulator.choices import Missing
 from simulator.errors import TraceError, show
 from simulator.parameters import BoolArray, FloatArray, IntArray
-from simulator.traces.formats.format import Options
+from simulator.traces.formats.format import Options, Samples
 from straggler_models.trace_table import MOST_TIMES
 
 LabelArray = np.ndarray[Any, np.dtype[Any]]
@@ -21,7 +21,7 @@ EXACT = 2**53  # below it, a float that has no fraction is meant so
 LONGEST_LABEL = 200  # characters
 
 
-def native(samples: pd.DataFrame, where: str, options: Options | None = None) -> pd.DataFrame:
+def native(samples: pd.DataFrame, where: str, options: Options | None = None) -> Samples:
     """Number rounds and workers from 0 on, and see that no time is missing.
 
     Parameters
@@ -41,6 +41,8 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
         With the columns round, worker and duration_s, sorted; step keeps the label of a round and worker_name that of
         a worker, unless these count 0, 1, 2, ... themselves. Of several times that become one, ``waited_s`` becomes
         one alike, what is ``censored`` makes the whole so, and ``host`` is the last.
+    remarks
+        How many rounds were left out because times are missing.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     --------
     >>> import pandas as pd
     >>> samples = pd.DataFrame({"round": ["7", "8"], "worker": ["rank0", "rank0"], "duration_s": [1.5, 1.25]})
-    >>> native(samples, "example")[["round", "worker", "step", "duration_s"]].to_numpy().tolist()
+    >>> native(samples, "example").table[["round", "worker", "step", "duration_s"]].to_numpy().tolist()
     [[0.0, 0.0, 7.0, 1.5], [1.0, 0.0, 8.0, 1.25]]
     """
     options = options or {}
@@ -108,7 +110,9 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     for name in OPTIONAL:
         if name in samples.columns:
             table[name] = _filled(measured[name].agg(how[name]).reindex(kept), table["worker"])
-    return table
+    n_wanted, n_kept = chosen.stop - chosen.start, int(np.count_nonzero(keep))
+    dropped = f"{n_wanted - n_kept} of {n_wanted} rounds, in which times are missing, are left out"
+    return Samples(table, (dropped,) * (n_kept < n_wanted))
 
 
 def _order(labels: pd.Series) -> tuple[IntArray, list[int | str], list[str]]:
