@@ -717,3 +717,12 @@ def test_a_zip_that_is_damaged_is_refused(refused, name):
     path = pathlib.Path(name)
     path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
     assert name in refused(name)
+
+
+def test_events_that_count_anew_are_told(convert):
+    again = [event(f"step {number}", 100 * place, 10 + place) for place, number in enumerate((0, 1, 0, 1))]
+    times, said = convert(write("a.json", again), "--event", r"step (\d+)")
+    assert times == [[22], [24]]
+    assert "a.json: steps go back, first from 1 to 0: events of the same number are put together" in said
+    apart = [event(f"step {number}", 100 * number, 10, tid=tid) for tid in (1, 2) for number in (0, 1)]
+    assert "go back" not in convert(write("b.json", apart), "--event", r"step (\d+)", "--worker", "tid")[1]

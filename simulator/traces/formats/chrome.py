@@ -142,6 +142,8 @@ def _read_file(path: Path, asked: _Asked) -> tuple[pd.DataFrame, list[str]]:
     is_chosen &= (number >= 0) & has_worker
     if not is_chosen.any():
         raise _nothing(path, events, asked)
+    if not events.is_dask:  # which does its tasks in any order
+        remarks += _going_back(path, events.of(is_chosen), unit[is_chosen], number[is_chosen])
     tables = []
     for one in np.unique(unit[is_chosen]).tolist():
         mine = unit == one if len(pids) * len(part.names) > 1 else np.ones(len(unit), dtype=np.bool_)
@@ -188,6 +190,17 @@ def _work(
     if not (in_steps or asked.step or (asked.event is not None and asked.event.groups)):
         table["is_cut_off"] = table["step"].isin(cut_off_steps(events))
     return table.reset_index(drop=True)
+
+
+def _going_back(path: Path, events: Events, unit: IntArray, number: IntArray) -> list[str]:
+    """Say so where a thread counts its steps anew: what has the same number is put together."""
+    order = np.lexsort((events.begin_us, events.tid.codes, unit))
+    thread = np.stack([unit, events.tid.codes])[:, order]
+    back = np.flatnonzero((np.diff(number[order]) < 0) & (np.diff(thread) == 0).all(axis=0))
+    if not len(back):
+        return []
+    before, after = number[order][back[0] : back[0] + 2]
+    return [f"{path}: steps go back, first from {before} to {after}: events of the same number are put together"]
 
 
 def _matched(events: Events, asked: _Asked) -> BoolArray:
