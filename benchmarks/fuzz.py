@@ -44,6 +44,7 @@ MODELS: list[dict[str, Any]] = [
     {"kind": "lognormal", "median": 1.0, "sigma": 0.5, "adds_to": "startup_s"},
     {"kind": "bernoulli", "p": 0.2, "slowdown": 3.0},
     {"kind": "gilbert_elliott", "p_slow": 0.1, "p_recover": 0.5, "slowdown": 4.0},
+    {"kind": "fail_slow", "p_fail": 0.02, "slowdown": 5.0, "mean_rounds": 9},
     {"kind": "fail_stop", "mean_rounds_to_failure": 20, "mean_rounds_to_repair": 2},
     {"kind": "markov_speed", "states": [{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}]},
     {"kind": "adversarial", "B": 1, "W": 3, "lam": 2, "slowdown": 5.0},

@@ -5,6 +5,7 @@ from straggler_models.base import SecondsModel, Speeds, StragglerModel, WorkerTi
 from straggler_models.bernoulli import Bernoulli
 from straggler_models.common_shock import CommonShock
 from straggler_models.constant import Constant
+from straggler_models.fail_slow import FailSlow
 from straggler_models.fail_stop import FailStop
 from straggler_models.failed_workers import FailedWorkers
 from straggler_models.gilbert_elliott import GilbertElliott
@@ -21,6 +22,7 @@ STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
     "bernoulli": Bernoulli,
     "common_shock": CommonShock,
     "constant": Constant,
+    "fail_slow": FailSlow,
     "fail_stop": FailStop,
     "failed_workers": FailedWorkers,
     "gilbert_elliott": GilbertElliott,
@@ -39,6 +41,7 @@ __all__ = [
     "Bernoulli",
     "CommonShock",
     "Constant",
+    "FailSlow",
     "FailStop",
     "FailedWorkers",
     "GilbertElliott",

@@ -17,6 +17,7 @@ from straggler_models import (
     CommonShock,
     Constant,
     FailedWorkers,
+    FailSlow,
     FailStop,
     GilbertElliott,
     Lognormal,
@@ -113,6 +114,17 @@ def test_fail_stop_has_its_mean_times():
     assert down[:-1].sum() / repairs == pytest.approx(4.0, rel=0.03)
     never_back = np.isinf(draw_rounds(FailStop(10.0, math.inf), 50, 300, np.random.default_rng(2))[2])
     assert not (never_back[:-1] & ~never_back[1:]).any()
+
+
+@pytest.mark.parametrize("mean_rounds", [None, 1.0, 8.0])
+def test_fail_slow_has_the_share_of_its_chain_in_every_round(mean_rounds):
+    model, n_workers, n_rounds = FailSlow(p_fail=0.03, slowdown=2.0, mean_rounds=mean_rounds), 20_000, 80
+    slow, t = slow_of(model, n_workers, n_rounds), np.arange(n_rounds)
+    back = 0.0 if mean_rounds is None else 1 / mean_rounds
+    share = 1 - (1 - 0.03) ** (t + 1) if mean_rounds is None else 0.03 / (0.03 + back) * (1 - (0.97 - back) ** (t + 1))
+    assert (abs(slow.mean(axis=1) - share) < 4.5 * np.sqrt(share * (1 - share) / n_workers)).all()
+    ends = slow[:-1] & ~slow[1:]
+    assert ends.sum() / slow[:-1].sum() == pytest.approx(back, rel=0.03)
 
 
 def test_the_adversary_repeats_its_pattern():
@@ -337,6 +349,9 @@ def test_load_adjustment_belongs_to_measured_durations(tmp_path):
         (lambda: Constant(startup_s=math.nan), "finite number"),
         (lambda: Bernoulli(p=math.nan, slowdown=2.0), "p"),
         (lambda: Bernoulli(p=0.5, slowdown=math.nan), "slowdown"),
+        (lambda: FailSlow(p_fail=1.5, slowdown=2.0), "less than or equal to 1"),
+        (lambda: FailSlow(p_fail=0.5, slowdown=2.0, mean_rounds=0.5), "greater than or equal to 1"),
+        (lambda: FailSlow(p_fail=0.5, slowdown=2.0, mean_rounds=math.inf), "finite number"),
         (lambda: FailedWorkers(count=5, drawn="per_run").check(4, 1), "count must be between 0 and 4, got 5"),
         (lambda: Adversarial(B=1, W=2, lam=5, slowdown=2.0).check(4, 1), "lam must be between 0 and 4, got 5"),
     ],

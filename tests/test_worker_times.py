@@ -17,6 +17,7 @@ from straggler_models import (
     CommonShock,
     Constant,
     FailedWorkers,
+    FailSlow,
     FailStop,
     GilbertElliott,
     Lognormal,
@@ -149,12 +150,22 @@ def test_models_of_a_class_may_share_their_draws():
 
 
 @pytest.mark.parametrize(
-    "chain", [GilbertElliott(p_slow=0.3, p_recover=0.4, slowdown=3.0), FailStop(3.0, 2.0)], ids=repr
+    "chain",
+    [
+        GilbertElliott(p_slow=0.3, p_recover=0.4, slowdown=3.0),
+        FailStop(3.0, 2.0),
+        FailSlow(p_fail=0.02, slowdown=3.0),
+        FailSlow(p_fail=0.02, slowdown=3.0, mean_rounds=9.0),
+    ],
+    ids=repr,
 )
 def test_a_chain_compares_one_draw_of_each_worker_in_each_round(chain):
     rng = stream(7, 0, "stragglers", "chain")
     if isinstance(chain, FailStop):
         is_slow, p_slow, p_recover, slowdown = np.zeros(N_WORKERS, dtype=bool), 1 / 3, 1 / 2, math.inf
+    elif isinstance(chain, FailSlow):
+        is_slow, p_slow, slowdown = rng.random(N_WORKERS) < 0.02, 0.02, 3.0
+        p_recover = 0.0 if chain.mean_rounds is None else 1 / 9
     else:
         is_slow, p_slow, p_recover, slowdown = rng.random(N_WORKERS) < 0.3 / 0.7, 0.3, 0.4, 3.0
     drawn = taken([Source({"chain": chain}, 7, 0)], [70])[2][0]
