@@ -174,7 +174,7 @@ def _bursts(figure: Figure, about: Description) -> None:
     axes: Axes = figure.subplots()
     longest = int(about.bursts.max())
     lengths = np.arange(1, longest + 1)
-    expected = expected_bursts(about.rate, *about.stragglers.shape)[:longest]
+    expected = expected_bursts(about.bursts.sum() / about.stragglers.size, *about.stragglers.shape)[:longest]
     axes.bar(lengths, np.bincount(about.bursts)[1:], width=0.8, color=BLUE)
     axes.plot(lengths, np.where(expected >= 0.5, expected, np.nan), color=VERMILLION, marker="s", linestyle="--")
     axes.set_yscale("log")

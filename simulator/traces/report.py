@@ -9,7 +9,8 @@ import numpy as np
 
 from simulator.choices import Reference
 from simulator.parameters import BoolArray, IntArray
-from simulator.traces import measures
+from simulator.traces import change_points, measures
+from simulator.traces.change_points import FailSlow
 from simulator.traces.cost_sentences import cost_figures
 from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
@@ -29,6 +30,8 @@ class Description:
     mu: float
     reference: Reference
     times: Times
+    fail_slows: tuple[FailSlow, ...]
+    """their rounds are no outliers, bursts or shocks, and their workers not slow all the time"""
     outliers: Outliers
     stragglers: BoolArray
     """who straggles, shape ``(n_rounds, n_workers)``"""
@@ -77,6 +80,10 @@ def describe(
     """
     duration_s = trace.duration_s
     is_straggler = measures.stragglers(duration_s, mu, reference)
+    times, fail_slows = measures.times(duration_s), change_points.fail_slows(duration_s)
+    is_failing = change_points.slow_rounds(fail_slows, *duration_s.shape)
+    passing = is_straggler & ~is_failing
+    over_s = measures.OUTLIER * times.median_s if outlier_s is None else outlier_s
     slow = measures.slow_workers(duration_s)
     n_hosts = len(trace.hosts)
     host = trace.host if 1 < n_hosts < duration_s.shape[1] else None  # else a host is a worker, or all of them
@@ -84,14 +91,15 @@ def describe(
         trace,
         mu,
         reference,
-        measures.times(duration_s),
-        measures.outliers(duration_s, outlier_s),
+        times,
+        fail_slows,
+        measures.outliers(np.where(is_failing, np.inf, duration_s), over_s),
         is_straggler,
         float(measures.stragglers(duration_s, mu, OTHER[reference]).mean()),
-        None if trace.has_gaps else measures.burst_lengths(is_straggler),
-        None if trace.has_gaps else measures.memory(is_straggler),
-        measures.dispersion(is_straggler),
-        slow,
+        None if trace.has_gaps else measures.burst_lengths(passing),
+        None if trace.has_gaps else measures.memory(passing),
+        measures.dispersion(is_straggler)._replace(ratio=measures.dispersion(passing).ratio),
+        slow._replace(workers=slow.workers[~is_failing[:, slow.workers].any(axis=0)]),
         costs(duration_s, slow.workers, host),
     )
 
@@ -128,6 +136,7 @@ def row(about: Description, label: str) -> dict[str, Any]:
         **_burst_figures(about.bursts),
         **dict.fromkeys(Memory._fields, None),
         **(about.memory._asdict() if about.memory else {}),
+        "fail_slows": len(about.fail_slows),
         "slow_workers": len(about.slow.workers),
         "slowest_worker": int(about.slow.factors.argmax()),
         "slowest_factor": float(about.slow.factors.max()),
@@ -173,7 +182,7 @@ def facts(about: Description) -> list[tuple[str, str]]:
             f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
         ),
     ]
-    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts))]
+    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts) + _besides(about))]
     return [*lines, *bursts, *_optional(about.trace)]
 
 
@@ -193,9 +202,14 @@ def _optional(trace: MeasuredTimes) -> Iterator[tuple[str, str]]:
 def _outliers(about: Description) -> str:
     over_s, count, n_rounds, share = about.outliers
     if not count:
-        return f"none over {over_s:.4g} s"
+        return f"none over {over_s:.4g} s{_besides(about)}"
     where = f"in {n_rounds} of {len(about.stragglers)} rounds"
-    return f"{count} of {about.stragglers.size} times over {over_s:.4g} s, {where}: {_percent(share)} of all seconds"
+    times = f"{count} of {about.stragglers.size} times over {over_s:.4g} s"
+    return f"{times}, {where}: {_percent(share)} of all seconds{_besides(about)}"
+
+
+def _besides(about: Description) -> str:
+    return " (fail-slows left out)" if about.fail_slows else ""
 
 
 def _bursts(lengths: IntArray) -> str:
@@ -215,6 +229,7 @@ def findings(about: Description) -> Iterator[str]:
             "rounds are a sample (the column step has gaps): burst lengths and P(straggle | straggled in the round "
             "before) can't be read from this file"
         )
+    yield from change_points.sentences(about.fail_slows, *about.stragglers.shape)
     if about.is_degenerate:
         yield (
             f"the mu-rule is degenerate: {_percent(about.rate)} straggle at mu = {about.mu:g} with reference: "
