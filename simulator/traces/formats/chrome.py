@@ -142,7 +142,7 @@ def _read_file(path: Path, asked: _Asked) -> tuple[pd.DataFrame, list[str]]:
     is_chosen &= (number >= 0) & has_worker
     if not is_chosen.any():
         raise _nothing(path, events, asked)
-    if not events.is_dask:  # which does its tasks in any order
+    if (asked.event or asked.step) and not events.is_dask:  # which does its tasks in any order
         remarks += _going_back(path, events.of(is_chosen), unit[is_chosen], number[is_chosen])
     tables = []
     for one in np.unique(unit[is_chosen]).tolist():
