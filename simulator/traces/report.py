@@ -85,6 +85,7 @@ def describe(
     passing = is_straggler & ~is_failing
     over_s = measures.OUTLIER * times.median_s if outlier_s is None else outlier_s
     slow = measures.slow_workers(duration_s)
+    slow = slow._replace(workers=slow.workers[~is_failing[:, slow.workers].any(axis=0)])
     n_hosts = len(trace.hosts)
     host = trace.host if 1 < n_hosts < duration_s.shape[1] else None  # else a host is a worker, or all of them
     return Description(
@@ -99,7 +100,7 @@ def describe(
         None if trace.has_gaps else measures.burst_lengths(passing),
         None if trace.has_gaps else measures.memory(passing),
         measures.dispersion(is_straggler)._replace(ratio=measures.dispersion(passing).ratio),
-        slow._replace(workers=slow.workers[~is_failing[:, slow.workers].any(axis=0)]),
+        slow,
         costs(duration_s, slow.workers, host),
     )
 
