@@ -101,6 +101,9 @@ def test_info_writes_a_table_and_figures_beside_what_is_there(cli, tmp_path):
     status, out, err = cli("trace", "info", "a/run.parquet", "b/run.parquet", "--out", "out")
     assert (status, err) == (0, "Drawing ...\n")
     assert "Load slope over 2 traces" in out
+    assert out.splitlines()[-1] == "Figures  out/ (heat_map, rounds, stragglers, bursts, load_slope: PNG and SVG)"
+    trace(np.ones((4, 3))).to_parquet("a/even.parquet")
+    assert "(heat_map, rounds, stragglers: PNG and SVG)" in cli("trace", "info", "a/even.parquet", "--out", "even")[1]
     table = pd.read_csv("out/info.csv")
     assert not any(name.startswith("Unnamed") for name in table.columns)
     assert table["file"].tolist() == ["run", "run-2"]

@@ -127,13 +127,14 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
     with filling(folder) as partial, status("Drawing"):
         rows = [report.row(about, name) for about, name in zip(described, names, strict=True)]
         pd.DataFrame(rows).to_csv(partial / "info.csv", index=False)
+        drawn: dict[str, None] = {}  # kinds of figures: no trace need have all
         for about, name in zip(described, names, strict=True):
-            draw_trace(about, name, partial)
+            drawn |= dict.fromkeys(path.stem.removeprefix(f"{name}-") for path in draw_trace(about, name, partial))
         if slope is not None:
             pd.DataFrame([slope._asdict()]).to_csv(partial / "load_slope.csv", index=False)
             draw_slope(described, slope, partial)
     say(f"\nTables   {folder}/ (info.csv{'' if slope is None else ', load_slope.csv'})")
-    say(f"Figures  {folder}/ (heat_map, rounds, stragglers, bursts of each trace: PNG and SVG)")
+    say(f"Figures  {folder}/ ({', '.join([*drawn, *['load_slope'] * (slope is not None)])}: PNG and SVG)")
 
 
 @trace.command()
