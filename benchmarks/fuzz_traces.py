@@ -3,6 +3,7 @@
 `mutants(seed)` never ends; benchmarks/fuzz.py and tests/test_fuzz_traces.py take as many as they have time for.
 """
 
+import copy
 import gzip
 import io
 import itertools
@@ -282,7 +283,8 @@ def _records(rng: np.random.Generator) -> tuple[bytes, str, list[str]]:
     records: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
     done = []
     for _ in range(int(rng.integers(3))):
-        place, name, value = int(rng.integers(len(records))), _pick(rng, NAMES), _pick(rng, (*JSON_VALUES, *CELLS[:20]))
+        place, name = int(rng.integers(len(records))), _pick(rng, NAMES)
+        value = copy.deepcopy(_pick(rng, (*JSON_VALUES, *CELLS[:20])))  # what is put into it later stays in this one
         if rng.random() < 0.3:
             records[place] = value
         elif isinstance(records[place], dict):

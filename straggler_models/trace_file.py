@@ -10,7 +10,16 @@ import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import WorkerTimes
-from straggler_models.trace_table import NO_VALUE, decoded, in_a_line, metadata, numbers, read_table, truths
+from straggler_models.trace_table import (
+    NO_VALUE,
+    are_instants,
+    decoded,
+    in_a_line,
+    metadata,
+    numbers,
+    read_table,
+    truths,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,6 +104,10 @@ def checked(table: pa.Table, path: str) -> TraceFile:
     hosts: tuple[str, ...] = ()
     if "host" in names:
         hosts, columns["host"] = _hosts(table, path)
+    if "duration_s" in columns:
+        _refuse(
+            are_instants(columns["duration_s"]), path, "duration_s are durations, no instants", columns["duration_s"]
+        )
     rounds, workers = (values.astype(np.int64) for values in index)
     censored = _grid(rounds, workers, columns.get("censored"), path)
     scheme = metadata(table.schema.metadata or {}).get("scheme")

@@ -40,6 +40,7 @@ LONGEST_LINE = 2**24  # characters
 MOST_TIMES = 20_000_000  # of a trace
 PANDAS_ATTRS = b"PANDAS_ATTRS"  # where pandas keeps what is `DataFrame.attrs` when the file is read
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}  # cells that say so, in small letters
+INSTANT = 1e9  # s: no duration is that long, but clocks have said more since 2001
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 NO_VALUE = ("", "na", "n/a", "nan", "null", "none", "<na>")  # cells that hold nothing, in small letters
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, csv.Error)  # what files that are no such files raise
@@ -262,6 +263,11 @@ def numbers(column: pa.ChunkedArray) -> tuple[FloatArray, BoolArray]:
     if values is None:
         raise ValueError(f"{str(kind)[:100]}{' (an instant is no duration)' if pa.types.is_temporal(kind) else ''}")
     return values, np.zeros(len(values), dtype=np.bool_)
+
+
+def are_instants(times_s: FloatArray) -> BoolArray:
+    """Mask of the times that look like readings of a clock."""
+    return np.isfinite(times_s) & (times_s >= INSTANT)
 
 
 def truths(column: pa.ChunkedArray) -> BoolArray:

@@ -17,6 +17,7 @@ from straggler_models.trace_table import (
     MOST_TIMES,
     NO_VALUE,
     PER_SECOND,
+    are_instants,
     decoded,
     in_a_line,
     is_parquet,
@@ -26,7 +27,6 @@ from straggler_models.trace_table import (
 )
 
 DIALECT = ("delimiter", "decimal")  # options of a CSV
-INSTANT = 1e9  # s: no duration is that long, but clocks have said more since 2001
 NO_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # in the name of a folder: there is no value
 
 
@@ -148,7 +148,7 @@ def in_seconds(column: pa.ChunkedArray, path: Path, unit: str | None, named: Cal
         hint = " (--decimal , if it has a decimal comma)" if "," in got else ""
         raise TraceError(f"{path}: times must be numbers of at least 0, got {got} for {named(row)}{hint}")
     values = values / PER_SECOND[unit or "s"]
-    if (is_instant := np.isfinite(values) & (values >= INSTANT)).any():
+    if (is_instant := are_instants(values)).any():
         row = int(np.argmax(is_instant))
         raise TraceError(
             f"{path}: times must be durations, got {in_a_line(column[row].as_py(), 60)} for {named(row)}, which looks "
