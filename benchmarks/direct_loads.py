@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", type=Path)
     for group, trace in groups(parser.parse_args().traces).items():
-        if trace.seconds_per_load != "proportional":
+        if trace.seconds_per_load is not None:
             print(f"{group}: {'; '.join(compared(trace))}", flush=True)
 
 

@@ -32,7 +32,7 @@ def groups(folder: Path) -> dict[str, AdjustedTrace]:
     for path in sorted(folder.rglob("*.parquet")):
         match = re.fullmatch(r"(.*)-load([\d.]+)-(.*)", path.stem)
         if match is None:
-            found[path.stem] = AdjustedTrace(path, None, "proportional")
+            found[path.stem] = AdjustedTrace(path)
         elif "failed" not in path.stem:
             loads.setdefault(f"{match[1]}-{match[3]}", {})[float(match[2])] = path
     for group, files in loads.items():

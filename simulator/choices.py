@@ -8,6 +8,7 @@ ExecutorName = Literal["serial", "processes", "dask"]  # where they are computed
 Leftover = Literal["cancel", "finish"]  # what becomes of lists that a closed round leaves over
 WaitFor = Literal["all", "enough", "nobody"]  # what a master waits for, if there is not enough at its look
 Reference = Literal["first", "median"]  # the worker whose time the mu-rule multiplies
+LoadEffect = Literal["additive", "proportional", "fitted"]  # how a measured time changes with the load
 Measure = Literal["loss", "accuracy"]  # of a model in training
 Axis = Literal["worker", "round"]  # what a row of a wide table is
 Missing = Literal["error", "inf", "drop"]  # what becomes of rounds in which workers have no time

@@ -6,18 +6,23 @@ from typing import Literal
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from simulator.choices import LoadEffect
 from simulator.parameters import InputPath, PositiveCount, Seconds
 from straggler_models.base import BLOCK_ROUNDS, StragglerModel, WorkerTimes
-from straggler_models.trace_file import read_trace_file, slowdown_of
+from straggler_models.trace_file import at_any_load, read_trace_file, slowdown_of
 
 
 @dataclass(frozen=True)
 class Trace(StragglerModel):
     """Worker times from a Parquet or CSV file in long form, one row for each round and worker.
 
-    Columns ``round`` and ``worker`` count from 0. Either ``duration_s``, measured at load ``base_load``, gives
+    Columns ``round`` and ``worker`` count from 0. Either there is ``duration_s``, measured at load ``base_load``, and a
+    duration d is, at load L,
 
-        startup_s = duration_s - base_load * seconds_per_load,
+    - ``load_effect: additive``: d + (L - base_load) seconds_per_load
+    - ``proportional``: d (1 + (L - base_load) seconds_per_load / m), where m is the median of all finite times; without
+      ``seconds_per_load`` all of it is work: d L / base_load
+    - ``fitted``: d + (L - base_load) seconds_per_load k, where k is in a column ``slowdown`` beside ``duration_s``;
 
     or the file has ``startup_s`` and/or ``seconds_per_load`` (and ``slowdown``) itself, as the ``workers.parquet`` of
     a run does. ``inf`` means never answered. Fewer workers than measured: the first ones. Where a column ``censored``
@@ -39,8 +44,10 @@ class Trace(StragglerModel):
     """what replay does past the last measured round"""
     base_load: Seconds = 0.0
     """load at which duration_s was measured"""
-    seconds_per_load: Seconds = 0.0
-    """seconds that load 1 takes, besides start-up; for a file with duration_s"""
+    seconds_per_load: Seconds | None = None
+    """seconds that load 1 takes, besides start-up; for a file with duration_s; left out: 0, or if proportional all"""
+    load_effect: LoadEffect = "additive"
+    """how a duration grows with the load: by as much, by as many times, or as trace fit found"""
     block_rounds: PositiveCount | None = None
     """length of a block for bootstrap, in rounds; must be given there"""
 
@@ -91,15 +98,18 @@ class Trace(StragglerModel):
 
     def _times(self, n_workers: int | None) -> WorkerTimes:
         trace = read_trace_file(self.path)
-        slowdown = slowdown_of(None if trace.censored is None else trace.censored[:, :n_workers])
+        slowdown = slowdown_of(trace.censored)
         if trace.duration_s is not None:
-            measured_s = trace.duration_s[:, :n_workers]
-            return WorkerTimes(measured_s - self.base_load * self.seconds_per_load, self.seconds_per_load, slowdown)
-        for name in ("base_load", "seconds_per_load"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name} must be left out for a file without duration_s, got {getattr(self, name)} for {self.path}"
-                )
-        given = zip(trace.components, WorkerTimes(), strict=True)
-        times = WorkerTimes(*(default if column is None else column[:, :n_workers] for column, default in given))
-        return times._replace(slowdown=times.slowdown * slowdown)
+            given = self.base_load, self.seconds_per_load, self.load_effect
+            times = at_any_load(trace.duration_s, *given, trace.components[2])
+        else:
+            for name in ("base_load", "seconds_per_load", "load_effect"):
+                if getattr(self, name) not in (0.0, None, "additive"):
+                    raise ValueError(
+                        f"{name} must be left out for a file without duration_s, got {getattr(self, name)} for "
+                        f"{self.path}"
+                    )
+            parts = zip(trace.components, WorkerTimes(), strict=True)
+            times = WorkerTimes(*(default if column is None else column for column, default in parts))
+        times = times._replace(slowdown=times.slowdown * slowdown)
+        return WorkerTimes(*(part[:, :n_workers] if isinstance(part, np.ndarray) else part for part in times))

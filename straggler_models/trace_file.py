@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from simulator.choices import LoadEffect
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import WorkerTimes
 from straggler_models.trace_table import (
@@ -33,7 +34,7 @@ class TraceFile(NamedTuple):
     """Times in a file, shape ``(n_rounds, n_workers)`` each, None where there is no such column."""
 
     duration_s: FloatArray | None
-    components: tuple[FloatArray | None, ...]  # in the order of COMPONENTS
+    components: tuple[FloatArray | None, ...]  # in the order of COMPONENTS; beside duration_s only slowdown, if at all
     has_gaps: bool  # there is a column step, and successive rounds are not successive steps
     censored: BoolArray | None = None  # True: the worker was cancelled then, the true time is at least this
     waited_s: FloatArray | None = None  # for others, which is no part of the times
@@ -62,6 +63,69 @@ def slowdown_of(censored: BoolArray | None) -> FloatArray | float:
     return 1.0 if censored is None else np.where(censored, JUST_AFTER, 1.0)
 
 
+def at_any_load(
+    duration_s: FloatArray,
+    base_load: float,
+    seconds_per_load: float | None,
+    effect: LoadEffect,
+    factors: FloatArray | None,
+) -> WorkerTimes:
+    """Return worker times at any load, of durations measured at one.
+
+    Parameters
+    ----------
+    duration_s, base_load
+        What was measured, and at which load.
+    seconds_per_load
+        S of the usual time; None: 0, or for ``proportional`` all of the median.
+    effect
+        With m the median of all finite durations, a duration d at load L0 is at load L
+
+        - ``additive``: d + (L - L0) S
+        - ``proportional``: d (1 + (L - L0) S / m)
+        - ``fitted``: d + (L - L0) S k, with k from ``factors``
+    factors
+        The slowdown k of each round and worker, or None where nothing is known of it.
+
+    Raises
+    ------
+    ValueError
+        If there are no factors where there must be, or proportional times would be negative at small loads.
+
+    Examples
+    --------
+    >>> at_any_load(np.array([[1.0, 2.0, 6.0]]), 0.5, 3.0, "proportional", None)  # 0.5 s, and 3 s for load 1
+    WorkerTimes(startup_s=0.5, seconds_per_load=3.0, slowdown=array([[0.5, 1. , 3. ]]))
+    """
+    if effect == "proportional":
+        answered_s = duration_s[np.isfinite(duration_s)]
+        usual_s = float(np.median(answered_s)) if answered_s.size else np.inf
+        if not 0 < usual_s < np.inf:
+            raise ValueError(f"load_effect must not be proportional for a median time of {usual_s:g} s")
+        if seconds_per_load is None:
+            if base_load <= 0:
+                raise ValueError(
+                    "base_load must be above 0 for load_effect: proportional without seconds_per_load, got 0"
+                )
+            return WorkerTimes(0.0, usual_s / base_load, duration_s / usual_s)
+        startup_s = usual_s - base_load * seconds_per_load
+        if startup_s < -1e-9 * usual_s:
+            raise ValueError(
+                f"seconds_per_load must be at most {usual_s / base_load:.6g} (median / base_load) for load_effect: "
+                f"proportional, or left out (all of the median is work), got {seconds_per_load:g}"
+            )
+        return WorkerTimes(max(0.0, startup_s), seconds_per_load, duration_s / usual_s)
+    per_load_s: FloatArray | float = seconds_per_load or 0.0
+    if effect == "fitted":
+        if factors is None:
+            raise ValueError(
+                "load_effect must not be fitted for a trace without a column slowdown beside duration_s "
+                "(stragglersim trace fit FILE --out model.yaml writes model.parquet, which has it)"
+            )
+        per_load_s = per_load_s * factors
+    return WorkerTimes(duration_s - base_load * per_load_s, per_load_s)
+
+
 @functools.lru_cache(maxsize=8)
 def _read(path: str, modified_ns: int, size: int) -> TraceFile:
     """Read once per version of the file."""
@@ -81,7 +145,7 @@ def checked(table: pa.Table, path: str) -> TraceFile:
             f"path must name a file whose columns have different names, got {in_a_line(', '.join(names))} in {path}"
         )
     has_duration = "duration_s" in names
-    has_components = any(name in names for name in COMPONENTS)
+    has_components = any(name in names for name in COMPONENTS[: 2 if has_duration else None])
     if not {"round", "worker"} <= set(names) or has_duration == has_components:
         raise ValueError(
             "path must name a file with the columns round, worker and either duration_s or startup_s and/or "
@@ -99,6 +163,11 @@ def checked(table: pa.Table, path: str) -> TraceFile:
         _refuse(np.isnan(values), path, f"{name} must be a number", values)
         if name != "startup_s":  # a start-up time at load 0 may be negative, if a trace was made at another load
             _refuse(values < 0, path, f"{name} must not be negative", values)
+    if has_duration and "slowdown" in columns:
+        factors = columns["slowdown"]
+        _refuse(
+            (factors == 0) | np.isinf(factors), path, "slowdown beside duration_s must be above 0, not inf", factors
+        )
     if "censored" in names:
         columns["censored"] = _flags(table, path)
     hosts: tuple[str, ...] = ()

@@ -208,11 +208,11 @@ def test_equal_workers_need_no_code(tmp_path):
 
 def test_times_in_proportion_to_the_load(tmp_path):
     path = written(tmp_path / "it.csv", np.array([[2.0, 4.0]]))
-    times, n_workers = AdjustedTrace(path, None, "proportional").times()
+    times, n_workers = AdjustedTrace(path).times()
     assert n_workers == 2
-    np.testing.assert_array_equal(times.seconds_per_load, [[4.0, 8.0]])  # at load 1/2 as measured
-    with pytest.raises(SearchError, match="--base-load: must be above 0"):
-        AdjustedTrace(path, 0.0, "proportional").times()
+    np.testing.assert_array_equal(times.slowdown * times.seconds_per_load, [[4.0, 8.0]])  # at load 1/2 as measured
+    with pytest.raises(SearchError, match="--seconds-per-load must be given for times at load 0"):
+        AdjustedTrace(path, 0.0).times()
 
 
 def test_a_thinner_grid_is_part_of_the_whole():
@@ -234,11 +234,11 @@ def cli(monkeypatch, *arguments):
     return exit_.value.code
 
 
-@pytest.mark.parametrize("adjusted", ["0.5", "proportional"])
+@pytest.mark.parametrize("adjusted", [("--seconds-per-load", "0.5"), ("--load-effect", "proportional")])
 def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, capsys):
     path = written(tmp_path / "it.csv", bursty(12))
     out = tmp_path / "deep" / "out"
-    options = ("--seconds-per-load", adjusted, "--jobs", 10, "--max-delay", 1, "--mu", 0.5, "--out", out)
+    options = (*adjusted, "--jobs", 10, "--max-delay", 1, "--mu", 0.5, "--out", out)
     assert cli(monkeypatch, "advise", path, *options) == 0
     said = capsys.readouterr().out
     page = (out / "advice.md").read_text()

@@ -201,11 +201,11 @@ def test_what_is_no_such_column_is_one_line(cli, tmp_path, column, value, said):
 
 
 @pytest.mark.parametrize("command", ["tune", "advise"])
-@pytest.mark.parametrize("seconds", ["0.1", "proportional"])
-def test_tune_and_advise_say_that_censored_times_are_lower_bounds(cli, tmp_path, command, seconds):
+@pytest.mark.parametrize("adjusted", [("--seconds-per-load", "0.1"), ("--load-effect", "proportional")])
+def test_tune_and_advise_say_that_censored_times_are_lower_bounds(cli, tmp_path, command, adjusted):
     longer = pd.concat([FRAME, FRAME.assign(round=FRAME["round"] + 6)])
     longer.to_parquet("it.parquet", index=False)
-    arguments = ("--schemes", "uncoded,gradient_coding", "--jobs", "4", "--out", "out", "--seconds-per-load", seconds)
+    arguments = ("--schemes", "uncoded,gradient_coding", "--jobs", "4", "--out", "out", *adjusted)
     status, said, warned = cli(command, "it.parquet", *arguments)
     assert status == 0, warned
     lines = [line for line in (said + warned).splitlines() if "censored" in line]

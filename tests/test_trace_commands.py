@@ -547,7 +547,7 @@ READERS = {  # every command that looks at the load of a trace
     "convert": ("trace", "convert", "mine.parquet", "--out", "converted.parquet"),
     "tune": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--out", "tuned"),
     "tune-slope": ("tune", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--seconds-per-load", "0.1"),
-    "tune-proportional": ("tune", "mine.parquet", "--schemes", "uncoded", "--seconds-per-load", "proportional"),
+    "tune-proportional": ("tune", "mine.parquet", "--schemes", "uncoded", "--load-effect", "proportional"),
     "advise": ("advise", "mine.parquet", "--schemes", "uncoded", "--jobs", "4", "--seconds-per-load", "0.1"),
 }
 

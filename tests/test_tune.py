@@ -418,7 +418,7 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "--seconds-per-load must be given for a trace of durations"),
+        (("--base-load", 0), "--seconds-per-load must be given for times at load 0, of which nothing is work"),
         (("--seconds-per-load", 1, "--rules", "fixed_time"), "--rules: must be first_enough, mu_rule or both"),
         (("--seconds-per-load", 1, "--mu", "-1"), "--mu: must be at least 0, got -1"),
         (("--seconds-per-load", 1, "--mu", "x"), "--mu: must be numbers, e.g. 0.1,0.3,1, got x"),
@@ -433,13 +433,21 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
         (("--seconds-per-load", 1, "--mu", ""), "--mu and --wait-for: must name one at least for mu_rule"),
         (("--seconds-per-load", 1, "--accepts", "pattern", "--as-published"), "--accepts: must be left out"),
         (("--seconds-per-load", 1, "--grid", "published", "--max-delay", 40), "--max-delay: must be at most 20"),
-        (("--seconds-per-load", "proportional", "--base-load", "inf"), "--base-load: must be above 0"),
-        (("--seconds-per-load", "much"), "--seconds-per-load: must be a number or proportional, got much"),
+        (("--load-effect", "proportional", "--base-load", "inf"), "--seconds-per-load must be given for times at load"),
+        (
+            ("--seconds-per-load", 9, "--base-load", 1, "--load-effect", "proportional"),
+            "seconds_per_load must be at most",
+        ),
+        (
+            ("--load-effect", "fitted", "--seconds-per-load", 1),
+            "trace fit FILE --out model.yaml writes model.parquet, which has it",
+        ),
+        (("--seconds-per-load", "much"), "--seconds-per-load"),
         (
             ("--seconds-per-load", 1, "--schemes", "selective_repeat", "--max-delay", 0),
             "there is no legal setting of these schemes",
         ),
-        (("--seconds-per-load", -1), "seconds_per_load"),
+        (("--seconds-per-load", -1), "--seconds-per-load"),
     ],
 )
 def test_tune_says_what_is_wrong_in_a_line(options, message, trace, monkeypatch, capsys):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from simulator.choices import Aggregate, Axis, Missing, TraceKind, Unit, Work
+from simulator.choices import Aggregate, Axis, LoadEffect, Missing, TraceKind, Unit, Work
 from simulator.cli.terminal import complain, if_it_takes_long
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
     return scenario
 
 
-# `trace info` takes several traces, and so a list of loads; a fit knows nothing that is proportional.
+# `trace info` takes several traces, and so a list of loads.
 TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (what `trace convert` reads).")]
 BaseLoads = Annotated[
     str | None,
@@ -69,7 +69,7 @@ BaseLoad = Annotated[
         metavar="LOAD",
         min=0,
         help="Load at which the times were measured (if not given: what the file's metadata say, or 0; for tune and "
-        "advise 1/n if proportional).",
+        "advise 1/n without --seconds-per-load).",
     ),
 ]
 FittedSecondsPerLoad = Annotated[
@@ -165,11 +165,19 @@ class SearchOptions(ReadingOptions):
         None
     )
     seconds_per_load: Annotated[
-        str | None,
+        float | None,
         typer.Option(
             metavar="S",
-            help="Seconds that load 1 takes besides start-up (`trace info` estimates them), or proportional: all of a "
-            "measured time grows with the load.",
+            min=0,
+            help="Seconds that load 1 takes besides start-up (`trace info` estimates them; if not given, all of the "
+            "median time is work).",
+        ),
+    ] = None
+    load_effect: Annotated[
+        LoadEffect | None,
+        typer.Option(
+            help="What more load adds to each time: as much, as many times more, or as much times the slowdown that "
+            "`trace fit` found (if not given: additive with --seconds-per-load, else proportional)."
         ),
     ] = None
     base_load: BaseLoad = None
@@ -206,15 +214,9 @@ class SearchOptions(ReadingOptions):
 
     def trace(self) -> AdjustedTrace:
         """Return the trace, with how its times change with the load."""
-        from simulator.tuning.trace import AdjustedTrace, SearchError
+        from simulator.tuning.trace import AdjustedTrace
 
-        said = self.seconds_per_load
-        if said in (None, "proportional"):
-            return AdjustedTrace(self.file, self.base_load, said, self.given())  # type: ignore[arg-type]  # one of these
-        try:
-            return AdjustedTrace(self.file, self.base_load, float(said), self.given())
-        except ValueError:
-            raise SearchError(f"--seconds-per-load: must be a number or proportional, got {said}") from None
+        return AdjustedTrace(self.file, self.base_load, self.seconds_per_load, self.load_effect, self.given())
 
 
 def tell_remarks(trace: MeasuredTimes) -> None:

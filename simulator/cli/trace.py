@@ -13,7 +13,7 @@ from simulator.cli.options import BaseLoad, BaseLoads, ReadingOptions, TraceFile
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
-    from simulator.traces.measures import LoadSlope
+    from simulator.traces.load_sentences import LoadCost
     from simulator.traces.report import Description
 
 trace = typer.Typer(
@@ -67,10 +67,10 @@ def info(
         for sentence in report.findings(about):
             say(f"  * {sentence}")
         say("")
-    slope = _slope(described)
+    cost = _load_cost(described)
     say(report.WORDS)
     if out is not None:
-        _write_info(described, slope, out)
+        _write_info(described, cost, out)
 
 
 def _loads(given: str, n_files: int) -> list[float]:
@@ -86,10 +86,9 @@ def _loads(given: str, n_files: int) -> list[float]:
     return loads
 
 
-def _slope(described: Sequence[Description]) -> LoadSlope | None:
+def _load_cost(described: Sequence[Description]) -> LoadCost | None:
     """Say what load costs, if the traces tell."""
-    from simulator.traces import report
-    from simulator.traces.measures import load_slope
+    from simulator.traces import load_sentences, report
 
     loads = [about.trace.base_load for about in described if about.trace.base_load is not None]
     if len(loads) < len(described) or len(set(loads)) < 2:
@@ -98,7 +97,7 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
             say(f"No load slope: {needed}.")
         return None
     try:
-        slope = load_slope([about.trace.duration_s for about in described], loads)
+        cost = load_sentences.load_cost([about.trace.duration_s for about in described], loads)
     except ValueError:
         say("No load slope: there is a trace in which no worker ever answered.")
         return None
@@ -109,14 +108,14 @@ def _slope(described: Sequence[Description]) -> LoadSlope | None:
         for name, load, about in zip(names, loads, described, strict=True)
     ]
     print_table(("trace", "base load", "median s", "mean s", "max s"), rows)
-    for sentence in report.slope_sentences(slope):
+    for sentence in load_sentences.sentences(cost):
         say(sentence)
-    for warning in report.slope_warnings(slope):
+    for warning in load_sentences.warnings(cost):
         complain(f"warning: {warning}")
-    return slope
+    return cost
 
 
-def _write_info(described: Sequence[Description], slope: LoadSlope | None, folder: Path) -> None:
+def _write_info(described: Sequence[Description], cost: LoadCost | None, folder: Path) -> None:
     import pandas as pd
 
     from simulator.files import filling
@@ -130,11 +129,11 @@ def _write_info(described: Sequence[Description], slope: LoadSlope | None, folde
         drawn: dict[str, None] = {}  # kinds of figures: no trace need have all
         for about, name in zip(described, names, strict=True):
             drawn |= dict.fromkeys(path.stem.removeprefix(f"{name}-") for path in draw_trace(about, name, partial))
-        if slope is not None:
-            pd.DataFrame([slope._asdict()]).to_csv(partial / "load_slope.csv", index=False)
-            draw_slope(described, slope, partial)
-    say(f"\nTables   {folder}/ (info.csv{'' if slope is None else ', load_slope.csv'})")
-    say(f"Figures  {folder}/ ({', '.join([*drawn, *['load_slope'] * (slope is not None)])}: PNG and SVG)")
+        if cost is not None:
+            pd.DataFrame([cost.row]).to_csv(partial / "load_slope.csv", index=False)
+            draw_slope(described, cost.slope, partial)
+    say(f"\nTables   {folder}/ (info.csv{'' if cost is None else ', load_slope.csv'})")
+    say(f"Figures  {folder}/ ({', '.join([*drawn, *['load_slope'] * (cost is not None)])}: PNG and SVG)")
 
 
 @trace.command()

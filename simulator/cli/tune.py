@@ -42,6 +42,8 @@ def tune(
     with status("Running some again on events"):
         difference = largest_difference(settings, trace, search)
     _print(settings, trace, search)
+    for other in trace.alternatives():
+        say(_under_other_effect(settings, trace, other, search))
     say(
         f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
         f"{max(difference, 1e-15):.0e}"
@@ -92,6 +94,33 @@ def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None
         "good, and the range of s or lam among those that differ in nothing else."
     )
     say(fairness_of(settings, trace, search))
+
+
+def _under_other_effect(settings: pd.DataFrame, trace: AdjustedTrace, other: AdjustedTrace, search: Search) -> str:
+    """Say whether the choice depends on how times change with the load, and what it costs to be wrong."""
+    from simulator.errors import UserError
+    from simulator.tuning.best import NEAR, fastest_first
+    from simulator.tuning.rows import said_setting
+    from simulator.tuning.search import search_trace
+
+    try:
+        with progress(f"Trying settings with load effect {other.effect}", "settings") as told:
+            there = search_trace(other, search, progress=told)
+    except UserError as error:
+        return f"Load effect {other.effect} in place of {trace.effect} was not tried: {error}"
+    chosen, chosen_there = (int(fastest_first(table).index[0]) for table in (settings, there))
+    rows = settings.to_dict("records")
+    here, away = (
+        f"{rows[place]['scheme']} ({said_setting(rows[place]) or 'no parameters'})" for place in (chosen, chosen_there)
+    )
+    here_s, there_s = settings["makespan_s"].to_numpy(), there["makespan_s"].to_numpy()
+    found = f"Load effect {other.effect} in place of {trace.effect}: {away} is the best, {there_s[chosen_there]:.2f} s"
+    if here == away:
+        return f"{found}; the same choice."
+    loss, loss_there = here_s[chosen_there] / here_s[chosen], there_s[chosen] / there_s[chosen_there]
+    lost = f"{here} loses {100 * (loss_there - 1):.1f} % there, {away} {100 * (loss - 1):.1f} % under {trace.effect}"
+    hardly = max(loss, loss_there) <= NEAR
+    return f"{found}; {'another choice, but nearly as good' if hardly else 'the choice depends on it'}: {lost}."
 
 
 def _saved(makespan_s: float, other_s: float | None) -> str:

@@ -17,7 +17,14 @@ from simulator.engine.master_rules import MasterRule
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import WorkerTimes
 
-NEGATIVE = "completion times must be at least 0 s at every load: use a smaller --base-load or --seconds-per-load"
+NEGATIVE = (
+    "completion times must be at least 0 s at every load: use --load-effect proportional, or a smaller --base-load or "
+    "--seconds-per-load"
+)
+
+
+class NoOneOrderError(ValueError):
+    """Which worker is faster depends on the load."""
 
 
 class Played(NamedTuple):
@@ -39,8 +46,10 @@ class MeasuredRounds:
 
     Raises
     ------
+    NoOneOrderError
+        If the order is not the same at all loads.
     ValueError
-        If the order is not the same at all loads, or somebody never answers.
+        If somebody never answers.
     """
 
     def __init__(self, times: WorkerTimes, n_workers: int) -> None:
@@ -54,7 +63,7 @@ class MeasuredRounds:
             raise ValueError("a worker never answers")
         order = np.lexsort((at_no_load, at_full_load), axis=1)
         if (np.diff(np.take_along_axis(at_no_load, order, axis=1), axis=1) < 0).any():
-            raise ValueError("which worker is faster depends on the load")
+            raise NoOneOrderError("which worker is faster depends on the load")
         self.n_rounds, self.n_workers, self.order = times.n_rounds, n_workers, order
         in_order = [np.take_along_axis(part, order, axis=1) for part in parts]
         is_tied = np.all([np.diff(part, axis=1) == 0 for part in in_order], axis=0)

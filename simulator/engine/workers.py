@@ -38,7 +38,7 @@ class Workers:
             raise SimulationError(
                 f"round {index}, worker {worker}: completion times must be at least 0 s, "
                 f"got {np.nanmin(finish_s[worker]):g} s at load {work.given[worker]:g} "
-                "(does base_load * seconds_per_load exceed a measured duration?)"
+                "(does base_load * seconds_per_load exceed a measured duration? try load_effect: proportional)"
             )
         if self._speeds:
             work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)

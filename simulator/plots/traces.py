@@ -17,6 +17,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from simulator.parameters import FloatArray
 from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, WIDTH_IN, add_legend, literal, save, style
 from simulator.statistics import Z, quantile
+from simulator.traces.loads import curve
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
 from simulator.traces.report import Description
 
@@ -192,6 +193,7 @@ def _bursts(figure: Figure, about: Description) -> None:
 def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path) -> Path:
     """Write the figure of time against load, as PNG and as SVG; returns the path of the PNG."""
     loads = np.array([about.trace.base_load for about in described], dtype=np.float64)
+    bent = curve([about.trace.duration_s for about in described], loads.tolist())
 
     def draw_on(figure: Figure) -> None:
         axes: Axes = figure.subplots()
@@ -203,6 +205,9 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
         axes.errorbar(loads, middle, (middle - low, high - middle), color=BLUE, fmt="o", elinewidth=0.8, capsize=2)
         axes.plot(loads, means, color=ORANGE, marker="^", linestyle="none")
         axes.plot(ends, through + slope.slope_of_medians * ends, color=BLUE)
+        if bent is not None and bent.is_bent:
+            some = np.linspace(loads.min(), loads.max(), 101)
+            axes.plot(some, bent.at(some), color=GREY, linestyle=":")
         axes.plot(ends, slope.intercept_s + slope.slope_s * ends, color=VERMILLION, linestyle="--")
         axes.set(ylim=(0, None), xlabel="load (share of a job's data)", ylabel="time (seconds)")
         handles = [
@@ -211,6 +216,8 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
             Line2D([], [], color=BLUE, label=f"medians: {slope.slope_of_medians:.3g} s per load"),
             Line2D([], [], color=VERMILLION, linestyle="--", label=f"least squares: {slope.slope_s:.3g} s per load"),
         ]
+        if bent is not None and bent.is_bent:
+            handles.append(Line2D([], [], color=GREY, linestyle=":", label="quadratic through the medians"))
         add_legend(figure, {}, extra=handles)
 
     return save(_figure(draw_on, f"{len(described)} traces; infinite times left out"), folder, "load_slope")

@@ -41,6 +41,7 @@ class MeasuredTimes(NamedTuple):
     waited_s: FloatArray | None = None  # for others, besides; None: not known
     hosts: tuple[str, ...] = ()  # on which workers ran
     host: IntArray | None = None  # the place of each worker's in hosts, shaped like duration_s
+    slowdown: FloatArray | None = None  # that `trace fit` found in each of duration_s; None: not known
 
 
 def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
@@ -78,7 +79,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     duration_s = _at_load(trace, base_load or 0.0) if trace.duration_s is None else trace.duration_s
     parts = trace.components if trace.duration_s is None else None
     host = None if trace.host is None else trace.host.astype(np.int64)
-    about = trace.censored, trace.waited_s, trace.hosts, host
+    about = trace.censored, trace.waited_s, trace.hosts, host, trace.components[2] if parts is None else None
     return MeasuredTimes(path, duration_s, base_load, trace.has_gaps, parts, remarks, *about)
 
 

@@ -11,11 +11,10 @@ import pandas as pd
 from simulator.choices import Missing
 from simulator.errors import TraceError, show
 from simulator.parameters import BoolArray, FloatArray, IntArray
-from simulator.traces.formats.format import Options, Samples
+from simulator.traces.formats.format import OPTIONAL, Options, Samples
 from straggler_models.trace_table import MOST_TIMES
 
 LabelArray = np.ndarray[Any, np.dtype[Any]]
-OPTIONAL = ("host", "waited_s", "censored")  # columns that say more of each time
 SHOWN = 3  # of missing pairs
 EXACT = 2**53  # below it, a float that has no fraction is meant so
 LONGEST_LABEL = 200  # characters
@@ -40,7 +39,7 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     table
         With the columns round, worker and duration_s, sorted; step keeps the label of a round and worker_name that of
         a worker, unless these count 0, 1, 2, ... themselves. Of several times that become one, ``waited_s`` becomes
-        one alike, what is ``censored`` makes the whole so, and ``host`` is the last.
+        one alike, what is ``censored`` makes the whole so, ``host`` is the last, and ``slowdown`` the mean.
     remarks
         How many rounds were left out because times are missing.
 
@@ -106,7 +105,8 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
     if counts and "worker_name" in samples.columns:
         called = _filled(measured["worker_name"].last().reindex(kept), table["worker"])
         table.insert(2, "worker_name", called)
-    how: dict[str, Any] = {"host": "last", "waited_s": options.get("aggregate", "last"), "censored": "any"}
+    waited = options.get("aggregate", "last")
+    how: dict[str, Any] = {"host": "last", "waited_s": waited, "censored": "any", "slowdown": "mean"}
     for name in OPTIONAL:
         if name in samples.columns:
             table[name] = _filled(measured[name].agg(how[name]).reindex(kept), table["worker"])
@@ -180,11 +180,12 @@ def _complete(
 
 
 def _filled(values: pd.Series, workers: pd.Series) -> LabelArray:
-    """Values of optional columns, also where there is no time: the worker's host; nothing waited, nothing censored."""
+    """Values of optional columns, also where there is no time: the worker's host; not waited, censored or slowed."""
     if values.name in ("host", "worker_name"):
         of_worker = values.groupby(workers.to_numpy())
         return np.asarray(values.fillna(of_worker.transform("first")).astype(str))
-    return np.asarray(values.astype(float).fillna(0.0).astype(bool if values.name == "censored" else float))
+    none = 1.0 if values.name == "slowdown" else 0.0
+    return np.asarray(values.astype(float).fillna(none).astype(bool if values.name == "censored" else float))
 
 
 def _chosen(n_rounds: int, where: str, options: Options) -> slice:

@@ -14,7 +14,7 @@ from simulator.traces.change_points import FailSlow
 from simulator.traces.cost_sentences import cost_figures
 from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
-from simulator.traces.measures import Dispersion, LoadSlope, Memory, Outliers, SlowWorkers, Times
+from simulator.traces.measures import Dispersion, Memory, Outliers, SlowWorkers, Times
 from simulator.traces.threshold import separation, suggestion
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
@@ -282,24 +282,6 @@ def _persistent(about: Description) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def slope_sentences(slope: LoadSlope) -> Iterator[str]:
-    """Yield what the load slope means for a scenario, in lines."""
-    yield f"least squares     {slope.slope_s:.4g} s per load, {slope.intercept_s:.4g} s at load 0 (all times)"
-    yield f"slope of medians  {slope.slope_of_medians:.4g} s per load (robust)"
-    yield f"In a scenario: seconds_per_load: {slope.seconds_per_load:.4g}"
-
-
-def slope_warnings(slope: LoadSlope) -> Iterator[str]:
-    """Yield reasons not to trust the slope, if there are any."""
-    if slope.slope_of_medians < 0:
-        yield (
-            f"the slope of medians is negative ({slope.slope_of_medians:.4g} s per load) and was set to 0: either load "
-            "costs next to nothing here, or the traces were not made under the same conditions"
-        )
-    elif slope.slope_s < 0:
-        yield f"least squares is negative ({slope.slope_s:.4g} s per load): a few very long times spoil it; use medians"
 
 
 def labels(measured: Sequence[MeasuredTimes]) -> list[str]:

@@ -17,7 +17,7 @@ from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
-from simulator.engine.replay import MeasuredRounds, replay
+from simulator.engine.replay import MeasuredRounds, NoOneOrderError, replay
 from simulator.engine.streams import ONCE, stream
 from simulator.engine.worker_times import DrawnTimes, Kept, RoundTimes
 from simulator.errors import SimulationError
@@ -35,6 +35,7 @@ MOST_TASKS = 32
 CALLS_S = 100e-6  # of a round of a group, and then of each setting and word of workers
 WORD_S = 0.1e-6
 MOST_WORDS = 1 << 16  # of the sets of a grid
+MOST_WORKERS = 1 << 13  # of all runs side by side
 COLUMNS = ("load", "makespan_s", "waited_rounds", "waited_s", "straggler_rate")
 Progress = Callable[[int, int], None]
 
@@ -87,11 +88,11 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the trace does not allow it, see `MeasuredRounds`.
+        If somebody never answers in the trace.
     """
     import pandas as pd
 
-    MeasuredRounds(times, n_workers)  # raises
+    _in_order(times, n_workers)  # raises
     if not groups:
         raise ValueError("there is no legal setting of these schemes for so many workers, jobs and rounds of delay")
     rules = tuple(sorted(rules, key=lambda rule: rule.waits_for == "all"))
@@ -154,7 +155,7 @@ def _chunks(
 
 def run_portion(portion: Portion) -> list[dict[str, FloatArray]]:
     """Replay to groups; columns for each."""
-    measured = MeasuredRounds(portion.times, portion.n_workers)
+    measured = _in_order(portion.times, portion.n_workers)
     alike = [list(rules) for _, rules in itertools.groupby(portion.rules, key=lambda rule: rule.waits_for)]
     found = []
     for group in portion.groups:
@@ -163,11 +164,19 @@ def run_portion(portion: Portion) -> list[dict[str, FloatArray]]:
     return found
 
 
+def _in_order(times: WorkerTimes, n_workers: int) -> MeasuredRounds | None:
+    """The measured rounds as a search has them; None: which worker is faster depends on the load."""
+    try:
+        return MeasuredRounds(times, n_workers)
+    except NoOneOrderError:
+        return None
+
+
 def _columns(
-    portion: Portion, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds
+    portion: Portion, group: Group, rules: Sequence[MasterRule], measured: MeasuredRounds | None
 ) -> dict[str, FloatArray]:
-    settings = group.grid(portion.n_jobs, len(rules))
-    if settings is None:
+    settings = group.grid(portion.n_jobs, len(rules)) if measured is not None else None
+    if settings is None or measured is None:
         return _one_by_one(portion, group, rules)
     played = replay(settings, measured, rules)
     return {
@@ -180,16 +189,23 @@ def _columns(
 
 
 def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
-    """As the engines run it, one setting after the other."""
-    rows = []
+    """As the engines run it: settings side by side on arrays, or one after the other."""
+    schemes = [group.scheme(value) for value in group.values]
+    rounds = np.arange(portion.n_jobs + schemes[0].delay_rounds)[np.newaxis]
+    is_side_by_side = schemes[0].varied is not None and _has_arrays(schemes[0])
+    most = max(1, MOST_WORKERS // portion.n_workers) if is_side_by_side else 1
+    found: dict[str, list[FloatArray]] = {name: [] for name in COLUMNS}
     for rule in rules:
-        for value in group.values:
-            scheme = group.scheme(value)
-            rounds = np.arange(portion.n_jobs + scheme.delay_rounds)[np.newaxis]
-            runs = run_measured(scheme, portion.times, rounds, portion.n_jobs, rule)
-            row = {name: column[0] for name, column in runs.figures().items() if name in COLUMNS}
-            rows.append(row | {"load": scheme.load})
-    return {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+        for place in range(0, len(schemes), most):
+            some = schemes[place : place + most]
+            if is_side_by_side:
+                runs = on_arrays(some, _drawn(portion.times, rounds), portion.n_jobs, rule)
+            else:
+                runs = run_measured(some[0], portion.times, rounds, portion.n_jobs, rule)
+            figures = runs.figures() | {"load": np.array([scheme.load for scheme in some])}
+            for name in COLUMNS:
+                found[name].append(figures[name])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule) -> Runs:
@@ -204,12 +220,19 @@ def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: i
     rounds
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """
-    if scheme.session_follows("batches") and scheme.batches(1, [scheme]):
-        drawn = DrawnTimes(*(_of_rounds(part, rounds % times.n_rounds) for part in times))
-        return on_arrays([scheme] * len(rounds), drawn, n_jobs, rule)
+    if _has_arrays(scheme):
+        return on_arrays([scheme] * len(rounds), _drawn(times, rounds), n_jobs, rule)
     shape = times.n_rounds, scheme.n_workers
     parts = [np.broadcast_to(part, shape) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
     return Runs.of([_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds])
+
+
+def _has_arrays(scheme: Scheme) -> bool:
+    return scheme.session_follows("batches") and bool(scheme.batches(1, [scheme]))
+
+
+def _drawn(times: WorkerTimes, rounds: IntArray) -> DrawnTimes:
+    return DrawnTimes(*(_of_rounds(part, rounds % times.n_rounds) for part in times))
 
 
 def _of_rounds(part: FloatArray | float, rounds: IntArray) -> FloatArray:

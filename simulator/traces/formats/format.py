@@ -12,12 +12,14 @@ from simulator.choices import TraceKind
 Options = Mapping[str, Any]  # what was given of the options that only some formats take, by its name in Python
 COMMON = ("unit", "base_load", "missing", "aggregate", "drop_first", "drop_last", "rounds")  # of all measured times
 
+OPTIONAL = ("host", "waited_s", "censored", "slowdown")  # columns that say more of each time
+
 
 class Samples(NamedTuple):
     """Times as a source has them."""
 
     table: pd.DataFrame
-    """With the columns round, worker (labels, as they stand), duration_s, and perhaps step, host, waited_s, censored
+    """With the columns round, worker (labels, as they stand), duration_s, and perhaps step, those of `OPTIONAL`
     and line (in which a missing time stands), a row for each time; or, without duration_s, the components of the times,
     in the native form."""
     remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from simulator.errors import TraceError
 from simulator.parameters import FloatArray
-from simulator.traces.formats.format import Options
+from simulator.traces.formats.format import OPTIONAL, Options
 from straggler_models.trace_table import (
     MOST_TIMES,
     NO_VALUE,
@@ -171,8 +171,8 @@ def left_out(names: Sequence[object], kind: str, what: str) -> tuple[str, ...]:
 
 
 def with_optional(samples: pd.DataFrame, table: pa.Table, path: Path, unit: str | None) -> pd.DataFrame:
-    """Add the optional columns of the native form that a table has: worker_name, host, waited_s and censored."""
-    there = [name for name in ("worker_name", "host", "waited_s", "censored") if table.column_names.count(name) == 1]
+    """Add the optional columns of the native form that a table has: worker_name and those of `OPTIONAL`."""
+    there = [name for name in ("worker_name", *OPTIONAL) if table.column_names.count(name) == 1]
     found: dict[str, Any] = {}
     for name in there:
         column = table.column(name)
@@ -182,7 +182,10 @@ def with_optional(samples: pd.DataFrame, table: pa.Table, path: Path, unit: str 
             found[name] = in_seconds(column, path, unit, lambda row: place(samples, row))
         else:
             try:
-                found[name] = truths(column)
+                found[name], wrong = (truths(column), ()) if name == "censored" else numbers(column)
+                if np.any(wrong):
+                    raise ValueError(in_a_line(column[int(np.argmax(wrong))].as_py(), 60))
             except ValueError as error:
-                raise TraceError(f"{path}: censored must be true or false, got {error}") from None
+                rule = "true or false" if name == "censored" else "numbers"
+                raise TraceError(f"{path}: {name} must be {rule}, got {error}") from None
     return samples.assign(**found)
