@@ -35,7 +35,8 @@ class TraceFile(NamedTuple):
 
     duration_s: FloatArray | None
     components: tuple[FloatArray | None, ...]  # in the order of COMPONENTS; beside duration_s only slowdown, if at all
-    has_gaps: bool  # there is a column step, and successive rounds are not successive steps
+    # number of each round in the training; zeros: these are no whole numbers; None: there is no column step
+    steps: IntArray | None
     censored: BoolArray | None = None  # True: the worker was cancelled then, the true time is at least this
     waited_s: FloatArray | None = None  # for others, which is no part of the times
     hosts: tuple[str, ...] = ()  # on which workers ran
@@ -183,7 +184,7 @@ def checked(table: pa.Table, path: str) -> TraceFile:
     return TraceFile(
         _grid(rounds, workers, columns.get("duration_s"), path, may_repeat=False),
         tuple(_grid(rounds, workers, columns.get(name), path) for name in COMPONENTS),
-        has_gaps="step" in names and _has_gaps(rounds, table.column("step")),
+        steps=_steps(rounds, table.column("step")) if "step" in names else None,
         censored=censored > 0 if censored is not None and censored.any() else None,
         waited_s=_grid(rounds, workers, columns.get("waited_s"), path),
         hosts=hosts,
@@ -227,13 +228,14 @@ def _refuse(wrong: BoolArray, path: str, rule: str, values: FloatArray) -> None:
         raise ValueError(f"path must name a file in which {rule}, got {values[row]} in row {row} of {path}")
 
 
-def _has_gaps(rounds: IntArray, column: pa.ChunkedArray) -> bool:
+def _steps(rounds: IntArray, column: pa.ChunkedArray) -> IntArray:
     _, first = np.unique(rounds, return_index=True)
     try:
         steps, _ = numbers(column)
     except ValueError:  # names
-        return True
-    return bool((np.diff(steps[first]) != 1).any())
+        return np.zeros(len(first), dtype=np.int64)
+    is_whole = (np.abs(steps) < 2**53) & (np.floor(steps) == steps)
+    return np.where(is_whole.all(), steps[first], 0).astype(np.int64)
 
 
 def _grid(

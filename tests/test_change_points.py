@@ -148,8 +148,8 @@ def test_a_thousand_workers_and_rounds_take_seconds():
 # --- trace info ---
 
 
-def measured(duration_s, *, has_gaps=False):
-    return MeasuredTimes(Path("mine.parquet"), duration_s, None, has_gaps)
+def measured(duration_s, *, steps=None):
+    return MeasuredTimes(Path("mine.parquet"), duration_s, None, steps)
 
 
 def test_findings_name_a_fail_slow_and_leave_it_out_of_all_else():
@@ -160,8 +160,10 @@ def test_findings_name_a_fail_slow_and_leave_it_out_of_all_else():
         duration_s[onset:, 5] *= 25
         about = describe(measured(duration_s))
         named, hint = findings(about)
-        assert named == f"worker 5 is {about.fail_slows[0].factor:.2g} times slower from round {onset} to 99 " + (
-            "(to the end): a fail-slow, no burst"
+        assert (
+            named
+            == f"worker 5 is {about.patterns.fail_slows[0].factor:.2g} times slower from round {onset} to 99 "
+            + ("(to the end): a fail-slow, no burst")
         )
         assert hint.startswith("in a scenario: {kind: fail_slow, p_fail: 0.000")
         said = dict(facts(about))
@@ -170,7 +172,7 @@ def test_findings_name_a_fail_slow_and_leave_it_out_of_all_else():
         figures = row(about, "mine")
         assert (figures["fail_slows"], figures["bursts"], figures["outliers"], figures["slow_workers"]) == (1, 0, 0, 0)
         assert figures["straggler_rate"] == pytest.approx((100 - onset) / 1200)
-    assert list(findings(describe(measured(duration_s, has_gaps=True))))[1] == named
+    assert list(findings(describe(measured(duration_s, steps=2 * np.arange(100)))))[1] == named
 
 
 def test_many_fail_slows_are_no_shock():
@@ -179,7 +181,7 @@ def test_many_fail_slows_are_no_shock():
         duration_s[20 + 25 * worker :, worker] *= 4
     said = list(findings(describe(measured(duration_s))))
     assert [line.split(" is ")[0] for line in said[:8]] == [f"worker {worker}" for worker in range(8)]
-    assert said[8] == "2 more fail-slows, of 10 workers in all"
+    assert said[8] == "2 more such, of 10 workers in all"
     assert len(said) == 10
 
 
@@ -212,7 +214,7 @@ def test_the_hint_is_a_straggler_model_of_a_scenario(tmp_path, factor):
 )
 def test_real_fail_slows_are_named_with_onset_and_end(name, worker, onset, last, factor):
     about = describe(read_times(CLUSTERS / f"{name}.parquet"))
-    (one,) = about.fail_slows
+    (one,) = about.patterns.fail_slows
     assert one.factor == pytest.approx(factor, rel=0.05)
     named, hint = findings(about)
     assert named.startswith(f"worker {worker} is ")

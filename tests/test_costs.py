@@ -22,7 +22,7 @@ BY_HAND = np.array([[1.0, 2.0, 6.0], [4.0, 2.0, 3.0]])  # 2 rounds of 3 workers,
 
 
 def measured(duration_s, **about):
-    return MeasuredTimes(Path("mine.parquet"), np.asarray(duration_s), None, has_gaps=False, **about)
+    return MeasuredTimes(Path("mine.parquet"), np.asarray(duration_s), None, **about)
 
 
 def shares(found):

@@ -141,14 +141,15 @@ def of_traces() -> Figures:
         "long": (rng.lognormal(0.0, 0.2, (1000, 3)), ["long-h", "long-r"], 0.5),
     }
     for name, (duration_s, beginnings, *how) in of.items():
-        about = describe(MeasuredTimes(Path(name), duration_s, 0.0, len(how) > 2), *how[:2])
+        steps = 2 * np.arange(len(duration_s)) if len(how) > 2 else None
+        about = describe(MeasuredTimes(Path(name), duration_s, 0.0, steps), *how[:2])
         yield from chosen(saved_by(traces.draw_trace, about, name, HERE), beginnings)
     for name, loads in (("loads", (0.1, 0.2, 0.4)), ("from_0", (0.0, 0.5))):
         about_all = []
         for load in loads:
             duration_s = rng.gamma(2.0, 0.5, (20, 4)) + 0.3 + 2.0 * load
             duration_s[0, 0] = np.inf
-            about_all.append(describe(MeasuredTimes(Path("it"), duration_s, load, False)))
+            about_all.append(describe(MeasuredTimes(Path("it"), duration_s, load)))
         slope = load_slope([about.trace.duration_s for about in about_all], loads)
         yield from prefixed(name, saved_by(traces.draw_slope, about_all, slope, HERE))
 

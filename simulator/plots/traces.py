@@ -52,8 +52,10 @@ def trace_figures(about: Description, label: str) -> Iterator[tuple[str, Figure]
     n_rounds, n_workers = about.stragglers.shape
     what = f"{label}: {n_workers} workers, {n_rounds} rounds"
     rule = f"straggler: over {1 + about.mu:g} × the {about.reference} worker's time"
-    if about.trace.has_gaps:
+    if about.trace.is_sample:
         what += ", a sample with gaps"
+    elif n_gaps := int(np.count_nonzero(~about.trace.follows)):
+        what += f", {n_gaps} gap{'s' * (n_gaps > 1)} between them"
     yield "heat_map", _figure(lambda figure: _heat_map(figure, about.trace.duration_s), what)
     yield "rounds", _figure(lambda figure: _rounds(figure, about), f"{what}; {rule}")
     yield "stragglers", _figure(lambda figure: _counts(figure, about), f"{what}; {rule}")
@@ -175,9 +177,14 @@ def _bursts(figure: Figure, about: Description) -> None:
     axes: Axes = figure.subplots()
     longest = int(about.bursts.max())
     lengths = np.arange(1, longest + 1)
-    expected = expected_bursts(about.bursts.sum() / about.stragglers.size, *about.stragglers.shape)[:longest]
+    n_rounds, n_workers = about.stragglers.shape
+    ends = np.concatenate([[0], np.flatnonzero(~about.trace.follows) + 1, [n_rounds]])
+    expected = np.zeros(n_rounds)
+    for n_in_a_row in np.diff(ends).tolist():
+        expected[:n_in_a_row] += expected_bursts(about.bursts.sum() / about.stragglers.size, n_in_a_row, n_workers)
+    shown = np.where(expected >= 0.5, expected, np.nan)[:longest]
     axes.bar(lengths, np.bincount(about.bursts)[1:], width=0.8, color=BLUE)
-    axes.plot(lengths, np.where(expected >= 0.5, expected, np.nan), color=VERMILLION, marker="s", linestyle="--")
+    axes.plot(lengths, shown, color=VERMILLION, marker="s", linestyle="--")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(_Plain())

@@ -44,7 +44,7 @@ class Hazard(NamedTuple):
     """worker-rounds in which one could have begun"""
 
 
-def fail_slows(duration_s: FloatArray) -> tuple[FailSlow, ...]:
+def fail_slows(duration_s: FloatArray, follows: BoolArray | None = None) -> tuple[FailSlow, ...]:
     """Find fail-slows, by worker and onset; one false alarm in a trace of exchangeable rounds has a chance of 5 %.
 
     A worker changes if the normal scores of its relative times have a mean in some segment that is too large for
@@ -55,6 +55,8 @@ def fail_slows(duration_s: FloatArray) -> tuple[FailSlow, ...]:
     ----------
     duration_s
         Seconds, shape ``(n_rounds, n_workers)``; ``inf``: never answered.
+    follows
+        True where the next round is the next step, shape ``(n_rounds - 1,)``; None: everywhere.
 
     References
     ----------
@@ -87,7 +89,7 @@ def fail_slows(duration_s: FloatArray) -> tuple[FailSlow, ...]:
         for onset, end in _runs(is_slow[:, place])
         if (level := float(np.median(own[onset:end, place]))) >= max(0.0, usual[place]) + np.log(SLOWER)
     ]
-    return tuple(_no_bursts(relative - base, candidates))
+    return tuple(_no_bursts(relative - base, candidates, follows))
 
 
 def hazard(found: Sequence[FailSlow], n_rounds: int, n_workers: int) -> Hazard:
@@ -129,10 +131,10 @@ def sentences(found: Sequence[FailSlow], n_rounds: int, n_workers: int) -> Itera
         begin = f"round {of.onset}" if of.onset else "the first round"
         yield (
             f"worker {of.worker} {does} from {begin} to {of.end - 1}"
-            f"{' (to the end)' if of.end == n_rounds else ''}: a fail-slow, no burst"
+            f"{' (to the end): a fail-slow' if of.end == n_rounds else ': an episode'}, no burst"
         )
     if len(found) > NAMED:
-        yield f"{len(found) - NAMED} more fail-slows, of {len({of.worker for of in found})} workers in all"
+        yield f"{len(found) - NAMED} more such, of {len({of.worker for of in found})} workers in all"
     if found:
         p_fail, slowdown, mean_rounds, at_risk = hazard(found, n_rounds, n_workers)
         lasts = "" if mean_rounds is None else f", mean_rounds: {mean_rounds:.3g}"
@@ -229,7 +231,7 @@ def _runs(is_slow: BoolArray) -> Iterator[tuple[int, int]]:
             yield onset, end
 
 
-def _no_bursts(excess: FloatArray, candidates: list[FailSlow]) -> list[FailSlow]:
+def _no_bursts(excess: FloatArray, candidates: list[FailSlow], follows: BoolArray | None) -> list[FailSlow]:
     """Leave out bursts: what a chain explains that is fitted to all other rounds, and to the bursts found so far.
 
     Where that chain stays slow for more than ``BURST`` rounds on average, what it explains are fail-slows all the same.
@@ -239,7 +241,7 @@ def _no_bursts(excess: FloatArray, candidates: list[FailSlow]) -> list[FailSlow]
     while len(kept) < n_before:
         n_before = len(kept)
         is_other = ~slow_rounds(kept, *excess.shape)
-        chains = {threshold: _chain(excess > threshold, is_other) for threshold in set(thresholds.values())}
+        chains = {threshold: _chain(excess > threshold, is_other, follows) for threshold in set(thresholds.values())}
         kept = [
             of
             for of in kept
@@ -255,7 +257,7 @@ def _threshold(factor: float) -> float:
     return float(np.log(SLOWER) * 2 ** max(0.0, np.floor(4 * np.log2(half / np.log(SLOWER))) / 4))
 
 
-def _chain(is_slow: BoolArray, is_other: BoolArray) -> FloatArray:
+def _chain(is_slow: BoolArray, is_other: BoolArray, follows: BoolArray | None) -> FloatArray:
     """P(slow) after each pattern of the ``ORDER`` rounds before, by its number in binary, over all other rounds."""
     n_rows = len(is_slow) - ORDER
     is_known = np.ones((n_rows, is_slow.shape[1]), dtype=np.bool_)
@@ -263,6 +265,8 @@ def _chain(is_slow: BoolArray, is_other: BoolArray) -> FloatArray:
     for first in range(ORDER + 1):
         is_known &= is_other[first : first + n_rows]
         pattern = 2 * pattern + is_slow[first : first + n_rows]
+        if follows is not None and first < ORDER:
+            is_known &= follows[first : first + n_rows, None]
     counts = np.bincount(pattern[is_known], minlength=2 ** (ORDER + 1)).reshape(-1, 2)
     chances: FloatArray = (counts[:, 1] + 0.5) / (counts.sum(axis=1) + 1)
     return chances

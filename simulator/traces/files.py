@@ -34,7 +34,7 @@ class MeasuredTimes(NamedTuple):
     path: Path
     duration_s: FloatArray  # shape (n_rounds, n_workers), read-only; inf: never answered
     base_load: float | None  # load at which the times hold; None: nobody said
-    has_gaps: bool  # whether rounds are a sample: what comes next to each other did not in the training
+    steps: IntArray | None = None  # number of each round in the training; None: all follow each other
     components: tuple[FloatArray | None, ...] | None = None  # duration_s was made of these; None: of durations
     remarks: tuple[str, ...] = ()  # of the format, for whoever reads figures of it
     censored: BoolArray | None = None  # True: cancelled then, the true time is at least this; None: none is
@@ -42,6 +42,16 @@ class MeasuredTimes(NamedTuple):
     hosts: tuple[str, ...] = ()  # on which workers ran
     host: IntArray | None = None  # the place of each worker's in hosts, shaped like duration_s
     slowdown: FloatArray | None = None  # that `trace fit` found in each of duration_s; None: not known
+
+    @property
+    def follows(self) -> BoolArray:
+        """True where the next round is the next step of the training, shape ``(n_rounds - 1,)``."""
+        return np.ones(len(self.duration_s) - 1, dtype=np.bool_) if self.steps is None else np.diff(self.steps) == 1
+
+    @property
+    def is_sample(self) -> bool:
+        """True if most rounds were not followed by the next one in the training."""
+        return bool(2 * np.count_nonzero(self.follows) < len(self.follows))
 
 
 def read_times(path: Path, base_load: float | None = None, options: Options | None = None) -> MeasuredTimes:
@@ -80,7 +90,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     parts = trace.components if trace.duration_s is None else None
     host = None if trace.host is None else trace.host.astype(np.int64)
     about = trace.censored, trace.waited_s, trace.hosts, host, trace.components[2] if parts is None else None
-    return MeasuredTimes(path, duration_s, base_load, trace.has_gaps, parts, remarks, *about)
+    return MeasuredTimes(path, duration_s, base_load, trace.steps, parts, remarks, *about)
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:

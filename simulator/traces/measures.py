@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from simulator.choices import Reference
 from simulator.parameters import BoolArray, FloatArray, IntArray
@@ -119,21 +120,25 @@ def stragglers(duration_s: FloatArray, mu: float = 1.0, reference: Reference = "
     return is_late
 
 
-def burst_lengths(is_straggler: BoolArray) -> IntArray:
+def burst_lengths(is_straggler: BoolArray, follows: BoolArray | None = None) -> IntArray:
     """Lengths of all maximal runs of rounds in which a worker straggles, in rounds, worker by worker.
 
-    Runs cut by an end of the trace count with the length seen.
+    Runs cut by an end of the trace, or by a gap in it, count with the length seen.
 
     Parameters
     ----------
     is_straggler
-        Of successive rounds, shape ``(n_rounds, n_workers)``.
+        Shape ``(n_rounds, n_workers)``.
+    follows
+        True where the next round is the next step, shape ``(n_rounds - 1,)``; None: everywhere.
 
     Examples
     --------
     >>> burst_lengths(np.array([[True, False], [True, True], [False, False], [True, False]]))
     array([2, 1, 1])
     """
+    if follows is not None:
+        is_straggler = np.insert(is_straggler, np.flatnonzero(~follows) + 1, values=False, axis=0)
     padded = np.pad(is_straggler.T.astype(np.int64), ((0, 0), (1, 1)))
     steps = np.diff(padded, axis=1)
     lengths: IntArray = np.nonzero(steps == -1)[1] - np.nonzero(steps == 1)[1]
@@ -182,7 +187,9 @@ class Memory(NamedTuple):
         return self.low > max(self.at_random, self.at_own_rates)
 
 
-def memory(is_straggler: BoolArray) -> Memory | None:
+def memory(
+    is_straggler: BoolArray, follows: BoolArray | None = None, left_out: BoolArray | None = None
+) -> Memory | None:
     """Estimate P(straggle | straggled in the round before), and set it against two kinds of chance.
 
     The interval is Wilson's, for the number of pairs divided by Kish's design effect: pairs of one worker, or of one
@@ -191,7 +198,11 @@ def memory(is_straggler: BoolArray) -> Memory | None:
     Parameters
     ----------
     is_straggler
-        Of successive rounds, shape ``(n_rounds, n_workers)``.
+        Shape ``(n_rounds, n_workers)``.
+    follows
+        True where the next round is the next step, shape ``(n_rounds - 1,)``; None: everywhere.
+    left_out
+        Times that are as if they were not known, shaped like ``is_straggler``; None: there are none.
 
     Returns
     -------
@@ -203,19 +214,23 @@ def memory(is_straggler: BoolArray) -> Memory | None:
     >>> memory(np.array([[True, False], [True, False], [False, True], [False, False]]))[:1]
     (0.3333333333333333,)
     """
-    before, after = is_straggler[:-1], is_straggler[1:]
+    is_known = np.ones(is_straggler.shape, dtype=np.bool_) if left_out is None else ~left_out
+    is_pair = is_known[:-1] & is_known[1:]
+    if follows is not None:
+        is_pair &= follows[:, None]
+    before, after = is_straggler[:-1] & is_pair, is_straggler[1:] & is_pair
     n_pairs = int(np.count_nonzero(before))
     if n_pairs == 0:
         return None
     again = before & after
     p_again = int(np.count_nonzero(again)) / n_pairs
-    n_rounds, n_workers = is_straggler.shape
-    per_round = is_straggler.sum(axis=1, dtype=np.int64)
-    at_random = float((per_round[:-1] * per_round[1:]).sum()) / (n_workers * n_pairs)
-    per_worker = is_straggler.sum(axis=0, dtype=np.int64)
-    # of k straggling rounds in any order, k (k - 1) / n_rounds are followed by another, and k (n_rounds - 1) / n_rounds
-    # by any round
-    at_own_rates = float((per_worker * (per_worker - 1)).sum()) / (int(per_worker.sum()) * (n_rounds - 1))
+    first, second, both = (of.sum(axis=1, dtype=np.int64) for of in (before, after, is_pair))
+    at_random = float((first * second / np.maximum(both, 1)).sum()) / n_pairs
+    # with k of n rounds straggling, in any order, k / n of a worker's pairs begin with one, and a share of
+    # (k - 1) / (n - 1) of these end with one, too
+    k, n = (is_straggler & is_known).sum(axis=0), is_known.sum(axis=0)
+    begin = is_pair.sum(axis=0) * k / np.maximum(n, 1)
+    at_own_rates = float(begin @ ((k - 1) / np.maximum(n - 1, 1)) / begin.sum())
     effect = max(1.0, *(_design_effect(again, before, p_again, axis) for axis in (0, 1)))
     low, high = map(float, wilson(p_again, n_pairs / effect))
     return Memory(p_again, low, high, at_random, at_own_rates, n_pairs)
@@ -312,6 +327,24 @@ def slow_workers(duration_s: FloatArray) -> SlowWorkers:
     factors = np.array([quantile(column, 0.5) for column in relative.T])
     found = np.flatnonzero((2 * n_slow > n_rounds) & (luck < SURE / n_workers))
     return SlowWorkers(factors, found[np.argsort(-factors[found], kind="stable")])
+
+
+def log_luck(count: ArrayLike, n_slow: ArrayLike, n_rounds: int) -> FloatArray:
+    """Logarithm of the chance that ``count`` given rounds are all among the ``n_slow`` slow ones of all rounds.
+
+    Examples
+    --------
+    >>> np.exp(log_luck(2, 3, 10)).round(4)  # 3 / 10 x 2 / 9
+    np.float64(0.0667)
+    """
+    from scipy.special import gammaln
+
+    given: FloatArray = np.asarray(count, dtype=np.float64)
+    slow = np.maximum(np.asarray(n_slow, dtype=np.float64), given)
+    chance: FloatArray = (
+        gammaln(slow + 1) - gammaln(slow - given + 1) - gammaln(n_rounds + 1) + gammaln(n_rounds - given + 1)
+    )
+    return chance
 
 
 class LoadSlope(NamedTuple):

@@ -9,12 +9,13 @@ import numpy as np
 
 from simulator.choices import Reference
 from simulator.parameters import BoolArray, IntArray
-from simulator.traces import change_points, measures
-from simulator.traces.change_points import FailSlow
+from simulator.traces import measures
 from simulator.traces.cost_sentences import cost_figures
 from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, Memory, Outliers, SlowWorkers, Times
+from simulator.traces.pattern_sentences import LARGE, besides, pattern_figures, sentences
+from simulator.traces.patterns import Patterns, patterns
 from simulator.traces.threshold import separation, suggestion
 
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
@@ -30,17 +31,17 @@ class Description:
     mu: float
     reference: Reference
     times: Times
-    fail_slows: tuple[FailSlow, ...]
-    """their rounds are no outliers, bursts or shocks, and their workers not slow all the time"""
+    patterns: Patterns
+    """what they explain are no outliers, bursts or shocks; workers of fail-slows are not slow all the time"""
     outliers: Outliers
     stragglers: BoolArray
     """who straggles, shape ``(n_rounds, n_workers)``"""
     other_rate: float
     """share of stragglers with the other reference"""
     bursts: IntArray | None
-    """lengths, in rounds; None where rounds have gaps"""
+    """lengths, in rounds; None where rounds are a sample"""
     memory: Memory | None
-    """None where rounds have gaps, or nobody straggles"""
+    """None where rounds are a sample, or nobody straggles"""
     dispersion: Dispersion
     slow: SlowWorkers
     costs: Costs | None
@@ -80,25 +81,26 @@ def describe(
     """
     duration_s = trace.duration_s
     is_straggler = measures.stragglers(duration_s, mu, reference)
-    times, fail_slows = measures.times(duration_s), change_points.fail_slows(duration_s)
-    is_failing = change_points.slow_rounds(fail_slows, *duration_s.shape)
-    passing = is_straggler & ~is_failing
+    times = measures.times(duration_s)
     over_s = measures.OUTLIER * times.median_s if outlier_s is None else outlier_s
     slow = measures.slow_workers(duration_s)
-    slow = slow._replace(workers=slow.workers[~is_failing[:, slow.workers].any(axis=0)])
     n_hosts = len(trace.hosts)
     host = trace.host if 1 < n_hosts < duration_s.shape[1] else None  # else a host is a worker, or all of them
+    found = patterns(duration_s, host, trace.steps, is_sample=trace.is_sample)
+    passing = is_straggler & ~found.explained
+    usual_s = np.where(found.explained, measures.median_worker_s(duration_s)[:, None], duration_s)
+    slow = slow._replace(workers=slow.workers[np.isin(slow.workers, measures.slow_workers(usual_s).workers)])
     return Description(
         trace,
         mu,
         reference,
         times,
-        fail_slows,
-        measures.outliers(np.where(is_failing, np.inf, duration_s), over_s),
+        found,
+        measures.outliers(np.where(found.explained, np.inf, duration_s), over_s),
         is_straggler,
         float(measures.stragglers(duration_s, mu, OTHER[reference]).mean()),
-        None if trace.has_gaps else measures.burst_lengths(passing),
-        None if trace.has_gaps else measures.memory(passing),
+        None if trace.is_sample else measures.burst_lengths(passing, trace.follows),
+        None if trace.is_sample else measures.memory(is_straggler, trace.follows, found.explained),
         measures.dispersion(is_straggler)._replace(ratio=measures.dispersion(passing).ratio),
         slow,
         costs(duration_s, slow.workers, host),
@@ -114,7 +116,7 @@ def row(about: Description, label: str) -> dict[str, Any]:
         "base_load": about.trace.base_load,
         "workers": n_workers,
         "rounds": n_rounds,
-        "has_gaps": about.trace.has_gaps,
+        "consecutive_pairs": int(np.count_nonzero(about.trace.follows)),
         **cost_figures(about),
         **about.times._asdict(),
         "max_over_median": max_s / median_s if 0 < median_s < math.inf else None,
@@ -137,7 +139,7 @@ def row(about: Description, label: str) -> dict[str, Any]:
         **_burst_figures(about.bursts),
         **dict.fromkeys(Memory._fields, None),
         **(about.memory._asdict() if about.memory else {}),
-        "fail_slows": len(about.fail_slows),
+        **pattern_figures(about),
         "slow_workers": len(about.slow.workers),
         "slowest_worker": int(about.slow.factors.argmax()),
         "slowest_factor": float(about.slow.factors.max()),
@@ -183,7 +185,7 @@ def facts(about: Description) -> list[tuple[str, str]]:
             f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
         ),
     ]
-    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts) + _besides(about))]
+    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts) + besides(about))]
     return [*lines, *bursts, *_optional(about.trace)]
 
 
@@ -203,14 +205,10 @@ def _optional(trace: MeasuredTimes) -> Iterator[tuple[str, str]]:
 def _outliers(about: Description) -> str:
     over_s, count, n_rounds, share = about.outliers
     if not count:
-        return f"none over {over_s:.4g} s{_besides(about)}"
+        return f"none over {over_s:.4g} s{besides(about)}"
     where = f"in {n_rounds} of {len(about.stragglers)} rounds"
     times = f"{count} of {about.stragglers.size} times over {over_s:.4g} s"
-    return f"{times}, {where}: {_percent(share)} of all seconds{_besides(about)}"
-
-
-def _besides(about: Description) -> str:
-    return " (fail-slows left out)" if about.fail_slows else ""
+    return f"{times}, {where}: {_percent(share)} of all seconds{besides(about)}"
 
 
 def _bursts(lengths: IntArray) -> str:
@@ -225,12 +223,18 @@ def _bursts(lengths: IntArray) -> str:
 
 def findings(about: Description) -> Iterator[str]:
     """Yield what stands out, in sentences."""
-    if about.trace.has_gaps:
+    follows = about.trace.follows
+    if about.trace.is_sample:
         yield (
             "rounds are a sample (the column step has gaps): burst lengths and P(straggle | straggled in the round "
             "before) can't be read from this file"
         )
-    yield from change_points.sentences(about.fail_slows, *about.stragglers.shape)
+    elif not follows.all():
+        yield (
+            f"{np.count_nonzero(follows)} of {len(follows)} pairs of rounds are consecutive steps (the column step has "
+            "gaps): bursts and P(straggle | straggled in the round before) are read from these"
+        )
+    yield from sentences(about)
     if about.is_degenerate:
         yield (
             f"the mu-rule is degenerate: {_percent(about.rate)} straggle at mu = {about.mu:g} with reference: "
@@ -251,7 +255,7 @@ def findings(about: Description) -> Iterator[str]:
             )
     if len(about.slow.workers):
         yield _persistent(about)
-    if about.outliers.share > 0.05:
+    if about.outliers.share > LARGE:
         yield f"a few times dominate means: {_outliers(about)} (medians and quantiles are safer)"
 
 
@@ -291,7 +295,7 @@ def labels(measured: Sequence[MeasuredTimes]) -> list[str]:
     --------
     >>> from pathlib import Path
     >>> files = [Path("a/run.parquet"), Path("b/run.parquet"), Path("b/other.csv")]
-    >>> labels([MeasuredTimes(file, np.ones((1, 1)), None, has_gaps=False) for file in files])
+    >>> labels([MeasuredTimes(file, np.ones((1, 1)), None) for file in files])
     ['run', 'run-2', 'other']
     """
     names: list[str] = []
