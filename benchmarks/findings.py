@@ -1,7 +1,8 @@
 """Advice on every group of traces, as docs/findings.md reports it: `python benchmarks/findings.py TRACES OUT`.
 
 TRACES is a folder of traces named <group>-load<load>-<group>.parquet, or <name>.parquet for times that grow in
-proportion to the load. Of each group the least load is advised on, adjusted by the slope of medians over all its loads.
+proportion to the load. Of each group the least load is advised on, adjusted by the slope of medians over all its loads,
+or in proportion where no line goes through them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import pandas as pd
 from schemes.multiplexed import REPETITION
 from simulator.plots.advice import draw_advice
 from simulator.traces.files import read_times
-from simulator.traces.measures import load_slope, memory, stragglers
+from simulator.traces.loads import curve
+from simulator.traces.measures import load_slope, stragglers
 from simulator.tuning.advice import find_advice
-from simulator.tuning.advice_text import sentences
+from simulator.tuning.advice_text import sentences, what
 from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search, rules_of
 from simulator.tuning.trace import AdjustedTrace
@@ -37,42 +39,47 @@ def groups(folder: Path) -> dict[str, AdjustedTrace]:
             loads.setdefault(f"{match[1]}-{match[3]}", {})[float(match[2])] = path
     for group, files in loads.items():
         if len(files) > 1:
-            slope = load_slope([read_times(path).duration_s for path in files.values()], list(files))
-            least = min(files)
-            found[group] = AdjustedTrace(files[least], least, slope.seconds_per_load)
+            measured_s, least = [read_times(path).duration_s for path in files.values()], min(files)
+            bent = curve(measured_s, list(files))
+            is_line = bent is None or not bent.is_bent
+            per_load_s = load_slope(measured_s, list(files)).seconds_per_load if is_line else None
+            found[group] = AdjustedTrace(files[least], least, per_load_s)
     return dict(sorted(found.items()))
 
 
 def row(group: str, trace: AdjustedTrace, out: Path) -> dict[str, object]:
     """Advice on a group; its figures and sentences go into a folder of their own."""
-    search = Search(rules=RULES, is_coarse=True)
+    times, n_workers = trace.times()
+    search = Search(rules=RULES, n_jobs=times.n_rounds, is_coarse=True)
     advice = find_advice(trace, search)
     folder = out / group
     folder.mkdir(parents=True, exist_ok=True)
-    draw_advice(advice, folder, f"{trace}; 80 jobs; T at most {search.delay}; leftover: cancel")
+    draw_advice(advice, folder, f"{trace}; {times.n_rounds} jobs; T at most {search.delay}; leftover: cancel")
     said = sentences(advice, search)
     (folder / "advice.txt").write_text("\n".join(said) + "\n", encoding="utf-8")
-    advice.chosen.assign(won=advice.share_won).to_csv(folder / "chosen.csv", index=False)
+    advice.table().to_csv(folder / "tested.csv", index=False)
     advice.settings.to_parquet(folder / "settings.parquet", index=False)
-    winner, enough = advice.winner, advice.rounds_enough
-    is_slow = stragglers(read_times(trace.path).duration_s, 1.0)
-    again = memory(is_slow)
-    times, n_workers = trace.times()
+    code, enough = advice.codes[0], advice.rounds_enough
+    is_slow = stragglers(trace.measured.duration_s, 1.0)
+    against = {other: advice.find(other) for other in ("GC", REPETITION)}
     return {
         "group": group,
         "n": n_workers,
         "rounds": times.n_rounds,
         "stragglers": f"{100 * is_slow.mean():.1f} %",
-        "bursty": "-" if again is None else "yes" if again.is_bursty else "no",
-        "use": f"{winner['scheme']} ({said_setting(winner)}), {winner['rule']}",
-        **{
-            f"saved against {other}": advice.saved(winner["scheme"], other)
-            for other in ("uncoded", "GC", REPETITION, "M-SGC")
-        },
-        "won": f"{100 * advice.share_won[0]:.0f} %",
+        "verdict": advice.verdict,
+        "choice": "change nothing" if advice.chosen.is_plain else what(advice.chosen),
+        "saved": advice.saved(advice.chosen),
+        "best code": f"{code.scheme} ({said_setting(code.setting)}), {code.setting['rule']}",
+        "code saves": advice.saved(code),
+        **{f"against {name}": "-" if one is None else advice.saved(code, one) for name, one in against.items()},
         "rounds enough": "more" if enough is None else enough,
         "rule": f"{advice.rule_matters_percent:.0f} %",
         "code": f"{advice.scheme_matters_percent:.0f} %",
+        "other effect": "; ".join(
+            f"{other.effect}: {'the same' if what(other.chosen) == what(advice.chosen) else what(other.chosen)}"
+            for other in advice.others
+        ),
     }
 
 

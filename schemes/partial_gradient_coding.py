@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from schemes.assignment import Assignment, drawn
+from schemes.assignment import Assignment, Cyclic, drawn
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
 from schemes.base.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined, least_squares_weights
@@ -69,6 +69,16 @@ class PartialGradientCoding(Scheme):
                 f"blocks must be between 1 and {copies}, the copies of the rarest chunk, got {self.blocks}"
             )
         self.placement  # noqa: B018 - refuses an ordering that does not fit
+
+    @property
+    def label(self) -> str:
+        return "partial GC"
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
+        ratios = (round(2 ** (1 + half / 2)) for half in range(2 * n_workers.bit_length()))  # 2, 3, 4, 6, 8, 11 ...
+        copies = sorted({min(n_workers, copies) for copies in ratios if n_workers > 1})
+        return (cls(n_workers, assignment=Cyclic(many)) for many in copies)
 
     @property
     def placement(self) -> Placement:

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from figure_text import described
 from matplotlib.figure import Figure
+from test_advise import candidate, made
 from test_plots import SCENARIOS, TWO, make, sweep_of
 
 import stragglersim
@@ -31,7 +32,6 @@ from simulator.results.results import Results
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import load_slope
 from simulator.traces.report import describe
-from simulator.tuning.advice import Advice
 from straggler_models import Bernoulli, Constant, ShiftedExponential
 
 TEXT = Path(__file__).with_name("drawings.txt")
@@ -191,13 +191,16 @@ def searches() -> Figures:
     yield from prefixed("usual", chosen(saved_by(tuning.draw_search, table, HERE, "it"), ["winners"]))
     plain = table[table["scheme"] != "repetition only"]
     yield from prefixed("no_repetition", chosen(saved_by(tuning.draw_search, plain, HERE, "it"), ["winners"]))
-    for name, labels in (("advice", ["GC", "uncoded", "SR-SGC"]), ("no_uncoded", ["SR-SGC", "GC"])):
-        rest_s = 10 + np.arange(len(labels))
-        best = pd.DataFrame({"scheme": labels, "rest_s": rest_s})
-        learned = pd.DataFrame({"rounds": [1, 5, 30, 39, 40], "rest_s": [14.0, 13.0, 11.0, 9.5, 10.0]})
-        learned["scheme"] = [*labels[:2] * 2, labels[0]]
-        resampled_s = rest_s[:, np.newaxis] * np.random.default_rng(9).uniform(0.8, 1.2, (len(labels), 200))
-        found = Advice(40, 30, best, resampled_s, learned, table)
+    learned = pd.DataFrame({"rounds": [1, 3, 10, 30, 50], "rest_s": [14.0, 13.0, 11.0, 9.5, 10.0]})
+    learned["scheme"] = ["GC", "SR-SGC", "uncoded", "GC", "GC"]
+    spread = np.random.default_rng(9).uniform(0.9, 1.1, 200)
+    plain_s, others = 12 * spread[::-1], [("GC", 10.0), ("SR-SGC", 11.0), ("repetition only", 13.0)]
+    few = [candidate(label, time_s, time_s * spread) for label, time_s in others]
+    out = candidate("uncoded", 9.0, 9 * spread, action="leave out", workers=(3, 1, 7))
+    many = [candidate("GC", 9.0 + n, (9 + n) * spread, action="replace", workers=tuple(range(n))) for n in range(1, 16)]
+    for name, candidates in (("advice", [out, *few]), ("many", [*many, *few])):
+        found = made(*candidates, candidate("uncoded", 12.0, plain_s + 10 * (name == "many")), settings=table)
+        found = dataclasses.replace(found, learned=learned)
         with mock.patch.object(tuning, "save", lambda figure, folder, name: folder / name):
             yield from prefixed(name, saved_by(advice.draw_advice, found, HERE, "it"))
 

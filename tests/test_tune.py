@@ -24,6 +24,7 @@ from schemes import (
     SelectiveRepeat,
     at_most,
 )
+from schemes.assignment import Cyclic
 from schemes.base.rule import Recent, permits
 from schemes.base.sets import ManySets, OneSet
 from simulator.cli.app import main
@@ -217,12 +218,12 @@ def with_acceptance(scheme, **given):
 @pytest.mark.parametrize(
     ("n_workers", "max_delay", "n_jobs", "options", "n_settings"),
     [
-        (2, 1, 1, {"accepts": ("pattern",)}, 10),
-        (6, 2, 5, {}, 123),
-        (12, 4, 40, {}, 2153),
-        (25, 2, 40, {"accepts": ("recoverable",)}, 109),
-        (3, 4, 5, {"as_published": True}, 56),
-        (25, 4, 40, {"is_coarse": True}, 867),
+        (2, 1, 1, {"accepts": ("pattern",)}, 11),
+        (6, 2, 5, {}, 127),
+        (12, 4, 40, {}, 2160),
+        (25, 2, 40, {"accepts": ("recoverable",)}, 118),
+        (3, 4, 5, {"as_published": True}, 58),
+        (25, 4, 40, {"is_coarse": True}, 876),
     ],
 )
 def test_a_search_has_as_many_settings_as_ever(n_workers, max_delay, n_jobs, options, n_settings):
@@ -237,6 +238,8 @@ def legal_schemes(n_workers, n_jobs, max_delay):
     yield SCHEMES["uncoded"](n_workers=n_workers)
     for kind, s in itertools.product(("gradient_coding", "fractional_repetition"), range(1, n_workers + 1)):
         yield from tried(kind, n_workers, s=s)
+    for copies in {min(n_workers, copies) for copies in (2, 3, 4, 6, 8) if n_workers > 1}:
+        yield SCHEMES["partial_gradient_coding"](n_workers=n_workers, assignment=Cyclic(chunks_per_worker=copies))
     for kind, B, W, lam, code in itertools.product(
         ("selective_repeat", "multiplexed"),
         range(1, max_delay + 1),
@@ -592,6 +595,7 @@ def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, trace,
 
 def test_labels_have_the_same_looks_in_every_search():
     expected = ["uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", "repetition only", "M-SGC-Rep"]
+    expected += ["partial GC"]
     assert shipped_labels() == expected
     assert list(looks_among(TABLE)) == ["uncoded", "GC", "repetition only"]
     assert looks_among(TABLE)["GC"] == looks_of(expected)["GC"]

@@ -340,9 +340,9 @@ def test_rows_may_differ_in_lam(scheme, values, accepts, rule):
     scheme, rng = dataclasses.replace(scheme, accepts=accepts), np.random.default_rng(5)
     times = DrawnTimes(*rng.lognormal(0, 0.6, (2, 1, 12 + scheme.delay_rounds, 6)), np.ones((1, 1, 1)))
     settings_ = [dataclasses.replace(scheme, lam=lam) for lam in values]
-    together = on_arrays(settings_, times, 12, rule)
+    together = on_arrays(settings_, times, 12, [rule] * len(settings_))
     for row, setting in enumerate(settings_):
-        alone = on_arrays([setting], times, 12, rule)
+        alone = on_arrays([setting], times, 12, [rule])
         for field in dataclasses.fields(Runs)[1:]:
             np.testing.assert_array_equal(getattr(together, field.name)[row], getattr(alone, field.name)[0])
 

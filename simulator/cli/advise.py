@@ -14,25 +14,27 @@ if TYPE_CHECKING:
     from simulator.tuning.trace import AdjustedTrace
 
 REMARK = (
-    "Each scheme at its best setting of the first half, under its own best rule. rest: met in order; saved: against\n"
-    "uncoded work, with the 95 % interval over resamples of the rest; won: resamples in which it was the fastest of\n"
-    "these. What is chosen again on other rounds may differ; intervals from few rounds are too narrow."
+    "Each at its best setting and rule on the rounds of choosing. time: on the tested rounds, in order; saved:\n"
+    "against uncoded work by all workers, with the 95 % interval over resamples of these; won: resamples in which\n"
+    "it was the fastest of what gives exact gradients; error: relative, of each gradient."
 )
 
 
 @takes(SearchOptions)
 def advise(options: SearchOptions, out: Out = None) -> None:
-    """Say which scheme, setting and master rule to use on a measured cluster, what it gains, and how sure that is.
+    """Say what to do about stragglers on a measured cluster, what it gains, and how sure that is.
 
-    Settings are chosen on the first half of the trace and tested on the rest, in order and in resamples. The search
-    is a coarse one: at most 24 values of s or lam, in equal ratios; `tune` tries all.
+    Tried are: to leave out or replace slow workers, to give each load in proportion to its speed, every scheme under
+    each master rule, and approximate gradients. Each is chosen on one part of the trace and tested on a later one, in
+    order and in resamples. The search is a coarse one: at most 24 values of s or lam; `tune` tries all.
 
     Example: stragglersim advise trace.parquet --seconds-per-load 1.12 --out results/advice
     """
     from simulator.tuning import advice
     from simulator.tuning.advice_text import sentences
 
-    search, trace = options.search(is_coarse=True), options.trace()
+    trace = options.trace()
+    search = options.search(trace, is_coarse=True)
     must_be_folder(out)
     tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
@@ -53,44 +55,59 @@ def advise(options: SearchOptions, out: Out = None) -> None:
 def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
     """Say in one line what makes the comparison fair or not."""
     _, n_workers = trace.times()
-    first, rest = found.n_chosen_on, found.n_tested_on
+    (first, middle), (begin, end) = found.chosen_on, found.tested_on
     return (
-        f"{search.n_jobs} jobs on {n_workers} workers; {trace}; chosen on rounds 0 to {first - 1} of it, tested on "
-        f"{first} to {first + rest - 1}, both over and over; {len(found.settings)} settings; T at most {search.delay}; "
+        f"{search.n_jobs} jobs on {n_workers} workers; {trace}; chosen on rounds {first} to {middle - 1} of it, tested "
+        f"on {begin} to {end - 1}, both over and over; {len(found.settings)} settings; T at most {search.delay}; "
         "leftover: cancel" + ("; as published" if search.as_published else "")
     )
 
 
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from simulator.tuning.rows import cells_of
+    from simulator.tuning.rows import said_setting
 
-    rows: list[tuple[str, ...]] = []
-    for row, won in zip(found.chosen.to_dict("records"), found.share_won, strict=True):
-        saved = [found.saved(row["scheme"], other) for other in ("uncoded", "GC")]
-        shown = ("-" if one is None else str(one) for one in saved)
-        rows.append((*cells_of(row), f"{row['rest_s']:.2f}", *shown, f"{100 * won:.0f} %"))
-    header = ("scheme", "setting", "rule", "T", "load", "first half s", "rest s", "saved", "against GC", "won")
-    return header, rows
+    won = dict(zip(found.candidates, found.share_won, strict=True))
+    tested = sorted(found.candidates, key=lambda one: one.time_s)
+    rows: list[tuple[str, ...]] = [
+        (
+            one.fleet.said or "-",
+            one.scheme,
+            said_setting(one.setting),
+            one.setting["rule"],
+            str(one.setting["delay_rounds"]),
+            f"{one.setting['load']:.4g}",
+            f"{one.time_s:.2f}",
+            str(found.saved(one)),
+            f"{100 * won[one]:.0f} %" if one in won else "-",
+            f"{one.relative_error:.2f}" if one.relative_error else "0",
+        )
+        for one in (*tested, *found.approximate)
+    ]
+    return ("workers", "scheme", "setting", "rule", "T", "load", "time s", "saved", "won", "error"), rows
 
 
 def _write(found: Advice, lines: list[str], note: str, trace: AdjustedTrace, search: Search, out: Path) -> None:
-    """The page, tables, a scenario with the settings, and figures."""
+    """The page, tables, scenarios with the settings, and figures."""
     from simulator.files import filling
     from simulator.plots.advice import draw_advice
     from simulator.scenario.yaml_text import write_yaml
-    from simulator.tuning.scenarios import winning_scenario
+    from simulator.tuning.scenarios import action_scenario, winning_scenario
 
     with status("Drawing"), filling(out) as folder:
         figures = draw_advice(found, folder, note)
         (folder / "advice.md").write_text(_page(found, lines, note, trace), encoding="utf-8")
-        found.chosen.to_csv(folder / "chosen.csv", index=False)
+        found.table().to_csv(folder / "tested.csv", index=False)
         found.learned.to_csv(folder / "learned.csv", index=False)
         trace.write_into(folder)
         write_yaml(winning_scenario("advice", found.settings, trace, search, out), folder / "winners.yaml")
+        if found.chosen.fleet.action != "keep":
+            write_yaml(action_scenario(found.chosen, trace, search, folder), folder / "action.yaml")
     forget_stale(out, figures)
     say(f"Page     {out}/advice.md")
-    say(f"Tables   {out}/chosen.csv, learned.csv")
+    say(f"Tables   {out}/tested.csv, learned.csv")
     say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml, --set probe=N with N uncoded rounds first)")
+    if found.chosen.fleet.action != "keep":
+        say(f"Advised  {out}/action.yaml (the workers after it: stragglersim run {out}/action.yaml)")
     say(f"Figures  {', '.join(str(out / figure.name) for figure in figures)}")
 
 
@@ -98,4 +115,4 @@ def _page(found: Advice, lines: list[str], note: str, trace: AdjustedTrace) -> s
     header, rows = _table(found)
     table = [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
     text = "\n\n".join([f"# Advice for {trace.path.name}", *lines, "\n".join(table), REMARK, note])
-    return f"{text}\n\n![What each scheme saves, and what more probing gains](advice.png)\n"
+    return f"{text}\n\n![Time that each saves, and what more rounds gain](advice.png)\n"

@@ -156,7 +156,9 @@ class SearchOptions(ReadingOptions):
     """Options of both `tune` and `advise`, after those of the trace."""
 
     file: TraceArgument
-    jobs: Annotated[int, typer.Option(metavar="J", help="Jobs of a run.")] = 80
+    jobs: Annotated[
+        int | None, typer.Option(metavar="J", help="Jobs of a run (if not given, as many as the trace has rounds).")
+    ] = None
     max_delay: Annotated[
         int | None,
         typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
@@ -197,15 +199,15 @@ class SearchOptions(ReadingOptions):
         bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")
     ] = False
 
-    def search(self, **more: bool) -> Search:
-        """Return the search that is meant."""
+    def search(self, trace: AdjustedTrace, **more: bool) -> Search:
+        """Return the search that is meant, on a trace."""
         from simulator.tuning.search import Search, rules_of
 
         return Search(
             rules=rules_of(_items(self.rules), _numbers("--mu", self.mus), _items(self.wait_for)),
             schemes=None if self.schemes is None else tuple(_items(self.schemes)),
             accepts=None if self.accepts is None else tuple(_items(self.accepts)),
-            n_jobs=self.jobs,
+            n_jobs=trace.times()[0].n_rounds if self.jobs is None else self.jobs,
             max_delay=self.max_delay,
             models=self.models,
             as_published=self.as_published,

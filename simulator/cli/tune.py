@@ -34,7 +34,8 @@ def tune(
     from simulator.tuning.check import N_CHECKED, largest_difference
     from simulator.tuning.search import search_trace
 
-    search, trace = options.search(is_published_grid=grid == "published"), options.trace()
+    trace = options.trace()
+    search = options.search(trace, is_published_grid=grid == "published")
     must_be_folder(out)
     tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:

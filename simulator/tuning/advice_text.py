@@ -1,109 +1,263 @@
-"""Advice in words."""
+"""Advice in words: what to do first, then how sure that is, and what it rests on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemes.multiplexed import REPETITION
-from simulator.parameters import FloatArray
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting
 
 if TYPE_CHECKING:
-    from simulator.tuning.advice import Advice
+    from simulator.tuning.advice import Advice, Candidate
     from simulator.tuning.search import Search
+
+ALL_WORK = 95.0  # percent longer that twice the load takes: as good as twice as long
+NEARLY = 1.1  # times as long, which less than half of the load may be worth
+MOST_NAMED = 3  # other things that can be done
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:
-    """The advice in words."""
-    scheme, share = advice.winner["scheme"], advice.share_won
-    said = [sentence for sentence in (_verdict(advice), _of_coding(advice)) if sentence]
-    said.append(
-        f"{scheme}, as chosen on the first half, was the fastest in {100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} "
-        f"resamples of the rest{_runner_up(advice, share)}."
-    )
-    if advice.verdict == "pays":
-        said.append(_probing(advice))
-    if len(search.rules) > 1 and scheme != "uncoded":
-        rule, code = advice.rule_matters_percent, advice.scheme_matters_percent
-        if max(rule, code) >= WORTH_PERCENT:
-            more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
-            said.append(
-                f"{more} on the first half: {scheme} at its best takes {rule:.0f} % longer under the worst of the "
-                f"rules tried, and the worst of the coded schemes {code:.0f} % longer than the best, under its rule."
-            )
-    return said
+    """The advice in words, the verdict first."""
+    return [
+        _verdict(advice),
+        *_instead(advice),
+        *_changes(advice),
+        *_how_sure(advice),
+        *_of_coding(advice),
+        *_approximate(advice),
+        *_rule_or_code(advice, search),
+        *_probing(advice),
+        *_long_runs(advice),
+        *_load_effects(advice),
+    ]
 
 
-def _named(row: dict[Any, Any]) -> str:
-    setting = said_setting(row)
-    return f"{row['scheme']}{f' ({setting})' if setting else ''} with the rule {row['rule']}"
+def what(one: Candidate) -> str:
+    """Say what is done, as an order without a full stop."""
+    code = "uncoded work"
+    if one.is_coded:
+        setting = said_setting(one.setting)
+        code = f"{one.scheme}{f' ({setting})' if setting else ''} with the rule {one.setting['rule']}"
+    action = one.fleet.said
+    if one.fleet.action == "balance":
+        action = "give each worker load in proportion to its speed"
+    if not action:
+        return f"use {code}"
+    return f"{action}, and use {code}" if one.is_coded else action
 
 
 def _verdict(advice: Advice) -> str:
     """Say what to do, in a sentence or two."""
-    scheme, name, savings = advice.winner["scheme"], _named(advice.winner), advice.savings()
-    rival = advice.rival
+    chosen, plain = advice.chosen, advice.plain
     if advice.verdict == "pays":
-        against = [f"{savings[scheme]} against uncoded work"]
-        for other in ("GC", REPETITION):
-            saved = advice.saved(scheme, other)
-            if saved is not None and scheme != other:
-                against.append(f"{saved} against {other} at its best")
-        said = f"Use {name}: on the rest it saves {', '.join(against)}."
-        if rival is not None:
-            said += (
-                f" But the choice is not sure: on the rest {rival}, as chosen on the first half, saves "
-                f"{advice.saved(rival, scheme)} against it."
-            )
-        return said
-    if advice.verdict == "does not pay":
-        most = max(savings, key=lambda label: savings[label].percent, default=None)
-        tested = "" if most is None else f": on the rest, {most} saves most, {savings[most]} against uncoded work"
-        return f"Coding does not pay here{tested}."
-    best = "uncoded work" if scheme == "uncoded" else name
-    said = f"Not enough data: on the first half {best} was the fastest"
-    if scheme != "uncoded":
-        said += f", but on the rest it saves {savings[scheme]} against uncoded work"
-    if rival is not None:
-        said += f"; on the rest {rival} saves {advice.saved(rival, scheme)} against it, so the halves disagree"
-    return f"{said}. Record more rounds."
-
-
-def _probing(advice: Advice) -> str:
-    """Say how many probing rounds would have been enough."""
-    enough = advice.rounds_enough
-    if enough is None:
         return (
-            f"The choice still changed by more than {100 * ALIKE:.0f} % on the rest near the end of the "
-            f"{advice.n_chosen_on} probing rounds: more of them may choose better."
+            f"{_capital(what(chosen))}: on rounds that had no say in the choice, {advice.n_jobs} jobs take "
+            f"{_seconds(chosen.time_s)} rather than {_seconds(plain.time_s)}, {advice.saved(chosen)} less."
+        )
+    if advice.verdict == "does not pay":
+        return _nothing_pays(advice)
+    more = (advice.rounds_needed or 0) - advice.n_rounds
+    best = chosen if not chosen.is_plain else advice.seems_best
+    seems = f"to {what(best)} saves {advice.saved(best)} of the time"
+    if advice.too_short:
+        if advice.saved(best).percent < WORTH_PERCENT:
+            seems = f"nothing that was tried saves {WORTH_PERCENT:g} %"
+        return (
+            f"Too few rounds to choose by: {advice.n_rounds} were measured; record at least {more} more. On the "
+            f"{advice.n_tested_on} that were tested, {seems}."
         )
     return (
-        f"{enough} probing round{'s' if enough > 1 else ''} would have been enough: on the rest, every choice from "
-        f"then on is at most {100 * ALIKE:.0f} % slower than the last."
+        f"Not enough data: {seems} on rounds that had no say in the choice, which may be chance. Record about "
+        f"{more} more rounds, and change nothing until then."
     )
 
 
-def _of_coding(advice: Advice) -> str:
-    """Say what coding adds to repeating what was missed."""
-    labels = [label for label in advice.chosen["scheme"] if label not in ("uncoded", REPETITION)]
-    found = {label: advice.saved(label, REPETITION) for label in labels}
-    savings = {label: saved for label, saved in found.items() if saved is not None}
-    if not savings or any(saved.low > 0 for saved in savings.values()):
-        return ""
-    best = max(savings, key=lambda label: savings[label].percent)
-    if all(saved.high < 0 for saved in savings.values()):
-        return (
-            f"Repetition without coding is faster than every code on the rest: {best} saves {savings[best]} against it."
+def _nothing_pays(advice: Advice) -> str:
+    """Say what the best code saves or costs, and two copies of everything; or what else saves most."""
+    work = (
+        "all of a step is work (twice the load takes twice as long)"
+        if advice.twice_percent > ALL_WORK
+        else f"twice the load takes {advice.twice_percent:.0f} % longer"
+    )
+    why = f"{work}, and all waiting for slow workers is {advice.waiting_percent:.1f} % of the time"
+    codes = [one for one in advice.codes if one.scheme != REPETITION]
+    best = min(codes, key=lambda one: one.time_s, default=None)
+    if best is not None and advice.saved(best).percent < WORTH_PERCENT:
+        copies = advice.find("GC")
+        more = "" if copies is None or copies is best else f" and {what(copies)[4:]} {_costs(advice, copies)}"
+        return f"Do not code: {what(best)[4:]} {_costs(advice, best)}{more}, because {why}."
+    best = advice.seems_best
+    most = "" if best.is_plain else f" (most is {advice.saved(best)}, to {what(best)})"
+    return f"Change nothing: nothing that was tried saves {WORTH_PERCENT:g} % for sure{most}; {why}."
+
+
+def _costs(advice: Advice, one: Candidate) -> str:
+    more = 100 * (one.time_s / advice.plain.time_s - 1)
+    return f"takes {more:.0f} % longer" if more >= WORTH_PERCENT else "saves next to nothing"
+
+
+def _instead(advice: Advice) -> Iterator[str]:
+    """Say what else can be done: the best of each other action, and the best code."""
+    if advice.verdict != "pays":
+        return
+    others: list[Candidate] = []
+    for one in sorted(advice.candidates[1:], key=lambda one: one.time_s):
+        known = {(other.fleet.action, other.is_coded) for other in (advice.chosen, *others)}
+        kind = one.fleet.action, one.is_coded
+        is_more = one.steps > advice.chosen.steps and advice.saved(one, advice.chosen).percent < WORTH_PERCENT
+        if kind not in known and not one.is_plain and not is_more and advice.saved(one).low > 0:
+            others.append(one)
+    said = [f"{what(one)} ({_seconds(one.time_s)}, {advice.saved(one)} less)" for one in others[:MOST_NAMED]]
+    if advice.chosen.is_coded:
+        load = advice.chosen.setting["load"]
+        lighter = [one for one in advice.codes if one.setting["load"] <= load / 2 and advice.saved(one).low > 0]
+        best = min(lighter, key=lambda one: one.time_s, default=None)
+        if best is not None and best.time_s < NEARLY * advice.chosen.time_s:
+            shares = f"load {best.setting['load']:.3g} rather than {load:.3g}"
+            said.insert(0, f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less, {shares})")
+    yield f"Or else: {'; '.join(said)}." if said else "Nothing else that was tried saves for sure."
+
+
+def _changes(advice: Advice) -> Iterator[str]:
+    """Say which workers failed slow, and that the advice is for the time since then."""
+    if not advice.changes:
+        return
+    said = ", ".join(
+        f"worker {of.worker} {f'is {of.factor:.2g} times slower' if of.factor < np.inf else 'answers nothing'} from "
+        f"round {of.onset} on"
+        for of in advice.changes[:MOST_NAMED]
+    )
+    more = f" and {len(advice.changes) - MOST_NAMED} more" if len(advice.changes) > MOST_NAMED else ""
+    yield (
+        f"Machines changed during the trace: {said}{more}. This is for workers as they are since round "
+        f"{advice.chosen_on[0]}."
+        if advice.chosen_on[0]
+        else f"Machines changed during the trace: {said}{more}; too few rounds came after that to choose by."
+    )
+
+
+def _how_sure(advice: Advice) -> Iterator[str]:
+    if advice.verdict == "does not pay" or advice.too_short:
+        return
+    share, rival = advice.share_won, advice.rival
+    said = (
+        f"Of {len(advice.candidates)} things that were tested, to {what(advice.chosen)} was the fastest in "
+        f"{100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} resamples"
+    )
+    others = [int(place) for place in np.argsort(-share, kind="stable") if place and share[place] > 0]
+    if others:
+        said += f" (to {what(advice.candidates[others[0]])}: {100 * share[others[0]]:.0f} %)"
+    if rival is not None and advice.verdict == "pays" and advice.saved(rival, advice.chosen).percent >= WORTH_PERCENT:
+        said += (
+            f"; the choice is not sure: on the tested rounds, to {what(rival)} saves "
+            f"{advice.saved(rival, advice.chosen)} against it"
         )
-    sure = "Coding itself gains nothing that is sure"
-    return f"{sure}: {best} saves most, {savings[best]} against repetition without coding."
+    yield f"{said}."
 
 
-def _runner_up(advice: Advice, share: FloatArray) -> str:
-    others = np.argsort(-share, kind="stable")
-    second = next((int(place) for place in others if place != 0 and share[place] > 0), None)
-    return "" if second is None else f" ({advice.chosen['scheme'].iloc[second]}: {100 * share[second]:.0f} %)"
+def _of_coding(advice: Advice) -> Iterator[str]:
+    """Say what coding adds to repeating what was missed."""
+    repetition = advice.find(REPETITION)
+    if repetition is None or advice.verdict != "pays" or advice.chosen.fleet.action != "keep":
+        return
+    savings = {one: advice.saved(one, repetition) for one in advice.codes if one.scheme != REPETITION}
+    if not savings or any(saved.low > 0 for saved in savings.values()):
+        return
+    best = max(savings, key=lambda one: savings[one].percent)
+    if all(saved.high < 0 for saved in savings.values()):
+        yield (f"Repetition without coding is faster than every code: {best.scheme} saves {savings[best]} against it.")
+    else:
+        yield (
+            f"Coding itself gains nothing that is sure: {best.scheme} saves most, {savings[best]} against repetition "
+            "without coding."
+        )
+
+
+def _approximate(advice: Advice) -> Iterator[str]:
+    """Say what approximate gradients would save, and their error."""
+    if not advice.approximate or advice.waiting_percent < WORTH_PERCENT:
+        return
+    said = (
+        f"k {one.setting['k']} saves {advice.saved(one)} at a relative error of {one.relative_error:.2f}"
+        for one in advice.approximate[:MOST_NAMED]
+    )
+    yield f"If gradients may be approximate (fastest_k, the slowest of each round left out): {'; '.join(said)}."
+
+
+def _rule_or_code(advice: Advice, search: Search) -> Iterator[str]:
+    if len(search.rules) < 2 or advice.verdict != "pays" or advice.chosen not in advice.codes:
+        return
+    rule, code = advice.rule_matters_percent, advice.scheme_matters_percent
+    if max(rule, code) >= WORTH_PERCENT:
+        more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
+        yield (
+            f"{more} on the rounds of choosing: {advice.codes[0].scheme} at its best takes {rule:.0f} % longer under "
+            f"the worst of the rules tried, and the worst of the coded schemes {code:.0f} % longer than the best, "
+            "under its rule."
+        )
+
+
+def _probing(advice: Advice) -> Iterator[str]:
+    """Say how many probing rounds would have been enough."""
+    if advice.verdict != "pays" or advice.chosen not in advice.codes:
+        return
+    enough = advice.rounds_enough
+    if enough is None:
+        yield (
+            f"The choice of a code still changed by more than {100 * ALIKE:.0f} % near the end of the "
+            f"{advice.chosen_on[1] - advice.chosen_on[0]} rounds of choosing: more of them may choose better."
+        )
+    else:
+        yield (
+            f"{enough} round{'s' if enough > 1 else ''} would have been enough to choose the code: every choice from "
+            f"then on is at most {100 * ALIKE:.0f} % slower than the last."
+        )
+
+
+def _long_runs(advice: Advice) -> Iterator[str]:
+    """Say what T rounds of delay gain less, or more, in long runs."""
+    from simulator.tuning.advice import LONGER
+
+    plain = advice.plain
+    for one in advice.candidates:
+        in_long = 100 * (1 - one.long_s / plain.long_s)
+        change = in_long - advice.saved(one).percent
+        is_named = one is advice.chosen or one.scheme in ("SR-SGC", "M-SGC")
+        if one.setting["delay_rounds"] and is_named and abs(change) >= WORTH_PERCENT:
+            yield (
+                f"In runs of {LONGER * advice.n_jobs} jobs, {one.scheme} saves {'less' if change < 0 else 'more'}: "
+                f"{in_long:.1f} %, not {advice.saved(one).percent:.1f} %."
+            )
+
+
+def _load_effects(advice: Advice) -> Iterator[str]:
+    """Say if the choice depends on how times grow with load."""
+    for other in () if advice.too_short else advice.others:
+        grows = "adds to their work" if other.effect == "additive" else "multiplies their work"
+        if what(other.chosen) == what(advice.chosen):
+            yield f"The choice is the same if what slows workers {grows} (--load-effect {other.effect})."
+        elif other.saves_percent is not None and other.saves_percent > -WORTH_PERCENT:
+            yield (
+                f"The choice hardly matters if what slows workers {grows} (--load-effect {other.effect}): then to "
+                f"{what(other.chosen)} is at most {WORTH_PERCENT:g} % faster."
+            )
+        else:
+            loses = "" if other.saves_percent is None else f", {-other.saves_percent:.0f} % faster than the advice"
+            yield (
+                f"The choice depends on how times grow with load: if what slows workers {grows} (--load-effect "
+                f"{other.effect}), to {what(other.chosen)} is the best{loses}. Measure at two loads or more: "
+                "`stragglersim trace info` says which it is."
+            )
+
+
+def _seconds(time_s: float) -> str:
+    return f"{time_s:,.4g} s".replace(",", " ") if time_s < 1e4 else f"{time_s:,.0f} s".replace(",", " ")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

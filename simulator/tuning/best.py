@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -69,7 +70,7 @@ def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
     near = own[own["makespan_s"] <= NEAR * best["makespan_s"]]
     cls: type[Scheme] = SCHEME_TABLE.find(best["kind"])
     parameter = cls.searched()
-    if parameter is None:
+    if parameter is None or not isinstance(own[parameter].iloc[0], Real):
         return Flatness(len(near), len(own), "", 0, 0)
     alike = near
     for name in parameters_of(cls):

@@ -189,23 +189,27 @@ def _columns(
 
 
 def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> dict[str, FloatArray]:
-    """As the engines run it: settings side by side on arrays, or one after the other."""
+    """As the engines run it: rules of a kind, and settings, side by side on arrays; or one after the other."""
     schemes = [group.scheme(value) for value in group.values]
     rounds = np.arange(portion.n_jobs + schemes[0].delay_rounds)[np.newaxis]
-    is_side_by_side = schemes[0].varied is not None and _has_arrays(schemes[0])
-    most = max(1, MOST_WORKERS // portion.n_workers) if is_side_by_side else 1
+    has_arrays = _has_arrays(schemes[0])
+    kinds = itertools.groupby(range(len(rules)), key=lambda at: rules[at].structure if has_arrays else at)
     found: dict[str, list[FloatArray]] = {name: [] for name in COLUMNS}
-    for rule in rules:
-        for place in range(0, len(schemes), most):
-            some = schemes[place : place + most]
-            if is_side_by_side:
-                runs = on_arrays(some, _drawn(portion.times, rounds), portion.n_jobs, rule)
+    for places in (list(places) for _, places in kinds):
+        most = MOST_WORKERS // (portion.n_workers * len(places)) if has_arrays and schemes[0].varied else 0
+        parts = []
+        for first in range(0, len(schemes), max(1, most)):
+            some = schemes[first : first + max(1, most)]
+            under = [rules[place] for place in places for _ in some]
+            if has_arrays:
+                runs = on_arrays(some * len(places), _drawn(portion.times, rounds), portion.n_jobs, under)
             else:
-                runs = run_measured(some[0], portion.times, rounds, portion.n_jobs, rule)
-            figures = runs.figures() | {"load": np.array([scheme.load for scheme in some])}
-            for name in COLUMNS:
-                found[name].append(figures[name])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+                runs = run_measured(some[0], portion.times, rounds, portion.n_jobs, under[0])
+            parts.append(runs.figures() | {"load": np.array([scheme.load for scheme in some] * len(places))})
+        for name in COLUMNS:
+            by_rule = np.concatenate([part[name].reshape(len(places), -1) for part in parts], axis=1)
+            found[name].append(by_rule.ravel())
+    return {name: np.concatenate(of_rules) for name, of_rules in found.items()}
 
 
 def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule) -> Runs:
@@ -221,7 +225,7 @@ def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: i
         Which of them each run meets, begun again when they are over, shape ``(n_runs, n_jobs + T)``.
     """
     if _has_arrays(scheme):
-        return on_arrays([scheme] * len(rounds), _drawn(times, rounds), n_jobs, rule)
+        return on_arrays([scheme] * len(rounds), _drawn(times, rounds), n_jobs, [rule] * len(rounds))
     shape = times.n_rounds, scheme.n_workers
     parts = [np.broadcast_to(part, shape) for part in (times.startup_s, times.seconds_per_load, times.slowdown)]
     return Runs.of([_on_events(scheme, parts, one % times.n_rounds, n_jobs, rule) for one in rounds])
@@ -241,12 +245,12 @@ def _of_rounds(part: FloatArray | float, rounds: IntArray) -> FloatArray:
     return part[rounds] if part.ndim == 2 else part.reshape(1, 1, -1)
 
 
-def on_arrays(schemes: Sequence[Scheme], times: DrawnTimes, n_jobs: int, rule: MasterRule) -> Runs:
-    """Run schemes of one structure side by side, each a row; all or each on times of its own."""
+def on_arrays(schemes: Sequence[Scheme], times: DrawnTimes, n_jobs: int, rules: Sequence[MasterRule]) -> Runs:
+    """Run schemes of one structure side by side, each a row; all or each on times, and under a rule, of its own."""
     n_runs = len(schemes)
     rows = Rows(
         source=np.arange(n_runs) if max(map(len, times)) > 1 else np.zeros(n_runs, dtype=np.int64),
-        rule=type(rule).side_by_side([rule] * n_runs),
+        rule=type(rules[0]).side_by_side(rules),
         round_overhead_s=np.zeros(n_runs),
         gradient_bytes=np.zeros(n_runs),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from schemes import Scheme
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE
+from simulator.plugins.kinds import FILLED_IN, NESTED, SCHEME_TABLE, as_values
 
 if TYPE_CHECKING:
     from simulator.tuning.legal_settings import Group
@@ -42,13 +42,25 @@ def described(groups: Sequence[Group], columns: Mapping[str, str | int | None]) 
 def _column(group: Group, name: str, nothing: str | int | None) -> list[Any]:
     first, cls = group.first, type(group.first)
     if name == group.searched:
-        return list(group.values)
+        return [plain(value) for value in group.values]
     if name == "s" and "s" not in fields_of(cls) and hasattr(cls, "s") and group.searched:  # it follows from lam
         return [getattr(one, name) for one in first.with_each(group.searched, group.values)]
     value = getattr(first, name) if name in fields_of(cls) or name == "delay_rounds" else nothing
     if name == "accepts" and getattr(first, "as_published", False):
         value = PUBLISHED
-    return [value] * len(group.values)
+    return [plain(value)] * len(group.values)
+
+
+def plain(value: Any) -> Any:
+    """A parameter as a scenario says it: one that is a plug-in itself, such as an assignment, as a mapping.
+
+    Examples
+    --------
+    >>> from schemes.assignment import Cyclic
+    >>> plain(Cyclic(chunks_per_worker=3)), plain(5)
+    ({'kind': 'cyclic', 'chunks_per_worker': 3}, 5)
+    """
+    return next((as_values(value, table) for base, table in NESTED.items() if isinstance(value, base)), value)
 
 
 def parameters_of(cls: type[Scheme]) -> list[str]:
@@ -66,7 +78,13 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     """
     names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name != "code"]
     given = {name: row[name] for name in names if row.get(name) is not None}
-    return ", ".join(value if isinstance(value, str) else f"{name} {value}" for name, value in given.items())
+    return ", ".join(_said(name, value) for name, value in given.items())
+
+
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in value.items())
+    return value if isinstance(value, str) else f"{name} {value}"
 
 
 def cells_of(row: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from simulator.plugins.building import from_values
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE, as_values
 from simulator.tuning.best import best_settings
-from simulator.tuning.rows import PUBLISHED, parameters_of
+from simulator.tuning.rows import PUBLISHED, parameters_of, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simulator.tuning.advice import Candidate
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedTrace
 
@@ -32,7 +33,7 @@ def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
     """
     cls = SCHEME_TABLE.find(setting["kind"])
     values = {name: setting[name] for name in parameters_of(cls) if setting.get(name) is not None}
-    given = {name: value for name, value in values.items() if value != fields_of(cls)[name].default}
+    given = {name: value for name, value in values.items() if value != plain(fields_of(cls)[name].default)}
     if given.get("accepts") == PUBLISHED:
         given["as_published"] = given.pop("accepts") == PUBLISHED
     return {"kind": setting["kind"]} | {
@@ -79,3 +80,25 @@ def winning_scenario(
     """A scenario with the best setting of each scheme under its own best rule."""
     name = f"{trace.path.stem}-{kind}"
     return scenario_with(name, best_settings(settings), trace, search, folder)
+
+
+def action_scenario(chosen: Candidate, trace: AdjustedTrace, search: Search, folder: Path) -> dict[str, Any]:
+    """Write the trace of the workers after an action into a folder, and return the scenario that replays it."""
+    import pandas as pd
+
+    fleet, rules = chosen.fleet, {rule.name: as_values(rule, RULE_TABLE) for rule in search.rules}
+    file = "action-trace.parquet"
+    rounds, workers = np.divmod(np.arange(fleet.times.n_rounds * fleet.n_workers), fleet.n_workers)
+    parts = {name: np.ravel(part) for name, part in fleet.times._asdict().items()}
+    pd.DataFrame({"round": rounds, "worker": workers} | parts).to_parquet(folder / file, index=False)
+    schemes = {"uncoded": {"kind": "uncoded"}, chosen.scheme: as_scheme(chosen.setting)}
+    return {
+        "name": f"{trace.path.stem}-action",
+        "seed": 0,
+        "trials": 1,
+        "workers": fleet.n_workers,
+        "jobs": search.n_jobs,
+        **({} if search.models is None else {"models": search.models}),
+        "stragglers": {"trace": {"kind": "trace", "path": file, "wrap": "cycle"}},
+        "schemes": {label: scheme | {"master": rules[chosen.setting["rule"]]} for label, scheme in schemes.items()},
+    }
