@@ -56,7 +56,7 @@ def test_without_seconds_per_load_all_of_the_usual_time_is_work(tmp_path):
     np.testing.assert_allclose(at(AdjustedTrace(path).times()[0], 1.0), 3 * MEASURED_S)  # at load 1/3
     assert AdjustedTrace(path, 0.5, 1.0).effect == "additive"
     [said] = [line for line in proportional.measured.remarks if "without --seconds-per-load" in line]
-    assert "all of the median time (2 s at load 0.5) is taken for work, and the load effect for proportional" in said
+    assert "all of the median time (2 s at load 0.5) is taken for work, load effect proportional" in said
     assert not [line for line in AdjustedTrace(path, 0.5, 1.0).measured.remarks if "seconds-per-load" in line]
 
 

@@ -24,9 +24,9 @@ REMARK = (
 def advise(options: SearchOptions, out: Out = None) -> None:
     """Say what to do about stragglers on a measured cluster, what it gains, and how sure that is.
 
-    Tried are: to leave out or replace slow workers, to give each load in proportion to its speed, every scheme under
-    each master rule, and approximate gradients. Each is chosen on one part of the trace and tested on a later one, in
-    order and in resamples. The search is a coarse one: at most 24 values of s or lam; `tune` tries all.
+    Tried: to leave out or replace slow workers, to give load by speed, codes under each rule, approximate gradients.
+
+    Each is chosen on one part of the trace and tested on a later one. `tune` tries finer grids of s and lam.
 
     Example: stragglersim advise trace.parquet --seconds-per-load 1.12 --out results/advice
     """

@@ -66,7 +66,9 @@ def _verdict(advice: Advice) -> str:
     seems = f"to {what(best)} saves {advice.saved(best)} of the time"
     if advice.too_short:
         if advice.saved(best).percent < WORTH_PERCENT:
-            seems = f"nothing that was tried saves {WORTH_PERCENT:g} %"
+            copies = advice.find("GC")
+            costs = "" if copies is None else f", and to {what(copies)} {_costs(advice, copies)}"
+            seems = f"nothing that was tried saves {WORTH_PERCENT:g} %{costs}"
         return (
             f"Too few rounds to choose by: {advice.n_rounds} were measured; record at least {more} more. On the "
             f"{advice.n_tested_on} that were tested, {seems}."

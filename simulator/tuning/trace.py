@@ -96,8 +96,8 @@ class AdjustedTrace:
             median_s, _ = _all_work(trace)
             remarks.append(
                 f"without --seconds-per-load, all of the median time ({median_s:.4g} s at load {trace.base_load:.4g}) "
-                f"is taken for work, and the load effect for {self.effect}: `stragglersim trace info` estimates both "
-                "from traces at several loads"
+                f"is taken for work, load effect {self.effect}: `stragglersim trace info` estimates both from traces at "
+                "several loads"
             )
         return trace._replace(remarks=tuple(remarks))
 
