@@ -13,6 +13,7 @@ from straggler_models.lognormal import Lognormal
 from straggler_models.markov_speed import MarkovSpeed, SpeedState
 from straggler_models.pareto import Pareto
 from straggler_models.partial_slowdown import PartialSlowdown
+from straggler_models.prone_workers import ProneWorkers
 from straggler_models.shifted_exponential import ShiftedExponential
 from straggler_models.trace import Trace
 from straggler_models.weibull import Weibull
@@ -30,6 +31,7 @@ STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
     "markov_speed": MarkovSpeed,
     "pareto": Pareto,
     "partial_slowdown": PartialSlowdown,
+    "prone_workers": ProneWorkers,
     "shifted_exponential": ShiftedExponential,
     "trace": Trace,
     "weibull": Weibull,
@@ -49,6 +51,7 @@ __all__ = [
     "MarkovSpeed",
     "Pareto",
     "PartialSlowdown",
+    "ProneWorkers",
     "SecondsModel",
     "ShiftedExponential",
     "SpeedState",

@@ -42,6 +42,7 @@ from straggler_models import (
     MarkovSpeed,
     Pareto,
     PartialSlowdown,
+    ProneWorkers,
     ShiftedExponential,
     StragglerModel,
     Weibull,
@@ -121,6 +122,8 @@ MODELS = [
     Pareto(scale=1.0, shape=2.0, adds_to="seconds_per_load"),
     PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round"),
     PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_run"),
+    ProneWorkers(share=0.5, p=0.4, slowdown=3.0),
+    ProneWorkers(share=0.5, p=0.2, slowdown=math.inf),
     ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),
     Weibull(scale=1.0, shape=0.7, adds_to="startup_s"),
 ]

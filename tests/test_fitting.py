@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import resource
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from scipy import stats
 
 import stragglersim
+from simulator.cli import terminal
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS
 from simulator.fitting.fit import FitError, as_yaml, fit_models
 from simulator.fitting.goodness import checks, lagged_memory, simulated_durations, threshold_s
@@ -25,6 +27,7 @@ from straggler_models import (
     Lognormal,
     Pareto,
     PartialSlowdown,
+    ProneWorkers,
     ShiftedExponential,
     Weibull,
 )
@@ -33,6 +36,7 @@ BURSTS = GilbertElliott(p_slow=0.05, p_recover=0.4, slowdown=3.0)
 SHOCKS = CommonShock(p=0.15, share=0.5, slowdown=2.0)
 SLOW = PartialSlowdown(share=0.125, slowdown_min=1.6, slowdown_max=1.6, drawn="per_run")
 OUTLIERS = Bernoulli(p=0.008, slowdown=12.0)
+PRONE = ProneWorkers(share=0.25, p=0.3, slowdown=2.5)
 LOGNORMAL = Lognormal(median=1.0, sigma=0.12, adds_to="startup_s")
 EXPONENTIAL = ShiftedExponential(shift=1.0, mean=0.5, adds_to="startup_s")
 
@@ -59,12 +63,12 @@ def test_the_likelihood_is_the_sum_over_all_hidden_states():
     durations_s[1, 1] = np.inf
     layered = Layered(durations_s, a_base("lognormal", durations_s), LAYERS)
     theta = theta_for(layered, rng)
-    hits = np.array([0.0, 1.0, 0.0])  # known for sure: then the bound is the likelihood
+    hits = np.array([0.0, 1.0, 0.0, 0.0, 1.0])  # rounds, workers; known for sure: then the bound is the likelihood
     median, sigma = np.exp(theta[:2])
-    (share, of_slow), (a, b, of_burst), (p, q, of_shock), (o, of_outlier) = (
+    (share, of_slow), (a, b, of_burst), (r, v, of_prone), (p, q, of_shock), (o, of_outlier) = (
         layered.of_layer(theta, layer) for layer in LAYERS
     )
-    total = np.log(1 - p) + np.log(p) + np.log(1 - p)
+    total = np.log(1 - p) + np.log(p) + np.log(1 - p) + np.log(1 - r) + np.log(r)
     for worker in range(2):
         likelihood = 0.0
         states = itertools.product((0, 1), itertools.product((0, 1), repeat=3))
@@ -77,15 +81,23 @@ def test_the_likelihood_is_the_sum_over_all_hidden_states():
             for t, in_burst in enumerate(chain):
                 if t == 1 and worker == 1:
                     continue
+                straggles = [(0, 1 - v), (1, v)] if hits[3 + worker] else [(0, 1.0)]
                 in_shock = [(0, 1 - q), (1, q)] if hits[t] else [(0, 1.0)]
                 chance *= sum(
-                    chance_shock
+                    chance_prone
+                    * chance_shock
                     * chance_outlier
                     * stats.lognorm.pdf(
                         durations_s[t, worker],
                         sigma,
-                        scale=median * of_slow**is_slow * of_burst**in_burst * of_shock**shocked * of_outlier**out,
+                        scale=median
+                        * of_slow**is_slow
+                        * of_burst**in_burst
+                        * of_prone**prone
+                        * of_shock**shocked
+                        * of_outlier**out,
                     )
+                    for prone, chance_prone in straggles
                     for shocked, chance_shock in in_shock
                     for out, chance_outlier in ((0, 1 - o), (1, o))
                 )
@@ -104,7 +116,7 @@ def test_the_gradient_is_that_of_the_likelihood(kind, layers, is_cut):
     censored = rng.random((6, 5)) < 0.3 if is_cut else None
     layered = Layered(durations_s, a_base(kind, durations_s), layers, censored)
     theta = theta_for(layered, rng)
-    hits = rng.uniform(0.1, 0.9, 6)
+    hits = rng.uniform(0.1, 0.9, 6 + 5)
 
     def at(step):
         return layered.evaluate(theta + step, hits).log_likelihood
@@ -146,7 +158,9 @@ CASES = {
         "usual": Lognormal(median=0.3, sigma=0.5, adds_to="startup_s"),
         "slow_workers": SLOW,
     },
-    "all layers": {
+    "prone workers": {"usual": LOGNORMAL, "prone_workers": PRONE},
+    "prone workers and bursts": {"usual": EXPONENTIAL, "bursts": BURSTS, "prone_workers": PRONE},
+    "all layers but one": {
         "usual": LOGNORMAL,
         "slow_workers": SLOW,
         "bursts": BURSTS,
@@ -208,6 +222,74 @@ def test_responses_that_never_came_are_a_layer_of_their_own():
     chain = fit_models(np.where(bursts, np.inf, durations_s)).models["failures"]
     assert isinstance(chain, GilbertElliott)
     assert chain.p_recover == pytest.approx(0.18, abs=0.05)  # ends only at multiples of 5
+
+
+def test_a_long_trace_of_many_workers_takes_seconds_and_says_what_is_tried():
+    models = {"usual": LOGNORMAL, "slow_workers": SLOW, "bursts": BURSTS, "shocks": SHOCKS, "outliers": OUTLIERS}
+    said = []
+    durations_s = simulated_durations(models, 100, 256, seed=2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    fitted = fit_models(durations_s, progress=said.append)
+    n_faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert set(fitted.models) == set(models)
+    assert n_faults < 2_000_000  # pages that arrays were given anew: else tens of millions, of two thirds of the time
+    assert said[0] == "all base distributions"
+    assert "lognormal, slow_workers, bursts, shocks, outliers without bursts" in said
+
+
+def test_without_a_terminal_a_line_now_and_then_says_what_is_done(monkeypatch, capsys):
+    instants = iter([0.0, 1.9, 2.0, 2.0, 3.9, 5.0, 5.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(instants))
+    with terminal.status("Fitting") as told:
+        for detail in ("a", "b", "c", "d"):
+            told(detail)
+    assert capsys.readouterr().err == "Fitting ...\nFitting: b ...\nFitting: d ...\n"
+
+
+def test_a_worker_that_fails_slow_is_a_layer_of_its_own_and_no_burst():
+    durations_s = simulated_durations({"usual": LOGNORMAL}, 100, 20, seed=2).copy()
+    durations_s[60:, 5] *= 4.0
+    fitted = fit_models(durations_s)
+    assert set(fitted.models) == {"usual", "fail_slow"}
+    (of,) = fitted.fail_slows
+    assert (of.worker, of.onset, of.end) == (5, 60, 100)
+    at_risk = 100 * 20 - 39
+    found = {one.parameter: one[2:] for one in fitted.estimates if one.layer == "fail_slow"}
+    assert found["p_fail"] == pytest.approx((1 / at_risk, math.sqrt(1 - 1 / at_risk) / at_risk))
+    assert found["slowdown"] == pytest.approx((4.0, math.nan), rel=0.05, nan_ok=True)  # one says nothing of spread
+    assert set(found) == {"p_fail", "slowdown"}
+    assert "fail_slow: {kind: fail_slow, p_fail: 0.0005099" in as_yaml(fitted, "times.csv")
+    usual = fit_models(simulated_durations({"usual": LOGNORMAL}, 100, 20, seed=2))
+    assert fitted.models["usual"].sigma == pytest.approx(usual.models["usual"].sigma, rel=0.03)
+
+
+def test_several_fail_slows_say_how_they_spread():
+    durations_s = simulated_durations({"usual": LOGNORMAL, "bursts": BURSTS}, 200, 24, seed=4).copy()
+    events = [(3, 30, 80, 4.0), (7, 90, 200, 8.0), (15, 20, 120, 16.0)]
+    for worker, onset, end, factor in events:
+        durations_s[onset:end, worker] *= factor
+    fitted = fit_models(durations_s)
+    assert set(fitted.models) == {"usual", "bursts", "fail_slow"}
+    found = {one.parameter: one[2:] for one in fitted.estimates if one.layer == "fail_slow"}
+    assert found["slowdown"] == pytest.approx((8.0, 8.0 * math.log(2) / math.sqrt(3)), rel=0.15)
+    assert found["mean_rounds"] == pytest.approx((259 / 2, math.sqrt(129.5 * 128.5 / 2)), rel=0.05)
+    assert fitted.models["bursts"].slowdown == pytest.approx(3.0, rel=0.05)
+
+
+def test_each_time_has_the_slowdown_that_it_was_given():
+    rng = np.random.default_rng(3)
+    draws = [model.rounds(20, rng) for model in (BURSTS, SHOCKS, SLOW)]
+    truth = np.prod([np.broadcast_to(next(of).slowdown, (64, 20)) for of in draws], axis=0)
+    truth[30:, 4] *= 5.0
+    durations_s = truth * rng.lognormal(0.0, 0.03, truth.shape)
+    durations_s[10, 10] = np.inf
+    found = fit_models(durations_s).slowdowns
+    assert found[10, 10] == 1.0
+    error = np.abs(np.log(found / truth))
+    error[10, 10] = 0.0
+    assert error.mean() < 0.02
+    assert np.median(error[30:, 4]) < 0.1
+    np.testing.assert_array_equal(fit_models(rng.lognormal(0.0, 0.3, (20, 20))).slowdowns, np.ones((20, 20)))
 
 
 def test_checks_count_what_they_say():
@@ -275,11 +357,37 @@ def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
     assert swept.stragglers["bursts"].slowdown == 9.0
 
 
+def test_the_trace_is_written_with_its_slowdowns_and_all_else_that_it_had(call, tmp_path):
+    rng = np.random.default_rng(4)
+    durations_s = simulated_durations({"usual": LOGNORMAL}, 60, 10, seed=3).copy()
+    durations_s[35:, 6] *= 4.0
+    rounds, workers = np.divmod(np.arange(600), 10)
+    columns = {"round": rounds, "worker": workers, "duration_s": durations_s.ravel(), "step": 3 * rounds + 5}
+    table = pd.DataFrame(columns | {"waited_s": 0.5, "host": "abc"}).sample(frac=1.0, random_state=rng)
+    table.attrs["base_load"] = 0.5
+    table.to_parquet(tmp_path / "slow.parquet", index=False)
+    status, out, _ = call("trace", "fit", "slow.parquet", "--out", "model.yaml")
+    assert status == 0
+    assert re.search(r"Fail-slows: worker 6 from round 35 to 59 \((3\.[89]|4|4\.[01]) times slower\)", out)
+    written = pd.read_parquet(tmp_path / "model.parquet")
+    assert float(written.attrs["base_load"]) == 0.5
+    kept = table.sort_values(["round", "worker"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(written[[*columns, "waited_s", "host"]], kept, check_dtype=False)
+    slowdown = written["slowdown"].to_numpy(copy=True).reshape(60, 10)
+    assert slowdown[35:, 6] == pytest.approx(np.full(25, 4.0), rel=0.1)
+    slowdown[35:, 6] = 1.0
+    assert (slowdown == 1.0).all()
+    status, _, error = call("trace", "fit", "slow.parquet", "--out", "slow.yaml", "--force")
+    assert status == 2
+    assert "--out: must have another name than the trace (slow.parquet goes next to it), got slow.yaml" in error
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "slow.parquet"), table.reset_index(drop=True))
+
+
 def test_the_same_trace_gives_the_same_files(call, tmp_path):
     call("trace", "fit", "times.csv", "--out", "model.yaml")
-    first = [(tmp_path / name).read_bytes() for name in ("model.yaml", "model.png")]
+    first = [(tmp_path / name).read_bytes() for name in ("model.yaml", "model.png", "model.parquet")]
     assert call("trace", "fit", "times.csv", "--out", "model.yaml", "--force")[0] == 0
-    assert first == [(tmp_path / name).read_bytes() for name in ("model.yaml", "model.png")]
+    assert first == [(tmp_path / name).read_bytes() for name in ("model.yaml", "model.png", "model.parquet")]
     call("trace", "fit", "times.csv", "--out", "model.yaml", "--force", "--seed", "1")
     assert (tmp_path / "model.yaml").read_bytes() == first[0]
     assert (tmp_path / "model.png").read_bytes() != first[1]
@@ -371,7 +479,7 @@ def test_a_few_responses_that_never_came_give_a_model_with_them(call, tmp_path, 
 
 def test_every_check_says_yes_or_no_or_that_nothing_could_fail(call):
     _, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
-    rows = [row.rstrip() for row in out[out.index("50 % quantile s") :].splitlines()[:12]]
+    rows = [row.rstrip() for row in out[out.index("50 % quantile s") :].splitlines()[:13]]
     assert rows[-1].strip().startswith("round medians")
     assert all(row.endswith(("  yes", "  no", "  too wide to fail")) for row in rows)
 

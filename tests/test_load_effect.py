@@ -8,7 +8,7 @@ import stragglersim
 from simulator.traces.files import read_times
 from simulator.traces.loads import curve, predictions
 from simulator.tuning.trace import AdjustedTrace, SearchError
-from straggler_models import Trace
+from straggler_models import GilbertElliott, Trace
 from straggler_models.trace_file import at_any_load, read_trace_file
 from stragglersim import load
 
@@ -303,3 +303,32 @@ def test_a_time_that_is_missing_has_no_slowdown(cli, tmp_path):
     pd.read_csv(written(tmp_path / "it.csv", slowdown=FACTORS)).drop(index=2).to_csv("it.csv", index=False)
     assert cli("trace", "convert", "it.csv", "--missing", "inf", "--out", "it.parquet")[0] == 0
     np.testing.assert_array_equal(read_trace_file("it.parquet").components[2], [[1.0, 1.0, 1.0], FACTORS[1]])
+
+
+def mean_round_s(times_s, s):
+    """Of GC, whose rounds end when s responses are missing."""
+    return np.sort(times_s, axis=1)[:, times_s.shape[1] - 1 - s].mean()
+
+
+@pytest.mark.parametrize(("what", "s"), [("bursts multiply", 1), ("jitter adds", 3)])
+def test_fitted_is_right_where_bursts_multiply_work_and_where_jitter_adds(what, s, tmp_path):
+    """At load 1/8, of 0.1 s and 8 s for load 1; GC at load (s + 1)/8 is replayed, against the times there."""
+    n, rng = 8, np.random.default_rng(11)
+    adds, slow = np.zeros((60, n)), np.ones((60, n))
+    if what == "bursts multiply":
+        slow = next(GilbertElliott(p_slow=0.05, p_recover=0.3, slowdown=5.0).rounds(n, rng)).slowdown[:60]
+        noise = rng.lognormal(0, 0.03, (60, n))
+    else:
+        adds, noise = rng.exponential(0.6, (60, n)), np.ones((60, n))
+
+    def times_s(load_):
+        return slow * noise * (0.1 + 8 * load_) + adds
+
+    path = written(tmp_path / "it.parquet", times_s(1 / n))
+    off = {}
+    for effect in EFFECTS:
+        times, _ = AdjustedTrace(path, 1 / n, 8.0 if effect != "proportional" else None, effect).times()
+        off[effect] = abs(mean_round_s(at(times, (s + 1) / n), s) / mean_round_s(times_s((s + 1) / n), s) - 1)
+    wrong = "additive" if what == "bursts multiply" else "proportional"
+    assert off["fitted"] < 0.02
+    assert off[wrong] > 0.08

@@ -441,10 +441,6 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
             ("--seconds-per-load", 9, "--base-load", 1, "--load-effect", "proportional"),
             "seconds_per_load must be at most",
         ),
-        (
-            ("--load-effect", "fitted", "--seconds-per-load", 1),
-            "trace fit FILE --out model.yaml writes model.parquet, which has it",
-        ),
         (("--seconds-per-load", "much"), "--seconds-per-load"),
         (
             ("--seconds-per-load", 1, "--schemes", "selective_repeat", "--max-delay", 0),

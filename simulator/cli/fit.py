@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulator.fitting.fit import Fit
     from simulator.fitting.goodness import Check
     from simulator.parameters import FloatArray
+    from simulator.traces.files import MeasuredTimes
 
 
 @takes(ReadingOptions)
@@ -22,7 +23,8 @@ def fit(
     reading: ReadingOptions,
     file: TraceArgument,
     out: Annotated[
-        Path, typer.Option(metavar="MODEL.YAML", help="File for the model; the page goes next to it, as PNG.")
+        Path,
+        typer.Option(metavar="MODEL.YAML", help="File for the model; page and slowdowns go next to it."),
     ],
     base_load: BaseLoad = None,
     seconds_per_load: FittedSecondsPerLoad = 0.0,
@@ -37,38 +39,36 @@ def fit(
     run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
     from simulator.fitting.fit import FitError, as_yaml, fit_models
-    from simulator.fitting.goodness import N_SIMULATED, checks, cut_off_alike, simulated_durations
+    from simulator.fitting.goodness import checks
     from simulator.traces.files import read_times
 
-    page = _may_write(out, force=force)
+    page, slowdowns = _may_write(out, file, force=force)
     trace = read_times(file, base_load, reading.given())
     if trace.components is not None:
         raise FitError(
             f"{file}: must have the column duration_s, got parts of it (give slowdown * (startup_s + seconds_per_load "
             "* load) as duration_s)"
         )
-    durations_s, base_load = trace.duration_s, trace.base_load or 0.0
-    n_rounds, n_workers = durations_s.shape
-    with status("Fitting"):
+    with status("Fitting") as told:
         try:
             fitted = fit_models(
-                durations_s, base_load=base_load, seconds_per_load=seconds_per_load, censored=trace.censored
+                trace.duration_s,
+                base_load=trace.base_load or 0.0,
+                seconds_per_load=seconds_per_load,
+                censored=trace.censored,
+                progress=told,
             )
         except FitError as error:
             raise FitError(f"{file}: {error}") from None
     tell_remarks(trace)
+    n_rounds, n_workers = trace.duration_s.shape
     about = f"{file.name}: {n_rounds} rounds of {n_workers} workers"
     with status("Simulating"):
-        simulated_s = [
-            simulated_durations(fitted.models, n_rounds, n_workers, seed=seed + offset, load=base_load)
-            for offset in range(N_SIMULATED)
-        ]
-    if trace.censored is not None:
-        simulated_s = [cut_off_alike(times_s, durations_s, trace.censored) for times_s in simulated_s]
-    found = checks(durations_s, simulated_s)
+        simulated_s = _simulated(fitted, trace, seed)
+    found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
-    _write(out, text, page, durations_s, simulated_s, f"{about}; {said}")
+    _write(out, text, trace, fitted.slowdowns, simulated_s, f"{about}; {said}")
     _print(fitted, found)
     if trace.censored is not None:
         say(
@@ -83,39 +83,67 @@ def fit(
         )
     say(f"Model    {out} (a scenario takes it as it is: stragglers: {out.name})")
     say(f"Page     {page}")
+    say(f"Trace    {slowdowns} (with the slowdown of each time)")
 
 
-def _may_write(out: Path, *, force: bool) -> Path:
-    """Refuse names that can't be written; return that of the page."""
+def _may_write(out: Path, file: Path, *, force: bool) -> tuple[Path, Path]:
+    """Refuse names that can't be written; return those of the page and of the trace with slowdowns."""
     from simulator.fitting.fit import FitError
 
     if out.suffix not in (".yaml", ".yml"):
         raise FitError(f"--out: must end in .yaml, got {out}")
-    page = out.with_suffix(".png")
-    for path in (out, page):
+    page, slowdowns = (out.with_suffix(suffix) for suffix in (".png", ".parquet"))
+    if slowdowns.resolve() == file.resolve():
+        raise FitError(f"--out: must have another name than the trace ({slowdowns} goes next to it), got {out}")
+    for path in (out, page, slowdowns):
         if path.is_dir() or (path.exists() and not force):
-            raise FitError(f"{path}: must not exist yet (--force replaces an earlier model and page)")
+            raise FitError(f"{path}: must not exist yet (--force replaces an earlier model, page and trace)")
     if not out.resolve().parent.is_dir():
         raise FitError(f"--out: must be in a folder that exists, got {out}")
-    return page
+    return page, slowdowns
+
+
+def _simulated(fitted: Fit, trace: MeasuredTimes, seed: int) -> list[FloatArray]:
+    """Traces that the model gives, cut off as the measured one."""
+    from simulator.fitting.goodness import N_SIMULATED, cut_off_alike, simulated_durations
+
+    simulated_s = [
+        simulated_durations(fitted.models, *trace.duration_s.shape, seed=seed + offset, load=trace.base_load or 0.0)
+        for offset in range(N_SIMULATED)
+    ]
+    if trace.censored is None:
+        return simulated_s
+    return [cut_off_alike(times_s, trace.duration_s, trace.censored) for times_s in simulated_s]
 
 
 def _write(
-    out: Path, text: str, page: Path, durations_s: FloatArray, simulated_s: Sequence[FloatArray], about: str
+    out: Path,
+    text: str,
+    trace: MeasuredTimes,
+    slowdowns: FloatArray,
+    simulated_s: Sequence[FloatArray],
+    about: str,
 ) -> None:
-    """Write model and page, or neither."""
+    """Write model, page and the trace with slowdowns, or none of them."""
     from matplotlib.figure import Figure
 
     from simulator.files import whole_file
     from simulator.plots.fit import draw_fit
     from simulator.plots.style import DPI, style
+    from simulator.traces.files import said_of_itself, write_trace
 
+    assert trace.table is not None  # it was read
+    known = said_of_itself(trace.path) | {"source": trace.path.name}
+    if trace.base_load is not None:
+        known["base_load"] = trace.base_load
+    page, slowed = out.with_suffix(".png"), out.with_suffix(".parquet")
     with whole_file(page) as partial_page, whole_file(out) as partial_model, status("Drawing"):
         with style():
             figure = Figure(layout="constrained")
-            draw_fit(figure, durations_s, simulated_s, about)
+            draw_fit(figure, trace.duration_s, simulated_s, about)
             figure.savefig(partial_page, format="png", dpi=DPI)
         partial_model.write_text(text, encoding="utf-8")
+        write_trace(slowed, trace.table.assign(slowdown=slowdowns.ravel()), known)
 
 
 def _print(fitted: Fit, found: list[Check]) -> None:
@@ -135,7 +163,16 @@ def _print(fitted: Fit, found: list[Check]) -> None:
     if fitted.other_base is not None:
         other, delta_bic = fitted.other_base
         say(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
-    for what, which in (("Slow workers", fitted.slow_workers), ("Rounds hit by a shock", fitted.hit_rounds)):
+    fail_slows = [
+        f"worker {of.worker} from round {of.onset} to {of.end - 1} ({of.factor:.2g} times slower)"
+        for of in fitted.fail_slows
+    ]
+    for what, which in (
+        ("Fail-slows", fail_slows),
+        ("Slow workers", fitted.slow_workers),
+        ("Workers prone to straggle", fitted.prone_workers),
+        ("Rounds hit by a shock", fitted.hit_rounds),
+    ):
         if which:
             shown = ", ".join(map(str, which[:20]))
             say(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")

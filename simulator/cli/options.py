@@ -203,11 +203,14 @@ class SearchOptions(ReadingOptions):
         """Return the search that is meant, on a trace."""
         from simulator.tuning.search import Search, rules_of
 
+        does = f"Fitting {self.file}" if trace.effect == "fitted" else f"Reading {self.file}"
+        with if_it_takes_long(does):
+            n_rounds = trace.times()[0].n_rounds
         return Search(
             rules=rules_of(_items(self.rules), _numbers("--mu", self.mus), _items(self.wait_for)),
             schemes=None if self.schemes is None else tuple(_items(self.schemes)),
             accepts=None if self.accepts is None else tuple(_items(self.accepts)),
-            n_jobs=trace.times()[0].n_rounds if self.jobs is None else self.jobs,
+            n_jobs=n_rounds if self.jobs is None else self.jobs,
             max_delay=self.max_delay,
             models=self.models,
             as_published=self.as_published,

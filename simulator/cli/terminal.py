@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from simulator.cli.surroundings import as_said
 from simulator.errors import UserError
 
 PATIENCE_S = 0.7  # two waits and the start of Python take less than 2 s
+EVERY_S = 2.0  # between lines that say what is being done
 
 
 class InputError(UserError):
@@ -97,16 +99,28 @@ def if_it_takes_long(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def status(what: str) -> Iterator[None]:
-    """Say what is being done, while it is."""
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """Say what is being done, while it is; what is yielded takes details: of these, a line now and then otherwise."""
     if not sys.stderr.isatty():
         complain(f"{what} ...")
-        yield
+        yield _now_and_then(what)
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
-        yield
+    with Console(stderr=True).status(what) as shown:
+        yield lambda detail: shown.update(f"{what}: {detail}")
+
+
+def _now_and_then(what: str) -> Callable[[str], None]:
+    said_at = time.monotonic()
+
+    def show(detail: str) -> None:
+        nonlocal said_at
+        if time.monotonic() >= said_at + EVERY_S:
+            said_at = time.monotonic()
+            complain(f"{what}: {detail} ...")
+
+    return show
 
 
 def say(text: str) -> None:

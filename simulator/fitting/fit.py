@@ -3,7 +3,9 @@
 :func:`fit_models` is the whole of it; docs/fitting.md says what is maximised and why.
 """
 
+import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,12 +13,16 @@ import numpy as np
 
 from simulator.errors import UserError
 from simulator.fitting.selection import LayerChoice, promising, select, with_base
-from simulator.fitting.standard_errors import settled
+from simulator.fitting.standard_errors import Settled, settled
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plugins.kinds import MODEL_TABLE, as_values
+from simulator.traces import change_points
+from simulator.traces.change_points import FailSlow
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
+from straggler_models import FailSlow as FailSlowModel
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
+KEPT = 31 * 2**20  # bytes: arrays up to this size use memory that is there already
 
 
 class FitError(UserError):
@@ -43,7 +49,12 @@ class Fit:
     other_base: tuple[str, float] | None  # the next best base distribution, and how much larger BIC is with it
     bic: float
     slow_workers: tuple[int, ...]  # which are so more likely than not
-    hit_rounds: tuple[int, ...]  # which are so more likely than not
+    hit_rounds: tuple[int, ...]  # the same
+    prone_workers: tuple[int, ...]  # the same
+    fail_slows: tuple[FailSlow, ...]
+    slowdowns: FloatArray
+    """what each measured time was multiplied by: the mean over all that the layers may have done, and 1 of those that
+    never answered; shape ``(n_rounds, n_workers)``"""
 
 
 def fit_models(
@@ -52,6 +63,7 @@ def fit_models(
     base_load: float = 0.0,
     seconds_per_load: float = 0.0,
     censored: BoolArray | None = None,
+    progress: Callable[[str], None] = lambda trying: None,
 ) -> Fit:
     """Fit straggler models to a trace.
 
@@ -63,6 +75,8 @@ def fit_models(
         The load at which it was measured, and the seconds that load 1 takes: their product is part of each duration.
     censored
         Where workers were cancelled at their durations: what counts there is the chance of being longer.
+    progress
+        Called with what is tried next, in a few words.
 
     Raises
     ------
@@ -88,17 +102,32 @@ def fit_models(
 
     known_s = base_load * seconds_per_load
     _check(durations_s, known_s, censored)
+    # glibc asks the system for arrays larger than any that was given back, page by page: three times as slow
+    np.empty(KEPT, dtype=np.uint8)
     with threadpool_limits(limits=1):  # the arrays are small: threads would wait for each other
-        return _fit(durations_s, known_s, seconds_per_load, censored)
+        return _fit(durations_s, known_s, seconds_per_load, censored, progress)
 
 
-def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float, censored: BoolArray | None) -> Fit:
-    bases = promising(durations_s, known_s, censored)
-    found, other = select(durations_s, bases[0], censored=censored), None
+def _fit(
+    durations_s: FloatArray,
+    known_s: float,
+    seconds_per_load: float,
+    censored: BoolArray | None,
+    progress: Callable[[str], None],
+) -> Fit:
+    gone = [of for of in change_points.fail_slows(durations_s) if of.factor < math.inf]
+    factors = _factors(gone, durations_s.shape)
+    measured_s = np.where(factors > 1, math.inf, durations_s)  # inf: the layers are not asked about these
+    _check(measured_s, known_s, censored)
+    progress("all base distributions")
+    bases = promising(measured_s, known_s, censored)
+    found, other = select(measured_s, bases[0], censored=censored, progress=progress), None
     if len(bases) > 1:
+        progress(f"{bases[1].kind} instead of {bases[0].kind}")
         other = with_base(found.best, bases[1])
         if other.bic < found.best.bic:
-            found, other = select(durations_s, bases[1], other, censored), found.best
+            found, other = select(measured_s, bases[1], other, censored, progress), found.best
+    progress("standard errors")
     result = settled(found.best)
     base, layers = result.layered.base, result.layered.layers
     labels = [*("usual" for _ in base.names), *(layer.label for layer in layers for _ in layer.names)]
@@ -106,19 +135,38 @@ def _fit(durations_s: FloatArray, known_s: float, seconds_per_load: float, censo
     models = result.layered.models(result.theta)
     if seconds_per_load:
         models["load"] = Constant(seconds_per_load=seconds_per_load)
+    failing, of_failing = _fail_slow(gone, *durations_s.shape)
     lost, of_lost = _failures(np.isinf(durations_s))
     slow = result.layered.evaluate(result.theta, result.hits).slow_workers > 0.5
-    is_hit = (result.hits > 0.5) & result.layered.hits_rounds
+    hit_rounds, prone = np.split(result.hits > 0.5, [len(durations_s)])
     return Fit(
-        models | lost,
+        models | failing | lost,
         base.kind,
-        (*map(Estimate, labels, names, result.natural.tolist(), result.errors.tolist()), *of_lost),
+        (*map(Estimate, labels, names, result.natural.tolist(), result.errors.tolist()), *of_failing, *of_lost),
         found.choices,
         None if other is None else (other.layered.base.kind, other.bic - found.best.bic),
         found.best.bic,
         tuple(np.flatnonzero(slow).tolist()),
-        tuple(np.flatnonzero(is_hit).tolist()),
+        tuple(np.flatnonzero(hit_rounds & any(layer.hits_rounds for layer in layers)).tolist()),
+        tuple(np.flatnonzero(prone & any(layer.hits_workers for layer in layers)).tolist()),
+        tuple(gone),
+        _slowdowns(result, durations_s, factors),
     )
+
+
+def _factors(fail_slows: Sequence[FailSlow], shape: tuple[int, int]) -> FloatArray:
+    """How many times longer each time is because of a fail-slow."""
+    factors = np.ones(shape)
+    for of in fail_slows:
+        factors[of.onset : of.end, of.worker] = of.factor
+    return factors
+
+
+def _slowdowns(result: Settled, durations_s: FloatArray, factors: FloatArray) -> FloatArray:
+    """The slowdown of each measured time: of fail-slows, and what the layers say of the rest."""
+    layered = dataclasses.replace(result.layered, durations_s=durations_s / factors)
+    slowdowns = factors * layered.slowdowns(result.theta, result.hits)
+    return np.where(np.isfinite(durations_s), slowdowns, 1.0)
 
 
 def _check(durations_s: FloatArray, known_s: float, censored: BoolArray | None) -> None:
@@ -137,6 +185,27 @@ def _check(durations_s: FloatArray, known_s: float, censored: BoolArray | None) 
         raise FitError(
             f"durations must vary, got {math.exp(middle):g} s for most (use the model constant, or a trace, as it is)"
         )
+
+
+def _fail_slow(
+    found: Sequence[FailSlow], n_rounds: int, n_workers: int
+) -> tuple[dict[str, StragglerModel], list[Estimate]]:
+    """A model of fail-slows: they have been found one by one, so that counting is enough.
+
+    Onsets are binomial, lengths geometric; the error of the slowdown is that of a mean of logarithms.
+    """
+    if not found:
+        return {}, []
+    p_fail, slowdown, mean_rounds, at_risk = change_points.hazard(found, n_rounds, n_workers)
+    logs = np.log([of.factor for of in found])
+    error = slowdown * float(logs.std(ddof=1)) / math.sqrt(len(found)) if len(found) > 1 else math.nan
+    estimates = [("p_fail", p_fail, math.sqrt(p_fail * (1 - p_fail) / at_risk)), ("slowdown", slowdown, error)]
+    if mean_rounds is not None:
+        n_ends = sum(of.end < n_rounds for of in found)
+        of_length = math.sqrt(mean_rounds * (mean_rounds - 1) / n_ends) if n_ends > 1 else math.nan
+        estimates.append(("mean_rounds", mean_rounds, of_length))
+    model = FailSlowModel(p_fail=p_fail, slowdown=slowdown, mean_rounds=mean_rounds)
+    return {"fail_slow": model}, [Estimate("fail_slow", *estimate) for estimate in estimates]
 
 
 def _failures(lost: np.ndarray) -> tuple[dict[str, StragglerModel], list[Estimate]]:
@@ -169,7 +238,8 @@ def as_yaml(fitted: Fit, about: str) -> str:
     Examples
     --------
     >>> usual = (Estimate("usual", "startup_s", 1.5, 0.1),)
-    >>> print(as_yaml(Fit({"usual": Constant(1.5)}, "constant", usual, (), None, 0.0, (), ()), "times.csv"))
+    >>> of = {"usual": Constant(1.5)}
+    >>> print(as_yaml(Fit(of, "constant", usual, (), None, 0.0, (), (), (), (), np.ones((1, 1))), "times.csv"))
     # Fitted to times.csv
     stragglers:
       usual: {kind: constant, startup_s: 1.5, seconds_per_load: 0}  # ± startup_s 0.1

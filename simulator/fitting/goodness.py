@@ -148,6 +148,7 @@ def _numbers(durations_s: FloatArray, limit_s: float) -> dict[str, float]:
         STRAGGLERS: 100 * float(straggles.mean()),
         "stragglers per round, standard deviation": float(counts.std()),
         MOST: float(counts.max()),
+        "share of rounds straggled, spread over workers %": 100 * float(straggles.mean(axis=0).std()),
         "burst length, mean": float(np.mean(bursts)) if len(bursts) else np.nan,
         LONGEST: float(max(bursts, default=0)),
         AGAIN: float(lagged_memory(straggles, 1)[0]),

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray
-from straggler_models import Bernoulli, CommonShock, GilbertElliott, PartialSlowdown, StragglerModel
+from straggler_models import Bernoulli, CommonShock, GilbertElliott, PartialSlowdown, ProneWorkers, StragglerModel
 
 Bounds = tuple[float, float]
 Starts = Iterator[tuple[tuple[float, ...], FloatArray]]
@@ -38,7 +38,7 @@ class Posterior(NamedTuple):
     inner: FloatArray  # the same with its own, shape (..., 2, n_rounds or 1, n_workers)
     slow: FloatArray  # with those of all layers where it is slow, shape (..., n_rounds, n_workers); 0: not observed
     observed: BoolArray  # shape (n_rounds, n_workers)
-    hits: FloatArray
+    hits: FloatArray  # shape (n_rounds + n_workers,)
 
 
 class Layer(ABC):
@@ -54,7 +54,8 @@ class Layer(ABC):
     least_shape: ClassVar[tuple[int, int]] = (1, 1)  # rounds and workers: in less, it can't be told from other layers
     pooled: ClassVar[tuple[tuple[float, ...], ...]] = ()  # two starts where order does not matter; (): left out there
     slows_workers: ClassVar[bool] = False  # whether its state is a worker's, in all rounds: of one layer only
-    hits_rounds: ClassVar[bool] = False  # whether ``hits`` are of its states: of one layer only, as it is one array
+    hits_rounds: ClassVar[bool] = False  # whether some of ``hits`` are of its states; of one layer only
+    hits_workers: ClassVar[bool] = False  # the same
 
     def bounds(self, n_rounds: int) -> list[Bounds]:
         """Of the logits of its chances, and log(slowdown - 1): slow is at least a tenth slower."""
@@ -86,7 +87,7 @@ class Layer(ABC):
         return [float(known.slow.sum()) - chances[0] * int(known.observed.sum())]
 
     def hit_evidence(self, chances: Sequence[float], known: Posterior) -> FloatArray:
-        """Log odds of each round's being hit."""
+        """Log odds of each round's, and then each worker's, being hit."""
         return np.zeros(len(known.hits))
 
 
@@ -191,11 +192,75 @@ class BurstLayer(Layer):
         return [slow * (1 - a) - stay * a + by_a * a * (1 - a), recover * (1 - b) - remain * b + by_b * b * (1 - b)]
 
 
-class ShockLayer(Layer):
+class HitLayer(Layer):
+    """Some rounds, or some workers, are hit, and durations slow in these, each by itself."""
+
+    limits = (CHANCE, CHANCE)  # being hit; being slow then
+
+    def own(self, hits: FloatArray, n_rounds: int) -> FloatArray:
+        """Its part of the hits, those of rounds or those of workers, which ends an array of log densities."""
+        return hits[:n_rounds, np.newaxis] if self.hits_rounds else hits[n_rounds:]
+
+    def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
+        return [n_rounds if self.hits_rounds else n_workers, n_durations * chances[0]]
+
+    def sum_out(self, logs: FloatArray, chances: Sequence[float], hits: FloatArray) -> Summed:
+        """Sum over the durations that are hit; of what is hit, ``hits`` gives a lower bound."""
+        p, share = chances
+        hits = self.own(hits, logs.shape[-2])
+        calm = logs[..., 0, :, :]
+        hit, shares = _mixed(logs, share)
+        gain = hit - calm
+        shares *= hits
+        shares[..., 0, :, :] += 1 - hits
+        inside, outside = np.clip(hits, 1e-300, 1.0), np.clip(1 - hits, 1e-300, 1.0)
+        entropy = -(hits * np.log(inside) + (1 - hits) * np.log(outside))
+        bonus = float(np.sum(hits * np.log(p) + (1 - hits) * np.log(1 - p)) + entropy.sum())
+        return Summed(calm + hits * gain, shares, gain, bonus)
+
+    def by_logits(self, chances: Sequence[float], known: Posterior) -> list[float]:
+        p, share = chances
+        hits = self.own(known.hits, len(known.observed))
+        in_hits = float((hits * known.observed).sum())
+        return [float(hits.sum()) - p * hits.size, float(known.slow.sum()) - share * in_hits]
+
+    def hit_evidence(self, chances: Sequence[float], known: Posterior) -> FloatArray:
+        gain = known.outer * known.summed.rest
+        prior = np.log(chances[0]) - np.log(1 - chances[0])
+        evidence = np.zeros(len(known.hits))
+        of_each = gain.reshape(-1, *gain.shape[-2:]).sum(axis=0)
+        own = self.own(evidence, len(known.observed))
+        own += of_each.sum(axis=1, keepdims=True) + prior if self.hits_rounds else of_each.sum(axis=0) + prior
+        return evidence
+
+
+class ProneWorkerLayer(HitLayer):
+    """Some workers are slow more often than the others, in rounds of their own."""
+
+    label = "prone_workers"
+    names, limits = ("share", "p", "slowdown"), (MINORITY, MINORITY)
+    becomes = ProneWorkers
+    least_shape = (3, 3)
+    hits_workers = True
+
+    def starts(self, excess: FloatArray, hits: FloatArray) -> Starts:
+        n_rounds = len(excess)
+        for quantile in (0.9, 0.95):
+            slow = excess > np.quantile(excess, quantile)
+            often = slow.mean(axis=0)
+            prone = often > 1.5 * (1 - quantile) + 1 / n_rounds
+            if prone.any():
+                slowdown = max(1.15, float(np.exp(np.median(excess[slow & prone]))))
+                chances = (min(float(prone.mean()), 0.45), float(np.clip(often[prone].mean(), 0.05, 0.95)))
+                yield (*chances, slowdown), np.concatenate([hits[:n_rounds], np.where(prone, 0.9, 0.05)])
+        yield (0.1, 0.2, _slowdown_at(excess, 0.95)), hits
+
+
+class ShockLayer(HitLayer):
     """Some rounds are hit, and many workers slow in these."""
 
     label = "shocks"
-    names, limits = ("p", "share", "slowdown"), (CHANCE, CHANCE)
+    names = ("p", "share", "slowdown")
     becomes = CommonShock
     least_shape = (1, 3)
     hits_rounds = True
@@ -214,33 +279,7 @@ class ShockLayer(Layer):
             slowest = float(np.exp(np.median(seen))) if len(seen) else _slowdown_at(excess, 0.98)
             chances = (float(np.clip(hit.mean(), 0.02, 0.9)), float(np.clip(share[hit].mean(), 0.05, 0.95)))
             for slowdown in (max(slowest, 1.15), _slowdown_at(excess, 0.9)):
-                yield (*chances, slowdown), np.where(hit, 0.95, 0.02)
-
-    def units(self, chances: Sequence[float], n_durations: int, n_rounds: int, n_workers: int) -> list[float]:
-        return [n_rounds, n_durations * chances[0]]
-
-    def sum_out(self, logs: FloatArray, chances: Sequence[float], hits: FloatArray) -> Summed:
-        """Sum over the workers of hit rounds; of which rounds are hit, ``hits`` gives a lower bound."""
-        p, share = chances
-        calm = logs[..., 0, :, :]
-        hit, shares = _mixed(logs, share)
-        gain = hit - calm
-        shares *= hits[:, np.newaxis]
-        shares[..., 0, :, :] += 1 - hits[:, np.newaxis]
-        inside, outside = np.clip(hits, 1e-300, 1.0), np.clip(1 - hits, 1e-300, 1.0)
-        entropy = -(hits * np.log(inside) + (1 - hits) * np.log(outside))
-        bonus = float(np.sum(hits * np.log(p) + (1 - hits) * np.log(1 - p)) + entropy.sum())
-        return Summed(calm + hits[:, np.newaxis] * gain, shares, gain, bonus)
-
-    def by_logits(self, chances: Sequence[float], known: Posterior) -> list[float]:
-        p, share = chances
-        in_hits = float((known.hits[:, np.newaxis] * known.observed).sum())
-        return [float(known.hits.sum()) - p * len(known.hits), float(known.slow.sum()) - share * in_hits]
-
-    def hit_evidence(self, chances: Sequence[float], known: Posterior) -> FloatArray:
-        gain = known.outer * known.summed.rest
-        prior = np.log(chances[0]) - np.log(1 - chances[0])
-        return np.asarray(gain.sum(axis=(*range(gain.ndim - 2), -1)) + prior)
+                yield (*chances, slowdown), np.concatenate([np.where(hit, 0.95, 0.02), hits[len(excess) :]])
 
 
 class OutlierLayer(Layer):
@@ -258,7 +297,13 @@ class OutlierLayer(Layer):
 
 # The order is that of theta and of the axes of all arrays of states, and no matter of taste: what has no memory is
 # summed out first, in each duration; then what links the durations of a round; a worker's rounds; all of a worker.
-LAYERS: tuple[Layer, ...] = (SlowWorkerLayer(), BurstLayer(), ShockLayer(), OutlierLayer())
+LAYERS: tuple[Layer, ...] = (
+    SlowWorkerLayer(),
+    BurstLayer(),
+    ProneWorkerLayer(),
+    ShockLayer(),
+    OutlierLayer(),
+)
 
 
 def _slowdown_at(excess: FloatArray, quantile: float) -> float:

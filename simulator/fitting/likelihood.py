@@ -22,7 +22,7 @@ class Value(NamedTuple):
 
     log_likelihood: float  # if rounds can be hit, a lower bound of it
     gradient: FloatArray  # by theta
-    hit_evidence: FloatArray  # log odds that the durations give to each round's being hit, shape (n_rounds,)
+    hit_evidence: FloatArray  # log odds that the durations give to each round's, then each worker's, being hit
     slow_workers: FloatArray  # probability that a worker is a slow one, shape (n_workers,)
 
 
@@ -48,9 +48,9 @@ class Layered:
     censored: BoolArray | None = None
 
     @property
-    def hits_rounds(self) -> bool:
-        """True if a layer asks which rounds are hit."""
-        return any(layer.hits_rounds for layer in self.layers)
+    def has_hits(self) -> bool:
+        """True if a layer asks which rounds or workers are hit."""
+        return any(layer.hits_rounds or layer.hits_workers for layer in self.layers)
 
     @property
     def places(self) -> dict[tuple[Layer, str], int]:
@@ -105,15 +105,12 @@ class Layered:
         theta
             Unconstrained parameters, shape ``(n_theta,)``.
         hits
-            Probability that each round is hit, shape ``(n_rounds,)``: the variational part of the bound.
-            Not used without a layer that hits rounds.
+            Probability that each round is hit, and then each worker, shape ``(n_rounds + n_workers,)``: the
+            variational part of the bound. Not used without a layer that hits these.
         """
         parameters = [self.of_layer(theta, layer) for layer in self.layers]
         density, logs = self._density(theta, [slowdown for *_, slowdown in parameters])
-        summed: list[Summed] = []
-        for layer, (*chances, _) in zip(reversed(self.layers), reversed(parameters), strict=True):
-            summed.insert(0, layer.sum_out(logs, chances, hits))
-            logs = summed[0].logs
+        summed, logs = self._summed_out(logs, parameters, hits)
         log_likelihood = float(logs.sum(axis=0).sum()) + sum(one.bonus for one in summed)
         known, weights = self._posteriors(summed, hits)
         evidence, slow_workers = np.zeros(len(hits)), np.zeros(weights.shape[-1])
@@ -125,6 +122,25 @@ class Layered:
                 slow_workers = of_layer.inner[..., 1, 0, :]
         gradient = self._gradient(theta, density, weights, by_logits)
         return Value(log_likelihood, gradient, evidence, slow_workers)
+
+    def slowdowns(self, theta: FloatArray, hits: FloatArray) -> FloatArray:
+        """The mean of what all layers together multiply each duration by, given the durations; 0: not observed."""
+        parameters = [self.of_layer(theta, layer) for layer in self.layers]
+        _, logs = self._density(theta, [slowdown for *_, slowdown in parameters])
+        _, weights = self._posteriors(self._summed_out(logs, parameters, hits)[0], hits)
+        for *_, slowdown in parameters:  # of the first axis, then of the next
+            weights = weights[0] + slowdown * weights[1]
+        return weights.reshape(self.durations_s.shape)
+
+    def _summed_out(
+        self, logs: FloatArray, parameters: Sequence[Sequence[float]], hits: FloatArray
+    ) -> tuple[list[Summed], FloatArray]:
+        """Sum all layers out of log densities, from the last to the first."""
+        summed: list[Summed] = []
+        for layer, (*chances, _) in zip(reversed(self.layers), reversed(parameters), strict=True):
+            summed.insert(0, layer.sum_out(logs, chances, hits))
+            logs = summed[0].logs
+        return summed, logs
 
     def _density(self, theta: FloatArray, slowdowns: Sequence[float]) -> tuple[Density, FloatArray]:
         """The density of x in all states, an axis for each layer and then rounds and workers; log densities of y."""

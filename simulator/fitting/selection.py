@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,15 +12,17 @@ import numpy as np
 from simulator.fitting.base_distributions import BASE_DISTRIBUTIONS, BaseDistribution
 from simulator.fitting.layers import LAYERS, Layer
 from simulator.fitting.likelihood import Layered
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 N_POOLED = 2000  # durations on which all base distributions are tried, regardless of round and worker
 N_BASES = 2  # that are tried in full, the best of them
 N_WORKERS = 48  # on which layers are tried before all are asked
+N_SOUGHT = 8000  # durations of a trace in which layers are sought at length; of a longer one, some workers ...
+LEAST_WORKERS = 16  # ... but so many
 NEARLY = 30.0  # of a log-likelihood: what the last steps of a search may still gain
 MOST_TURNS = 8  # of dropping or exchanging a layer
 LITTLE = 0.05  # of a log-likelihood: smaller gains end a search
-UNLIKELY = 1e-9  # a round is never quite sure to be hit, or not: else it could not change
+UNLIKELY = 1e-9  # nothing is ever quite sure to be hit, or not: else it could not change
 _bic, _likelihood = operator.attrgetter("bic"), operator.attrgetter("log_likelihood")
 
 
@@ -30,7 +32,7 @@ class Fitted:
 
     layered: Layered
     theta: FloatArray  # shape (n_theta,)
-    hits: FloatArray  # probability that each round is hit, shape (n_rounds,)
+    hits: FloatArray  # probability that each round is hit, then each worker, shape (n_rounds + n_workers,)
     log_likelihood: float
 
     @property
@@ -39,6 +41,11 @@ class Fitted:
         n_parameters = len(self.layered.base.names) + len(self.layered.places)
         n_observed = int(np.isfinite(self.layered.durations_s).sum())
         return n_parameters * math.log(n_observed) - 2 * self.log_likelihood
+
+    @property
+    def words(self) -> str:
+        """Base distribution and layers, for users."""
+        return ", ".join([self.layered.base.kind, *(layer.label for layer in self.layered.layers)])
 
 
 class LayerChoice(NamedTuple):
@@ -92,9 +99,9 @@ def maximise(
 
     reached = -math.inf
     for _ in range(1 if n_steps else 12):
-        if layered.hits_rounds:
+        if layered.has_hits:
             hits = updated(layered, theta, hits)
-        n_most = n_steps or (20 if layered.hits_rounds else 100)
+        n_most = n_steps or (20 if layered.has_hits else 100)
         options = {"maxiter": n_most, "ftol": 1e-9 if is_final else 5e-6, "gtol": 1e-3}
         found = minimize(  # type: ignore[call-overload]  # its types know fewer forms of bounds than it does
             falling, theta / scale, jac=True, method="L-BFGS-B", bounds=bounds / scale[:, np.newaxis], options=options
@@ -127,7 +134,7 @@ def _rough_information(layered: Layered, theta: FloatArray) -> FloatArray:
 
 
 def updated(layered: Layered, theta: FloatArray, hits: FloatArray) -> FloatArray:
-    """The probabilities of the rounds' being hit that make the bound largest."""
+    """The probabilities of being hit that make the bound largest."""
     for _ in range(6):
         evidence = np.clip(layered.evaluate(theta, hits).hit_evidence, -500, 500)
         new = np.clip(1 / (1 + np.exp(-evidence)), UNLIKELY, 1 - UNLIKELY)
@@ -167,7 +174,11 @@ def _unconstrained(natural: Sequence[float]) -> FloatArray:
 
 
 def select(
-    durations_s: FloatArray, base: BaseDistribution, start: Fitted | None = None, censored: BoolArray | None = None
+    durations_s: FloatArray,
+    base: BaseDistribution,
+    start: Fitted | None = None,
+    censored: BoolArray | None = None,
+    progress: Callable[[str], None] = lambda trying: None,
 ) -> Selection:
     """Add the layer that BIC likes most, until it likes none; then drop those it does not like any more.
 
@@ -181,9 +192,17 @@ def select(
         A fit to begin with, rather than with no layers.
     censored
         Where workers were cancelled.
+    progress
+        Called with what is tried next.
     """
     x = np.sort(durations_s[np.isfinite(durations_s)])
-    best = start or maximise(Layered(durations_s, base, (), censored), base.start(x), np.full(len(durations_s), 0.5))
+    best = start or maximise(
+        Layered(durations_s, base, (), censored), base.start(x), np.full(sum(durations_s.shape), 0.5)
+    )
+    every = min(-(-durations_s.size // N_SOUGHT), durations_s.shape[1] // LEAST_WORKERS)
+    is_long = every > 1
+    if is_long:
+        best = _from_some_workers(best, every, progress)
     possible = [layer for layer in LAYERS if np.all(np.array(durations_s.shape) >= layer.least_shape)]
     for n_turns in range(MOST_TURNS + 1):
         longer: dict[Layer, Fitted] = {}
@@ -191,15 +210,20 @@ def select(
         while absent:
             # the most promising first; once one is added, the others are looked at anew
             absent.sort(key=lambda layer: -_promise(best, layer))
+            progress(f"{best.words} and {absent[0].label}")
             better = _at_top(_with(best, absent[0], n_steps=6))
             if better.bic < best.bic:
                 best, longer = better, {}
                 absent = [layer for layer in possible if layer not in best.layered.layers]
             else:
                 longer[absent.pop(0)] = better
-        shorter = {layer: _at_top(_without(best, layer)) for layer in best.layered.layers}
+        shorter = {}
+        for layer in best.layered.layers:
+            progress(f"{best.words} without {layer.label}")
+            shorter[layer] = _at_top(_without(best, layer))
         better = min(shorter.values(), key=_bic, default=best)
-        if better.bic >= best.bic:
+        if better.bic >= best.bic and not is_long:
+            progress(f"{best.words} from other starts")
             better = min(_exchanged(best, shorter, possible), key=_bic, default=best)
         if better.bic >= best.bic - 1 or n_turns == MOST_TURNS:
             break
@@ -207,6 +231,17 @@ def select(
     kept, rises = best.layered.layers, {layer: other.bic - best.bic for layer, other in (longer | shorter).items()}
     choices = (LayerChoice(layer.label, layer in kept, rises[layer]) for layer in LAYERS if layer in rises)
     return Selection(best, tuple(choices))
+
+
+def _from_some_workers(start: Fitted, every: int, progress: Callable[[str], None]) -> Fitted:
+    """A fit with the layers that some workers ask for: fast and slow ones in proportion, and the slowest."""
+    old = start.layered
+    which = np.argsort(-_excess(old.durations_s).mean(axis=0), kind="stable")[::every]
+    few = _of_workers(start, which)
+    found = select(few.layered.durations_s, old.base, few, few.layered.censored, progress).best
+    n_rounds = len(old.durations_s)
+    hits = np.concatenate([found.hits[:n_rounds], start.hits[n_rounds:]])
+    return maximise(dataclasses.replace(old, layers=found.layered.layers), found.theta, hits)
 
 
 def _exchanged(best: Fitted, shorter: Mapping[Layer, Fitted], possible: Sequence[Layer]) -> Iterator[Fitted]:
@@ -223,15 +258,20 @@ def _exchanged(best: Fitted, shorter: Mapping[Layer, Fitted], possible: Sequence
 
 def _promise(fitted: Fitted, layer: Layer) -> float:
     """About how much likelier the trace is with one more layer, from some of its workers."""
-    every = -(-fitted.layered.durations_s.shape[1] // N_WORKERS)
-    cut = fitted.layered.censored
+    n_workers = fitted.layered.durations_s.shape[1]
+    some = _of_workers(fitted, np.arange(0, n_workers, -(-n_workers // N_WORKERS)))
+    return _with(some, layer, n_steps=10).log_likelihood - some.log_likelihood
+
+
+def _of_workers(fitted: Fitted, which: IntArray) -> Fitted:
+    """A model as one of fewer workers."""
+    old, n_rounds = fitted.layered, len(fitted.layered.durations_s)
+    cut = old.censored
+    hits = np.concatenate([fitted.hits[:n_rounds], fitted.hits[n_rounds:][which]])
     some = dataclasses.replace(
-        fitted.layered,
-        durations_s=fitted.layered.durations_s[:, ::every],
-        censored=None if cut is None else cut[:, ::every],
+        old, durations_s=old.durations_s[:, which], censored=None if cut is None else cut[:, which]
     )
-    before = some.evaluate(fitted.theta, fitted.hits).log_likelihood
-    return _with(dataclasses.replace(fitted, layered=some), layer, n_steps=10).log_likelihood - before
+    return Fitted(some, fitted.theta, hits, some.evaluate(fitted.theta, hits).log_likelihood)
 
 
 def with_base(fitted: Fitted, base: BaseDistribution) -> Fitted:
@@ -245,16 +285,20 @@ def with_base(fitted: Fitted, base: BaseDistribution) -> Fitted:
 def _with(fitted: Fitted, layer: Layer, n_steps: int) -> Fitted:
     """The likeliest of several fits with one more layer, so many steps from their starts."""
     old = fitted.layered
-    log_y = np.log(old.durations_s)
-    is_seen = np.isfinite(log_y)
     new = dataclasses.replace(old, layers=tuple(one for one in LAYERS if one in (*old.layers, layer)))
     first = new.places[layer, layer.names[0]]
-    excess = np.where(is_seen, log_y - np.median(log_y[is_seen]), 0.0)
     tries = [
         maximise(new, np.insert(fitted.theta, first, _unconstrained(values)), hits, n_steps=n_steps)
-        for values, hits in layer.starts(excess, fitted.hits)
+        for values, hits in layer.starts(_excess(old.durations_s), fitted.hits)
     ]
     return max(tries, key=_likelihood)
+
+
+def _excess(durations_s: FloatArray) -> FloatArray:
+    """Log durations less their median; 0 where there is none."""
+    log_y = np.log(durations_s)
+    is_seen = np.isfinite(log_y)
+    return np.where(is_seen, log_y - np.median(log_y[is_seen]), 0.0)
 
 
 def _without(fitted: Fitted, layer: Layer) -> Fitted:

@@ -114,7 +114,7 @@ def _covariance(top: Fitted, free: list[int]) -> FloatArray:
             theta = top.theta.copy()
             theta[place] += sign * STEP
             # the hits follow: what counts is the bound at its largest
-            hits = updated(top.layered, theta, top.hits) if top.layered.hits_rounds else top.hits
+            hits = updated(top.layered, theta, top.hits) if top.layered.has_hits else top.hits
             gradients.append(top.layered.evaluate(theta, hits).gradient[free])
         information[row] = (gradients[1] - gradients[0]) / (2 * STEP)
     information = (information + information.T) / 2

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.choices import LoadEffect
 from simulator.errors import UserError
+from simulator.parameters import FloatArray
 from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.formats.format import Options
 from straggler_models.base import WorkerTimes
@@ -96,9 +97,11 @@ class AdjustedTrace:
             median_s, _ = _all_work(trace)
             remarks.append(
                 f"without --seconds-per-load, all of the median time ({median_s:.4g} s at load {trace.base_load:.4g}) "
-                f"is taken for work, load effect {self.effect}: `stragglersim trace info` estimates both from traces at "
-                "several loads"
+                f"is taken for work, load effect {self.effect}: `stragglersim trace info` estimates both from traces "
+                "at several loads"
             )
+        if self.effect == "fitted" and trace.slowdown is None and trace.components is None:
+            trace = trace._replace(slowdown=_fitted(trace))
         return trace._replace(remarks=tuple(remarks))
 
     @property
@@ -189,6 +192,16 @@ class AdjustedTrace:
         if self.seconds_per_load is None:
             return f"{self.path.name}, all of the median time is work, load effect {self.effect}"
         return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1, load effect {self.effect}"
+
+
+def _fitted(trace: MeasuredTimes) -> FloatArray:
+    """What `trace fit` finds that each time was multiplied by."""
+    from simulator.fitting.fit import FitError, fit_models
+
+    try:
+        return fit_models(trace.duration_s, censored=trace.censored).slowdowns
+    except FitError as error:
+        raise SearchError(f"{trace.path}: load effect fitted: {error}") from None
 
 
 def _all_work(trace: MeasuredTimes) -> tuple[float, float]:
