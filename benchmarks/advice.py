@@ -21,7 +21,8 @@ import pandas as pd
 from simulator.engine.worker_times import Draws, Source
 from simulator.parameters import FloatArray
 from simulator.tuning.actions import Fleet
-from simulator.tuning.advice import Advice, Candidate, find_advice
+from simulator.tuning.advice import Advice, Candidate
+from simulator.tuning.advising import find_advice
 from simulator.tuning.best import fastest_first
 from simulator.tuning.evaluate import evaluate, run_measured
 from simulator.tuning.scenarios import scheme_of

@@ -18,8 +18,8 @@ from simulator.plots.advice import draw_advice
 from simulator.traces.files import read_times
 from simulator.traces.loads import curve
 from simulator.traces.measures import load_slope, stragglers
-from simulator.tuning.advice import find_advice
 from simulator.tuning.advice_text import sentences, what
+from simulator.tuning.advising import find_advice
 from simulator.tuning.rows import said_setting
 from simulator.tuning.search import Search, rules_of
 from simulator.tuning.trace import AdjustedTrace

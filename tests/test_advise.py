@@ -14,8 +14,9 @@ from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.traces.change_points import FailSlow
 from simulator.tuning.actions import Fleet, balanced, fleets
-from simulator.tuning.advice import Advice, Candidate, Other, _halves, _least_trouble_first, _worth_testing, find_advice
+from simulator.tuning.advice import Advice, Candidate, Other
 from simulator.tuning.advice_text import sentences
+from simulator.tuning.advising import _halves, _least_trouble_first, _worth_testing, find_advice
 from simulator.tuning.best import ALIKE
 from simulator.tuning.evaluate import run_measured
 from simulator.tuning.legal_settings import Group, every_setting, searchable, thinned
@@ -520,6 +521,24 @@ def test_what_is_advised_can_be_run(tmp_path, monkeypatch, capsys):
     assert action["scheme"] == "uncoded"
     assert action["makespan_s"] < measured_s.max(axis=1).sum() / 2
     assert "40 jobs on 6 workers" in said  # as many as rounds
+
+
+def test_load_effect_fitted_asks_the_fit_what_multiplies(tmp_path, monkeypatch, capsys):
+    """One worker is four times slower at everything: that multiplies its work at other loads, too."""
+    measured_s = np.random.default_rng(4).lognormal(0, 0.05, (40, 6)) + 1.0
+    measured_s[:, 2] *= 4
+    path, out = written(tmp_path / "it.csv", measured_s), tmp_path / "out"
+    given = ("--load-effect", "fitted", "--seconds-per-load", 3, "--base-load", 0.2, "--max-delay", 0, "--mu", 0.3)
+    assert cli(monkeypatch, "advise", path, *given, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "load effect fitted" in said
+    runs = stragglersim.run(load(out / "winners.yaml")).runs.set_index("scheme")
+    table = pd.read_csv(out / "tested.csv")
+    assert not runs["decode_failures"].any()
+    trace = pd.read_parquet(out / "trace.parquet")
+    slowdown = trace.groupby("worker")["slowdown"].mean()
+    np.testing.assert_allclose(slowdown / slowdown[0], [1, 1, 4, 1, 1, 1], rtol=0.05)
+    assert set(table["scheme"]) >= {"uncoded", "GC", "partial GC"}
 
 
 def test_a_short_trace_is_not_enough(tmp_path, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import stragglersim
+from simulator.fitting.fit import fit_models
 from simulator.traces.files import read_times
 from simulator.traces.loads import curve, predictions
 from simulator.tuning.trace import AdjustedTrace, SearchError
@@ -327,7 +328,9 @@ def test_fitted_is_right_where_bursts_multiply_work_and_where_jitter_adds(what, 
     path = written(tmp_path / "it.parquet", times_s(1 / n))
     off = {}
     for effect in EFFECTS:
-        times, _ = AdjustedTrace(path, 1 / n, 8.0 if effect != "proportional" else None, effect).times()
+        found = fit_models(times_s(1 / n)).slowdowns
+        per_load_s = 8.0 if effect != "proportional" else None
+        times, _ = AdjustedTrace(path, 1 / n, per_load_s, effect, slowdown=found).times()
         off[effect] = abs(mean_round_s(at(times, (s + 1) / n), s) / mean_round_s(times_s((s + 1) / n), s) - 1)
     wrong = "additive" if what == "bursts multiply" else "proportional"
     assert off["fitted"] < 0.02

@@ -30,15 +30,15 @@ def advise(options: SearchOptions, out: Out = None) -> None:
 
     Example: stragglersim advise trace.parquet --seconds-per-load 1.12 --out results/advice
     """
-    from simulator.tuning import advice
     from simulator.tuning.advice_text import sentences
+    from simulator.tuning.advising import find_advice
 
     trace = options.trace()
     search = options.search(trace, is_coarse=True)
     must_be_folder(out)
     tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
-        found = advice.find_advice(trace, search, progress=told)
+        found = find_advice(trace, search, progress=told)
     lines = sentences(found, search)
     note = _note(found, trace, search)
     say("")

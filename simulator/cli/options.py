@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from simulator.choices import Aggregate, Axis, LoadEffect, Missing, TraceKind, Unit, Work
-from simulator.cli.terminal import complain, if_it_takes_long
+from simulator.cli.terminal import complain, if_it_takes_long, status
 
 if TYPE_CHECKING:
     from simulator.scenario.scenario import Scenario
@@ -203,8 +203,7 @@ class SearchOptions(ReadingOptions):
         """Return the search that is meant, on a trace."""
         from simulator.tuning.search import Search, rules_of
 
-        does = f"Fitting {self.file}" if trace.effect == "fitted" else f"Reading {self.file}"
-        with if_it_takes_long(does):
+        with if_it_takes_long(f"Reading {self.file}"):
             n_rounds = trace.times()[0].n_rounds
         return Search(
             rules=rules_of(_items(self.rules), _numbers("--mu", self.mus), _items(self.wait_for)),
@@ -218,10 +217,21 @@ class SearchOptions(ReadingOptions):
         )
 
     def trace(self) -> AdjustedTrace:
-        """Return the trace, with how its times change with the load."""
-        from simulator.tuning.trace import AdjustedTrace
+        """Return the trace, with how its times change with the load; fitted, if that is asked for and not in it."""
+        from simulator.tuning.trace import AdjustedTrace, SearchError
 
-        return AdjustedTrace(self.file, self.base_load, self.seconds_per_load, self.load_effect, self.given())
+        adjusted = AdjustedTrace(self.file, self.base_load, self.seconds_per_load, self.load_effect, self.given())
+        trace = adjusted.measured
+        if adjusted.effect != "fitted" or trace.slowdown is not None:
+            return adjusted
+        from simulator.fitting.fit import FitError, fit_models
+
+        with status("Fitting") as told:
+            try:
+                fitted = fit_models(trace.duration_s, censored=trace.censored, progress=told)
+            except FitError as error:
+                raise SearchError(f"{self.file}: {error} (for --load-effect fitted)") from None
+        return replace(adjusted, slowdown=fitted.slowdowns)
 
 
 def tell_remarks(trace: MeasuredTimes) -> None:

@@ -223,8 +223,6 @@ def _probing(advice: Advice) -> Iterator[str]:
 
 def _long_runs(advice: Advice) -> Iterator[str]:
     """Say what T rounds of delay gain less, or more, in long runs."""
-    from simulator.tuning.advice import LONGER
-
     plain = advice.plain
     for one in advice.candidates:
         in_long = 100 * (1 - one.long_s / plain.long_s)
@@ -232,7 +230,7 @@ def _long_runs(advice: Advice) -> Iterator[str]:
         is_named = one is advice.chosen or one.scheme in ("SR-SGC", "M-SGC")
         if one.setting["delay_rounds"] and is_named and abs(change) >= WORTH_PERCENT:
             yield (
-                f"In runs of {LONGER * advice.n_jobs} jobs, {one.scheme} saves {'less' if change < 0 else 'more'}: "
+                f"In runs of {advice.n_long} jobs, {one.scheme} saves {'less' if change < 0 else 'more'}: "
                 f"{in_long:.1f} %, not {advice.saved(one).percent:.1f} %."
             )
 

@@ -42,6 +42,8 @@ class AdjustedTrace:
         How a duration changes with the load; None: proportional if ``seconds_per_load`` is not given, else additive.
     options
         How the file is read, see `simulator.traces.files.read_times`.
+    slowdown
+        For ``fitted``: what `trace fit` found that each duration was multiplied by, if the file does not say it.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class AdjustedTrace:
     seconds_per_load: float | None = None
     load_effect: LoadEffect | None = None
     options: Options = field(default_factory=dict)
+    slowdown: FloatArray | None = field(default=None, compare=False)
 
     def times(self) -> tuple[WorkerTimes, int]:
         """Worker times of the measured rounds, and the number of workers.
@@ -100,8 +103,8 @@ class AdjustedTrace:
                 f"is taken for work, load effect {self.effect}: `stragglersim trace info` estimates both from traces "
                 "at several loads"
             )
-        if self.effect == "fitted" and trace.slowdown is None and trace.components is None:
-            trace = trace._replace(slowdown=_fitted(trace))
+        if self.slowdown is not None:
+            trace = trace._replace(slowdown=self.slowdown)
         return trace._replace(remarks=tuple(remarks))
 
     @property
@@ -192,16 +195,6 @@ class AdjustedTrace:
         if self.seconds_per_load is None:
             return f"{self.path.name}, all of the median time is work, load effect {self.effect}"
         return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1, load effect {self.effect}"
-
-
-def _fitted(trace: MeasuredTimes) -> FloatArray:
-    """What `trace fit` finds that each time was multiplied by."""
-    from simulator.fitting.fit import FitError, fit_models
-
-    try:
-        return fit_models(trace.duration_s, censored=trace.censored).slowdowns
-    except FitError as error:
-        raise SearchError(f"{trace.path}: load effect fitted: {error}") from None
 
 
 def _all_work(trace: MeasuredTimes) -> tuple[float, float]:
