@@ -232,7 +232,7 @@ def test_a_long_trace_of_many_workers_takes_seconds_and_says_what_is_tried():
     fitted = fit_models(durations_s, progress=said.append)
     n_faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert set(fitted.models) == set(models)
-    assert n_faults < 2_000_000  # pages that arrays were given anew: else tens of millions, of two thirds of the time
+    assert n_faults < 200_000  # pages that arrays were given anew: else tens of millions, of two thirds of the time
     assert said[0] == "all base distributions"
     assert "lognormal, slow_workers, bursts, shocks, outliers without bursts" in said
 

@@ -3,9 +3,11 @@
 :func:`fit_models` is the whole of it; docs/fitting.md says what is maximised and why.
 """
 
+import ctypes
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models import FailSlow as FailSlowModel
 
 LEAST = (3, 2, 30)  # rounds, workers and durations: with less, nothing could be said
-KEPT = 31 * 2**20  # bytes: arrays up to this size use memory that is there already
+MALLOC_OPTIONS = {-3: 32 * 2**20, -1: 256 * 2**20}  # glibc: bytes of an array that may use what is kept; what is kept
 
 
 class FitError(UserError):
@@ -102,10 +104,16 @@ def fit_models(
 
     known_s = base_load * seconds_per_load
     _check(durations_s, known_s, censored)
-    # glibc asks the system for arrays larger than any that was given back, page by page: three times as slow
-    np.empty(KEPT, dtype=np.uint8)
+    _keep_memory()
     with threadpool_limits(limits=1):  # the arrays are small: threads would wait for each other
         return _fit(durations_s, known_s, seconds_per_load, censored, progress)
+
+
+def _keep_memory() -> None:
+    """Have arrays use memory that others gave back: new pages from the system take most of the time."""
+    with suppress(AttributeError, TypeError):  # another C library
+        for option, value in MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def _fit(

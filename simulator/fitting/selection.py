@@ -201,7 +201,7 @@ def select(
     )
     every = min(-(-durations_s.size // N_SOUGHT), durations_s.shape[1] // LEAST_WORKERS)
     is_long = every > 1
-    if is_long:
+    if is_long and start is None:
         best = _from_some_workers(best, every, progress)
     possible = [layer for layer in LAYERS if np.all(np.array(durations_s.shape) >= layer.least_shape)]
     for n_turns in range(MOST_TURNS + 1):
