@@ -18,8 +18,8 @@ class ProneWorkers(StragglerModel):
     Examples
     --------
     >>> next(ProneWorkers(share=0.5, p=1.0, slowdown=3.0).rounds(4, np.random.default_rng(1))).slowdown[:2]
-    array([[3., 1., 1., 3.],
-           [3., 1., 1., 3.]])
+    array([[3., 3., 1., 1.],
+           [3., 3., 1., 1.]])
     """
 
     share: Share

@@ -24,6 +24,7 @@ from straggler_models import (
     MarkovSpeed,
     Pareto,
     PartialSlowdown,
+    ProneWorkers,
     SecondsModel,
     ShiftedExponential,
     Speeds,
@@ -114,6 +115,16 @@ def test_fail_stop_has_its_mean_times():
     assert down[:-1].sum() / repairs == pytest.approx(4.0, rel=0.03)
     never_back = np.isinf(draw_rounds(FailStop(10.0, math.inf), 50, 300, np.random.default_rng(2))[2])
     assert not (never_back[:-1] & ~never_back[1:]).any()
+
+
+def test_prone_workers_are_the_same_in_all_rounds_and_straggle_by_themselves():
+    model = ProneWorkers(share=0.25, p=0.3, slowdown=2.0)
+    _, _, slowdown = draw_rounds(model, 40, 2000, np.random.default_rng(3))
+    shares = (slowdown == 2.0).mean(axis=0)
+    assert np.count_nonzero(shares) == 10
+    np.testing.assert_allclose(shares[shares > 0], 0.3, atol=0.05)
+    prone = slowdown[:, shares > 0] == 2.0
+    assert prone.sum(axis=1).var() == pytest.approx(10 * 0.3 * 0.7, rel=0.1)
 
 
 @pytest.mark.parametrize("mean_rounds", [None, 1.0, 8.0])
