@@ -19,6 +19,8 @@ from simulator.tuning.best import winners
 from simulator.tuning.search import Search, rules_of, search_trace
 
 MUS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+# whose workers send one response each
+WHOLE = ("uncoded", "gradient_coding", "fractional_repetition", "selective_repeat", "multiplexed")
 RULES = rules_of(("first_enough", "mu_rule"), MUS, ("all", "enough"))
 
 
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    search = Search(rules=RULES, max_delay=4, is_coarse=True)
+    search = Search(rules=RULES, max_delay=4, schemes=WHOLE, is_coarse=True)
     cells = []
     for group, trace in groups(options.traces).items():
         settings = search_trace(trace, search)
