@@ -100,7 +100,7 @@ def compare(
         float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for time_to_...")
     ] = None,
 ) -> None:
-    """Compare the schemes of a run, paired by trial; also into DIR/compare.csv and compare.md.
+    """Compare the schemes of a run, paired by trial; also into DIR/compare.csv, compare.md and compare.tex.
 
     Example: stragglersim compare results/quickstart --baseline GC
 
@@ -142,4 +142,4 @@ def compare(
         say(f"The first {n_shown} of {len(table)} rows; compare.csv has all.")
     for remark in remarks:
         say(remark)
-    say(f"\nTables   {folder}/ (compare.csv, compare.md)")
+    say(f"\nTables   {folder}/ (compare.csv, compare.md, compare.tex)")

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -53,7 +53,7 @@ def run(
     *,
     engine: Engine = "auto",
     detail: Detail = "rounds",
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
     executor: ExecutorName = "serial",
     processes: int | None = None,
     address: str | None = None,
@@ -71,8 +71,8 @@ def run(
     detail
         The finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
     progress
-        Called with the number of runs done and of all runs: first with those that are there already, then whenever some
-        are done.
+        True: a bar, on terminals and in notebooks. Or what is called with the number of runs done and of all runs:
+        first with those that are there already, then whenever some are done.
     executor
         Where to run it: ``serial``, ``processes`` or ``dask``. With processes, a script needs its
         ``if __name__ == "__main__":``. The numbers are the same.
@@ -93,7 +93,8 @@ def run(
     began = time.time()
     _check(scenario, engine, detail)
     sweep = _Sweep(scenario, engine, detail, Parts(), executor_of(executor, processes, address))
-    sweep.run(progress)
+    with _bar() if progress is True else nullcontext(progress or None) as told:
+        sweep.run(told)
     checked = sweep.check(scenario.seed, only_new=True) if engine == "auto" else Checked()
     pieces = list(sweep.tables())
     frames = {name: pa.concat_tables([piece[name] for piece in pieces]).to_pandas() for name in pieces[0]}
@@ -102,6 +103,20 @@ def run(
     for difference in checked.differences:
         warnings.warn(difference, stacklevel=2)
     return results
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A bar that moves, as text on stderr."""
+    from tqdm import tqdm
+
+    with tqdm(unit="run", leave=False) as bar:
+
+        def tell(done: int, in_all: int) -> None:
+            bar.total = in_all
+            bar.update(done - bar.n)
+
+        yield tell
 
 
 def run_into(

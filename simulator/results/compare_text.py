@@ -35,7 +35,8 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
                 _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
             )
         )
-    header = ("scheme", "rank", "", metric, *others, f"against {baseline}", "95 %", "won", "failed", "95 %")
+    change = f"against {baseline}"
+    header = ("scheme", "rank", "", metric, *others, change, "95 % of that", "won", "failed", "95 % of failed")
     return header, rows
 
 
@@ -105,19 +106,55 @@ def _span(numbers: pd.Series[int]) -> str:
     return str(numbers.min()) if numbers.min() == numbers.max() else f"{numbers.min()} to {numbers.max()}"
 
 
-def markdown(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
-    """A comparison as a Markdown document: a title, a table with the swept keys in front, remarks."""
+def cells(table: pd.DataFrame) -> list[list[str]]:
+    """A comparison as people read it, the swept keys in front: the header, then a row for each scheme and point."""
     keys = list(table.columns[1 : table.columns.get_loc("scheme")])  # between point and scheme
     header, rows = as_text(table)
     swept = table[keys].astype(str).to_numpy().tolist()
-    cells = [[*keys, *header], *([*at, *row] for at, row in zip(swept, rows, strict=True))]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    lines.insert(1, "| " + " | ".join("---" for _ in cells[0]) + " |")
+    return [[*keys, *header], *([*at, *row] for at, row in zip(swept, rows, strict=True))]
+
+
+def markdown(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
+    """A comparison as a Markdown document: a title, a table, remarks."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)]
+    lines.insert(1, "| " + " | ".join("---" for _ in cells(table)[0]) + " |")
     return "\n".join([f"# {title}", "", *lines, "", *(f"- {remark}" for remark in remarks), ""])
 
 
+def latex(table: pd.DataFrame, title: str, remarks: Sequence[str]) -> str:
+    """A comparison as a LaTeX table (package booktabs), the title and remarks as comments above it."""
+    header, *rows = [[_in_latex(cell) for cell in row] for row in cells(table)]
+    numbers = [all(row[place][:1] in "+-0123456789$[" for row in rows) for place in range(len(header))]
+    lines = [f"% {line}" for text in (title, *remarks) for line in text.splitlines()]
+    lines.append(f"\\begin{{tabular}}{{{''.join('r' if is_number else 'l' for is_number in numbers)}}}")
+    body = [" & ".join(row) + r" \\" for row in (header, *rows)]
+    return "\n".join([*lines, r"\toprule", body[0], r"\midrule", *body[1:], r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _in_latex(text: str) -> str:
+    """Text as LaTeX writes it; what is between two dollars is mathematics already.
+
+    Examples
+    --------
+    >>> print(_in_latex("12.3 ± 0.4"), _in_latex("~ best"), _in_latex(r"$\\lambda$-GC 5 %"))
+    12.3 $\\pm$ 0.4 $\\sim$ best $\\lambda$-GC 5 \\%
+    """
+    parts = text.split("$")
+    is_math = len(parts) % 2 == 1
+    plain = (_escaped(part) for part in parts[:: 2 if is_math else 1])
+    if not is_math:
+        return r"\$".join(plain)
+    joined = [next(plain) if place % 2 == 0 else f"${part}$" for place, part in enumerate(parts)]
+    return "".join(joined)
+
+
+def _escaped(text: str) -> str:
+    said = {"\\": r"\textbackslash{}", "~": r"$\sim$", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    return "".join(said.get(sign, f"\\{sign}" if sign in "&%$#_{}" else sign) for sign in text)
+
+
 def write(table: pd.DataFrame, folder: Path, title: str, remarks: Sequence[str]) -> None:
-    """Write compare.csv and compare.md into a folder, both or none; older ones are replaced.
+    """Write compare.csv, compare.md and compare.tex into a folder, all or none; older ones are replaced.
 
     Raises
     ------
@@ -127,3 +164,4 @@ def write(table: pd.DataFrame, folder: Path, title: str, remarks: Sequence[str])
     with filling(folder) as partial:
         (partial / "compare.csv").write_text(table.to_csv(index=False), encoding="utf-8")
         (partial / "compare.md").write_text(markdown(table, title, remarks), encoding="utf-8")
+        (partial / "compare.tex").write_text(latex(table, title, remarks), encoding="utf-8")

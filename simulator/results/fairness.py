@@ -1,10 +1,14 @@
 """Fairness of a comparison, in a line."""
 
-import itertools
-from typing import Any
+from __future__ import annotations
 
-from simulator.results.results import Results
+import itertools
+from typing import TYPE_CHECKING, Any
+
 from simulator.scenario.dotted_keys import swept_together
+
+if TYPE_CHECKING:
+    from simulator.results.results import Results
 
 
 def fairness(results: Results) -> str:

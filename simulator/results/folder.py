@@ -36,7 +36,17 @@ def may_write(folder: Path, *, replace: bool) -> None:
 def _holds_results_only(folder: Path) -> bool:
     """True if all that is there was written by a run, finished or not."""
     written = {f"{name}.parquet" for name in TABLES}
-    written |= {"compare.csv", "compare.md", "summary.csv", "scenario.yaml", ERRORS, MANIFEST, "plots", PARTS}
+    written |= {
+        "compare.csv",
+        "compare.md",
+        "compare.tex",
+        "summary.csv",
+        "scenario.yaml",
+        ERRORS,
+        MANIFEST,
+        "plots",
+        PARTS,
+    }
     try:
         names = {path.name for path in folder.iterdir()}
         if not {name for name in names if not _is_partial(name)} <= written:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.columns import TABLES
 from simulator.files import replacing, whole, writing
-from simulator.results.compare import swept_keys
+from simulator.results.compare import compare, swept_keys
+from simulator.results.compare_text import cells, latex, markdown, notes
+from simulator.results.fairness import fairness
 from simulator.results.folder import MANIFEST, may_write
 from simulator.results.reading import read_folder
 from simulator.results.summary import summary, write_csv
@@ -19,6 +22,7 @@ from simulator.scenario.yaml_text import write_yaml
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWN_ROWS = 40  # of a comparison in a notebook
 MOST_POINTS = 6  # of a sweep, whose curves of training are drawn in panels
 
 
@@ -38,6 +42,39 @@ class Results:
     training: pd.DataFrame | None = None
     scenario: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> pd.DataFrame:
+        """Means over trials of each point and scheme, see :func:`simulator.results.summary.summary`."""
+        return summary(self.runs)
+
+    def compare(self, *, baseline: str | None = None, metric: str = "makespan_s") -> pd.DataFrame:
+        """Compare schemes paired by trial, see :func:`simulator.results.compare.compare`."""
+        return compare(self.runs, baseline=baseline, metric=metric)
+
+    def to_markdown(self, *, baseline: str | None = None, metric: str = "makespan_s") -> str:
+        """Return a comparison as a Markdown document."""
+        return markdown(*self._compared(baseline, metric))
+
+    def to_latex(self, *, baseline: str | None = None, metric: str = "makespan_s") -> str:
+        """Return a comparison as a LaTeX table (package booktabs)."""
+        return latex(*self._compared(baseline, metric))
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a comparison, and what makes it fair or not."""
+        table, title, remarks = self._compared(None, "makespan_s")
+        header, *rows = cells(table)
+        if len(rows) > SHOWN_ROWS:
+            remarks = [f"The first {SHOWN_ROWS} of {len(rows)} rows; .compare() has all.", *remarks]
+        lines = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows[:SHOWN_ROWS]]
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        said = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+        body = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        return f"<p><b>{escape(title)}</b></p>{body}<ul>{said}</ul>"
+
+    def _compared(self, baseline: str | None, metric: str) -> tuple[pd.DataFrame, str, list[str]]:
+        table = self.compare(baseline=baseline, metric=metric)
+        name = self.scenario.get("name", "scenario")
+        return table, f"{name}: {metric}", [*notes(table), *([fairness(self)] if self.scenario else [])]
 
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
         """Write all tables, complete or not at all.

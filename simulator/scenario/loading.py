@@ -88,6 +88,37 @@ def fill_in(scenario: Scenario) -> Points:
     return points
 
 
+def made(given: dict[str, Any]) -> dict[str, Any]:
+    """Parts of a scenario in Python that are mappings, as a file has them, made into what they describe.
+
+    Raises
+    ------
+    ScenarioError
+        If there is anything wrong with them.
+    """
+    maker, problems, made_of = Maker(Path.cwd()), list[Problem](), dict(given)
+    for section in LABELLED:
+        parts = given.get(section)
+        for label, part in parts.items() if isinstance(parts, dict) else ():
+            if isinstance(part, dict):
+                plugin, found = maker.part(given, section, label)
+                made_of[section] = made_of[section] | {label: plugin}
+                problems += found
+    for name in ("master", *ONES):
+        if isinstance(given.get(name), dict):
+            made_of[name], found = maker.part(given, name)
+            problems += found
+    rules, found = maker.part(given, "masters")
+    for label, rule in (given.get("masters") or {}).items():
+        rules[label] = rule
+        if isinstance(rule, dict):
+            rules[label], of_rule = from_values(rule, ("masters", label), RULE_TABLE, Path.cwd())
+            found = [*found, *of_rule]
+    if problems or found:
+        raise ContradictionError([*problems, *found])
+    return made_of | ({"masters": rules} if rules else {})
+
+
 def _swept(
     data: dict[str, Any], sweep: object, maker: "Maker", *, first: Scenario | None
 ) -> tuple[dict[str, Swept], Points, list[Problem]]:

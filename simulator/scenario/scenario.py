@@ -1,13 +1,14 @@
 """A frozen description of what is run, free of contradictions."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf
+from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from schemes import Ideal, Scheme
 from simulator.choices import Leftover, WaitFor
@@ -22,6 +23,7 @@ from simulator.plugins.messages import at_parameter
 from simulator.scenario.limits import COARSE_POLL_S, MOST_WORKERS
 from simulator.scenario.proportions import of_numbers, of_pieces, of_polls, of_runs, of_training
 from simulator.scenario.ranges import values_of
+from simulator.scenario.yaml_text import yaml_of
 from straggler_models import StragglerModel
 from straggler_models.base import SecondsModel
 
@@ -32,6 +34,10 @@ def _as_lists(sweep: Any) -> Any:
         return sweep
     arrays = {key: given.tolist() if isinstance(given, np.ndarray) else given for key, given in sweep.items()}
     return {key: values_of(given) if isinstance(given, dict) else given for key, given in arrays.items()}
+
+
+def _values(labelled: Any) -> Iterable[Any]:
+    return labelled.values() if isinstance(labelled, dict) else ()
 
 
 @dataclass(
@@ -55,6 +61,17 @@ class Scenario(TakesNumpy):
     >>> from straggler_models import Constant
     >>> Scenario(workers=2, jobs=3, stragglers={"usual": Constant(1.0)}, schemes={"uncoded": Uncoded(2)}).n_rounds
     3
+
+    Parts may be mappings, as in a file; then the number of workers need not be repeated:
+
+    >>> shorter = Scenario(
+    ...     workers=4,
+    ...     jobs=3,
+    ...     stragglers={"usual": {"kind": "constant", "startup_s": 1.0}},
+    ...     schemes={"GC": {"kind": "gradient_coding", "s": 1}, "uncoded": {"kind": "uncoded"}},
+    ... )
+    >>> shorter.schemes["GC"]
+    GradientCoding(n_workers=4, s=1)
     """
 
     name: Annotated[str, Field(min_length=1)] = "scenario"
@@ -92,6 +109,18 @@ class Scenario(TakesNumpy):
     points: tuple[Any, ...] = ()
     """the swept values of each point, with its scenario; filled in when a scenario is loaded"""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _made_of_mappings(cls, given: Any) -> Any:
+        if not isinstance(given, ArgsKwargs) or given.args or not given.kwargs:
+            return given
+        at = given.kwargs
+        parts = [at.get(name) for name in ("master", "network", "training")]
+        parts += [part for name in ("stragglers", "schemes", "masters") for part in _values(at.get(name))]
+        if not any(isinstance(part, dict) for part in parts):
+            return given
+        return ArgsKwargs((), import_module("simulator.scenario.loading").made(dict(at)))
+
     def __post_init__(self) -> None:
         parts = (field.name for field in dataclasses.fields(self) if field.name not in ("training", "sweep", "points"))
         problems = [problem for name in parts for problem in of_numbers(getattr(self, name), (name,))]
@@ -108,6 +137,19 @@ class Scenario(TakesNumpy):
         swept |= {"sweep", "points"} | ({"schemes", "masters"} if swept & {"workers", "seed", "schemes"} else set())
         shared = [field.name for field in dataclasses.fields(self) if field.name not in swept]
         return any(all(getattr(at, name) == getattr(self, name) for name in shared) for _, at in self.points[:1])
+
+    def to_yaml(self) -> str:
+        """Return the scenario as a file has it; loading that gives the same scenario.
+
+        Examples
+        --------
+        >>> from schemes import Uncoded
+        >>> from straggler_models import Constant
+        >>> mine = Scenario(workers=2, jobs=3, stragglers={"usual": Constant(1.0)}, schemes={"uncoded": Uncoded(2)})
+        >>> print(mine.to_yaml().split("schemes:")[1].strip())
+        uncoded: {kind: uncoded}
+        """
+        return yaml_of(import_module("simulator.scenario.plain").plain(self))
 
     @property
     def n_rounds(self) -> int:

@@ -1,5 +1,6 @@
 """Plain values from YAML text, within bounds, and YAML text from plain values."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,25 @@ def reader() -> YAML:
 
 def write_yaml(data: Mapping[str, Any], path: Path) -> None:
     """Write plain values in the order given, short mappings and lists on one line."""
-    yaml = reader()
+    path.write_text(yaml_of(data), encoding="utf-8")
+
+
+def yaml_of(data: Mapping[str, Any]) -> str:
+    """Return plain values as :func:`write_yaml` writes them.
+
+    Examples
+    --------
+    >>> print(yaml_of({"workers": 4, "sweep": {"master.mu": [0.5, 1.0]}}))
+    workers: 4
+    sweep:
+      master.mu: [0.5, 1.0]
+    <BLANKLINE>
+    """
+    yaml, text = reader(), io.StringIO()
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its own default is a bool
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(data, file)
+    yaml.dump(data, text)
+    return text.getvalue()
 
 
 def plain_value(text: str) -> Any:
