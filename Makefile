@@ -21,8 +21,20 @@ benchmark: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/numerics.py
 	$(BIN)/python benchmarks/training.py
 
+# a wheel and an sdist, checked, and the wheel tested where there is no checkout
+dist: $(VENV)/bin/python
+	rm -rf dist build
+	$(INSTALL) 'build>=1.2' 'twine>=6'
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[test]"
+	cd build/installed && bin/stragglersim --version && bin/stragglersim examples quickstart \
+	&& bin/stragglersim run quickstart.yaml --out results \
+	&& bin/python -m pytest -q --doctest-modules -p no:cacheprovider --pyargs stragglersim simulator schemes straggler_models workloads
+
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results dist build
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,4 +47,4 @@ $(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
 	$(INSTALL) --editable '.[test]'
 	touch $(VENV)/.installed $@
 
-.PHONY: run test benchmark clean
+.PHONY: run test benchmark dist clean

@@ -5,6 +5,7 @@ Heavy libraries are imported where they are used, so that `--help` answers at on
 
 import gc
 import sys
+from typing import Annotated
 
 import typer
 
@@ -14,7 +15,7 @@ from simulator.cli.look_up import examples, explain, list_plugins, schema
 from simulator.cli.run import run, validate
 from simulator.cli.show import compare, plot
 from simulator.cli.surroundings import prepare_streams, stoppable
-from simulator.cli.terminal import InputError, complain
+from simulator.cli.terminal import InputError, complain, say
 from simulator.cli.trace import trace
 from simulator.cli.tune import tune
 from simulator.errors import OUTSIDE, LostError, UserError, place_in, told
@@ -28,6 +29,23 @@ app = typer.Typer(
     help="Simulate distributed gradient computation with slow workers: what does redundancy buy?\n\n"
     "Start with:\n\n  stragglersim examples quickstart\n\n  stragglersim run quickstart.yaml --out results/quickstart",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"stragglersim {version('stragglersim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Options of the command itself; `app` has its help."""
 
 
 app.command()(run)
