@@ -81,7 +81,8 @@ def test_info_says_what_is_in_a_file(cli):
         "  stragglers  15 % of the times (mu = 1, reference: first); 15 % with reference: median",
         "  per round   median 1, most 1 (round 0); 4 of 4 workers straggle at least once",
         "  bursts      6, mean length 1 rounds: 100 % last 1 round, 0 % 2, 0 % more; the longest 1",
-        "  * no memory to be seen: P(straggle | straggled in the round before) = 0 [0, 0.39] against 0.083 at random",
+        "  * too few stragglers to tell bursts from chance: P(straggle | straggled in the round before) = 0 [0, 0.39] "
+        "against 0.083 at random",
         "",
         "Words: worker = rank, round = step, load = share of the global batch; docs/traces.md has the formulas.",
     ]

@@ -105,9 +105,10 @@ def _write(found: Advice, lines: list[str], note: str, trace: AdjustedTrace, sea
     forget_stale(out, figures)
     say(f"Page     {out}/advice.md")
     say(f"Tables   {out}/tested.csv, learned.csv")
-    say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml, --set probe=N with N uncoded rounds first)")
+    say(f"Schemes  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
     if found.chosen.fleet.action != "keep":
         say(f"Advised  {out}/action.yaml (the workers after it: stragglersim run {out}/action.yaml)")
+    say("         scenarios run on all rounds of the trace, and so give other times than the tested rounds alone")
     say(f"Figures  {', '.join(str(out / figure.name) for figure in figures)}")
 
 

@@ -78,7 +78,8 @@ def _in_a_scenario(cost: LoadCost) -> str:
     if of is not None and (of.is_bent or of.is_off or cost.falls_below_0):
         first = f"of the trace at load {of.loads[of.first]:g}, with base_load: {of.loads[of.first]:g}"
         if of.slopes_s[min(of.first, len(of.slopes_s) - 1)] >= of.most_s:
-            return f"In a scenario: {first}, load_effect: proportional, no seconds_per_load (all of the time is work)"
+            near = "all of the time is work; near that load"
+            return f"In a scenario: {first}, load_effect: proportional, no seconds_per_load ({near})"
         effect = by.better if by is not None and by.better else "proportional"
         return (
             f"In a scenario: {first}, seconds_per_load: {of.usable_s:.4g} (up to the next load), load_effect: {effect}"

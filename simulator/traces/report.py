@@ -18,6 +18,7 @@ from simulator.traces.pattern_sentences import LARGE, besides, pattern_figures, 
 from simulator.traces.patterns import Patterns, patterns
 from simulator.traces.threshold import separation, suggestion
 
+WIDE = 0.15  # more of P(again) than by chance, which an interval must exclude before there is no effect
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
 NAMED = 8  # persistently slow workers, or hosts
 WORDS = "Words: worker = rank, round = step, load = share of the global batch; docs/traces.md has the formulas."
@@ -268,8 +269,13 @@ def _remembers(memory: Memory) -> str:
     if memory.is_bursty:
         return f"bursty: {again}, and {own}"
     if memory.repeats:
-        return f"the same workers straggle again: {again}; but {own}, so it is a matter of which worker, not of when"
-    return f"no memory to be seen: {again}"
+        said = "it is a matter of which worker, not of when"
+        if memory.high > memory.at_own_rates + WIDE:
+            said = "too few stragglers to tell if it is a matter of which worker or of when"
+        return f"the same workers straggle again: {again}; but {own}: {said}"
+    if memory.high > memory.at_random + WIDE:
+        return f"too few stragglers to tell bursts from chance: {again}"
+    return f"straggling now says nothing of the next round: {again}"
 
 
 def _persistent(about: Description) -> str:

@@ -37,13 +37,13 @@ class Fleet(NamedTuple):
         return self._replace(times=WorkerTimes(*(part[rounds] for part in _parts(self.times, self.n_workers))))
 
 
-def named(workers: tuple[int, ...], most: int = 5) -> str:
+def named(workers: tuple[int, ...], most: int = 12) -> str:
     """Name workers.
 
     Examples
     --------
-    >>> named((3,)), named((3, 1)), named(tuple(range(8)))
-    ('worker 3', 'workers 3 and 1', 'workers 0, 1, 2, 3, 4 and 3 more')
+    >>> named((3,)), named((3, 1)), named(tuple(range(20)), most=3)
+    ('worker 3', 'workers 3 and 1', 'workers 0, 1, 2 and 17 more')
     """
     if len(workers) == 1:
         return f"worker {workers[0]}"
@@ -58,11 +58,12 @@ def _parts(times: WorkerTimes, n_workers: int) -> list[FloatArray]:
     return [np.broadcast_to(np.asarray(part, dtype=np.float64), shape) for part in times]
 
 
-def fleets(times: WorkerTimes, n_workers: int, seen: slice) -> Iterator[Fleet]:
+def fleets(times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int] = ()) -> Iterator[Fleet]:
     """Yield what workers could be: as they are, then after each action that some rounds suggest.
 
-    Slow workers (`simulator.traces.measures.slow_workers`) are left out, the slowest first, at most half of all; or
-    replaced by usual ones; if workers differ (Friedman's test), each gets load in proportion to its speed.
+    Slow workers (`simulator.traces.measures.slow_workers`), and after them those that failed, are left out, the slowest
+    first, at most half of all; or replaced by usual ones; if workers differ (Friedman's test), each gets load in
+    proportion to its speed.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def fleets(times: WorkerTimes, n_workers: int, seen: slice) -> Iterator[Fleet]:
         Of all rounds, shape ``(n_rounds, n_workers)``.
     seen
         The rounds that decide who is slow.
+    failed
+        Workers that failed slow in some of these rounds.
 
     Examples
     --------
@@ -82,7 +85,8 @@ def fleets(times: WorkerTimes, n_workers: int, seen: slice) -> Iterator[Fleet]:
     yield Fleet("keep", (), whole, n_workers)
     usual_s = at_equal_load_s(whole, 1 / n_workers)
     found = slow_workers(usual_s[seen])
-    slow = found.workers[: int(MOST_LEFT_OUT * n_workers)]
+    slow = np.array(list(dict.fromkeys([*found.workers.tolist(), *failed])), dtype=np.int64)
+    slow = slow[: int(MOST_LEFT_OUT * n_workers)]
     for size in sorted({size for size in (*SIZES, len(slow)) if 0 < size <= len(slow)}):
         gone = slow[:size]
         left = WorkerTimes(*(np.delete(part, gone, axis=1) for part in parts))
@@ -132,9 +136,11 @@ def _differ(duration_s: FloatArray) -> bool:
     from scipy.stats import rankdata
 
     n_rounds, n_workers = duration_s.shape
+    if n_workers < 2:
+        return False
     ranks = rankdata(duration_s, axis=1)
     spread = ranks.var(axis=1, ddof=1).sum() / n_rounds  # n (n + 1) / 12 without ties
-    if n_workers < 2 or not spread:
+    if not spread:
         return False
     statistic = n_rounds * np.square(ranks.mean(axis=0) - (n_workers + 1) / 2).sum() / spread
     return bool(chdtrc(n_workers - 1, statistic) < SURE)

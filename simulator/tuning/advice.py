@@ -19,7 +19,7 @@ from simulator.tuning.rows import said_setting
 SURE_ROUNDS = 30  # fewer say too little to choose by: half of them are tested
 LONGER = 5  # times as many jobs, in which a few rounds of delay do not count
 MOST_MORE = 10  # times as many rounds, which nobody would measure
-TROUBLE: tuple[Action, ...] = ("leave out", "balance", "keep", "replace")  # the least first; of one step, keep: a code
+TROUBLE: tuple[Action, ...] = ("leave out", "replace", "balance", "keep")  # the least first; of one step, keep: a code
 Verdict = Literal["pays", "does not pay", "not enough data"]
 
 
@@ -100,7 +100,7 @@ class Advice:
     chosen_on, tested_on
         Rounds of the trace, from and before.
     changes
-        Fail-slows that last to the end of the trace: advice is for workers as they are since the last one.
+        Fail-slows: advice is for workers as they are since the last one that lasts to the end of the trace.
     candidates
         What gives exact gradients: the best setting of each scheme with workers as they are, and what is best after
         each other action, the fastest on the rounds of choosing first; before them the choice, which is the least

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ALL_WORK = 95.0  # percent longer that twice the load takes: as good as twice as long
 NEARLY = 1.1  # times as long, which less than half of the load may be worth
 MOST_NAMED = 3  # other things that can be done
+SEEN = 0.005  # share of resamples that is no 0 %
 
 
 def sentences(advice: Advice, search: Search) -> list[str]:
@@ -55,9 +56,11 @@ def _verdict(advice: Advice) -> str:
     """Say what to do, in a sentence or two."""
     chosen, plain = advice.chosen, advice.plain
     if advice.verdict == "pays":
+        load = chosen.setting["load"]
+        holds = f", each worker holding {100 * load:.3g} % of the data" if chosen.is_coded else ""
         return (
-            f"{_capital(what(chosen))}: on rounds that had no say in the choice, {advice.n_jobs} jobs take "
-            f"{_seconds(chosen.time_s)} rather than {_seconds(plain.time_s)}, {advice.saved(chosen)} less."
+            f"{_capital(what(chosen))}: on later rounds, {advice.n_jobs} jobs take "
+            f"{_seconds(chosen.time_s)} rather than {_seconds(plain.time_s)}, {advice.saved(chosen)} less{holds}."
         )
     if advice.verdict == "does not pay":
         return _nothing_pays(advice)
@@ -74,7 +77,7 @@ def _verdict(advice: Advice) -> str:
             f"{advice.n_tested_on} that were tested, {seems}."
         )
     return (
-        f"Not enough data: {seems} on rounds that had no say in the choice, which may be chance. Record about "
+        f"Not enough data: {seems} on later rounds, which may be chance. Record about "
         f"{more} more rounds, and change nothing until then."
     )
 
@@ -93,6 +96,8 @@ def _nothing_pays(advice: Advice) -> str:
         copies = advice.find("GC")
         more = "" if copies is None or copies is best else f" and {what(copies)[4:]} {_costs(advice, copies)}"
         return f"Do not code: {what(best)[4:]} {_costs(advice, best)}{more}, because {why}."
+    if not codes:
+        why = f"no code was tried, and {why}"
     best = advice.seems_best
     most = "" if best.is_plain else f" (most is {advice.saved(best)}, to {what(best)})"
     return f"Change nothing: nothing that was tried saves {WORTH_PERCENT:g} % for sure{most}; {why}."
@@ -100,7 +105,11 @@ def _nothing_pays(advice: Advice) -> str:
 
 def _costs(advice: Advice, one: Candidate) -> str:
     more = 100 * (one.time_s / advice.plain.time_s - 1)
-    return f"takes {more:.0f} % longer" if more >= WORTH_PERCENT else "saves next to nothing"
+    return _longer(more) if more >= WORTH_PERCENT else "saves next to nothing"
+
+
+def _longer(percent: float) -> str:
+    return f"takes {percent:.0f} % longer" if percent < 200 else f"takes {1 + percent / 100:.3g} times as long"
 
 
 def _instead(advice: Advice) -> Iterator[str]:
@@ -122,25 +131,30 @@ def _instead(advice: Advice) -> Iterator[str]:
         if best is not None and best.time_s < NEARLY * advice.chosen.time_s:
             shares = f"load {best.setting['load']:.3g} rather than {load:.3g}"
             said.insert(0, f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less, {shares})")
+    sure = [one for one in advice.candidates[1:] if not one.is_plain and advice.saved(one).low > 0]
+    if not said and sure:
+        best = min(sure, key=lambda one: one.time_s)
+        said = [f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less)"]
     yield f"Or else: {'; '.join(said)}." if said else "Nothing else that was tried saves for sure."
 
 
 def _changes(advice: Advice) -> Iterator[str]:
-    """Say which workers failed slow, and that the advice is for the time since then."""
+    """Say which workers failed slow and when, and what that means for the advice."""
     if not advice.changes:
         return
     said = ", ".join(
         f"worker {of.worker} {f'is {of.factor:.2g} times slower' if of.factor < np.inf else 'answers nothing'} from "
-        f"round {of.onset} on"
+        f"round {of.onset} {f'to {of.end - 1}' if of.end < advice.n_rounds else 'on'}"
         for of in advice.changes[:MOST_NAMED]
     )
     more = f" and {len(advice.changes) - MOST_NAMED} more" if len(advice.changes) > MOST_NAMED else ""
-    yield (
-        f"Machines changed during the trace: {said}{more}. This is for workers as they are since round "
-        f"{advice.chosen_on[0]}."
-        if advice.chosen_on[0]
-        else f"Machines changed during the trace: {said}{more}; too few rounds came after that to choose by."
-    )
+    if advice.chosen_on[0]:
+        then = f". This is for workers as they are since round {advice.chosen_on[0]}"
+    elif any(of.end == advice.n_rounds for of in advice.changes):
+        then = "; too few rounds came after that to choose by"
+    else:
+        then = f". What is saved in such rounds rests on {'one event' if len(advice.changes) == 1 else 'these events'}"
+    yield f"Machines changed during the trace: {said}{more}{then}."
 
 
 def _how_sure(advice: Advice) -> Iterator[str]:
@@ -151,7 +165,7 @@ def _how_sure(advice: Advice) -> Iterator[str]:
         f"Of {len(advice.candidates)} things that were tested, to {what(advice.chosen)} was the fastest in "
         f"{100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} resamples"
     )
-    others = [int(place) for place in np.argsort(-share, kind="stable") if place and share[place] > 0]
+    others = [int(place) for place in np.argsort(-share, kind="stable") if place and share[place] >= SEEN]
     if others:
         said += f" (to {what(advice.candidates[others[0]])}: {100 * share[others[0]]:.0f} %)"
     if rival is not None and advice.verdict == "pays" and advice.saved(rival, advice.chosen).percent >= WORTH_PERCENT:
@@ -195,7 +209,8 @@ def _rule_or_code(advice: Advice, search: Search) -> Iterator[str]:
     if len(search.rules) < 2 or advice.verdict != "pays" or advice.chosen not in advice.codes:
         return
     rule, code = advice.rule_matters_percent, advice.scheme_matters_percent
-    if max(rule, code) >= WORTH_PERCENT:
+    n_codes = len({one.scheme for one in advice.codes if one.scheme != REPETITION})
+    if max(rule, code) >= WORTH_PERCENT and n_codes > 1:
         more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
         yield (
             f"{more} on the rounds of choosing: {advice.codes[0].scheme} at its best takes {rule:.0f} % longer under "
@@ -216,8 +231,8 @@ def _probing(advice: Advice) -> Iterator[str]:
         )
     else:
         yield (
-            f"{enough} round{'s' if enough > 1 else ''} would have been enough to choose the code: every choice from "
-            f"then on is at most {100 * ALIKE:.0f} % slower than the last."
+            f"The code that {enough} round{'s' if enough > 1 else ''} would have chosen, and each later choice, is at "
+            f"most {100 * ALIKE:.0f} % slower than the last on the tested rounds."
         )
 
 
@@ -247,7 +262,7 @@ def _load_effects(advice: Advice) -> Iterator[str]:
                 f"{what(other.chosen)} is at most {WORTH_PERCENT:g} % faster."
             )
         else:
-            loses = "" if other.saves_percent is None else f", {-other.saves_percent:.0f} % faster than the advice"
+            loses = "" if other.saves_percent is None else f", and the advice {_longer(-other.saves_percent)}"
             yield (
                 f"The choice depends on how times grow with load: if what slows workers {grows} (--load-effect "
                 f"{other.effect}), to {what(other.chosen)} is the best{loses}. Measure at two loads or more: "

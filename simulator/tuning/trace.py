@@ -68,6 +68,12 @@ class AdjustedTrace:
         if not any(column is not None and column.any() for column in measured):
             raise SearchError(f"{self.path}: must have times above 0 s, got none")
         n_workers = trace.duration_s.shape[1]
+        if np.isinf(trace.duration_s).any():
+            index, worker = np.argwhere(np.isinf(trace.duration_s))[0]
+            raise SearchError(
+                f"{self.path}: workers must answer in each round, got inf, first of worker {worker} in round {index} "
+                "(--rounds, --drop-first and --drop-last leave rounds out)"
+            )
         times = self._adjusted()
         least_s = np.min(times.slowdown * (times.startup_s + times.seconds_per_load * np.float64(1 / n_workers)))
         if least_s < 0:
