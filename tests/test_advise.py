@@ -16,7 +16,13 @@ from simulator.traces.change_points import FailSlow
 from simulator.tuning.actions import Fleet, balanced, fleets
 from simulator.tuning.advice import Advice, Candidate, Other
 from simulator.tuning.advice_text import sentences
-from simulator.tuning.advising import _halves, _least_trouble_first, _worth_testing, find_advice
+from simulator.tuning.advising import (
+    _as_good_in_both,
+    _halves,
+    _least_trouble_first,
+    _worth_testing,
+    find_advice,
+)
 from simulator.tuning.best import ALIKE
 from simulator.tuning.evaluate import run_measured
 from simulator.tuning.legal_settings import Group, every_setting, searchable, thinned
@@ -589,3 +595,15 @@ def test_a_single_worker_has_nothing_to_gain(tmp_path):
     found = advice_on(tmp_path / "it.csv", bursty(40, n_workers=1))
     assert found.verdict == "does not pay"
     assert first_line(found).startswith("Change nothing: ")
+
+
+def test_what_holds_under_both_load_effects_is_chosen():
+    """Less load for a slow worker is 1.5 % faster than replacing it; but if what slows it adds, it loses by half."""
+    replaced = candidate("uncoded", 4.06, [4.1, 4.1], action="replace", workers=(3,))
+    advice = made(candidate("uncoded", 4.0, [4.0, 4.0], action="balance"), replaced, UNCODED)
+    cases = (-50.0, 4.06, True), (-9.0, 4.06, False), (-50.0, 4.1, False), (None, 4.0, False)
+    for saves_percent, first_s, expected in cases:
+        one = dataclasses.replace(replaced, setting=replaced.setting | {"makespan_s": first_s})
+        at = dataclasses.replace(advice, candidates=(advice.chosen, one, UNCODED))
+        found = _as_good_in_both(at, Other("additive", replaced, saves_percent))
+        assert (found is one) == expected

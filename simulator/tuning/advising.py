@@ -27,6 +27,7 @@ LEAST_ROUNDS = 10  # fewer say nothing of rounds to come
 PROBES = (1, 3, 10, 30, 100, 300, 1000)
 FEW_JOBS = 80  # that any part is replayed to at least, and no more than it has rounds
 MOST_TIMES = 1 << 24  # that are simulated side by side
+MUCH = 0.1  # of the time, lost under another load effect
 APPROXIMATE = (1, 2, 3, 5)  # slowest workers of each round that an approximate gradient does without
 Tried = tuple[Fleet, dict[Any, Any]]  # with a row of `simulator.tuning.evaluate.evaluate`
 
@@ -48,11 +49,26 @@ def find_advice(trace: AdjustedTrace, search: Search, *, progress: Progress | No
         search = dataclasses.replace(search, schemes=("uncoded", *search.schemes))
     alternatives = list(trace.alternatives())
     advice = _advice(trace, search, PROBES, _within(progress, 0, 1 + len(alternatives)))
-    others = []
+    found = []
     for place, other in enumerate(alternatives, start=1):
         with contextlib.suppress(SearchError):  # times below 0 s at some loads
-            others.append(_under(other, search, advice, _within(progress, place, 1 + len(alternatives))))
+            found.append((other, _advice(other, search, (), _within(progress, place, 1 + len(alternatives)))))
+    others = [_under(other, search, advice.chosen, of_other) for other, of_other in found]
+    robust = next((better for other in others if (better := _as_good_in_both(advice, other))), None)
+    if robust is not None:
+        in_order = [robust, *(one for one in advice.candidates if one is not robust)]
+        advice = dataclasses.replace(advice, candidates=tuple(in_order))
+        others = [_under(other, search, robust, of_other) for other, of_other in found]
     return dataclasses.replace(advice, others=tuple(others))
+
+
+def _as_good_in_both(advice: Advice, other: Other) -> Candidate | None:
+    """What would be chosen under another load effect, if the choice loses much there, and this next to nothing here."""
+    if other.saves_percent is None or other.saves_percent > -100 * MUCH:
+        return None
+    wanted = other.chosen.fleet.said, other.chosen.setting["scheme"]
+    alike = (one for one in advice.candidates if (one.fleet.said, one.scheme) == wanted)
+    return next((one for one in alike if one.first_s <= advice.chosen.first_s * (1 + ALIKE)), None)
 
 
 def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progress: Progress | None) -> Advice:
@@ -102,10 +118,8 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
     )
 
 
-def _under(other: AdjustedTrace, search: Search, advice: Advice, progress: Progress | None) -> Other:
-    """The choice under another load effect, and what the advice is worth there."""
-    found = _advice(other, search, (), progress)
-    own = advice.chosen
+def _under(other: AdjustedTrace, search: Search, own: Candidate, found: Advice) -> Other:
+    """The choice under another load effect, and what ours is worth there."""
     failed = [of.worker for of in found.changes if of.onset < found.chosen_on[1] and of.end > found.chosen_on[0]]
     after = fleets(*other.times(), slice(*found.chosen_on), failed)
     same = (fleet for fleet in after if fleet.said == own.fleet.said)
