@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from findings import groups
 
-from simulator.plots.style import save
+from simulator.plots.saving import save
 from simulator.plots.tuning import looks_among, winner_map
 from simulator.tuning.best import winners
 from simulator.tuning.search import Search, rules_of, search_trace

@@ -17,3 +17,4 @@ Work = Literal["exposed", "compute", "step"]  # what of a step in a profile is a
 Aggregate = Literal["sum", "max", "mean", "last"]  # of several times of one round and worker
 TraceTarget = Literal["parquet", "chrome"]  # what a trace is written as
 Unit = Literal["s", "ms", "us", "ns"]  # of measured times
+FigureFormat = Literal["png", "svg", "pdf"]  # what a figure is written as

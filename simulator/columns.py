@@ -45,9 +45,9 @@ class RunRow(TypedDict, total=False):
     makespan_s: Annotated[float, Column("end of the last round", "makespan", "seconds", unfair=True)]
     jobs_per_s: Annotated[float, Column("jobs decoded / makespan", "jobs per second", higher_is_better=True)]
     job_latency_mean_s: Annotated[float, Column("mean of `jobs.latency_s`", "job latency", "seconds")]
-    job_latency_p50_s: Annotated[float, Column("its median", "50 % quantile of job latency", "seconds")]
-    job_latency_p95_s: Annotated[float, Column("its 95 % quantile", "95 % quantile of job latency", "seconds")]
-    job_latency_p99_s: Annotated[float, Column("its 99 % quantile", "99 % quantile of job latency", "seconds")]
+    job_latency_p50_s: Annotated[float, Column("median of `jobs.latency_s`", "50 % quantile of job latency", "seconds")]
+    job_latency_p95_s: Annotated[float, Column("95 % quantile of latencies", "95 % quantile of job latency", "seconds")]
+    job_latency_p99_s: Annotated[float, Column("99 % quantile of latencies", "99 % quantile of job latency", "seconds")]
     decode_failures: Annotated[int, Column("jobs that failed", "failed jobs of a trial")]
     waited_rounds: Annotated[int, Column("rounds that are `waited`", "rounds in which the master waited")]
     waited_s: Annotated[float, Column("sum of `rounds.waited_s`", "time waited", "seconds")]
@@ -59,14 +59,18 @@ class RunRow(TypedDict, total=False):
     uploads: Annotated[int, Column("sum of `rounds.uploads`", "uploads")]
     bytes_up: Annotated[float, Column("sum of `rounds.bytes_up`", "sent to the master", "bytes")]
     upload_s: Annotated[float, Column("sum of `rounds.upload_s`", "time on the way", "seconds")]
-    final_loss: Annotated[float, Column("of last steps, mean over models", "loss at the end")]
-    final_accuracy: Annotated[float, Column("of last steps", "accuracy at the end", higher_is_better=True)]
+    final_loss: Annotated[float, Column("after the last steps, mean over models", "loss at the end")]
+    final_accuracy: Annotated[float, Column("after the last steps", "accuracy at the end", higher_is_better=True)]
     gradient_error_mean: Annotated[float, Column("mean of `training.gradient_error`", "relative error of the gradient")]
-    worst_residual: Annotated[float, Column("see training.md", "worst relative error of a decoded gradient")]
-    worst_condition: Annotated[float, Column("see training.md", "worst condition number")]
-    decode_mean_s: Annotated[float, Column("see training.md", "measured decoding time of a job", "seconds")]
-    load_bound: Annotated[float, Column("see Schemes", "lower bound of the load", "share of a job", fixed=True)]
-    seconds_per_update: Annotated[float, Column("see below", "time for each model update", "seconds", unfair=True)]
+    worst_residual: Annotated[float, Column("largest of any job decoded", "worst relative error of a decoded gradient")]
+    worst_condition: Annotated[float, Column("largest of any job decoded", "worst condition number")]
+    decode_mean_s: Annotated[float, Column("mean over jobs", "measured decoding time of a job", "seconds")]
+    load_bound: Annotated[
+        float, Column("no such code has less", "lower bound of the load", "share of a job", fixed=True)
+    ]
+    seconds_per_update: Annotated[
+        float, Column("makespan M / jobs", "time for each model update", "seconds", unfair=True)
+    ]
 
 
 class RoundColumns(NamedTuple):
@@ -151,3 +155,149 @@ SUMMARY = {  # what becomes of the trials of a scheme at a point, in the order o
     **dict.fromkeys(("gradient_error_mean", "decode_mean_s"), "mean"),
     **{"worst_residual": "max", "worst_condition": "max", "decode_failures": "sum"},
 }
+_CHANGE = "ratio of means over the trials that both have, - 1, against the first scheme; less than 0: it takes less"
+_SETTING = {  # of a scheme, in the tables of `tune` and `advise`
+    "scheme": Column("label of the scheme"),
+    "kind": Column("kind of the scheme"),
+    "code": Column("code of the scheme, if it has a choice"),
+    "accepts": Column("what a sequential scheme accepts: pattern, recoverable, published"),
+    **{name: Column(f"parameter {name} of the scheme") for name in ("B", "W", "s", "lam")},
+    "assignment": Column("which worker computes which chunks"),
+    "setting": Column("parameters of the scheme"),
+    "rule": Column("rule by which the master stops waiting"),
+    **{name: RUNS[name] for name in ("delay_rounds", "load", "makespan_s", "waited_rounds", "waited_s")},
+    "straggler_rate": RUNS["straggler_rate"],
+}
+_OF_TRACE = {
+    "file": "name of the trace",
+    "base_load": "load at which it was measured",
+    "workers": "workers (ranks)",
+    "rounds": "rounds (steps)",
+    "consecutive_pairs": "pairs of rounds that are successive steps",
+    "rounds_of_half": "rounds with the largest delays that have half of what stragglers cost",
+    "worst_worker": "worker that costs most time",
+    "worst_host": "host whose workers cost most time",
+    "slowest_over_median": "mean over rounds of the slowest worker's time over the median worker's",
+    "slowest_over_mean": "mean over rounds of the slowest worker's time over the mean of the workers",
+    "waiting_share": "share of worker time that is waiting for the slowest of the round",
+    "waiting_hours": "worker-hours of waiting per 1 000 rounds",
+    "saved_worker": "share of the time saved if the worst worker had been as fast as the round's median worker",
+    "saved_host": "the same for all workers of the worst host",
+    "saved_slow": "the same for all workers that are slow all the time",
+    "saved_all": "the same for all that are slower than the median worker: what stragglers cost",
+    **{f"saved_slowest_{k}": f"share saved if the {k} slowest of each round had been as the median" for k in range(11)},
+    **{f"{name}_s": f"{name} of all times, in seconds" for name in ("min", "median", "mean", "max")},
+    "p95_s": "95 % quantile of all times, in seconds",
+    "p99_s": "99 % quantile of all times, in seconds",
+    "never_answered": "times that are infinite",
+    "max_over_median": "largest time over the median one",
+    "outlier_s": "from so many seconds on, a time is an outlier",
+    "outliers": "times that are outliers",
+    "outlier_rounds": "rounds with outliers",
+    "outlier_share": "their share of all seconds",
+    "mu": "a worker straggles that takes over 1 + mu times as long as the reference",
+    "reference": "that worker of each round: the first, or the median one",
+    "suggested_mu": "a mu that separates stragglers, where this one labels nobody or most",
+    "straggler_rate": "share of the times that are stragglers'",
+    "straggler_rate_other_reference": "the same with the other reference",
+    "is_degenerate": "whether more than half of the times are stragglers'",
+    "stragglers_per_round_median": "median number of stragglers in a round",
+    "stragglers_per_round_max": "largest number of stragglers in a round",
+    "worst_round": "the round with most stragglers",
+    "workers_ever_straggling": "workers that straggle at least once",
+    "dispersion": "variance of stragglers per round over the binomial one",
+    "dispersion_critical": "what independent workers exceed with a chance of 2.5 %",
+    "bursts": "runs of rounds in which a worker straggles",
+    "frac_bursts_len1": "share of bursts of 1 round",
+    "frac_bursts_len2": "share of bursts of 2 rounds",
+    "frac_bursts_len3plus": "share of longer bursts",
+    "burst_mean": "mean length of a burst, in rounds",
+    "longest_burst": "longest burst, in rounds",
+    "p_again": "share of stragglers that straggle in the next round, too",
+    "low": "lower end of its 95 % interval",
+    "high": "upper end of its 95 % interval",
+    "at_random": "the same if each round's stragglers were drawn anew among all workers",
+    "at_own_rates": "the same if each worker's rounds were shuffled",
+    "n_pairs": "stragglers that a next round follows",
+    "warm_up_rounds": "rounds of a warm-up",
+    "period": "period of periodic slow rounds",
+    "first_periodic_round": "the first of these",
+    "host_rounds": "rounds that hit one host",
+    "fail_slows": "workers that become slow and stay so",
+    "episodes": "fail-slows that end",
+    "stalls": "rare long stalls",
+    "longest_stall_s": "the longest stall, in seconds",
+    "slow_workers": "workers that are slow all the time",
+    "slowest_worker": "the worker with the largest median factor",
+    "slowest_factor": "that factor: its time over the round's median worker's",
+}
+_COMPARED = {  # beside swept keys
+    "scheme": RUNS["scheme"],
+    "rank": Column("1 is the best at the point; equal means share a rank"),
+    "verdict": Column("best; ~ best: not distinguishable from the best (95 % interval of the paired difference has 0)"),
+    "n_trials": Column("trials of the scheme that count"),
+    "mean": Column("mean over trials of the metric in the heading"),
+    "interval": Column("its 95 % confidence interval (Student's t)"),
+    "ranked_mean": Column("mean of `jobs_per_s`, by which schemes are ranked where they fail different shares of jobs"),
+    "change_percent": Column(_CHANGE, unit="%"),
+    "change_interval": Column("its 95 % confidence interval, paired by trial", unit="%"),
+    "won_share": Column("share of trials in which it is better than the first scheme; ties count half"),
+    "failure_rate": Column("share of the jobs of all trials that failed"),
+}
+_TESTED = {
+    **_SETTING,
+    "workers": Column("what is done about workers; nothing: all as they are"),
+    "n_workers": Column("workers after that"),
+    "first_s": Column("makespan on the rounds of choosing", unit="seconds"),
+    "time_s": Column("makespan on the tested rounds, in order", unit="seconds"),
+    "long_s": Column("makespan on the tested rounds, of a longer run", unit="seconds"),
+    "saved_percent": Column("time saved on the tested rounds against uncoded work by all workers", unit="%"),
+    "saved_low": Column("lower end of its 95 % interval over resamples", unit="%"),
+    "saved_high": Column("upper end of its 95 % interval", unit="%"),
+    "won": Column("share of resamples in which it was the fastest of what gives exact gradients"),
+    "relative_error": Column("relative error of each gradient"),
+}
+_LEARNED = {
+    **_SETTING,
+    "rounds": Column("rounds that the choice was made on"),
+    "rest_s": Column("makespan of the choice on the tested rounds", unit="seconds"),
+}
+_SLOPE = {
+    "slope_s": "seconds per load, by least squares over all finite times",
+    "intercept_s": "seconds at load 0 of that line",
+    "slope_of_medians": "seconds per load, by least squares over the median of each trace",
+    "seconds_per_load": "what a scenario is to have: the slope of medians, or 0 if that is negative",
+    "line_miss": "largest relative miss of a median by the line",
+    "quadratic_miss": "the same by a quadratic",
+    "is_bent": "whether the data ask for the quadratic",
+    "power": "p of time = a x load^p",
+    "additive_error": "how far off other loads are if slowness adds",
+    "proportional_error": "how far off other loads are if slowness multiplies",
+    "better_effect": "the load effect that predicts other loads better",
+}
+DERIVED = {  # of tables that commands make of runs or traces, by the name of the table
+    "summary": {
+        **{name: RUNS[name] for name in ("point", "scheme", *SUMMARY)},
+        "n_trials": Column("trials"),
+        "makespan_low_s": Column("lower end of the 95 % interval of `makespan_s`", unit="seconds"),
+        "makespan_high_s": Column("upper end of the 95 % interval of `makespan_s`", unit="seconds"),
+        "change_percent": Column("mean makespan over that of the first scheme, - 1", unit="%"),
+    },
+    "compare": _COMPARED,
+    "best": _SETTING,
+    "tested": _TESTED,
+    "learned": _LEARNED,
+    "info": {name: Column(meaning) for name, meaning in _OF_TRACE.items()},
+    "load_slope": {name: Column(meaning) for name, meaning in _SLOPE.items()},
+}
+
+
+def derived(table: str, name: str) -> Column | None:
+    """Facts of a column of a derived table; the ends of an interval are those of their column; None: it has none."""
+    own = DERIVED[table]
+    base, _, end = name.rpartition("_")
+    if name not in own and base in own and end in ("low", "high"):
+        return replace(
+            own[base], meaning=f"{'lower' if end == 'low' else 'upper'} end of the 95 % interval of `{base}`"
+        )
+    return own.get(name)

@@ -211,7 +211,7 @@ def of_axis(axis: Axis) -> str:
             sizes = ",".join(dict.fromkeys(number(label.get_size()) for label in axis.get_ticklabels()))
             ticks = zip(map(number, inside), names, strict=True)
             line += [name if name == at else f"{at}:{name!r}" for at, name in ticks]
-            line += [said(size=unless(sizes, "7"), width=unless(widths, "0.6"), length=length), *hidden]
+            line += [said(size=unless(sizes, "6.664"), width=unless(widths, "0.6"), length=length), *hidden]
         elif inside:
             line += [which, numbers(inside), *names]
     return " ".join(filter(None, line))
@@ -223,7 +223,7 @@ def of_legend(legend: Legend) -> Iterator[str]:
     yield f"legend {where} {how} {said(between=number(legend.columnspacing))}"
     for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
         look = of_line(handle) if isinstance(handle, Line2D) else of_patch(handle)
-        size = unless(number(text.get_fontsize()), "6.5")
+        size = unless(number(text.get_fontsize()), "6.664")
         more = said(size=size, alpha=handle.get_alpha(), hatch=getattr(handle, "get_hatch", str)())
         yield f"  {text.get_text()!r} {look} {more}".rstrip()
 
@@ -260,6 +260,7 @@ def described(figure: Figure) -> list[str]:
     layout = figure.get_layout_engine()
     space = number(layout.get()["wspace"]) if layout else "none"
     lines = [f"figure {' x '.join(map(number, figure.get_size_inches()))} {said(space=unless(space, '0.02'))}".rstrip()]
+    lines += [f"caption {figure.get_label()!r}"] if figure.get_label() else []
     lines += grouped(figure, figure.texts)
     lines += [line for legend in figure.legends for line in of_legend(legend)]
     return lines + [line for axes in figure.axes for line in of_axes(axes)]

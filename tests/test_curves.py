@@ -7,13 +7,15 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from test_plots import draw_chart
 
 import stragglersim
 from schemes import FastestK, Uncoded
 from simulator.engine.training import Training
-from simulator.plots.run import draw, draw_chart
+from simulator.plots.run import draw
+from simulator.plots.style import ChartError
 from simulator.plots.sweep.charts import Chart
-from simulator.plots.sweep.frames import ChartError, title_of
+from simulator.plots.sweep.frames import title_of
 from simulator.results.compare import CompareError
 from simulator.results.curves import Curve, curves, with_time_to
 from simulator.results.results import Results

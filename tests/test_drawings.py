@@ -25,7 +25,10 @@ import stragglersim
 from schemes import FastestK, GradientCoding, Ideal, Multiplexed, Uncoded
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.plots import advice, fit, run, stragglers, traces, tuning
-from simulator.plots.style import save, style
+from simulator.plots import point as run_point
+from simulator.plots.saving import save
+from simulator.plots.sheet import Sheet
+from simulator.plots.style import style
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.timeline import _points
 from simulator.results.results import Results
@@ -44,7 +47,7 @@ def saved_by(draw: Callable[..., Any], *given: Any) -> Figures:
     """The figures that would be written, and why others are not."""
     figures: dict[str, Figure | str] = {}
     with mock.patch.object(
-        sys.modules[draw.__module__], "save", lambda figure, _, name: figures.update({name: figure})
+        sys.modules[draw.__module__], "save", lambda figure, _, name, *formats: figures.update({name: figure})
     ):
         drawn = draw(*given)
     yield from (figures | getattr(drawn, "left_out", {})).items()
@@ -56,7 +59,7 @@ def of_run(scenario: stragglersim.Scenario, only: Sequence[str] = (), *, is_clos
 
 def of_charts(results: Results, *charts: Chart) -> Figures:
     for chart in charts:
-        yield from saved_by(run.draw_chart, results, HERE, chart)
+        yield chart.name, run.chart_of(results, chart)
 
 
 def made_up(
@@ -120,8 +123,9 @@ def matrices() -> Figures:
             logs[label] = log = stragglers.StragglerLog()
             log._packed, log._n_workers, log._n_given = [np.packbits(row) for row in mask], shape[1], mask.size
             log.waited = (mask[:, 0] & (name != "wide")).tolist()
-        stragglers.draw_stragglers(figure := Figure(layout="constrained"), logs)
-        yield name, figure
+        with style():
+            stragglers.draw_stragglers(sheet := Sheet(), logs)
+        yield name, sheet.figure
 
 
 def of_traces() -> Figures:
@@ -381,19 +385,21 @@ def test_a_figure_is_as_it_was(name):
 
 
 def test_a_figure_is_written_with_so_many_pixels(tmp_path):
-    png = save(Figure(figsize=(3.4, 2.4)), tmp_path, "it").read_bytes()
+    with style():
+        (sheet := Sheet()).panel()
+        png = save(sheet.figure, tmp_path, "it").read_bytes()
     assert [int.from_bytes(png[at : at + 4]) for at in (16, 20)] == [680, 480]
 
 
-def test_a_panel_of_a_timeline_is_taken_for_200_points_wide():
-    axes = Figure().subplots()
+def test_half_the_span_of_a_timeline_is_half_as_wide_as_its_axes():
+    axes = Figure(figsize=(4, 2), dpi=50).add_axes((0, 0, 0.5, 1))
     axes.set_xlim(2, 12)
-    assert _points(axes, 5.0) == 100
+    assert _points(axes, 5.0) == pytest.approx(72)
 
 
 def test_a_long_text_beside_a_bar_leaves_two_fifths_of_the_axis_to_the_bar():
     axes = Figure().subplots()
-    run._say_beside(axes, np.array([10.0]), ["x" * 40])
+    run_point._say_beside(axes, 165, np.array([10.0]), ["x" * 40])
     assert axes.get_xlim() == pytest.approx((0, 25))
 
 

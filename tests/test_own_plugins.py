@@ -195,8 +195,17 @@ def test_runs_that_fail_leave_the_others_with_their_figures(call, tmp_path):
     assert (tmp_path / "results/mine/plots/makespan.png").exists()
     assert call("compare", "results/mine")[0] == 0
     status, out, err = call("plot", "results/mine", fault="close")
+    assert (status, err) == (0, "Drawing ...\n")
+    assert "timeline" in out  # of the scheme that ran
+
+
+def test_a_scheme_that_fails_later_leaves_the_figures_of_whole_runs(call):
+    assert call("run", "mine.yaml", "--engine", "events")[0] == 0
+    status, out, err = call("plot", "results/mine", fault="close")
     assert status == 0
-    assert "no figures of single rounds" in err
+    assert "no figures of single rounds: these need a trial that runs" in err
+    assert "timeline" not in out
+    assert "makespan" in out
 
 
 def test_a_workload_may_hold_arrays_and_be_swept(call):

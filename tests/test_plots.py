@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,14 @@ import stragglersim
 from schemes import FastestK, GradientCoding, Ideal, Multiplexed, Uncoded
 from simulator.engine.master_rules import FixedTime, MuRule
 from simulator.plots.fit import draw_fit
-from simulator.plots.run import draw, draw_chart, run_figures
-from simulator.plots.stragglers import StragglerLog, draw_stragglers, one_sided, straggler_logs
-from simulator.plots.style import GREY, looks_of, save, widen_beneath
+from simulator.plots.point import draw_jobs_finished
+from simulator.plots.run import chart_of, draw, run_figures
+from simulator.plots.saving import save
+from simulator.plots.sheet import Sheet
+from simulator.plots.stragglers import StragglerLog, draw_stragglers, not_drawn, straggler_logs
+from simulator.plots.style import GREY, ChartError, looks_of, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
-from simulator.plots.sweep.frames import ChartError, at_points
+from simulator.plots.sweep.frames import at_points
 from simulator.plots.sweep.lines import draw_lines, scale_up
 from simulator.plots.sweep.load_latency import _not_dominated
 from simulator.plots.sweep.maps import Map, _rectangles, draw_best, map_of
@@ -65,7 +70,17 @@ def made(results: Results, scenario: stragglersim.Scenario) -> dict[str, Figure]
 
 
 def caption_of(figure: Figure) -> str:
-    return " ".join(figure.get_supxlabel().split())
+    return str(figure.get_label())
+
+
+def drawn_by(draw_on: Callable[..., None], *given: Any) -> Figure:
+    with style():
+        draw_on(sheet := Sheet(), *given)
+    return sheet.figure
+
+
+def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
+    return save(chart_of(results, chart), folder, chart.name)
 
 
 def texts(figure: Figure) -> str:
@@ -88,7 +103,7 @@ def test_every_figure_is_drawn_once_for_each_file(tmp_path):
     figure, counted = Figure(layout="constrained"), Counted(0.5, 0.5, "once")
     figure.subplots().add_artist(counted)
     save(figure, tmp_path, "figure")
-    assert counted.n_drawn == len(list(tmp_path.iterdir())) == 2
+    assert counted.n_drawn == 2
 
 
 def test_every_figure_is_written_as_png_and_as_svg(written):
@@ -109,18 +124,18 @@ def test_axes_say_what_they_show_and_in_which_unit(made):
     assert made["makespan"].axes[0].get_xlabel() == "mean makespan (seconds), 95 % interval"
     assert made["makespan"].axes[0].get_xlim()[0] == 0
     assert made["jobs_finished"].axes[0].get_xlabel() == "simulated time (seconds)"
-    assert made["jobs_finished"].axes[0].get_ylabel() == "jobs finished"
+    assert made["jobs_finished"].axes[0].get_ylabel() == "jobs finished (mean)"
     assert made["latency"].axes[0].get_xlabel() == "job latency (seconds)"
     assert made["latency"].axes[0].get_ylabel() == "share of jobs that take longer"
     assert "(seconds)" in made["load_makespan"].axes[0].get_ylabel()
     assert made["load_makespan"].axes[0].get_xlabel().startswith("load (share of a job")
     assert made["stragglers"].axes[-1].get_xlabel() == "round"
-    assert made["timeline"].axes[-1].get_xlabel() == "simulated time (seconds)"
+    assert made["timeline"].axes[-1].get_xlabel().startswith("time since round ")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_says_what_makes_the_comparison_fair(made, name):
-    said = " ".join(made[name].get_supxlabel().split())
+    said = caption_of(made[name])
     assert "master: mu_rule (mu = 0.5, reference = first, wait_for = all)" in said
     assert "leftover: cancel; no T limit; 2 trials; engine: vectorised; 6 of 6 runs repeated on events: equal" in said
 
@@ -190,16 +205,38 @@ def test_all_jobs_may_fail():
         figure.draw_without_rendering()
 
 
-def test_jobs_finished_ends_where_the_jobs_of_trial_0_end(results, made):
+def test_jobs_finished_is_the_mean_over_trials_with_a_band():
+    """By hand: job 0 ends at 1 s and 3 s, job 1 at 4 s and 8 s; Student's t of 2 trials: 12.7."""
+    ends_s = {"a": [[1.0, 4.0], [3.0, 8.0]], "b": [[2.0, 5.0], [2.0, 5.0]]}
+    rows = [
+        {"scheme": scheme, "trial": trial, "job": job, "decoded_s": at_s}
+        for scheme, trials in ends_s.items()
+        for trial, jobs in enumerate(trials)
+        for job, at_s in enumerate(jobs)
+    ]
+    [axes] = drawn_by(draw_jobs_finished, pd.DataFrame(rows)).axes
+    line = axes.lines[0]
+    assert line.get_xydata().tolist() == [[0, 0], [1, 0.5], [3, 1], [4, 1.5], [8, 2]]
+    assert line.get_drawstyle() == "steps-post"
+    band = axes.collections[0].get_paths()[0]
+    inside = [band.contains_point(point) for point in ((2.0, 0.1), (2.0, 1.9), (3.5, 0.9))]
+    assert inside == [True, True, False]
+    assert axes.get_ylabel() == "jobs finished (mean)"
+    alone = drawn_by(draw_jobs_finished, pd.DataFrame(rows).query("trial == 0")).axes[0]
+    assert not alone.collections
+    assert alone.get_ylabel() == "jobs finished"
+
+
+def test_jobs_finished_ends_where_the_last_trial_ends(results, made):
     steps = {
         line.get_color(): line.get_xydata() for line in made["jobs_finished"].axes[0].lines if len(line.get_xdata()) > 1
     }
-    first = results.jobs.query("scheme == 'uncoded' and trial == 0")["decoded_s"]
-    assert steps["#000000"][-1] == pytest.approx([first.max(), 6])
+    last = results.jobs.query("scheme == 'uncoded'")["decoded_s"]
+    assert steps["#000000"][-1] == pytest.approx([last.max(), 6])
 
 
 def test_the_straggler_matrix_agrees_with_the_rounds_table(results, scenario):
-    for label, log in straggler_logs(scenario).items():
+    for label, log in straggler_logs(scenario, scenario.schemes).items():
         rounds = results.rounds[(results.rounds["scheme"] == label) & (results.rounds["trial"] == 0)]
         assert log.stragglers.sum(axis=1).tolist() == rounds["stragglers"].tolist()
         assert log.waited == rounds["waited"].tolist()
@@ -207,8 +244,8 @@ def test_the_straggler_matrix_agrees_with_the_rounds_table(results, scenario):
 
 def test_many_workers_and_rounds_share_cells_and_no_straggler_is_lost():
     scenario = make(workers=250, jobs=500, trials=1, schemes={"uncoded": Uncoded(250)}, master=FixedTime(time_s=1.0))
-    logs, figure = straggler_logs(scenario), Figure()
-    draw_stragglers(figure, logs)
+    logs = straggler_logs(scenario, scenario.schemes)
+    figure = drawn_by(draw_stragglers, logs)
     shares = figure.axes[0].images[0].get_array().T
     stragglers = logs["uncoded"].stragglers
     firsts = [(first, worker) for first in range(0, 500, 2) for worker in range(0, 250, 3)]
@@ -247,19 +284,18 @@ def test_lines_that_cross_keep_their_width():
 
 
 def test_schemes_under_which_nobody_or_everybody_straggles_have_no_panel_and_that_is_said(scenario):
-    logs = straggler_logs(scenario)
+    logs = straggler_logs(scenario, scenario.schemes)
     nobody, everybody = StragglerLog(), StragglerLog()
     for log, packed in ((nobody, np.uint8([0])), (everybody, np.uint8([0xF0]))):
         log._packed, log._n_workers, log._n_given, log.waited = [packed] * 3, 4, 12, [False] * 3
     shown = {"uncoded": nobody, "GC": logs["M-SGC"], "SR-SGC": everybody}
-    figure = Figure(layout="constrained")
-    draw_stragglers(figure, shown)
+    figure = drawn_by(draw_stragglers, shown)
     assert [axes.get_title(loc="left").split(":")[0] for axes in figure.axes] == ["GC"]
-    assert one_sided(shown) == [
+    assert not_drawn(shown) == [
         "not drawn: uncoded (0 % straggled, as no round closed before all had reported)",
         "not drawn: SR-SGC (100 % straggled, as every round closed before anybody had reported everything)",
     ]
-    assert one_sided({"GC": logs["M-SGC"]}) == []
+    assert not_drawn({"GC": logs["M-SGC"]}) == []
 
 
 def test_figures_that_say_nothing_are_not_drawn_and_it_is_said_why(tmp_path, cli):
@@ -268,12 +304,12 @@ def test_figures_that_say_nothing_are_not_drawn_and_it_is_said_why(tmp_path, cli
     drawn = draw(results, tmp_path / "plots", make(**alike))
     assert [path.stem for path in drawn.paths] == ["makespan", "timeline"]
     assert drawn.left_out == {
-        "jobs_finished": "all schemes finish their jobs at the same times in trial 0",
+        "jobs_finished": "all schemes finish their jobs at the same times",
         "latency": "all schemes have the same latencies",
         "load_makespan": "all schemes have load 0.25",
         "stragglers": "no scheme has rounds in which some workers were cut off and others not",
     }
-    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"makespan", "timeline"}
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"makespan", "timeline", "captions"}
     results.save(tmp_path / "out")
     out = cli("plot", "out")[1]
     assert "no latency: all schemes have the same latencies" in " ".join(out.split())
@@ -283,7 +319,7 @@ def test_nothing_is_drawn_of_jobs_that_all_failed_and_it_is_said_why(tmp_path):
     results = stragglersim.run(make(master=FixedTime(time_s=0.1, timeout_s=0.2)))
     assert results.runs["decode_failures"].sum() == 36
     left_out = draw(results, tmp_path).left_out
-    assert (left_out["jobs_finished"], left_out["latency"]) == ("no job was decoded in trial 0", "no job was decoded")
+    assert (left_out["jobs_finished"], left_out["latency"]) == ("no job was decoded", "no job was decoded")
 
 
 def test_a_sweep_that_tells_no_scheme_from_another_has_no_lines(tmp_path):
@@ -326,7 +362,7 @@ def test_task_ends_in_the_timeline_follow_the_worker_times():
     slow = {"usual": Constant(startup_s=0.5, seconds_per_load=6.0), "slow": Bernoulli(p=1.0, slowdown=4.0)}
     scheme = Multiplexed(3, B=1, W=2, lam=3)
     scenario = make(workers=3, trials=1, stragglers=slow, schemes={"M-SGC": scheme}, master=MuRule(mu=0.0))
-    [log] = timelines(scenario, straggler_logs(scenario)).values()
+    [log] = timelines(scenario, straggler_logs(scenario, scenario.schemes)).values()
     view = log.rounds[0]
     bars = [bar for bar in view.bars if bar.worker == 0]
     ends = [4 * (0.5 + 6 * scheme.load_of(n)) for n in range(len(bars))]
@@ -336,7 +372,7 @@ def test_task_ends_in_the_timeline_follow_the_worker_times():
 
 
 def test_the_timeline_shows_the_lists_that_were_open_not_what_became_of_them(scenario):
-    logs = straggler_logs(scenario)
+    logs = straggler_logs(scenario, scenario.schemes)
     shown = timelines(scenario, logs)
     assert list(shown) == list(scenario.schemes)
     for label, log in shown.items():
@@ -351,10 +387,9 @@ def test_the_timeline_shows_the_lists_that_were_open_not_what_became_of_them(sce
 def test_a_worker_that_never_answers_is_drawn_to_the_edge():
     dead = {"usual": Constant(4.0), "dead": Bernoulli(p=0.4, slowdown=float("inf"))}
     scenario = make(stragglers=dead, master=MuRule(timeout_s=9.0), schemes={"uncoded": Uncoded(4)})
-    shown = timelines(scenario, straggler_logs(scenario))
+    shown = timelines(scenario, straggler_logs(scenario, scenario.schemes))
     assert any(np.isinf(bar.end_s) for view in shown["uncoded"].rounds for bar in view.bars)
-    figure = Figure()
-    draw_timeline(figure, shown, scenario)
+    figure = drawn_by(draw_timeline, shown, scenario, {"uncoded": "uncoded"})
     edge_s = figure.axes[0].get_xlim()[1]
     assert max(bars.get_path().vertices[:, 0].max() for bars in figure.axes[0].patches) <= edge_s
     assert max(line[-1, 0] for line in figure.axes[0].collections[0].get_segments()) == edge_s
@@ -362,7 +397,7 @@ def test_a_worker_that_never_answers_is_drawn_to_the_edge():
 
 def test_old_lists_are_finished_before_new_ones_begin():
     scenario = make(leftover="finish", trials=1)
-    for log in timelines(scenario, straggler_logs(scenario)).values():
+    for log in timelines(scenario, straggler_logs(scenario, scenario.schemes)).values():
         last_s: dict[int, float] = {}
         for bar in (bar for view in log.rounds for bar in view.bars):
             assert bar.begin_s >= last_s.get(bar.worker, 0.0) - 1e-9
@@ -395,7 +430,7 @@ def test_a_sweep_has_a_line_for_each_scheme_and_a_panel_for_each_second_value():
     figure = made["makespan"]
     figure.draw_without_rendering()
     assert [axes.get_title() for axes in figure.axes] == ["leftover = cancel", "leftover = finish"]
-    assert figure.axes[0].get_xlabel() == "master.mu"
+    assert figure.axes[0].get_xlabel() == r"$\mu$"
     line = figure.axes[1].lines[0]
     chosen = results.runs.query("scheme == 'uncoded' and leftover == 'finish'")
     assert line.get_xdata().tolist() == [0.1, 1.0, 8.0]
@@ -431,7 +466,7 @@ def test_two_swept_numbers_make_maps_and_no_panel_is_lost(over_two):
         figure.draw_without_rendering()
     for name in ("best_scheme", "gain"):
         axes = made[name].axes[0]
-        assert (axes.get_xlabel(), axes.get_ylabel()) == ("master.mu", "jobs")
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (r"$\mu$", "jobs")
         assert [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "1", "8"]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["3", "9"]
     assert "A: uncoded" in texts(made["best_scheme"])
@@ -480,7 +515,7 @@ def made_up(rows: list[tuple[int, float, float]], **columns: object) -> Results:
 def test_cells_that_chance_may_have_decided_are_marked(rows, is_undecided):
     results = made_up(rows)
     assert map_of(results, ["a", "b"], "makespan_s", {}).undecided.tolist() == [[is_undecided, False], [False, False]]
-    caption = " ".join(dict(run_figures(results))["best_scheme"].get_supxlabel().split())
+    caption = caption_of(dict(run_figures(results))["best_scheme"])
     assert ("?: another is not distinguishable from the best" in caption) == is_undecided
 
 
@@ -544,7 +579,7 @@ def test_where_failures_differ_schemes_are_compared_by_jobs_per_second():
     made = dict(run_figures(failing))
     assert list(made) == ["jobs_per_s", "best_scheme", "gain"]
     for name in ("jobs_per_s", "best_scheme", "gain"):
-        assert "compared by jobs per second" in " ".join(made[name].get_supxlabel().split())
+        assert "compared by jobs per second" in caption_of(made[name])
     assert {text.get_text() for text in made["best_scheme"].axes[0].texts} == {"A"}
     assert {text.get_text() for text in made["gain"].axes[0].texts} == {"-50"}
     assert made["gain"].axes[1].get_ylabel() == "more jobs per second (%)"
@@ -589,16 +624,15 @@ def test_points_with_failed_jobs_are_not_on_the_front_and_surroundings_have_pane
 
 
 def lines_of(results: Results, chart: Chart) -> Figure:
-    figure = Figure()
-    draw_lines(figure, results, chart)
+    figure = drawn_by(draw_lines, results, chart)
     figure.draw_without_rendering()
     return figure
 
 
 def test_any_column_is_drawn_against_a_swept_key_with_its_interval(over_two):
     figure = lines_of(over_two, Chart("jobs", "job_latency_mean_s", where={"scheme": ["GC"]}))
-    assert [axes.get_title() for axes in figure.axes] == ["master.mu = 0.1", "master.mu = 1", "master.mu = 8"]
-    assert " ".join(figure.axes[0].get_ylabel().split()) == "mean job latency (seconds)"
+    assert [axes.get_title() for axes in figure.axes] == [rf"$\mu$ = {mu}" for mu in ("0.1", "1", "8")]
+    assert figure.get_supylabel() == "mean job latency (seconds)"
     runs = over_two.runs.query("scheme == 'GC' and `master.mu` == 8")
     by_jobs = runs.groupby("jobs")["job_latency_mean_s"]
     line, band = figure.axes[2].lines[0], figure.axes[2].collections[0].get_paths()[0].vertices
@@ -621,7 +655,7 @@ def test_lines_can_be_of_a_swept_key(over_two):
     figure = lines_of(over_two, Chart("jobs", "makespan_s", by="master.mu"))
     assert [axes.get_title() for axes in figure.axes] == ["scheme = uncoded", "scheme = GC"]
     shown = texts(figure).splitlines()
-    assert {"mu = 0.1", "mu = 1", "mu = 8"} <= set(shown)
+    assert {rf"$\mu$ = {mu}" for mu in ("0.1", "1", "8")} <= set(shown)
 
 
 def test_a_column_that_follows_a_swept_key_takes_its_place():
@@ -694,9 +728,9 @@ def test_loads_and_bounds_against_lam_are_those_of_the_paper(against_lam):
 def test_the_load_has_a_line_for_each_scheme_and_each_bound_and_a_panel_for_each_burst(against_lam):
     figure = dict(run_figures(against_lam))["load"]
     figure.draw_without_rendering()
-    titles = ["B = 1, W = 2", "B = 1, W = 3", "B = 2, W = 7", "B = 1, W = 6"]
+    titles = [f"$B$ = {B}, $W$ = {W}" for B, W in ((1, 2), (1, 3), (2, 7), (1, 6))]
     assert [axes.get_title() for axes in figure.axes] == titles
-    assert figure.axes[-1].get_xlabel() == "lam = s"
+    assert figure.axes[-1].get_xlabel() == r"$\lambda$ = $s$"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["GC", "SR-SGC", "M-SGC", "bound of M-SGC, SR-SGC"]
     dashed = [line for line in figure.axes[2].lines if line.get_color() == "#555555"]
@@ -730,7 +764,7 @@ def test_keys_that_vary_together_are_told_apart_by_as_many_of_them_as_it_takes()
     results = made_up([(0, 10.0, 9.0)])
     results.scenario["sweep"] = {"a, b": [[0, 0], [0, 1], [1, 0], [1, 1]]}
     figure = dict(run_figures(results))["makespan"]
-    assert [axes.get_title() for axes in figure.axes] == ["b = 0", "b = 1"]
+    assert [axes.get_title() for axes in figure.axes] == ["$b$ = 0", "$b$ = 1"]
     assert [axes.lines[0].get_ydata().tolist() for axes in figure.axes] == [[10, 10], [10, 10]]
 
 
@@ -738,7 +772,7 @@ def test_a_swept_null_has_a_panel_like_any_value():
     results = made_up([(0, 10.0, 9.0)])
     results.runs["b"] = results.runs["b"].where(results.runs["b"] > 0)
     figure = dict(run_figures(results))["makespan"]
-    assert [axes.get_title() for axes in figure.axes] == ["b = none", "b = 1"]
+    assert [axes.get_title() for axes in figure.axes] == ["$b$ = none", "$b$ = 1"]
     assert all(len(axes.lines[0].get_xdata()) == 2 for axes in figure.axes)
 
 
@@ -749,7 +783,7 @@ def test_a_third_key_makes_a_pair_of_maps_for_each_of_its_values_in_the_same_col
     maps = [name for name in made if name.startswith(("best", "gain"))]
     assert maps == [f"{name}-schemes_GC_s-{s}" for s in (1, 3) for name in ("best_scheme", "gain")]
     gains = [made[name].axes[0] for name in maps if name.startswith("gain")]
-    assert [axes.get_title().splitlines()[0] for axes in gains] == ["schemes.GC.s = 1", "schemes.GC.s = 3"]
+    assert [axes.get_title().splitlines()[0] for axes in gains] == ["$s$ of GC = 1", "$s$ of GC = 3"]
     assert gains[0].images[0].norm.vmax == gains[1].images[0].norm.vmax
     means = results.runs.groupby(["schemes.GC.s", "jobs", "master.mu", "scheme"])["makespan_s"].mean().unstack()
     for s, axes in zip((1, 3), gains, strict=True):
@@ -803,8 +837,7 @@ def map_of_ties(n_columns: int) -> tuple[Map, str]:
     runs = runs.assign(jobs=point % n_columns, workers=point // n_columns, n_jobs=1, decode_failures=0)
     runs = runs.assign(jobs_per_s=1 / runs["makespan_s"], error_norm_mean=0.0)
     cells = map_of(Results(runs, scenario={}), ["jobs", "workers"], "makespan_s", {})
-    draw_best(figure := Figure(layout="constrained"), cells)
-    return cells, texts(figure)
+    return cells, texts(drawn_by(draw_best, cells))
 
 
 def test_a_tie_is_named_by_letters_or_in_the_caption_or_in_the_legend():

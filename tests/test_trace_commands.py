@@ -15,7 +15,7 @@ import pytest
 import stragglersim
 from simulator.choices import TraceKind
 from simulator.cli.trace import convert as convert_command
-from simulator.plots.style import save
+from simulator.plots.saving import captions, save
 from simulator.plots.traces import trace_figures
 from simulator.traces.files import read_times
 from simulator.traces.formats import FORMATS
@@ -115,10 +115,13 @@ def test_info_writes_a_table_and_figures_beside_what_is_there(cli, tmp_path):
     expected = {f"{file}-{name}.{end}" for file in ("run", "run-2") for name in names for end in ("png", "svg")}
     expected |= {"load_slope.png", "load_slope.svg"}
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == expected | {"info.csv", "load_slope.csv", "mine.txt"}
+    assert written == expected | {"info.csv", "info.account.json", "load_slope.csv", "captions.md", "mine.txt"}
     name, again = next(trace_figures(describe(read_times(Path("a/run.parquet"))), "run"))
-    save(again, tmp_path, name)
-    assert (tmp_path / "heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
+    save(again, tmp_path, f"run-{name}")
+    assert (tmp_path / "run-heat_map.svg").read_bytes() == (tmp_path / "out/run-heat_map.svg").read_bytes()
+    said = captions(tmp_path / "out")
+    assert set(said) == {Path(name).stem for name in expected}
+    assert said["run-heat_map"].startswith("Every time by its colour. run: ")
 
 
 def test_info_warns_of_slopes_that_outliers_or_luck_have_spoilt(cli):

@@ -413,7 +413,9 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
     assert {path.name for path in out.iterdir()} == {
         "settings.parquet",
         "best.csv",
+        "tune.account.json",
         "winners.yaml",
+        "captions.md",
         *(f"{name}.{kind}" for name in ("settings", "winners") for kind in ("png", "svg")),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     from simulator.tuning.advice_text import sentences
     from simulator.tuning.advising import find_advice
 
+    began = time.time()
     trace = options.trace()
     search = options.search(trace, is_coarse=True)
     must_be_folder(out)
@@ -49,7 +51,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     say(REMARK)
     say(note)
     if out is not None:
-        _write(found, lines, note, trace, search, out)
+        _write(found, lines, note, trace, search, out, began)
 
 
 def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
@@ -86,10 +88,13 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return ("workers", "scheme", "setting", "rule", "T", "load", "time s", "saved", "won", "error"), rows
 
 
-def _write(found: Advice, lines: list[str], note: str, trace: AdjustedTrace, search: Search, out: Path) -> None:
+def _write(
+    found: Advice, lines: list[str], note: str, trace: AdjustedTrace, search: Search, out: Path, began: float
+) -> None:
     """The page, tables, scenarios with the settings, and figures."""
     from simulator.files import filling
     from simulator.plots.advice import draw_advice
+    from simulator.results.account import SUFFIX, Account, Said
     from simulator.scenario.yaml_text import write_yaml
     from simulator.tuning.scenarios import action_scenario, winning_scenario
 
@@ -102,6 +107,17 @@ def _write(found: Advice, lines: list[str], note: str, trace: AdjustedTrace, sea
         write_yaml(winning_scenario("advice", found.settings, trace, search, out), folder / "winners.yaml")
         if found.chosen.fleet.action != "keep":
             write_yaml(action_scenario(found.chosen, trace, search, folder), folder / "action.yaml")
+        Account(
+            kind="advise",
+            subject=trace.path.name,
+            question=f"What is to be done about stragglers in {trace.path.name}?",
+            answer=lines[0],
+            said=[Said(title="Advice", sentences=[*trace.measured.remarks, *lines])],
+            fair=note,
+            tables=["tested.csv", "learned.csv"],
+            figures=[figure.with_suffix(".svg").name for figure in figures],
+            scenarios=sorted(path.name for path in folder.glob("*.yaml")),
+        ).write(folder / f"advise{SUFFIX}", [trace.path], began)
     forget_stale(out, figures)
     say(f"Page     {out}/advice.md")
     say(f"Tables   {out}/tested.csv, learned.csv")

@@ -12,6 +12,7 @@ import typer
 from simulator.cli.advise import advise
 from simulator.cli.fit import fit
 from simulator.cli.look_up import examples, explain, list_plugins, schema
+from simulator.cli.report import report
 from simulator.cli.run import run, validate
 from simulator.cli.show import compare, plot
 from simulator.cli.surroundings import prepare_streams, stoppable
@@ -56,6 +57,7 @@ app.command("list")(list_plugins)
 app.command()(explain)
 app.command()(plot)
 app.command()(compare)
+app.command()(report)
 app.command()(schema)
 app.command()(examples)
 trace.command()(fit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from simulator.fitting.fit import Fit
     from simulator.fitting.goodness import Check
     from simulator.parameters import FloatArray
+    from simulator.results.account import Account
     from simulator.traces.files import MeasuredTimes
 
 
@@ -42,7 +44,7 @@ def fit(
     from simulator.fitting.goodness import checks
     from simulator.traces.files import read_times
 
-    page, slowdowns = _may_write(out, file, force=force)
+    began, (page, slowdowns) = time.time(), _may_write(out, file, force=force)
     trace = read_times(file, base_load, reading.given())
     if trace.components is not None:
         raise FitError(
@@ -68,8 +70,9 @@ def fit(
     found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
-    _write(out, text, trace, fitted.slowdowns, simulated_s, f"{about}; {said}")
-    _print(fitted, found)
+    account = _account(file, fitted, found, f"{about}; {said}")
+    _write(out, text, trace, fitted.slowdowns, simulated_s, account, began)
+    _print(account, found)
     if trace.censored is not None:
         say(
             f"{100 * trace.censored.mean():.2g} % of the times are censored: they count by the chance of being longer, "
@@ -122,47 +125,62 @@ def _write(
     trace: MeasuredTimes,
     slowdowns: FloatArray,
     simulated_s: Sequence[FloatArray],
-    about: str,
+    account: Account,
+    began: float,
 ) -> None:
-    """Write model, page and the trace with slowdowns, or none of them."""
+    """Write model, page, account and the trace with slowdowns, or none of them."""
     from matplotlib.figure import Figure
 
     from simulator.files import whole_file
     from simulator.plots.fit import draw_fit
-    from simulator.plots.style import DPI, style
+    from simulator.plots.style import style
+    from simulator.results.account import SUFFIX
     from simulator.traces.files import said_of_itself, write_trace
 
     assert trace.table is not None  # it was read
     known = said_of_itself(trace.path) | {"source": trace.path.name}
     if trace.base_load is not None:
         known["base_load"] = trace.base_load
-    page, slowed = out.with_suffix(".png"), out.with_suffix(".parquet")
-    with whole_file(page) as partial_page, whole_file(out) as partial_model, status("Drawing"):
+    page, svg, slowed, beside = (out.with_suffix(suffix) for suffix in (".png", ".svg", ".parquet", SUFFIX))
+    with (
+        whole_file(page) as partial_page,
+        whole_file(svg) as partial_svg,
+        whole_file(beside) as partial_account,
+        whole_file(out) as partial_model,
+        status("Drawing"),
+    ):
         with style():
             figure = Figure(layout="constrained")
-            draw_fit(figure, trace.duration_s, simulated_s, about)
-            figure.savefig(partial_page, format="png", dpi=DPI)
+            draw_fit(figure, trace.duration_s, simulated_s, account.fair)
+            figure.savefig(partial_page, format="png")
+            figure.savefig(partial_svg, format="svg", metadata={"Date": None})
+        account.figures, account.scenarios = [svg.name], [out.name]
+        account.write(partial_account, [Path(account.subject)], began)
         partial_model.write_text(text, encoding="utf-8")
         write_trace(slowed, trace.table.assign(slowdown=slowdowns.ravel()), known)
 
 
-def _print(fitted: Fit, found: list[Check]) -> None:
-    """Print the parameters, the layers, and how well the model fits."""
+def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account:
+    """The parameters, the layers, and how well the model fits."""
     from simulator.fitting.goodness import TOO_WIDE
+    from simulator.results.account import Account, Said
 
+    estimates = Said(
+        title="Model", table="Parameters", header=["layer", "parameter", "estimate", "standard error", "BIC without it"]
+    )
     delta = {choice.layer: choice.delta_bic for choice in fitted.choices}
-    rows: list[tuple[str, ...]] = []
+    rows: list[list[str]] = []
     for layer, parameter, value, error in fitted.estimates:
         is_first = not rows or rows[-1][0] != layer
         left_out = f"{delta[layer]:+.1f}" if is_first and layer in delta else ""
-        rows.append((layer, parameter, f"{value:.5g}", f"{error:.2g}" if error >= 0 else "unknown", left_out))
-    print_table(("layer", "parameter", "estimate", "standard error", "BIC without it"), rows)
+        rows.append([layer, parameter, f"{value:.5g}", f"{error:.2g}" if error >= 0 else "unknown", left_out])
+    estimates.rows = rows
     absent = [f"{choice.layer} {choice.delta_bic:+.1f}" for choice in fitted.choices if not choice.is_kept]
     if absent:
-        say(f"Not asked for by the trace (BIC with it): {', '.join(absent)}")
+        estimates.sentences.append(f"Not asked for by the trace (BIC with it): {', '.join(absent)}")
     if fitted.other_base is not None:
         other, delta_bic = fitted.other_base
-        say(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
+        estimates.sentences.append(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
     fail_slows = [
         f"worker {of.worker} from round {of.onset} to {of.end - 1} ({of.factor:.2g} times slower)"
         for of in fitted.fail_slows
@@ -175,14 +193,36 @@ def _print(fitted: Fit, found: list[Check]) -> None:
     ):
         if which:
             shown = ", ".join(map(str, which[:20]))
-            say(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")
-    say("")
-    compared = [
-        (check.name, f"{check.measured:.4g}", f"{check.low:.4g} to {check.high:.4g}", check.verdict) for check in found
+            estimates.sentences.append(f"{what}: {shown}{f' and {len(which) - 20} more' if len(which) > 20 else ''}")
+    compared = Said(title="Goodness of fit", table="What the model gives")
+    compared.header = ["goodness of fit", "measured", "model, middle 95 %", "fits"]
+    compared.rows = [
+        [check.name, f"{check.measured:.4g}", f"{check.low:.4g} to {check.high:.4g}", check.verdict] for check in found
     ]
-    print_table(("goodness of fit", "measured", "model, middle 95 %", "fits"), compared)
-    n_outside = sum(not check.is_inside for check in found)
     if any(check.verdict == TOO_WIDE for check in found):
-        say(f"{TOO_WIDE}: half and twice as much, or all that is possible, would fit as well: more rounds say more.\n")
+        possible = "half and twice as much, or all that is possible, would fit as well: more rounds say more."
+        compared.sentences.append(f"{TOO_WIDE}: {possible}")
+    layers = ", ".join(dict.fromkeys(row[0] for row in rows if row[0] != "usual"))
+    return Account(
+        kind="trace fit",
+        subject=str(file),
+        question=f"Which straggler models give times like those of {file.name}?",
+        answer=f"A base distribution {fitted.base}{f' with {layers}' if layers else ' and nothing else'}: "
+        f"{sum(check.is_inside for check in found)} of {len(found)} numbers are what the model gives.",
+        said=[estimates, compared],
+        fair=about,
+    )
+
+
+def _print(account: Account, found: list[Check]) -> None:
+    """Print the same, with a hint at what to look at first."""
+    estimates, compared = account.said
+    print_table(tuple(estimates.header), [tuple(row) for row in estimates.rows])
+    for line in (*estimates.sentences, ""):
+        say(line)
+    print_table(tuple(compared.header), [tuple(row) for row in compared.rows])
+    for line in compared.sentences:
+        say(f"{line}\n")
+    n_outside = sum(not check.is_inside for check in found)
     if n_outside:
         say(f"{n_outside} of {len(found)} numbers are not what the model gives: look at the page first.\n")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.choices import FigureFormat
 from simulator.cli.options import load_scenario
 from simulator.cli.terminal import InputError, complain, print_table, say, say_figures, status
 
 if TYPE_CHECKING:
+    from simulator.plots.naming import Naming
     from simulator.plots.run import Drawn
     from simulator.results.results import Results
 
+MOST_INCHES = 40  # of a figure
 SHOWN_ROWS = 40  # of a comparison, in whole points
 
 
@@ -29,47 +33,106 @@ def plot(
         list[str] | None,
         typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option("--figure", metavar="NAME", help="Draw this figure alone, named as its file is.")
+    ] = None,
+    file_format: Annotated[
+        FigureFormat | None, typer.Option("--format", help="What figures are written as (default: png and svg).")
+    ] = None,
+    style_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--style", metavar="FILE.mplstyle", help="Matplotlib style sheet; its axes.prop_cycle has schemes' colours."
+        ),
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size in inches, e.g. 3.5x2.5.")] = None,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Title above the figure.")] = "",
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", metavar="SCHEME=TEXT", help="Call a scheme so; schemes come in the order of these (repeatable)."
+        ),
+    ] = None,
 ) -> None:
     """Draw the figures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
 
-    Example: stragglersim plot results/quickstart
+    Example: stragglersim plot results/quickstart --figure makespan --format pdf --size 3.5x2.5
+
+    Example: stragglersim plot results/quickstart --label 'GC=$\\lambda$-GC' --label 'M-SGC=ours' --style paper.mplstyle
 
     Example: stragglersim plot results/mine --x master.mu --y makespan_s --by scheme --where workers=12
 
     Example: stragglersim plot results/training --x time_s --y loss --where scheme=GC --where scheme=M-SGC
     """
+    from simulator.plots.naming import Naming
+    from simulator.plots.run import Drawn, chart_of
+    from simulator.plots.saving import FORMATS, read_style, save
+    from simulator.plots.style import style
+    from simulator.plots.sweep.charts import Chart
+    from simulator.plots.sweep.frames import main_metric
     from simulator.results.results import Results
 
     if x is None and (y is not None or by != "scheme" or where):
         raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
-    results = Results.load(folder)
-    if x is None:
-        figures, left_out = _draw_again(results, folder)
-    else:
-        from simulator.plots.run import draw_chart
-        from simulator.plots.sweep.charts import Chart
-        from simulator.plots.sweep.frames import main_metric
+    if x is not None and only is not None:
+        raise InputError("plot: --figure must not be given with --x, which draws a figure of its own")
+    given = {} if style_file is None else read_style(style_file)
+    given |= {} if size is None else {"figure.figsize": _inches(size)}
+    formats = FORMATS if file_format is None else [file_format]
+    results, names = Results.load(folder), _named(labels or [])
+    naming = Naming(title, names, tuple(names))
+    with style(given):
+        if x is None:
+            drawn = draw_again(results, folder, folder / "plots", only, naming, formats)
+        else:
+            chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
+            figure = chart_of(results, chart, naming)
+            drawn = Drawn([save(figure, folder / "plots", chart.name, formats)], {})
+    say_figures(folder, *drawn, formats)
 
-        chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
-        figures, left_out = [draw_chart(results, folder / "plots", chart)], {}
-    say_figures(folder, figures, left_out)
 
-
-def _draw_again(results: Results, folder: Path) -> Drawn:
+def draw_again(
+    results: Results, folder: Path, plots: Path, only: str | None, naming: Naming, formats: Sequence[FigureFormat]
+) -> Drawn:
+    """Draw figures of the run in a folder, as far as its scenario still runs."""
     from simulator.errors import ScenarioError, SimulationError
     from simulator.plots.run import draw
 
-    try:
-        scenario = load_scenario(folder / "scenario.yaml")
-    except ScenarioError as error:
-        complain(f"{error}\nno figures of single rounds: these need the scenario as it ran")
-        scenario = None
+    scenario = None
+    if only in (None, "stragglers", "timeline"):
+        try:
+            scenario = load_scenario(folder / "scenario.yaml")
+        except ScenarioError as error:
+            complain(f"{error}\nno figures of single rounds: these need the scenario as it ran")
     with status("Drawing"):
         try:
-            return draw(results, folder / "plots", scenario)
+            return draw(results, plots, scenario, naming, formats, only)
         except SimulationError as error:
             complain(f"{error}\nno figures of single rounds: these need a trial that runs")
-            return draw(results, folder / "plots")
+            return draw(results, plots, None, naming, formats, only)
+
+
+def _inches(size: str) -> list[float]:
+    """Width and height, from 3.5x2.5."""
+    try:
+        width_in, height_in = (float(part) for part in size.lower().split("x"))
+        if not (0.5 <= width_in <= MOST_INCHES and 0.5 <= height_in <= MOST_INCHES):
+            raise ValueError
+    except ValueError:
+        must = f"must be width and height, each 0.5 to {MOST_INCHES} inches, e.g. 3.5x2.5"
+        raise InputError(f"--size: {must}, got {size}") from None
+    return [width_in, height_in]
+
+
+def _named(labels: Sequence[str]) -> dict[str, str]:
+    """What schemes are to be called, from GC=text."""
+    named: dict[str, str] = {}
+    for assignment in labels:
+        scheme, equals, text = assignment.partition("=")
+        if not (equals and scheme.strip() and text.strip()):
+            raise InputError(f"--label {assignment}: must be SCHEME=TEXT, e.g. GC='$\\lambda$-GC'")
+        named[scheme.strip()] = text.strip()
+    return named
 
 
 def _wanted(where: list[str]) -> dict[str, list[Any]]:

@@ -134,11 +134,13 @@ def complain(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def say_figures(folder: Path, figures: Sequence[Path], left_out: Mapping[str, str]) -> None:
+def say_figures(
+    folder: Path, figures: Sequence[Path], left_out: Mapping[str, str], formats: Sequence[str] = ("png", "svg")
+) -> None:
     """Say which figures there are, and why others would say nothing."""
     names = ", ".join(sorted(figure.stem for figure in figures))
     if names:
-        say(f"Figures  {folder}/plots/ ({names}: PNG and SVG)")
+        say(f"Figures  {folder}/plots/ ({names}: {' and '.join(formats).upper().replace('AND', 'and')})")
     elif left_out:
         say("Figures  none that says something")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +14,11 @@ from simulator.cli.options import BaseLoad, BaseLoads, ReadingOptions, TraceFile
 from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
+    from simulator.results.account import Account
     from simulator.traces.load_sentences import LoadCost
     from simulator.traces.report import Description
+
+MOST_NAMED = 3  # traces, in a sentence
 
 trace = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +54,7 @@ def info(
     from simulator.traces import cost_sentences, report
     from simulator.traces.files import read_times
 
+    began = time.time()
     loads = [None] * len(files) if base_load is None else _loads(base_load, len(files))
     traces = [read_times(file, load, reading.given()) for file, load in zip(files, loads, strict=True)]
     for one in traces:
@@ -70,7 +75,7 @@ def info(
     cost = _load_cost(described)
     say(report.WORDS)
     if out is not None:
-        _write_info(described, cost, out)
+        _write_info(described, cost, out, began)
 
 
 def _loads(given: str, n_files: int) -> list[float]:
@@ -115,11 +120,12 @@ def _load_cost(described: Sequence[Description]) -> LoadCost | None:
     return cost
 
 
-def _write_info(described: Sequence[Description], cost: LoadCost | None, folder: Path) -> None:
+def _write_info(described: Sequence[Description], cost: LoadCost | None, folder: Path, began: float) -> None:
     import pandas as pd
 
     from simulator.files import filling
     from simulator.plots.traces import draw_slope, draw_trace
+    from simulator.results.account import SUFFIX
     from simulator.traces import report
 
     names = report.labels([about.trace for about in described])
@@ -132,8 +138,49 @@ def _write_info(described: Sequence[Description], cost: LoadCost | None, folder:
         if cost is not None:
             pd.DataFrame([cost.row]).to_csv(partial / "load_slope.csv", index=False)
             draw_slope(described, cost.slope, partial)
+        account = _account(described, names, cost, [path.name for path in sorted(partial.glob("*.svg"))])
+        account.write(partial / f"info{SUFFIX}", [one.trace.path for one in described], began)
     say(f"\nTables   {folder}/ (info.csv{'' if cost is None else ', load_slope.csv'})")
     say(f"Figures  {folder}/ ({', '.join([*drawn, *['load_slope'] * (cost is not None)])}: PNG and SVG)")
+
+
+def _account(
+    described: Sequence[Description], names: Sequence[str], cost: LoadCost | None, figures: list[str]
+) -> Account:
+    """What a report says of traces."""
+    from simulator.results.account import Account, Said
+    from simulator.traces import cost_sentences, load_sentences, report
+
+    said = [
+        Said(
+            title=str(about.trace.path),
+            facts=[*cost_sentences.verdict(about), *report.facts(about)],
+            sentences=[*about.trace.remarks, *report.findings(about)],
+            table="Who causes it",
+            header=["if as fast as the round's median worker", "time saved", "95 % CI"],
+            rows=[list(row) for row in cost_sentences.savings(about)],
+        )
+        for about in described
+    ]
+    if cost is not None:
+        sentences = [*load_sentences.sentences(cost), *load_sentences.warnings(cost)]
+        said.append(Said(title=f"Load slope over {len(described)} traces", sentences=sentences))
+    verdicts = [next(cost_sentences.verdict(about))[1] for about in described]
+    of = [f"{name}: {verdict}" for name, verdict in zip(names, verdicts, strict=True)] if len(names) > 1 else verdicts
+    more = f"; and {len(of) - MOST_NAMED} more traces" if len(of) > MOST_NAMED else ""
+    answer = f"{'; '.join(of[:MOST_NAMED])}{more}."
+    first = described[0]
+    files = ", ".join(about.trace.path.name for about in described[:MOST_NAMED])
+    return Account(
+        kind="trace info",
+        subject=files,
+        question=f"What do stragglers cost in {files}{' and others' if more else ''}, and who causes it?",
+        answer=answer[0].upper() + answer[1:],
+        said=said,
+        fair=f"straggler: over {1 + first.mu:g} x the {first.reference} worker's time. {report.WORDS}",
+        tables=["info.csv", *["load_slope.csv"] * (cost is not None)],
+        figures=figures,
+    )
 
 
 @trace.command()

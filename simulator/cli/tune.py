@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +14,7 @@ from simulator.cli.terminal import print_table, progress, say, status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from simulator.results.account import Account
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedTrace
 
@@ -34,6 +36,7 @@ def tune(
     from simulator.tuning.check import N_CHECKED, largest_difference
     from simulator.tuning.search import search_trace
 
+    began = time.time()
     trace = options.trace()
     search = options.search(trace, is_published_grid=grid == "published")
     must_be_folder(out)
@@ -43,15 +46,16 @@ def tune(
     with status("Running some again on events"):
         difference = largest_difference(settings, trace, search)
     _print(settings, trace, search)
-    for other in trace.alternatives():
-        say(_under_other_effect(settings, trace, other, search))
-    say(
+    lines = [
+        *(_under_other_effect(settings, trace, other, search) for other in trace.alternatives()),
         f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
-        f"{max(difference, 1e-15):.0e}"
-    )
-    say("The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.")
+        f"{max(difference, 1e-15):.0e}",
+        "The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.",
+    ]
+    for line in lines:
+        say(line)
     if out is not None:
-        _write(settings, trace, search, out)
+        _write(settings, trace, search, out, lines, began)
 
 
 def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None:
@@ -138,10 +142,13 @@ def fairness_of(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) ->
     )
 
 
-def _write(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Path) -> None:
+def _write(
+    settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Path, lines: list[str], began: float
+) -> None:
     """Tables, a scenario with the winners, and figures."""
     from simulator.files import filling
     from simulator.plots.tuning import draw_search
+    from simulator.results.account import SUFFIX
     from simulator.scenario.yaml_text import write_yaml
     from simulator.tuning.best import best_settings
     from simulator.tuning.scenarios import winning_scenario
@@ -152,7 +159,33 @@ def _write(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Pa
         trace.write_into(folder)
         write_yaml(winning_scenario("tune", settings, trace, search, out), folder / "winners.yaml")
         figures = draw_search(settings, folder, fairness_of(settings, trace, search))
+        about = _account(settings, trace, search, lines)
+        about.figures = [figure.with_suffix(".svg").name for figure in figures]
+        about.write(folder / f"tune{SUFFIX}", [trace.path], began)
     forget_stale(out, figures)
     say(f"Tables   {out}/settings.parquet, best.csv")
     say(f"Winners  {out}/winners.yaml (stragglersim run {out}/winners.yaml)")
     say(f"Figures  {', '.join(str(out / figure.name) for figure in figures)}")
+
+
+def _account(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, lines: list[str]) -> Account:
+    """What a report says of a search."""
+    from simulator.results.account import Account, Said
+    from simulator.tuning.best import fastest_first
+    from simulator.tuning.rows import said_setting
+
+    best, *others = fastest_first(settings).to_dict("records")
+    setting, file = said_setting(best), trace.path.name
+    named = f"{best['scheme']}{f' ({setting})' if setting else ''} with the rule {best['rule']}"
+    changes = [f"{_saved(best['makespan_s'], other['makespan_s'])} against {other['scheme']}" for other in others]
+    against = f", {changes[0]}, the next best" if changes else ""
+    return Account(
+        kind="tune",
+        subject=file,
+        question=f"Which scheme, setting and rule end {search.n_jobs} jobs soonest on the workers of {file}?",
+        answer=f"{named}: {best['makespan_s']:.5g} s{against}.",
+        said=[Said(title="Remarks", sentences=[*trace.measured.remarks, *lines])],
+        fair=fairness_of(settings, trace, search),
+        tables=["best.csv"],
+        scenarios=["winners.yaml"],
+    )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
 import json
-import platform
-import shlex
-import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -32,6 +27,7 @@ from simulator.execution.store import Parts, Unit
 from simulator.execution.tasks import UNIT_COST, Bundles, Failure, Order, cost_of, run_bundle
 from simulator.files import whole
 from simulator.plugins.identity import checksum, input_files
+from simulator.results.account import origin
 from simulator.results.folder import ERRORS, MANIFEST, PARTS
 from simulator.results.results import MOST_POINTS, Results
 from simulator.scenario.identity import Identities, setting_key
@@ -362,20 +358,13 @@ def _manifest(
 ) -> dict[str, Any]:
     on_arrays = int((runs["engine"] == "vectorised").sum())
     said = {"runs": on_arrays, "repeated": checked.n_repeated, "differences": list(checked.differences)}
-    name = Path(sys.argv[0]).name
     return {
         "scenario": scenario.name,
         "seed": scenario.seed,
         "engine": engine,
         **({"checked": said} if engine == "auto" else {}),
-        "command": shlex.join(["stragglersim" if name == "__main__.py" else name, *sys.argv[1:]]),
-        "inputs": _inputs(scenario, read_from),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
-        "seconds": round(time.time() - began, 3),
         "numerics": NUMERICS,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": _versions(),
+        **origin(_inputs(scenario, read_from), began),
     }
 
 
@@ -389,8 +378,3 @@ def _inputs(scenario: Scenario, read_from: Path | None) -> dict[str, str]:
             plugins[id(at.training.workload)] = at.training.workload
     own = [] if read_from is None else [(str(read_from), checksum(str(read_from)))]
     return dict([*own, *itertools.chain.from_iterable(map(input_files, plugins.values()))])
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("stragglersim", "numpy", "scipy", "simpy", "pandas", "pyarrow")}

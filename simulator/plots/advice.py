@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.plots.style import GREY, Look, save, style, wrapped
-from simulator.plots.tuning import draw_search, looks_among, say_below
+from simulator.plots.saving import save
+from simulator.plots.style import GREY, Look, style
+from simulator.plots.text import wrapped
+from simulator.plots.tuning import draw_search, looks_among
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice, Candidate
@@ -34,7 +36,7 @@ def _page(advice: Advice, looks: dict[str, Look], note: str) -> Figure:
         left, right = figure.subplots(1, 2)
         _savings(left, advice, shown, looks)
         _learning(right, advice, looks)
-        say_below(figure, note, WIDTH_IN)
+        figure.set_label(f"Time that each action saves, and what more rounds of choosing gain; {note}")
     return figure
 
 
@@ -48,7 +50,7 @@ def _savings(axes: Axes, advice: Advice, shown: list[Candidate], looks: dict[str
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set_xlabel("time saved against uncoded work (%), 95 % interval")
-    axes.set_title(f"tested on rounds {advice.tested_on[0]} to {advice.tested_on[1] - 1}", fontsize=7)
+    axes.set_title(f"tested on rounds {advice.tested_on[0]} to {advice.tested_on[1] - 1}")
     won = dict(zip(advice.candidates, advice.share_won, strict=True))
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
@@ -83,4 +85,4 @@ def _learning(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     axes.set_ylim(least - 0.1 * room, most + (0.25 + 0.13 * learned["scheme"].nunique()) * room)
     axes.set(xlabel="rounds of choosing", ylabel="makespan when tested (seconds)")
     axes.legend(frameon=False, loc="upper right")
-    axes.set_title("the code, chosen on more and more rounds", fontsize=7)
+    axes.set_title("the code, chosen on more and more rounds")

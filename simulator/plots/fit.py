@@ -9,7 +9,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from simulator.fitting.goodness import N_LAGS, lagged_memory, threshold_s
 from simulator.parameters import BoolArray, FloatArray
-from simulator.plots.style import COLOURS, GREY, literal
+from simulator.plots.style import COLOURS, GREY
+from simulator.plots.text import literal
 from simulator.traces.measures import burst_lengths
 
 MEASURED, SIMULATED = COLOURS[5], COLOURS[4]

@@ -1,56 +1,78 @@
-"""The figures of a run, one column wide, as PNG and SVG: readable in grey print and with colour-blind eyes."""
+"""The figures of a run, one column wide: readable in grey print and with colour-blind eyes."""
 
-import math
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.choices import Measure
-from simulator.parameters import FloatArray
-from simulator.plots.stragglers import draw_stragglers, one_sided, straggler_logs
-from simulator.plots.style import (
-    GREY,
-    HOLLOW,
-    WIDTH_IN,
-    Draw,
-    SaysNothingError,
-    add_legend,
-    literal,
-    log_with_zero,
-    looks_of,
-    refuse_alike,
-    save,
-    style,
-    widen_beneath,
-    wrapped,
-)
+from simulator.choices import FigureFormat, Measure
+from simulator.columns import RUNS
+from simulator.plots.naming import AS_THEY_ARE, Naming, few_schemes
+from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_makespan, draw_makespan, has_bands
+from simulator.plots.saving import FORMATS, save
+from simulator.plots.sheet import Draw, Sheet
+from simulator.plots.stragglers import draw_stragglers, not_drawn, straggler_logs
+from simulator.plots.style import ChartError, SaysNothingError, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
-from simulator.plots.sweep.frames import ChartError
-from simulator.plots.timeline import draw_timeline, timelines
+from simulator.plots.timeline import draw_timeline, left_out_of, timelines
 from simulator.plots.training import training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
-from simulator.results.summary import summary
 from simulator.scenario.scenario import Scenario
-from simulator.statistics import TIE
+
+OF_POINT = {  # every figure of a run, and what it shows
+    "makespan": "Makespan of each scheme",
+    "jobs_finished": "Jobs finished against time",
+    "latency": "Share of jobs that take longer than a time",
+    "loss": "Loss against simulated time, mean over models",
+    "accuracy": "Accuracy against simulated time, mean over models",
+    "load_makespan": "Makespan against load",
+    "stragglers": "Workers that straggled in each round",
+    "timeline": "What the workers were busy with in some rounds",
+}
+OF_SWEEP = {
+    "makespan": "Makespan of each scheme over swept values",
+    "jobs_per_s": "Jobs per second of each scheme over swept values",
+    "load": "Load of each scheme over swept values",
+    "final_loss": "Loss at the end over swept values",
+    "final_accuracy": "Accuracy at the end over swept values",
+    "error": "Error of the gradient, and share of jobs without any, over swept values",
+    "best_scheme": "The best scheme over two swept values",
+    "gain": "Gain of the best of the other schemes over the first one, over two swept values",
+    "gains": "Gain of each of the other schemes over the first one, over two swept values",
+    "load_latency": "95 % quantile of job latency against load",
+    "loss": OF_POINT["loss"],
+    "accuracy": OF_POINT["accuracy"],
+}
+Drawing = tuple[str, Draw, list[str]]  # name, how it is drawn, and what its caption has to add
 
 
 class Drawn(NamedTuple):
     """What came of drawing all figures."""
 
-    paths: list[Path]  # of the PNGs
+    paths: list[Path]  # of the first format
     left_out: dict[str, str]  # why a figure would say nothing, by its name
 
 
-def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> Drawn:
-    """Write every figure that the results allow and that says something, as PNG and as SVG.
+def figures_of(results: Results) -> dict[str, str]:
+    """The figures that results of this kind can have, and what each shows."""
+    return OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
+
+
+def draw(
+    results: Results,
+    folder: Path,
+    scenario: Scenario | None = None,
+    naming: Naming = AS_THEY_ARE,
+    formats: Sequence[FigureFormat] = FORMATS,
+    only: str | None = None,
+) -> Drawn:
+    """Write every figure that the results allow and that says something, and ``captions.md``.
 
     Parameters
     ----------
@@ -60,34 +82,87 @@ def draw(results: Results, folder: Path, scenario: Scenario | None = None) -> Dr
         Where to write; it is made if it does not exist.
     scenario
         What was run. Trial 0 of it is run again for the figures of single workers; without it there are none.
+    naming
+        Names, order and colours of schemes.
+    formats
+        What each figure is written as.
+    only
+        Name of the figure that is wanted alone.
+
+    Raises
+    ------
+    ChartError
+        If there is no figure of the name that is wanted, or it would say nothing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if only is not None:
+        return Drawn([save(figure_of(results, only, scenario, naming), folder, only, formats)], {})
     drawn = Drawn([], {})
-    for name, figure in _made(results, scenario):
-        if isinstance(figure, Figure):
-            drawn.paths.append(save(figure, folder, name))
-        else:
-            drawn.left_out[name] = str(figure)
+    for name, figure in _made(results, scenario, naming):
+        try:
+            if isinstance(figure, SaysNothingError):
+                raise figure
+            drawn.paths.append(save(figure, folder, name, formats))
+        except (SaysNothingError, ChartError) as why:
+            drawn.left_out[name] = str(why).removeprefix(f"{name}: ")
+    folder.mkdir(parents=True, exist_ok=True)  # also where nothing is drawn
     return drawn
 
 
-def draw_chart(results: Results, folder: Path, chart: Chart) -> Path:
-    """Write one figure, of a column of the runs table against a swept key or another column.
+def figure_of(
+    results: Results,
+    name: str,
+    scenario: Scenario | None = None,
+    naming: Naming = AS_THEY_ARE,
+    axes: Axes | None = None,
+) -> Figure:
+    """One of the figures of results, by name.
+
+    Parameters
+    ----------
+    results
+        Of one point, or of a sweep.
+    name
+        As its file's; the maps of a sweep of more than two keys are named after the values of the others.
+    scenario
+        What was run, for the figures of single workers.
+    naming
+        Title; names, order and colours of schemes.
+    axes
+        Where to draw, if the figure has one panel.
 
     Returns
     -------
-    path
-        Of the PNG.
+    figure
+        New, or that of the axes. Its caption is its label (``figure.get_label()``).
+
+    Raises
+    ------
+    ChartError
+        If there is no such figure of these results, or it would say nothing.
+    """
+    names = []
+    for known, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
+        names.append(known)
+        if known == name:
+            try:
+                return _figure(results, draw_on, _caption(results, name, remarks), naming, axes)
+            except SaysNothingError as why:
+                raise ChartError(f"{name}: {why}") from None
+    raise ChartError(f"{name}: must be one of the figures of these results: {', '.join(names)}")
+
+
+def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes: Axes | None = None) -> Figure:
+    """The figure of a column of the runs table against a swept key or another column.
 
     Raises
     ------
     ChartError
         If the results do not allow it.
     """
-    draw_on, remarks = _curve_figure(results, chart) or chart_figure(results, chart)
-    figure = _figure(results, draw_on, remarks)
-    folder.mkdir(parents=True, exist_ok=True)
-    return save(figure, folder, chart.name)
+    renamed, chart = naming.renamed(results), naming.chart(chart)
+    draw_on, remarks = _curve_figure(renamed, chart) or chart_figure(renamed, chart)
+    y, x = (RUNS[key].label if key in RUNS else key for key in (chart.y, chart.x))
+    return _figure(results, draw_on, [f"{y} against {x}", *remarks], naming, axes)
 
 
 def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
@@ -105,183 +180,71 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
 
 
 def run_figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
-    """Make the figures that say something one after another, each with its name."""
-    return ((name, figure) for name, figure in _made(results, scenario) if isinstance(figure, Figure))
+    """Make the figures that say something one after another, each with its name; their labels are their captions."""
+    made = _made(results, scenario, AS_THEY_ARE)
+    return ((name, figure) for name, figure in made if isinstance(figure, Figure))
 
 
-def _made(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Figure | SaysNothingError]]:
-    for name, draw_on, what in _drawings(results, scenario):
+def _made(
+    results: Results, scenario: Scenario | None, naming: Naming
+) -> Iterator[tuple[str, Figure | SaysNothingError]]:
+    for name, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
         try:
-            yield name, _figure(results, draw_on, what)
+            yield name, _figure(results, draw_on, _caption(results, name, remarks), naming)
         except SaysNothingError as why:
             yield name, why
 
 
-def _figure(results: Results, draw_on: Draw, what: Sequence[str]) -> Figure:
+def _caption(results: Results, name: str, remarks: Sequence[str]) -> list[str]:
+    return [figures_of(results)[name.partition("-")[0]], *remarks]
+
+
+def _figure(results: Results, draw_on: Draw, said: Sequence[str], naming: Naming, axes: Axes | None = None) -> Figure:
     with style():
-        figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
-        draw_on(figure)
-        for axes in figure.axes:
-            widen_beneath(axes)
-        note = textwrap.fill("; ".join([*what, literal(fairness(results))]), 86)
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=5.5, color=GREY)
-    return figure
+        sheet = Sheet(axes, naming.colours_shown())
+        draw_on(sheet)
+        if naming.title:
+            sheet.set_title(naming.title)
+        sheet.escape_tex()
+        for panel in sheet.figure.axes if axes is None else [axes]:
+            widen_beneath(panel)
+        if axes is None:
+            sheet.figure.set_label(f"{said[0]}. {'; '.join([*said[1:], fairness(results)])}")
+    return sheet.figure
 
 
-def _drawings(results: Results, scenario: Scenario | None) -> Iterator[tuple[str, Draw, list[str]]]:
-    """Name and drawing of each figure, and what its small line has to add."""
+def _drawings(results: Results, scenario: Scenario | None, naming: Naming) -> Iterator[Drawing]:
+    """Each figure of results that are renamed already."""
+    every = results
+    results, few = few_schemes(results, [naming.labels.get(scheme, scheme) for scheme in naming.order])
     if results.runs["point"].nunique() > 1:
-        yield from sweep_figures(results)
-        yield from training_figures(results)
+        for name, draw_on, remarks in chain(sweep_figures(results, every), training_figures(results)):
+            yield name, draw_on, [*remarks, *few]
         return
-    yield "makespan", lambda figure: _makespan(figure, results), []
+    bars = ["line: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
+    yield "makespan", partial(draw_makespan, results=results), [*bars, *few]
     jobs = results.jobs
     if jobs is not None:
-        yield "jobs_finished", lambda figure: _jobs_finished(figure, jobs), ["trial 0"]
+        of_trials = ["mean over trials"] * bool(bars) + ["band: 95 % interval"] * has_bands(jobs)
+        yield "jobs_finished", partial(draw_jobs_finished, jobs=jobs), [*of_trials, *few]
         remarks = ["log axis with 0 below it"]
         remarks += ["failed jobs count as infinite"] if jobs["latency_s"].isna().any() else []
-        yield "latency", lambda figure: _latency(figure, jobs), remarks
-    yield from training_figures(results)
-    yield "load_makespan", lambda figure: _load_makespan(figure, results), []
+        yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few]
+    for name, draw_on, remarks in training_figures(results):
+        yield name, draw_on, [*remarks, *few]
+    yield "load_makespan", partial(draw_load_makespan, results=results), [*bars, *few]
     if scenario is not None:
-        _, at_point = scenario.all_points()[0]
-        logs = straggler_logs(at_point)
-        yield "stragglers", lambda figure: draw_stragglers(figure, logs), ["trial 0", *one_sided(logs)]
-        shown = timelines(at_point, logs)
-        yield "timeline", lambda figure: draw_timeline(figure, shown, at_point), ["trial 0"]
+        yield from _close_ups(results, scenario, naming, few)
 
 
-def _half_widths(table: pd.DataFrame) -> FloatArray:
-    """Lengths from the mean makespan to the ends of the interval, shape ``(2, rows)``; 0 for a single trial."""
-    mean_s = table["makespan_s"]
-    ends = [mean_s - table["makespan_low_s"], table["makespan_high_s"] - mean_s]
-    return np.nan_to_num(np.array(ends, dtype=np.float64))
-
-
-def _makespan_label(table: pd.DataFrame) -> str:
-    return "makespan (seconds)" if table["n_trials"].max() < 2 else "mean makespan (seconds), 95 % interval"
-
-
-def _makespan(figure: Figure, results: Results) -> None:
-    """Makespan of each scheme; one that failed jobs is hollow and says so, because it did less."""
-    table = summary(results.runs)
-    n_jobs = int(results.runs.groupby("scheme")["n_jobs"].sum().iloc[0])
-    looks = looks_of(list(table["scheme"]))
-    labels = [wrapped(label, 20) for label in looks]
-    row_in = max(0.3, *(0.12 * len(label.splitlines()) + 0.04 for label in labels))
-    figure.set_figheight(0.75 + row_in * len(table))
-    axes = figure.subplots()
-    remarks = [_remark(row, n_jobs) for row in table.to_dict("records")]
-    mean_s, half_s = table["makespan_s"].to_numpy(dtype=np.float64), _half_widths(table)
-    for place, (look, remark) in enumerate(zip(looks.values(), remarks, strict=True)):
-        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": look.colour, "hatch": "////"}
-        axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": look.colour}))
-    low_s, high_s = mean_s - half_s[0], mean_s + half_s[1]
-    if half_s.any():  # black on white, to be seen on a bar of any colour
-        axes.hlines(range(len(table)), low_s, high_s, color="white", linewidth=2.4, zorder=3)
-        axes.hlines(range(len(table)), low_s, high_s, color="black", linewidth=0.9, zorder=4)
-    _say_beside(axes, high_s, [text + remark for text, remark in zip(_figures(mean_s), remarks, strict=True)])
-    axes.set_yticks(range(len(table)), labels)
-    axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlabel(_makespan_label(table))
-    is_ideal = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]).to_numpy()
-    if is_ideal.any():
-        axes.axvline(mean_s[is_ideal][0], color=GREY, linestyle="--", linewidth=0.9, zorder=0)
-        axes.set_title("dashed: the T = 0 reference (ideal)", fontsize=6.5, loc="right")
-
-
-def _say_beside(axes: Axes, ends_s: FloatArray, texts: Sequence[str]) -> None:
-    """Put each text to the right of its bar, and end the axis where there is room for all of them."""
-    limits_s = []
-    for place, (end_s, text) in enumerate(zip(ends_s, texts, strict=True)):
-        how: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6.5, "linespacing": 1.0}
-        axes.annotate(text, (end_s, place), (3, 0), **how).set_in_layout(False)
-        longest = max(len(line) for line in text.splitlines())
-        limits_s.append(end_s / (1 - min(0.6, (3.6 * longest + 6) / 165)))  # in points, of the width of the axes
-    axes.set_xlim(0, max(limits_s) or 1.0)
-
-
-def _figures(values: FloatArray) -> list[str]:
-    """Numbers with as many decimals as the largest needs for four figures."""
-    largest = float(values.max(initial=0))
-    decimals = max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 0
-    return [f"{value:.{decimals}f}" for value in values]
-
-
-def _remark(row: Mapping[Any, Any], n_jobs: int) -> str:
-    """Say what makes a makespan incomparable."""
-    if row["decode_failures"]:
-        return f"\n{row['decode_failures']} of {n_jobs} jobs failed"
-    if row["relative_error_mean"] > 0:
-        return f"\napproximate: error {row['relative_error_mean']:.2g}"
-    return ""
-
-
-def _jobs_finished(figure: Figure, jobs: pd.DataFrame) -> None:
-    """Jobs finished against time in trial 0: over trials, the bands of a few schemes hide each other."""
-    looks = looks_of(list(jobs["scheme"].unique()))
-    in_trial_0 = jobs[jobs["trial"] == 0].groupby("scheme", sort=False)["decoded_s"]
-    ends_s = {str(label): np.concatenate([[0.0], np.sort(ends_s.dropna())]) for label, ends_s in in_trial_0}
-    if max(map(len, ends_s.values())) == 1:
-        raise SaysNothingError("no job was decoded in trial 0")
-    refuse_alike(list(ends_s.values()), "all schemes finish their jobs at the same times in trial 0")
-    figure.set_figheight(2.5)
-    axes = figure.subplots()
-    for label, at_s in ends_s.items():
-        look = looks[label]
-        finished = np.arange(len(at_s))
-        axes.step(at_s, finished, where="post", color=look.colour, linestyle=look.dashes)
-        axes.plot(at_s[-1], finished[-1], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-    axes.set(xlabel="simulated time (seconds)", ylabel="jobs finished", xlim=(0, None), ylim=(0, None))
-    add_legend(figure, looks)
-
-
-def _latency(figure: Figure, jobs: pd.DataFrame) -> None:
-    """Share of jobs that take longer; a failed job takes for ever. The logarithm shows the slow few."""
-    looks = looks_of(list(jobs["scheme"].unique()))
-    by_scheme = jobs.groupby("scheme", sort=False)["latency_s"]
-    if jobs["latency_s"].isna().all():
-        raise SaysNothingError("no job was decoded")
-    in_order = [np.sort(latency_s.fillna(np.inf)) for _, latency_s in by_scheme]
-    refuse_alike(in_order, "all schemes have the same latencies")
-    figure.set_figheight(2.5)
-    axes = figure.subplots()
-    longest_s = 1.04 * jobs["latency_s"].max()
-    least = 1.0
-    for label, group in by_scheme:
-        look, n_jobs = looks[str(label)], len(group)
-        latency_s, n_each = np.unique(group.dropna(), return_counts=True)
-        longer = 1 - np.concatenate([[0], np.cumsum(n_each)]) / n_jobs
-        longer[np.abs(longer) < 1e-12] = 0.0
-        least = min(least, float(longer[longer > 0].min()))
-        at_s = np.concatenate([[0.0], latency_s])
-        if longer[-1] > 0 and np.isfinite(longest_s):
-            at_s, longer = np.append(at_s, longest_s), np.append(longer, longer[-1])
-        axes.step(at_s, longer, where="post", color=look.colour, linestyle=look.dashes)
-        last = int(np.flatnonzero(longer > 0)[-1])
-        end_s = at_s[min(last + 1, len(at_s) - 1)]  # where the line leaves the figure
-        axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
-    log_with_zero(axes, least, 1.0)
-    axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0))
-    axes.set(xlabel="job latency (seconds)", ylabel="share of jobs that take longer")
-    add_legend(figure, looks)
-
-
-def _load_makespan(figure: Figure, results: Results) -> None:
-    table = summary(results.runs)
-    if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
-        raise SaysNothingError(f"all schemes have load {table['load'].iloc[0]:.4g}")
-    looks = looks_of(list(table["scheme"]))
-    figure.set_figheight(2.4)
-    axes = figure.subplots()
-    for row, look, half_s in zip(table.to_dict("records"), looks.values(), _half_widths(table).T, strict=True):
-        fill = "white" if row["decode_failures"] else look.colour
-        at = row["load"], row["makespan_s"]
-        axes.plot(*at, look.marker, color=look.colour, markerfacecolor=fill, markersize=5)
-        if half_s.any():
-            bar: dict[str, Any] = {"color": look.colour, "capsize": 2, "linewidth": 0.9, "zorder": 1}
-            axes.errorbar(*at, yerr=half_s[:, np.newaxis], fmt="none", **bar)
-    axes.margins(0.12)
-    axes.set_xlabel("load (share of a job, per worker and round)")
-    axes.set_ylabel(_makespan_label(table).replace(", ", ",\n"))
-    add_legend(figure, looks, has_lines=False, extra=[HOLLOW] if table["decode_failures"].any() else [])
+def _close_ups(results: Results, scenario: Scenario, naming: Naming, few: list[str]) -> Iterator[Drawing]:
+    """Figures of single workers in trial 0, which is run again."""
+    _, at_point = scenario.all_points()[0]
+    kept = set(results.runs["scheme"])
+    names = {scheme: name for scheme, name in naming.schemes(at_point.schemes_at_work).items() if name in kept}
+    logs = straggler_logs(at_point, names)
+    named = {names[scheme]: log for scheme, log in logs.items()}
+    yield "stragglers", partial(draw_stragglers, logs=named), ["trial 0", *not_drawn(named), *few]
+    shown = timelines(at_point, logs)
+    said = ["trial 0", *left_out_of(shown, names), *few]
+    yield "timeline", partial(draw_timeline, shown=shown, scenario=at_point, names=names), said

@@ -1,24 +1,27 @@
 """Stragglers of each round."""
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from schemes.base.scheme import Session, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.parameters import BoolArray, FloatArray
-from simulator.plots.style import BLUE, ORANGE, SaysNothingError, literal
+from simulator.plots.sheet import Sheet
+from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, SaysNothingError, chosen_height_in
+from simulator.plots.text import wrapped
 from simulator.scenario.scenario import Scenario
 
+MOST_PANELS = 8
+PANEL_IN = 0.6  # height that one needs at least
 N_CELLS = (480, 96)  # rounds and workers that a panel has the pixels for, at 200 dpi
 
 
@@ -60,25 +63,25 @@ class StragglerLog:
         return np.count_nonzero(self.stragglers) / max(1, self._n_given)
 
 
-def straggler_logs(scenario: Scenario) -> dict[str, StragglerLog]:
-    """Run trial 0 of every scheme for its stragglers."""
-    logs = {label: StragglerLog() for label in scenario.schemes_at_work}
+def straggler_logs(scenario: Scenario, labels: Iterable[str]) -> dict[str, StragglerLog]:
+    """Run trial 0 of these schemes for their stragglers."""
+    logs = {label: StragglerLog() for label in labels}
     for label, log in logs.items():
         run_one(scenario, label, 0, log)
     return logs
 
 
-def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
+def draw_stragglers(sheet: Sheet, logs: Mapping[str, StragglerLog]) -> None:
     """Draw who straggled in which round, a panel for each scheme, with a strip for the rounds that were waited for.
 
     Schemes under which nobody was cut off, or everybody in every round, have no panel.
     """
-    logs = {label: log for label, log in logs.items() if 0 < log.straggler_rate < 1}
+    logs = dict(_telling(logs)[: _most_panels()])
     if not logs:
         raise SaysNothingError("no scheme has rounds in which some workers were cut off and others not")
     is_tall = max(log.shape[1] for log in logs.values()) > N_CELLS[1] // 2
-    figure.set_figheight(0.9 + (1.05 if is_tall else 0.8) * len(logs))
-    panels: list[Axes] = list(figure.subplots(len(logs), 1, sharex=True, squeeze=False)[:, 0])
+    sheet.set_height(0.9 + (1.05 if is_tall else 0.8) * len(logs))
+    panels: list[Axes] = list(sheet.subplots(len(logs), 1, sharex=True)[:, 0])
     cell = _cell([log.shape for log in logs.values()])
     shares = [_shares(log.stragglers, cell) for log in logs.values()]
     most = max(float(share.max(initial=0)) for share in shares) or 1.0
@@ -88,22 +91,35 @@ def draw_stragglers(figure: Figure, logs: Mapping[str, StragglerLog]) -> None:
         if any_waited:
             _draw_strip(axes, log)
         waited = f", waited in {sum(log.waited)} of {len(log.waited)} rounds" if any_waited else ""
-        title = textwrap.fill(f"{label}: {100 * log.straggler_rate:.1f} % straggled{waited}", 60)
-        axes.set_title(title, fontsize=6.5, loc="left", pad=2, parse_math=False)
+        title = f"{label}: {100 * log.straggler_rate:.1f} % straggled{waited}"
+        axes.set_title(wrapped(title, int(60 * sheet.width_in / WIDTH_IN)), loc="left", pad=2)
     panels[-1].set_xlim(-0.5, max(len(log.waited) for log in logs.values()) - 0.5)
     panels[-1].set_xlabel("round")
-    figure.supylabel("worker", fontsize=8)
-    _straggler_key(figure, panels, image, cell, any_waited=any_waited)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    sheet.label_rows("worker")
+    _straggler_key(sheet, panels, image, cell, any_waited=any_waited)
 
 
-def one_sided(logs: Mapping[str, StragglerLog]) -> list[str]:
-    """Say for which schemes there is nothing to draw, and why."""
+def _telling(logs: Mapping[str, StragglerLog]) -> list[tuple[str, StragglerLog]]:
+    return [(label, log) for label, log in logs.items() if 0 < log.straggler_rate < 1]
+
+
+def _most_panels() -> int:
+    """Panels that have room in a figure, on a page if it may be as high as it likes."""
+    height_in = chosen_height_in()
+    return MOST_PANELS if height_in is None else max(1, min(MOST_PANELS, int((height_in - 0.8) / PANEL_IN)))
+
+
+def not_drawn(logs: Mapping[str, StragglerLog]) -> list[str]:
+    """Say which schemes have no panel, and why."""
     reasons = {
         0.0: "0 % straggled, as no round closed before all had reported",
         1.0: "100 % straggled, as every round closed before anybody had reported everything",
     }
     labels = {rate: [label for label, log in logs.items() if log.straggler_rate == rate] for rate in reasons}
-    return [f"not drawn: {literal(', '.join(labels[rate]))} ({why})" for rate, why in reasons.items() if labels[rate]]
+    said = [f"not drawn: {', '.join(labels[rate])} ({why})" for rate, why in reasons.items() if labels[rate]]
+    no_room = [label for label, _ in _telling(logs)[_most_panels() :]]
+    return said + ([f"not drawn, for want of room: {', '.join(no_room)}"] if no_room else [])
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -148,14 +164,14 @@ def _draw_strip(axes: Axes, log: StragglerLog) -> None:
 
 
 def _straggler_key(
-    figure: Figure, panels: list[Axes], image: AxesImage, cell: tuple[int, int], *, any_waited: bool
+    sheet: Sheet, panels: list[Axes], image: AxesImage, cell: tuple[int, int], *, any_waited: bool
 ) -> None:
     handles = [Patch(color=BLUE, label="straggler (cut off)")] if cell == (1, 1) else []
     if any_waited:
         handles.append(Patch(color=ORANGE, label="strip: the master waited"))
     if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+        sheet.add_key(handles)
     if cell != (1, 1):
-        bar = figure.colorbar(image, ax=panels, location="bottom", aspect=50, pad=0.02, shrink=0.8)
+        bar = sheet.figure.colorbar(image, ax=panels, location="bottom", aspect=50, pad=0.02, shrink=0.8)
         bar.ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
-        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize=6.5)
+        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize="small")

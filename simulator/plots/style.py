@@ -1,31 +1,27 @@
-"""Style that all figures share: colours, markers, type sizes, labels and legends."""
+"""Style that all figures share: colours, markers, type sizes and scales, unless the user has chosen others."""
 
 import math
-import re
-import textwrap
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
-from matplotlib.artist import Artist, getp, setp
+from cycler import cycler
+from matplotlib import rc_context, rcParams, rcParamsDefault
+from matplotlib.artist import getp, setp
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cbook import STEP_LOOKUP_MAP
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from simulator.errors import ResultsError
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.statistics import is_tie
 
-Draw = Callable[[Figure], None]
 WIDTH_IN = 3.4  # one column
-DPI = 200
 GREY = "#555555"
 # Okabe and Ito's colours, grey in place of the yellow, which can't be seen on white
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
@@ -33,26 +29,35 @@ ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 LIGHT = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.7)), (0, (8, 2, 1, 2, 1, 2)))
-STYLE = {
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
+STYLE: dict[str, Any] = {
+    "figure.figsize": [WIDTH_IN, 2.4],  # the height is the content's, unless the user gives a size
+    "figure.dpi": 200,
+    "font.size": 8,  # all other sizes follow
+    "axes.titlesize": "small",
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "xtick.labelsize": "small",
+    "ytick.labelsize": "small",
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "legend.fontsize": 6.5,
+    "legend.fontsize": "small",
+    "legend.frameon": False,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # letters that can be searched for, as publishers want them
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
-# what is hidden: its look, its size, pixels within which another hides it, share that must be hidden
-BENEATH = (("linestyle", "linewidth", 1, 0.5), ("marker", "markersize", 2, 0.25))
+_IN_FORCE: ContextVar[bool] = ContextVar("_IN_FORCE", default=False)
+# what is hidden: its look, its size, points within which another hides it, share that must be hidden
+BENEATH = (("linestyle", "linewidth", 0.72, 0.5), ("marker", "markersize", 1.44, 0.25))
 NOTHING = ("", " ", "none", "None", None)  # how matplotlib says no line, or no marker
-HOLLOW = Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="hollow: jobs failed")
+
+
+class ChartError(ResultsError):
+    """A figure that the results do not allow, in one sentence."""
 
 
 class SaysNothingError(Exception):
@@ -72,7 +77,8 @@ def widen_beneath(axes: Axes) -> None:
     """Widen lines and markers that lie under others of another look, so that all of them are seen."""
     axes.get_xlim(), axes.get_ylim()  # limits are found when they are asked for
     drawn = [line for line in axes.lines if line.get_transform() == axes.transData]
-    for kind_of_look, size, near, share in BENEATH:
+    for kind_of_look, size, near_points, share in BENEATH:
+        near = max(1, round(near_points * axes.figure.dpi / 72))  # pixels
         kind = [line for line in drawn if getp(line, kind_of_look) not in NOTHING and getp(line, "fillstyle") != "none"]
         looks = [(line.get_color(), getp(line, kind_of_look)) for line in kind]
         places = [_pixels(axes, line, on_the_way=size == "linewidth") for line in kind]
@@ -112,36 +118,28 @@ def _around(axes: Axes, pixels: tuple[IntArray, IntArray], near: int) -> BoolArr
     return marked[near:, near:]
 
 
-def style() -> Any:
-    """Draw in this style; nothing else has a say."""
-    # from matplotlib's defaults, so that a personal matplotlibrc changes no figure
-    return matplotlib.style.context(["default", STYLE])
+@contextmanager
+def style(given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Draw in this style, as far as the user has chosen no other: in ``rcParams``, or by what is given."""
+    if _IN_FORCE.get():
+        yield
+        return
+    now: Any = rcParams
+    usual: Any = rcParamsDefault
+    chosen: Any = {key: value for key, value in STYLE.items() if now[key] == usual[key]} | dict(given)
+    with rc_context(chosen):
+        token = _IN_FORCE.set(True)
+        try:
+            yield
+        finally:
+            _IN_FORCE.reset(token)
 
 
-def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write a figure as PNG and as SVG; return the path of the PNG."""
-    path = folder / f"{name}.png"
-    figure.set_dpi(DPI)
-    with style(), warnings.catch_warnings():  # ticks are made when a figure is written
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is shown in its place
-        if engine := figure.get_layout_engine():
-            engine.execute(figure)
-        figure.set_layout_engine("none")  # what is laid out stays
-        png, svg = FigureCanvasAgg(figure), FigureCanvasSVG(figure)
-        png.print_png(path)  # type: ignore[no-untyped-call] # `savefig` would draw everything twice
-        svg.print_svg(path.with_suffix(".svg"), metadata={"Date": None})  # type: ignore[no-untyped-call]
-    return path
-
-
-def literal(text: str) -> str:
-    """Escape what matplotlib is to show as it is: no formulas, and nothing left out for its underscore."""
-    text = text.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
-def wrapped(label: str, width: int) -> str:
-    """A label of any length; wrapped, not cut, so that two of them stay different."""
-    return literal("\n".join(textwrap.wrap(label, width) or [label]))
+def chosen_height_in() -> float | None:
+    """Height that the user has chosen for figures; None: as high as their content wants."""
+    with style():
+        width_in, height_in = rcParams["figure.figsize"]
+        return None if [width_in, height_in] == STYLE["figure.figsize"] else float(height_in)
 
 
 class Look(NamedTuple):
@@ -153,51 +151,20 @@ class Look(NamedTuple):
 
 
 def looks_of(schemes: Sequence[str]) -> dict[str, Look]:
-    """Tell schemes apart, in the order of the scenario."""
-    n = len(COLOURS)
-    # from the ninth on, colours come again with other markers and lines
+    """Tell schemes apart, in the order of the scenario, in the colours of the style."""
+    with style():
+        cycle = rcParams["axes.prop_cycle"].by_key()
+    colours, markers, dashes = cycle.get("color", COLOURS), cycle.get("marker", MARKERS), cycle.get("linestyle", DASHES)
+    n = len(colours)
+    # where colours come again, they do with other markers and lines
     return {
-        label: Look(COLOURS[place % n], MARKERS[(place + place // n) % n], DASHES[(place + place // n) % n])
+        label: Look(
+            colours[place % n],
+            markers[(place + place // n) % len(markers)],
+            dashes[(place + place // n) % len(dashes)],
+        )
         for place, label in enumerate(schemes)
     }
-
-
-def add_legend(figure: Figure, looks: dict[str, Look], *, has_lines: bool = True, extra: Sequence[Artist] = ()) -> None:
-    """Add a legend above the axes, in as many columns as the labels leave room for; the figure grows by it."""
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if has_lines else "none")
-        for look in looks.values()
-    ]
-    labels = [*(wrapped(label, 26) for label in looks), *(str(line.get_label()) for line in extra)]
-    longest = max(len(line) for label in labels for line in label.splitlines())
-    wide = figure.get_figwidth() / WIDTH_IN
-    n_columns = max(1, int(min(4 * wide, 240 * wide / (3.9 * longest + (34 if has_lines else 24)))))  # in points
-    n_lines = math.ceil(sum(len(label.splitlines()) for label in labels) / n_columns)
-    figure.set_figheight(figure.get_figheight() + 0.1 + 0.14 * n_lines)
-    figure.legend(
-        [*handles, *extra],
-        labels,
-        loc="outside upper center",
-        ncols=n_columns,
-        frameon=False,
-        handlelength=3 if has_lines else 1,
-        columnspacing=1.2,
-    )
-
-
-def said(value: object) -> str:
-    """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
-    if value != value:  # NaN: null in the scenario
-        return "none"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return re.sub(r"[{}']", "", text).removeprefix("kind: ")
-
-
-def key_label(key: str, width: int) -> str:
-    """A dotted key, wrapped at its dots."""
-    lines = textwrap.wrap(key.replace(".", ". "), width, break_long_words=False)
-    is_time = key.endswith("_s") and not key.endswith("_per_s")
-    return literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if is_time else "")
 
 
 def log_with_zero(axes: Axes, least: float, most: float) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
@@ -23,7 +22,9 @@ from schemes.base.scheme import Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.parameters import BoolArray, FloatArray
-from simulator.plots.style import LIGHT, VERMILLION
+from simulator.plots.sheet import Sheet
+from simulator.plots.style import LIGHT, VERMILLION, WIDTH_IN, chosen_height_in
+from simulator.plots.text import wrapped
 from simulator.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ JOB_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#009E73", "#CC79A7")
 N_EARLY_ROUNDS = 40  # the timeline looks among these ...
 N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
-N_SHOWN_SCHEMES = 3
+N_SHOWN_SCHEMES = 4
+PAGE_IN, KEY_IN = 7.0, 1.2  # height of a figure at most, and of what is around its panels
+PANEL_IN, ROW_IN = 0.45, 0.115  # height of a panel without a worker, and of each worker
+LEAST_ROWS = 4  # of a panel, so that it shows anything
 Line = list[tuple[float, float]]  # from point to point
 Filling = TaskKind | Literal["startup"]
 HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
@@ -119,8 +123,12 @@ def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task], n_heard: int)
 
 
 def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str, TimelineLog]:
-    """Run trial 0 of a few schemes as far as needed, for the early rounds and the workers with most stragglers."""
-    labels = _shown_schemes(scenario)
+    """Run trial 0 of as many schemes as have room, as far as needed, for early rounds and workers with most stragglers.
+
+    The schemes are chosen among those of the logs, and come in their order.
+    """
+    n_schemes, n_rows = _room(len(logs), scenario.workers)
+    labels = _shown_schemes(scenario, list(logs), n_schemes)
     matrices = [logs[label].stragglers for label in labels]
     n_early = min(N_EARLY_ROUNDS, *map(len, matrices))
     counts = np.sum([matrix[:n_early] for matrix in matrices], axis=0)  # shape (n_early, n_workers)
@@ -128,7 +136,7 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
     first = int(np.argmax(np.convolve(counts.sum(axis=1), np.ones(n_shown), mode="valid")))
     window = range(first, first + n_shown)
     by_need = np.argsort(-counts[first : window.stop].sum(axis=0), kind="stable")
-    workers = np.sort(by_need[:N_SHOWN_WORKERS]).tolist()
+    workers = np.sort(by_need[:n_rows]).tolist()
     shown = {label: TimelineLog(window, workers) for label in labels}
     for label, log in shown.items():
         try:
@@ -138,37 +146,61 @@ def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str,
     return shown
 
 
-def _shown_schemes(scenario: Scenario) -> list[str]:
-    """The first scheme, for reference, and those with the longest memory, in the scenario's order."""
-    first, *others = scenario.schemes_at_work
-    others.sort(key=lambda label: -scenario.schemes[label].delay_rounds)
-    chosen = {first, *others[: N_SHOWN_SCHEMES - 1]}
-    return [label for label in scenario.schemes if label in chosen]
+def _room(n_schemes: int, n_workers: int) -> tuple[int, int]:
+    """How many schemes, and workers of each, have room."""
+    height_in = chosen_height_in() or PAGE_IN
+    for n_shown in range(min(n_schemes, N_SHOWN_SCHEMES), 0, -1):
+        n_rows = int(((height_in - KEY_IN) / n_shown - PANEL_IN) / ROW_IN)
+        if n_rows >= min(n_workers, LEAST_ROWS):
+            return n_shown, min(n_rows, n_workers, N_SHOWN_WORKERS)
+    return 1, min(n_workers, LEAST_ROWS)
 
 
-def draw_timeline(figure: Figure, shown: Mapping[str, TimelineLog], scenario: Scenario) -> None:
-    """Draw what the workers were busy with, a panel for each scheme, all panels to the same scale."""
-    n_workers = min(scenario.workers, N_SHOWN_WORKERS)
-    figure.set_figheight(1.2 + len(shown) * (0.45 + 0.115 * n_workers))
-    panels: list[Axes] = list(figure.subplots(len(shown), 1, squeeze=False)[:, 0])
+def _shown_schemes(scenario: Scenario, labels: Sequence[str], n_shown: int) -> list[str]:
+    """The first scheme, for reference, and those with the longest memory, or that with the longest alone."""
+    by_memory = sorted(labels, key=lambda label: -scenario.schemes[label].delay_rounds)
+    chosen = list(dict.fromkeys([*labels[: n_shown > 1], *by_memory]))[:n_shown]
+    return [label for label in labels if label in chosen]
+
+
+def left_out_of(shown: Mapping[str, TimelineLog], names: Mapping[str, str]) -> list[str]:
+    """Say which schemes have no panel for want of room."""
+    others = [name for label, name in names.items() if label not in shown]
+    return [f"not drawn, for want of room: {', '.join(others)}"] if others else []
+
+
+def draw_timeline(sheet: Sheet, shown: Mapping[str, TimelineLog], scenario: Scenario, names: Mapping[str, str]) -> None:
+    """Draw what the workers were busy with, a panel for each scheme; all begin with the same round, at 0."""
+    n_workers = len(next(iter(shown.values())).workers)
+    sheet.set_height(KEY_IN + len(shown) * (PANEL_IN + ROW_IN * n_workers))
+    panels: list[Axes] = list(sheet.subplots(len(shown), 1, sharex=True)[:, 0])
     spans_s = [log.rounds[-1].stop_s - log.rounds[0].start_s for log in shown.values()]
     # where rounds take much longer, fewer of them are shown, so that the others can be read
     span_s = 1.02 * min(max(spans_s), 2 * min(spans_s)) or 1.0
     for axes, (label, log) in zip(panels, shown.items(), strict=True):
-        axes.set_xlim(log.rounds[0].start_s, log.rounds[0].start_s + span_s)
+        axes.set_xlim(0, span_s)
         axes.set_ylim(n_workers - 0.4, -0.6)
-        axes.set_yticks(range(n_workers), [str(worker) for worker in log.workers], fontsize=5.5)
-        title = textwrap.fill(f"{label} (T = {scenario.schemes[label].delay_rounds})", 60)
-        axes.set_title(title, fontsize=7, loc="left", pad=11, parse_math=False)
+        axes.set_yticks(range(n_workers), [str(worker) for worker in log.workers], fontsize="x-small")
+        title = f"{names[label]} (T = {scenario.schemes[label].delay_rounds})"
+        axes.set_title(wrapped(title, int(60 * sheet.width_in / WIDTH_IN)), loc="left", pad=11)
         marks = _Marks(defaultdict(list), [])
-        for view in log.rounds:
+        for view in _from_0(log.rounds):
             _draw_round(axes, view, log.workers, marks, drops=scenario.leftover == "cancel")
         marks.draw(axes)
-    panels[-1].set_xlabel("simulated time (seconds)")
-    which = "" if n_workers == scenario.workers else f" (of {scenario.workers}, those that straggle most here)"
-    figure.supylabel(f"worker{which}", fontsize=7)
+    first = next(iter(shown.values())).rounds[0].index
+    panels[-1].set_xlabel(f"time since round {first} began (seconds)")
+    most = f"those of {scenario.workers} that straggle most" if len(shown) > 1 else f"of {scenario.workers}"
+    sheet.label_rows("worker" if n_workers == scenario.workers else f"worker ({most})")
     any_waited = any(view.waited for log in shown.values() for view in log.rounds)
-    _timeline_key(figure, drops=scenario.leftover == "cancel", any_waited=any_waited)
+    _timeline_key(sheet, drops=scenario.leftover == "cancel", any_waited=any_waited)
+
+
+def _from_0(views: Sequence[RoundView]) -> Iterator[RoundView]:
+    """The same rounds, the first of which begins at 0."""
+    begin_s = views[0].start_s
+    for view in views:
+        bars = [bar._replace(begin_s=bar.begin_s - begin_s, end_s=bar.end_s - begin_s) for bar in view.bars]
+        yield RoundView(view.index, view.start_s - begin_s, view.stop_s - begin_s, view.waited, bars)
 
 
 class _Marks(NamedTuple):
@@ -231,12 +263,14 @@ def _draw_rest(axes: Axes, row: int, bar: Bar, stop_s: float, marks: _Marks) -> 
 def _number(axes: Axes, text: str, begin_s: float, end_s: float, at: tuple[float, Transform]) -> bool:
     """Write numbers into a stretch of time, if they fit."""
     end_s = min(end_s, axes.get_xlim()[1])
-    needed = 3.2 * len(text) - 1.6 * text.count(" ") + 1.5  # points, at this font size
+    needed = 0.44 * rcParams["font.size"] * (len(text) - 0.5 * text.count(" ")) + 1.5  # points
     if not text or _points(axes, end_s - begin_s) < needed:
         return False
     height, transform = at
     middle_s = (begin_s + end_s) / 2
-    written = axes.text(middle_s, height, text, transform=transform, fontsize=5, ha="center", va="center_baseline")
+    written = axes.text(
+        middle_s, height, text, transform=transform, fontsize="x-small", ha="center", va="center_baseline"
+    )
     written.set_in_layout(False)  # there are hundreds
     return True
 
@@ -244,10 +278,11 @@ def _number(axes: Axes, text: str, begin_s: float, end_s: float, at: tuple[float
 def _points(axes: Axes, seconds: float) -> float:
     """Estimate the length of a stretch of time in the figure, in points."""
     begin_s, end_s = axes.get_xlim()
-    return 200 * seconds / (end_s - begin_s)
+    width = 72 * axes.bbox.width / axes.figure.dpi
+    return float(width * seconds / (end_s - begin_s))
 
 
-def _timeline_key(figure: Figure, *, drops: bool, any_waited: bool) -> None:
+def _timeline_key(sheet: Sheet, *, drops: bool, any_waited: bool) -> None:
     fill, thick = JOB_COLOURS[1], 0.9
     handles: list[Patch | Line2D] = [
         Patch(facecolor=fill, label="plain task (number: job)"),
@@ -261,4 +296,4 @@ def _timeline_key(figure: Figure, *, drops: bool, any_waited: bool) -> None:
         handles.append(Line2D([], [], color=VERMILLION, linewidth=0.7, label="would have gone on so long"))
     if any_waited:
         handles.append(Line2D([], [], color="black", linewidth=thick, linestyle="--", label="stops after waiting"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=6)
+    sheet.add_key(handles)

@@ -1,8 +1,8 @@
 """The figures of a trace: every time, its rounds, its bursts, and what load costs."""
 
 import math
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from simulator.parameters import FloatArray
-from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, WIDTH_IN, add_legend, literal, save, style
+from simulator.plots.saving import save
+from simulator.plots.sheet import Draw, Sheet
+from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, style
 from simulator.statistics import Z, quantile
 from simulator.traces.loads import curve
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
@@ -56,30 +58,28 @@ def trace_figures(about: Description, label: str) -> Iterator[tuple[str, Figure]
         what += ", a sample with gaps"
     elif n_gaps := int(np.count_nonzero(~about.trace.follows)):
         what += f", {n_gaps} gap{'s' * (n_gaps > 1)} between them"
-    yield "heat_map", _figure(lambda figure: _heat_map(figure, about.trace.duration_s), what)
-    yield "rounds", _figure(lambda figure: _rounds(figure, about), f"{what}; {rule}")
-    yield "stragglers", _figure(lambda figure: _counts(figure, about), f"{what}; {rule}")
+    heat_map = partial(_heat_map, duration_s=about.trace.duration_s)
+    yield "heat_map", _figure(heat_map, f"Every time by its colour. {what}")
+    yield "rounds", _figure(partial(_rounds, about=about), f"Times in each round. {what}; {rule}")
+    yield "stragglers", _figure(partial(_counts, about=about), f"Stragglers in each round. {what}; {rule}")
     if about.bursts is not None and len(about.bursts):
-        yield (
-            "bursts",
-            _figure(lambda figure: _bursts(figure, about), f"{what}; {rule}; cut ones count as long as seen"),
-        )
+        bursts = f"Lengths of bursts. {what}; {rule}; cut ones count as long as seen"
+        yield "bursts", _figure(partial(_bursts, about=about), bursts)
 
 
-def _figure(draw_on: Callable[[Figure], None], what: str) -> Figure:
+def _figure(draw_on: Draw, what: str) -> Figure:
     with style():
-        figure = Figure(figsize=(WIDTH_IN, 2.4), layout="constrained")
-        draw_on(figure)
-        note = textwrap.fill(literal(what), 86)
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=5.5, color=GREY)
-    return figure
+        sheet = Sheet()
+        draw_on(sheet)
+        sheet.figure.set_label(what)
+    return sheet.figure
 
 
-def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
+def _heat_map(sheet: Sheet, duration_s: FloatArray) -> None:
     """Every time by its colour, a logarithmic one; of several that share a cell, the longest."""
     n_rounds, n_workers = duration_s.shape
-    figure.set_figheight(2.4 if n_workers <= 64 else 3.2)
-    axes: Axes = figure.subplots()
+    sheet.set_height(2.4 if n_workers <= 64 else 3.2)
+    axes = sheet.panel()
     cell = [math.ceil(n / N_CELLS) for n in duration_s.shape]
     shown = duration_s
     for place, size in enumerate(cell):
@@ -99,19 +99,19 @@ def _heat_map(figure: Figure, duration_s: FloatArray) -> None:
     axes.spines[:].set_visible(True)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(_whole_numbers())
-    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
+    bar = sheet.figure.colorbar(image, ax=axes, pad=0.02, aspect=30)
     shared = "" if cell == [1, 1] else f"\nlongest of {cell[0]} round(s) × {cell[1]} worker(s)"
     bar.set_label(f"time (seconds{', log scale' if is_log else ''}){shared}")
     if is_log:
         bar.ax.yaxis.set_major_formatter("{x:g}")
         bar.ax.yaxis.set_minor_formatter(_Plain())
     if finite_s.size < shown.size:
-        add_legend(figure, {}, extra=[Patch(color=VERMILLION, label="never answered")])
+        sheet.add_legend({}, extra=[Patch(color=VERMILLION, label="never answered")])
 
 
-def _rounds(figure: Figure, about: Description) -> None:
+def _rounds(sheet: Sheet, about: Description) -> None:
     duration_s = about.trace.duration_s
-    axes: Axes = figure.subplots()
+    axes = sheet.panel()
     rounds = np.arange(len(duration_s))
     reference_s = duration_s.min(axis=1) if about.reference == "first" else median_worker_s(duration_s)
     low, middle, high = ([quantile(row, share) for row in duration_s] for share in (0.05, 0.5, 0.95))
@@ -140,7 +140,7 @@ def _rounds(figure: Figure, about: Description) -> None:
     never = np.count_nonzero(np.isinf(duration_s))
     axes.set_ylabel("time (seconds)" + (f"\n{never} never answered" if never else ""))
     _label_rounds(axes, len(rounds))
-    add_legend(figure, {}, extra=handles)
+    sheet.add_legend({}, extra=handles)
 
 
 def _label_rounds(axes: Axes, n_rounds: int) -> None:
@@ -149,9 +149,9 @@ def _label_rounds(axes: Axes, n_rounds: int) -> None:
     axes.set_xlabel("round")
 
 
-def _counts(figure: Figure, about: Description) -> None:
+def _counts(sheet: Sheet, about: Description) -> None:
     """Plot the number of stragglers in each round, and the range in which luck would keep it."""
-    axes: Axes = figure.subplots()
+    axes = sheet.panel()
     n_rounds, n_workers = about.stragglers.shape
     # one outline, however many rounds there are
     axes.stairs(about.stragglers.sum(axis=1), np.arange(n_rounds + 1) - 0.5, fill=True, color=BLUE)
@@ -168,13 +168,13 @@ def _counts(figure: Figure, about: Description) -> None:
         Line2D([], [], color=VERMILLION, linestyle="--", label="mean"),
         Patch(color=ORANGE, alpha=0.35, label="95 % by chance"),
     ]
-    add_legend(figure, {}, extra=handles)
+    sheet.add_legend({}, extra=handles)
 
 
-def _bursts(figure: Figure, about: Description) -> None:
+def _bursts(sheet: Sheet, about: Description) -> None:
     """Plot how long workers straggle in a row, and how long they would at random."""
     assert about.bursts is not None
-    axes: Axes = figure.subplots()
+    axes = sheet.panel()
     longest = int(about.bursts.max())
     lengths = np.arange(1, longest + 1)
     n_rounds, n_workers = about.stragglers.shape
@@ -194,7 +194,7 @@ def _bursts(figure: Figure, about: Description) -> None:
         Patch(color=BLUE, label="measured"),
         Line2D([], [], color=VERMILLION, marker="s", linestyle="--", label="mean, if at random at the same rate"),
     ]
-    add_legend(figure, {}, extra=handles)
+    sheet.add_legend({}, extra=handles)
 
 
 def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path) -> Path:
@@ -202,8 +202,8 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
     loads = np.array([about.trace.base_load for about in described], dtype=np.float64)
     bent = curve([about.trace.duration_s for about in described], loads.tolist())
 
-    def draw_on(figure: Figure) -> None:
-        axes: Axes = figure.subplots()
+    def draw_on(sheet: Sheet) -> None:
+        axes = sheet.panel()
         answered = [about.trace.duration_s[np.isfinite(about.trace.duration_s)] for about in described]
         low, middle, high = (np.array([quantile(each, share) for each in answered]) for share in (0.05, 0.5, 0.95))
         means = np.array([each.mean() for each in answered])
@@ -225,6 +225,8 @@ def draw_slope(described: Sequence[Description], slope: LoadSlope, folder: Path)
         ]
         if bent is not None and bent.is_bent:
             handles.append(Line2D([], [], color=GREY, linestyle=":", label="quadratic through the medians"))
-        add_legend(figure, {}, extra=handles)
+        sheet.add_legend({}, extra=handles)
 
-    return save(_figure(draw_on, f"{len(described)} traces; infinite times left out"), folder, "load_slope")
+    return save(
+        _figure(draw_on, f"Time against load. {len(described)} traces; infinite times left out"), folder, "load_slope"
+    )

@@ -9,12 +9,12 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from simulator.choices import Measure
 from simulator.columns import KEYS
 from simulator.parameters import FloatArray
-from simulator.plots.style import Draw, Look, add_legend, looks_of, plain_ticks, refuse_alike
+from simulator.plots.sheet import Draw, Sheet
+from simulator.plots.style import Look, plain_ticks, refuse_alike
 from simulator.plots.sweep.frames import kept_of, swept_entries, title_of
 from simulator.results.curves import Curve, curves
 from simulator.results.results import MOST_POINTS, Results
@@ -24,13 +24,14 @@ N_TIMES = 300  # at which curves of different trials are averaged
 
 
 def draw_training(
-    figure: Figure, training: pd.DataFrame, measure: Measure, titles: Mapping[Any, str], looks: Mapping[str, Look]
+    sheet: Sheet, training: pd.DataFrame, measure: Measure, titles: Mapping[Any, str], schemes: Mapping[str, bool]
 ) -> None:
     """Mean over models and trials against time, with a 95 % interval over trials (Student's t) as a band.
 
-    A panel for each point in ``titles``. A scheme's line ends, with its marker, where the last of its trials takes its
-    last step; until then, those that have taken theirs stay as they are.
+    A panel for each point in ``titles``, a line for each scheme that is to be shown. It ends, with its marker, where
+    the last of its trials takes its last step; until then, those that have taken theirs stay as they are.
     """
+    looks = {label: look for label, look in sheet.looks(list(schemes)).items() if schemes[label]}
     found: dict[Any, dict[str, list[Curve]]] = defaultdict(lambda: {label: [] for label in looks})
     for (point, scheme, _), curve in curves(training, measure):
         found[point][scheme].append(curve)
@@ -39,19 +40,22 @@ def draw_training(
     refuse_alike(joined, f"all schemes have the same {measure} at all times")
     n_columns = 1 if len(titles) == 1 else 2
     n_rows = math.ceil(len(titles) / n_columns)
-    figure.set_figheight(2.6 if n_rows == 1 else 0.9 + 1.5 * n_rows)
-    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    sheet.set_height(2.6 if n_rows == 1 else 0.9 + 1.5 * n_rows)
+    grid = sheet.subplots(n_rows, n_columns, sharex=True, sharey=True)
     end_s = float(training["time_s"].max()) or 1.0
     means = []
     for place, (axes, (point, title)) in enumerate(zip(grid.flat, titles.items(), strict=False)):
         means += [_draw_curves(axes, found[point][label], look, end_s) for label, look in looks.items()]
         axes.set_xlim(0, end_s)
-        axes.set_title(title, fontsize=6.5)
+        axes.set_title(title)
         if place + n_columns >= len(titles):  # nothing is below
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("simulated time (seconds)" if n_columns == 1 else "time (seconds)")
-        if place % n_columns == 0:
-            axes.set_ylabel(f"{measure} (mean over models)" if n_rows == 1 else measure)
+    what = f"{measure} (mean over models)"
+    if n_rows == 1:
+        grid[0, 0].set_ylabel(what)
+    else:
+        sheet.label_rows(what)
     for spare in grid.flat[len(titles) :]:
         spare.remove()
     # the lines say what is shown: a band over few trials may be wider than all that is possible
@@ -64,7 +68,7 @@ def draw_training(
         first.set_yscale("log")
         plain_ticks(first.yaxis, lowest, highest)
         first.set_ylim(lowest / 1.5, highest * 1.5)
-    add_legend(figure, dict(looks))
+    sheet.add_legend(looks)
 
 
 def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> FloatArray:
@@ -87,7 +91,7 @@ def _draw_curves(axes: Axes, trials: list[Curve], look: Look, end_s: float) -> F
 def training_figures(
     results: Results, where: Mapping[str, Sequence[Any]] | None = None
 ) -> Iterator[tuple[str, Draw, list[str]]]:
-    """Name and drawing of loss and accuracy, and what their small line has to add; nothing if points are too many.
+    """Name and drawing of loss and accuracy, and what their captions have to add; nothing if points are too many.
 
     Parameters
     ----------
@@ -99,7 +103,7 @@ def training_figures(
     ChartError
         If there is no such key or value.
     """
-    training, every = results.training, looks_of(list(results.runs["scheme"].unique()))
+    training, every = results.training, list(results.runs["scheme"].unique())
     keys = [key for keys in swept_entries(results).values() for key in keys]
     if training is None:
         return
@@ -114,8 +118,8 @@ def training_figures(
     for measure in get_args(Measure):
         having = set(training.loc[training[measure].notna(), "point"])
         if having:
-            looks = {label: look for label, look in every.items() if label in set(runs["scheme"])}  # as in all figures
+            schemes = {label: label in set(runs["scheme"]) for label in every}  # they look as in all figures
             shown = {point: title for point, title in titles.items() if point in having}
-            draw_on = partial(draw_training, training=training, measure=measure, titles=shown, looks=looks)
+            draw_on = partial(draw_training, training=training, measure=measure, titles=shown, schemes=schemes)
             missing = ["no line of what has diverged"] if np.isinf(training[measure]).any() else []
             yield measure, draw_on, [*remarks, *missing]

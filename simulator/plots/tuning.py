@@ -1,7 +1,6 @@
 """The figures of a search for parameters: all settings as dots, and who wins under which rule and T."""
 
 import math
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from schemes.multiplexed import REPETITION
-from simulator.plots.style import GREY, WIDTH_IN, Look, add_legend, literal, looks_of, plain_ticks, save, style, wrapped
+from simulator.plots.saving import save
+from simulator.plots.sheet import Sheet
+from simulator.plots.style import GREY, WIDTH_IN, Look, looks_of, plain_ticks, style
 from simulator.plots.sweep.maps import LETTERS, tint
+from simulator.plots.text import literal, wrapped
 from simulator.tuning.best import best_settings, winners
 from simulator.tuning.legal_settings import shipped_labels
 
@@ -44,8 +46,9 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     n_rows = math.ceil(len(rules) / n_columns)
     with style():
         width = WIDTH_IN if n_columns == 1 else 7.0
-        figure = Figure(figsize=(width, 1.9 * n_rows), layout="constrained")
-        panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        sheet = Sheet()
+        sheet.set_size(width, 1.9 * n_rows)
+        panels = sheet.subplots(n_rows, n_columns, sharex=True, sharey=True)
         for axes, rule in zip(panels.flat, rules, strict=False):
             under = settings[settings["rule"] == rule]
             for label, own in under.groupby("scheme", sort=False):
@@ -57,7 +60,7 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
                 look, at = looks[row["scheme"]], (row["load"], row["makespan_s"])
                 edge = {"markeredgecolor": "white", "markeredgewidth": 0.7, "markersize": 9 - 0.6 * place, "zorder": 4}
                 axes.plot(*at, look.marker, color=look.colour, **edge)
-            axes.set_title(literal(rule), fontsize=7)
+            axes.set_title(literal(rule))
             axes.set_xscale("log")
             axes.margins(x=0.06, y=0.08)
         for place, axes in enumerate(panels.flat):
@@ -72,16 +75,16 @@ def dots(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
             plain_ticks(panels[0, 0].yaxis, settings["makespan_s"].min(), settings["makespan_s"].max())
         plain_ticks(panels[0, 0].xaxis, settings["load"].min(), settings["load"].max())
         dot = Line2D([], [], color=GREY, marker=".", markersize=2, linestyle="none", label="a setting; large: best")
-        add_legend(figure, looks, has_lines=False, extra=[dot])
+        sheet.add_legend(looks, has_lines=False, extra=[dot])
         more = "" if len(rules) == len(best_s) else f"the best {MOST_PANELS} of {len(best_s)} rules; "
-        say_below(figure, more + note, width)
-    return figure
+        sheet.figure.set_label(f"Makespan against load, a dot for each setting; {more}{note}")
+    return sheet.figure
 
 
 def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Figure:
     """The best scheme for each rule and limit on T, and what the best coded one saves against repetition alone.
 
-    Schemes that tie are told apart by T and load, and the small line says so.
+    Schemes that tie are told apart by T and load, and the caption says so.
     """
     cells = winners(settings)
     rules = list(dict.fromkeys(cell.rule for cell in cells))
@@ -89,14 +92,15 @@ def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Fig
     letters = {scheme: LETTERS[place] for place, scheme in enumerate(looks)}
     with style():
         width = max(WIDTH_IN, 0.9 + 0.62 * len(rules))
-        figure = Figure(figsize=(width, 0.9 + 0.3 * n_limits), layout="constrained")
-        axes = figure.subplots()
+        sheet = Sheet()
+        sheet.set_size(width, 0.9 + 0.3 * n_limits)
+        axes = sheet.panel()
         for cell in cells:
             x, y = rules.index(cell.rule), cell.max_delay
             colour = tint(looks[cell.scheme].colour)
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
             text = f"{letters[cell.scheme]} {cell.coding_saves_percent:+.1f}".replace("nan", "–")
-            axes.text(x, y, text, ha="center", va="center", fontsize=6.5)
+            axes.text(x, y, text, ha="center", va="center", fontsize="small")
         axes.set(xlim=(-0.5, len(rules) - 0.5), ylim=(-0.5, n_limits - 0.5))
         axes.set(xlabel="master rule", ylabel="T of at most (rounds)")
         names = [wrapped(rule.replace(", ", " ").replace("_", "_ "), 10).replace("_ ", "_") for rule in rules]
@@ -105,18 +109,14 @@ def winner_map(settings: pd.DataFrame, looks: dict[str, Look], note: str) -> Fig
         axes.tick_params(length=0)
         against = f"{REPETITION} (T = 0: uncoded)" if (settings["scheme"] == REPETITION).any() else "uncoded"
         title = f"best scheme; time that the best coded one saves against {against}, in %"
-        axes.set_title(wrapped(title, int(19 * width)), fontsize=7)
+        axes.set_title(wrapped(title, int(19 * width)))
         won = {cell.scheme: tint(looks[cell.scheme].colour) for cell in cells}
         handles = [
             Patch(facecolor=won[scheme], edgecolor=GREY, linewidth=0.4, label=f"{letters[scheme]}: {scheme}")
             for scheme in looks
             if scheme in won
         ]
-        add_legend(figure, {}, has_lines=False, extra=handles)
-        say_below(figure, f"ties are broken by smaller T, then smaller load; {note}", width)
-    return figure
-
-
-def say_below(figure: Figure, note: str, width: float) -> None:
-    """Say in one small line below what makes the comparison fair or not."""
-    figure.supxlabel(textwrap.fill(literal(note), int(23 * width)), x=0.01, ha="left", fontsize=5.5, color=GREY)
+        sheet.add_legend({}, has_lines=False, extra=handles)
+        what = "The best scheme under each rule and limit on T; ties are broken by smaller T, then smaller load"
+        sheet.figure.set_label(f"{what}; {note}")
+    return sheet.figure

@@ -13,6 +13,7 @@ from simulator.files import PARTIAL, made, remove, writing
 
 MANIFEST = "manifest.json"
 ERRORS = "errors.csv"
+REPORT = "report.html"
 PARTS = "parts"  # folder of finished parts; see simulator/execution/store.py
 PART_SUFFIX = ".arrow"
 
@@ -42,6 +43,7 @@ def _holds_results_only(folder: Path) -> bool:
         "compare.tex",
         "summary.csv",
         "scenario.yaml",
+        REPORT,
         ERRORS,
         MANIFEST,
         "plots",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from simulator.scenario.yaml_text import write_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from simulator.plots.accessor import Plots
 
 SHOWN_ROWS = 40  # of a comparison in a notebook
 MOST_POINTS = 6  # of a sweep, whose curves of training are drawn in panels
@@ -42,6 +45,12 @@ class Results:
     training: pd.DataFrame | None = None
     scenario: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plot(self) -> Plots:
+        """The figures by name: ``results.plot.makespan()``, with tab completion."""
+        plots: Plots = import_module("simulator.plots.accessor").Plots(self)  # a room above this one
+        return plots
 
     def summary(self) -> pd.DataFrame:
         """Means over trials of each point and scheme, see :func:`simulator.results.summary.summary`."""

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +70,21 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
         return scenario
     values = {entry: swept.values for entry, swept in entries.items()}
     return scenario.sibling({"sweep": values, "points": tuple(points)})
+
+
+def of_values(values: Mapping[str, Any]) -> Scenario:
+    """The scenario of plain values as stand with results, at its first point if it has a sweep.
+
+    Raises
+    ------
+    ScenarioError
+        If anything that it needs is no longer there.
+    """
+    data = {"network": {}} | {key: value for key, value in values.items() if key != "sweep"}
+    scenario, problems = Maker(Path.cwd()).scenario(data)
+    if problems or scenario is None:
+        raise ContradictionError(problems)
+    return scenario
 
 
 def fill_in(scenario: Scenario) -> Points:

@@ -37,7 +37,7 @@ class Fleet(NamedTuple):
         return self._replace(times=WorkerTimes(*(part[rounds] for part in _parts(self.times, self.n_workers))))
 
 
-def named(workers: tuple[int, ...], most: int = 12) -> str:
+def named(workers: tuple[int, ...], most: int = 5) -> str:
     """Name workers.
 
     Examples

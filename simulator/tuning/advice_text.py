@@ -9,6 +9,7 @@ import numpy as np
 
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
+from simulator.tuning.actions import named
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ALL_WORK = 95.0  # percent longer that twice the load takes: as good as twice as long
 NEARLY = 1.1  # times as long, which less than half of the load may be worth
 MOST_NAMED = 3  # other things that can be done
+MOST_WORKERS = 12  # by their numbers
 SEEN = 0.005  # share of resamples that is no 0 %
 
 
@@ -44,7 +46,7 @@ def what(one: Candidate) -> str:
     if one.is_coded:
         setting = said_setting(one.setting)
         code = f"{one.scheme}{f' ({setting})' if setting else ''} with the rule {one.setting['rule']}"
-    action = one.fleet.said
+    action = f"{one.fleet.action} {named(one.fleet.workers, most=MOST_WORKERS)}" if one.fleet.workers else ""
     if one.fleet.action == "balance":
         action = "give each worker load in proportion to its speed"
     if not action:

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from simulator.columns import KEYS
-from simulator.plots.style import literal, said
+from simulator.plots.style import ChartError
 from simulator.plots.sweep import frames
+from simulator.plots.text import said
 from simulator.results.results import Results
 from simulator.statistics import TIE
 
@@ -72,7 +73,7 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     ):
         if given not in known:
             more = " (loss or accuracy against time: --x time_s --y loss)" if results.training is not None else ""
-            raise frames.ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
+            raise ChartError(f"--{option} {given}: must be one of {', '.join(known)}{more}")
     kept = Results(frames.kept_of(results.runs, ["scheme", *keys], chart.where), scenario=results.scenario)
     table = frames.at_points(kept, chart.y)
     taken: list[str] = []
@@ -85,7 +86,7 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     if n_panels > frames.MOST_PANELS:
         values = "; ".join(f"{key}: {', '.join(map(said, dict.fromkeys(table[key])))}" for key in panels)
         most = f"--where: must leave at most {frames.MOST_PANELS} panels"
-        raise frames.ChartError(f"{most}, got {n_panels}: fix some of {values} (key=value)")
+        raise ChartError(f"{most}, got {n_panels}: fix some of {values} (key=value)")
     is_line = len(taken) < 2 and frames.is_numeric(table[chart.x]) and not table[chart.x].isna().any()  # NaN: null
     groups: list[list[str]] = []
     if chart.y == "load" and chart.by == "scheme" and chart.x in keys and is_line and "load_bound" in kept.runs:
@@ -95,7 +96,9 @@ def prepared(results: Results, chart: Chart) -> Prepared:
         groups = [list(group) for group in dict.fromkeys(map(tuple, alike.values()))]
     crossed = [group for group in groups if _is_crossed(table, group)]
     open_ = [group for group in groups if group not in crossed]
-    return Prepared(table, panels, is_line, frames.short_names(table, entries), open_, crossed)
+    return Prepared(
+        table, panels, is_line, frames.short_names(table, entries) | frames.measure_names(kept), open_, crossed
+    )
 
 
 def _is_crossed(table: pd.DataFrame, schemes: Sequence[str]) -> bool:
@@ -109,4 +112,4 @@ def bound_remarks(results: Results, chart: Chart) -> list[str]:
     """Say which bounds of the load are not drawn, and why."""
     crossed = prepared(results, chart).crossed
     why = "other schemes, which tolerate less, are below it"
-    return [literal(f"bound of {', '.join(group)} not drawn: {why}") for group in crossed]
+    return [f"bound of {', '.join(group)} not drawn: {why}" for group in crossed]

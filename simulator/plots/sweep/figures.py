@@ -5,20 +5,29 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from simulator.columns import RUNS
-from simulator.plots.style import Draw, refuse_alike, said
+from simulator.plots.sheet import Draw, Sheet
+from simulator.plots.style import refuse_alike
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, bound_remarks, file_name, prepared
 from simulator.plots.sweep.lines import draw_errors, draw_lines
 from simulator.plots.sweep.load_latency import draw_load_latency, remarks_of
 from simulator.plots.sweep.maps import Map, draw_best, draw_gain, draw_gains, map_of
+from simulator.plots.text import said
 from simulator.results.results import Results
 
 
-def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
-    """Name and drawing of each figure that a sweep allows, and what its small line has to add."""
+def sweep_figures(results: Results, every: Results) -> Iterator[tuple[str, Draw, list[str]]]:
+    """Name and drawing of each figure that a sweep allows, and what its caption has to add.
+
+    Parameters
+    ----------
+    results
+        Of schemes that have room beside each other.
+    every
+        Those of all schemes, for maps of the best.
+    """
     entries = frames.swept_entries(results)
     metric, remarks = frames.main_metric(results)
     band = ["band or bar: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
@@ -40,8 +49,8 @@ def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
                 of_end = Chart(x=first, y=column)
                 yield column, partial(_lines_apart, results=results, chart=of_end), [*company, *band]
         if (results.runs["error_norm_mean"] > 0).any() and len(frames.combinations(table, panels)) <= 3:
-            yield "error", lambda figure: draw_errors(figure, results), ["log axis with 0 below it"]
-    maps = _maps(results, metric, table, entries)
+            yield "error", partial(draw_errors, results=results), ["log axis with 0 below it"]
+    maps = _maps(every, metric, table, entries)
     remarks += [text for key in list(entries)[:2] for text in frames.companions(table, entries, key)]
     for name, cells in maps.items():
         yield f"best_scheme{name}", partial(draw_best, cells=cells), [*remarks, *cells.remarks]
@@ -50,14 +59,18 @@ def sweep_figures(results: Results) -> Iterator[tuple[str, Draw, list[str]]]:
             yield f"gains{name}", partial(draw_gains, cells=cells, beside=list(maps.values())), remarks
     surroundings = frames.unchosen_keys(table, entries)
     if len(frames.combinations(table, surroundings)) <= frames.MOST_PANELS:
-        yield "load_latency", lambda figure: draw_load_latency(figure, results, surroundings), remarks_of(results)
+        yield (
+            "load_latency",
+            partial(draw_load_latency, results=results, surroundings=surroundings),
+            remarks_of(results),
+        )
 
 
-def _lines_apart(figure: Figure, results: Results, chart: Chart) -> None:
+def _lines_apart(sheet: Sheet, results: Results, chart: Chart) -> None:
     """Draw lines unless all schemes have the same."""
     table = frames.at_points(results, chart.y).pivot(index="point", columns="scheme", values="value")
     refuse_alike(list(table.to_numpy().T), f"all schemes have the same {RUNS[chart.y].label} at every point")
-    draw_lines(figure, results, chart)
+    draw_lines(sheet, results, chart)
 
 
 def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> dict[str, Map]:
@@ -79,7 +92,7 @@ def _maps(results: Results, metric: str, table: pd.DataFrame, entries: Mapping[s
 
 
 def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
-    """The drawing of a chart, and what its small line has to add.
+    """The drawing of a chart, and what its caption has to add.
 
     Raises
     ------
@@ -96,4 +109,4 @@ def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
     remarks += bound_remarks(results, chart)
     if chart.y not in frames.FIXED and shown.table["n_trials"].max() > 1:
         remarks.append("band or bar: 95 % interval over trials")
-    return lambda figure: draw_lines(figure, results, chart), remarks
+    return partial(draw_lines, results=results, chart=chart), remarks

@@ -10,18 +10,14 @@ import numpy as np
 import pandas as pd
 
 from simulator.columns import RUNS
-from simulator.errors import ResultsError
-from simulator.plots.style import key_label, literal, said, wrapped
+from simulator.plots.style import ChartError
+from simulator.plots.text import key_label, key_name, literal, parameter, said, wrapped
 from simulator.results.results import Results
 from simulator.scenario.dotted_keys import swept_together
 from simulator.statistics import half_width
 
 MOST_PANELS = 6
 FIXED = [name for name, column in RUNS.items() if column.fixed]
-
-
-class ChartError(ResultsError):
-    """A figure that the results do not allow, in one sentence."""
 
 
 def swept_entries(results: Results) -> dict[str, list[str]]:
@@ -62,7 +58,7 @@ def short_names(table: pd.DataFrame, entries: Mapping[str, Sequence[str]]) -> di
                 continue
             parameters = list(dict.fromkeys(other.rpartition(".")[2] for other in alike))
             if not any(other.rpartition(".")[2] in parameters for other in all_keys if other not in alike):
-                names[key] = " = ".join(parameters)
+                names[key] = " = ".join(map(parameter, parameters))
     return names
 
 
@@ -74,8 +70,18 @@ def companions(
     groups = [group for group in same_values(table[list(keys)]).values() if not {key, *panels} & set(group)]
     others = list(dict.fromkeys(group[0] for group in groups))
     names = short_names(table, entries)
-    varying = ", ".join(names.get(other, other) for other in others)
-    return [f"{names.get(key, key)} varies with {varying}"] if others else []
+    varying = ", ".join(names.get(other, key_name(other)) for other in others)
+    return [f"{names.get(key, key_name(key))} varies with {varying}"] if others else []
+
+
+def makespan_name(results: Results) -> str:
+    """Name of the makespan in the papers: of a single job it is the completion time."""
+    return "completion time" if (results.runs["n_jobs"] == 1).all() else RUNS["makespan_s"].label
+
+
+def measure_names(results: Results) -> dict[str, str]:
+    """Names of columns that these results call otherwise than others do."""
+    return {"makespan_s": makespan_name(results)}
 
 
 def main_metric(results: Results) -> tuple[str, list[str]]:
@@ -102,11 +108,9 @@ def at_points(results: Results, column: str) -> pd.DataFrame:
 
 def label_of(column: str, width: int, names: Mapping[str, str], *, is_mean: bool = False) -> str:
     """A column of the runs table, or a swept key, as the label of an axis, with its unit."""
-    if column in names:
-        return wrapped(names[column], width)
     if column not in RUNS:
-        return key_label(column, width)
-    label, unit = RUNS[column].label, RUNS[column].unit
+        return wrapped(names[column], width) if column in names else key_label(column, width)
+    label, unit = names.get(column, RUNS[column].label), RUNS[column].unit
     return wrapped(f"{'mean ' if is_mean and column not in FIXED else ''}{label}{f' ({unit})' if unit else ''}", width)
 
 
@@ -128,7 +132,7 @@ def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
     says = []
     for key, value in zip(keys, choice, strict=True):
         is_long = len(f"{key.rsplit('.', 1)[-1]} = {said(value)},") > width
-        says.append(f"{key.replace('.', '. ')}{hard}={' ' if is_long else hard}{said(value)}")
+        says.append(f"{key_name(key).replace('.', '. ')}{hard}={' ' if is_long else hard}{said(value)}")
     return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from simulator.columns import RUNS
 from simulator.parameters import FloatArray
-from simulator.plots.style import GREY, HOLLOW, Look, add_legend, log_with_zero, looks_of, plain_ticks, said, wrapped
+from simulator.plots.sheet import HOLLOW, Sheet
+from simulator.plots.style import GREY, Look, log_with_zero, plain_ticks
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
+from simulator.plots.text import parameter, said, wrapped
 from simulator.results.results import Results
 
 BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
@@ -28,25 +29,27 @@ MOST_VECTORS = 2000  # points that an SVG holds one by one
 
 
 def panels(
-    figure: Figure, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
+    sheet: Sheet, table: pd.DataFrame, keys: Sequence[str], x: str, y: str, names: Mapping[str, str]
 ) -> Iterator[tuple[Axes, pd.DataFrame]]:
     """Axes for each combination of values that keys have, two in a row, each with its part of the table."""
     choices = frames.combinations(table, keys)
     n_columns = 1 if len(choices) == 1 else 2
     n_rows = math.ceil(len(choices) / n_columns)
-    figure.set_figheight(0.6 + 1.7 * n_rows)
-    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    sheet.set_height(0.6 + 1.7 * n_rows)
+    grid = sheet.subplots(n_rows, n_columns, sharex=True, sharey=True)
     is_mean = bool(table["n_trials"].max() > 1)
     for place, (axes, choice) in enumerate(zip(grid.flat, choices, strict=False)):
         title = frames.title_of([names.get(key, key) for key in keys], choice, 28 if n_columns > 1 else 60)
-        axes.set_title(title, fontsize=6.5)
-        if place % n_columns == 0:
-            axes.set_ylabel(frames.label_of(y, 22 if n_rows == 1 else 20, names, is_mean=is_mean))
+        axes.set_title(title)
+        if n_rows == 1 and place == 0:
+            axes.set_ylabel(frames.label_of(y, 22, names, is_mean=is_mean))
         if place + n_columns >= len(choices):  # nothing is below
             axes.tick_params(labelbottom=True)
         if place >= len(choices) - 1 - (len(choices) - 1) % n_columns:
             axes.set_xlabel(frames.label_of(x, 46 // n_columns, names, is_mean=is_mean))
         yield axes, frames.rows_at(table, keys, choice)
+    if n_rows > 1:
+        sheet.label_rows(frames.label_of(y, 40, names, is_mean=is_mean))
     for spare in grid.flat[len(choices) :]:
         spare.remove()
 
@@ -57,23 +60,25 @@ def _bound_looks(groups: Sequence[Sequence[str]], drawn: Collection[str]) -> dic
     return {name: Look(GREY, "", dashes) for name, dashes in zip(names, itertools.cycle(BOUND_DASHES), strict=False)}
 
 
-def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
+def draw_lines(sheet: Sheet, results: Results, chart: Chart) -> None:
     """Draw a line or points for each scheme (or value of ``by``), a panel for each choice of the other keys."""
     shown = prepared(results, chart)
     is_of_schemes, is_swept = chart.by == "scheme", chart.x not in RUNS
     every = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
-    names = [str(label) if is_of_schemes else f"{chart.by.split('.')[-1]} = {said(label)}" for label in every]
+    names = [
+        str(label) if is_of_schemes else f"{parameter(chart.by.split('.')[-1])} = {said(label)}" for label in every
+    ]
     drawn = set(shown.table[chart.by])
     labels = [label for label in every if label in drawn]
     references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()
     reference = REFERENCE if shown.is_line else REFERENCE._replace(marker="d")
     looks = {
         (f"{name} (T = 0 reference)" if label in references else name): reference if label in references else look
-        for label, (name, look) in zip(every, looks_of(names).items(), strict=True)
+        for label, (name, look) in zip(every, sheet.looks(names).items(), strict=True)
         if label in drawn
     }
     bounds = _bound_looks(shown.bounds, drawn)
-    for axes, here in panels(figure, shown.table, shown.panels, chart.x, chart.y, shown.names):
+    for axes, here in panels(sheet, shown.table, shown.panels, chart.x, chart.y, shown.names):
         scale = _scale(axes, shown.table[chart.x], n_shown=4 if shown.panels else 8, is_swept=is_swept)
         for place, (label, name) in enumerate(zip(labels, looks, strict=True)):
             group = here[here[chart.by] == label]
@@ -88,7 +93,7 @@ def draw_lines(figure: Figure, results: Results, chart: Chart) -> None:
             axes.plot(bound[chart.x], bound["bound"], color=look.colour, linestyle=look.dashes)
         scale_up(axes, shown.table["value"], ratio=10 if shown.bounds else 50)
     failed = [HOLLOW] if shown.table["failures"].any() else []
-    add_legend(figure, looks | bounds, has_lines=shown.is_line, extra=failed)
+    sheet.add_legend(looks | bounds, has_lines=shown.is_line, extra=failed)
 
 
 def _line(axes: Axes, look: Look, at: FloatArray, group: pd.DataFrame, *, is_line: bool) -> None:
@@ -151,16 +156,16 @@ def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
-def draw_errors(figure: Figure, results: Results) -> None:
+def draw_errors(sheet: Sheet, results: Results) -> None:
     """Error of the gradient against the first swept key, and below it the share of jobs without any error."""
     norms, shares = frames.at_points(results, "error_norm_mean"), frames.at_points(results, "exact_share")
     entries = frames.swept_entries(results)
     first = next(iter(entries))
-    looks = looks_of(list(norms["scheme"].unique()))
+    looks = sheet.looks(list(norms["scheme"].unique()))
     others = frames.undetermined(norms, entries, [first])
     names, choices = frames.short_names(norms, entries), frames.combinations(norms, others)
-    figure.set_figheight(3.6)
-    grid = figure.subplots(2, len(choices), sharex=True, sharey="row", squeeze=False, height_ratios=(3, 2))
+    sheet.set_height(3.6)
+    grid = sheet.subplots(2, len(choices), sharex=True, sharey="row", height_ratios=(3, 2))
     for (above, below), choice in zip(grid.T, choices, strict=True):
         scale = _scale(below, norms[first], n_shown=8 // len(choices))
         for axes, table, factor in ((above, norms, 1), (below, shares, 100)):
@@ -174,7 +179,7 @@ def draw_errors(figure: Figure, results: Results) -> None:
         below.set_ylim(-5, 105)
         below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
         title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))
-        above.set_title(title, fontsize=6.5)
+        above.set_title(title)
     grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
     grid[1, 0].set_ylabel("recovered\nexactly (%)")
-    add_legend(figure, looks)
+    sheet.add_legend(looks)

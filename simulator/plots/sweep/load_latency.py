@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simulator.parameters import BoolArray, FloatArray
-from simulator.plots.style import GREY, HOLLOW, Look, SaysNothingError, add_legend, looks_of
+from simulator.plots.sheet import HOLLOW, Sheet
+from simulator.plots.style import GREY, Look, SaysNothingError
 from simulator.plots.sweep.frames import at_points, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up
 from simulator.results.results import Results
@@ -21,17 +21,17 @@ FRONT = Line2D([], [], color=GREY, marker="o", markersize=7, markerfacecolor="no
 FRONT.set_label("ring: not dominated")
 
 
-def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[str]) -> None:
+def draw_load_latency(sheet: Sheet, results: Results, surroundings: Sequence[str]) -> None:
     """Latency against load of each scheme at each point; a panel for each choice of what nobody chooses."""
     table = at_points(results, LATENCY)
     table["load"] = at_points(results, "load")["value"]
     if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
         raise SaysNothingError(f"every scheme has load {table['load'].iloc[0]:.4g} at every point")
-    looks = looks_of(list(table["scheme"].unique()))
+    looks = sheet.looks(list(table["scheme"].unique()))
     is_reference = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"])
     table["may_win"] = ~is_reference & (table["failures"] == 0) & table["value"].notna()
     names = short_names(table, swept_entries(results))
-    for axes, here in panels(figure, table, surroundings, "load", LATENCY, names):
+    for axes, here in panels(sheet, table, surroundings, "load", LATENCY, names):
         load, latency_s = (here[name].to_numpy(dtype=np.float64) for name in ("load", "value"))
         wins = _not_dominated(load, latency_s, here["may_win"].to_numpy(dtype=np.bool_))
         order = np.argsort(load[wins], kind="stable")
@@ -41,7 +41,7 @@ def draw_load_latency(figure: Figure, results: Results, surroundings: Sequence[s
         axes.margins(0.1)
         scale_up(axes, table["value"])
     extra = [FRONT, *([HOLLOW] if table["failures"].any() else [])]
-    add_legend(figure, looks, has_lines=False, extra=extra)
+    sheet.add_legend(looks, has_lines=False, extra=extra)
 
 
 def _pareto_points(axes: Axes, look: Look, group: pd.DataFrame) -> None:
@@ -65,7 +65,7 @@ def _not_dominated(load: FloatArray, latency_s: FloatArray, may_win: BoolArray) 
 
 
 def remarks_of(results: Results) -> list[str]:
-    """List what the small line of the figure has to add."""
+    """List what the caption of the figure has to add."""
     runs = results.runs
     remarks = ["each scheme at each point"]
     remarks += ["points where jobs failed are not compared"] if runs["decode_failures"].any() else []

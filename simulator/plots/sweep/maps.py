@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 
 from simulator.columns import RUNS
 from simulator.parameters import BoolArray, FloatArray
-from simulator.plots.style import GREY, add_legend, key_label, looks_of, wrapped
+from simulator.plots.sheet import Sheet
+from simulator.plots.style import GREY
+from simulator.plots.sweep.frames import makespan_name
+from simulator.plots.text import key_label, wrapped
 from simulator.results.compare import compare
 from simulator.results.results import Results
 from simulator.statistics import TIE
@@ -42,6 +45,7 @@ class Map:
     best: BoolArray  # of the same shape: the best of each cell, and what equals it in every trial
     undecided: BoolArray  # another is not distinguishable from the best
     metric: str
+    label: str  # of the metric
     remarks: list[str]
     title: str = ""  # the values of other swept keys
 
@@ -54,6 +58,13 @@ class Map:
     def gains_percent(self) -> FloatArray:
         """Gain of each of the other schemes over the first, shape (schemes - 1, y, x)."""
         return self._gain(self.values[1:])
+
+    @property
+    def letters(self) -> dict[int, str]:
+        """The letter of each scheme; of very many schemes, of those that are best somewhere."""
+        n_all = len(self.schemes)
+        shown = range(n_all) if n_all <= len(LETTERS) else np.flatnonzero(self.best.any(axis=(1, 2))).tolist()
+        return {place: LETTERS[rank % len(LETTERS)] for rank, place in enumerate(shown)}
 
     def _gain(self, values: FloatArray) -> FloatArray:
         first, other = np.abs(self.values[0]), np.abs(values)
@@ -107,19 +118,24 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     is_cut = _has_room(x, y) and (most_letters > LETTERS_ACROSS // len(x)).any()
     remarks += ["=: a tie of more schemes than have room"] if is_cut else []
     labels = [names.get(key, key) for key in keys]
-    return Map(labels, x, y, schemes, values, best, undecided, metric, remarks)
+    label = makespan_name(results) if metric == "makespan_s" else RUNS[metric].label
+    return Map(labels, x, y, schemes, values, best, undecided, metric, label, remarks)
 
 
-def draw_best(figure: Figure, cells: Map) -> None:
+def draw_best(sheet: Sheet, cells: Map) -> None:
     """Draw the best scheme of each cell, by colour and by letter (by hatch, where letters have no room)."""
-    figure.set_figheight(2.9)
-    axes = figure.subplots()
+    sheet.set_height(2.9)
+    axes = sheet.panel()
     _label(axes, cells)
     n_best, has_room = cells.best.sum(axis=0), _has_room(cells.x, cells.y)
-    tints = [tint(look.colour) for look in looks_of(cells.schemes).values()]
+    tints = [tint(look.colour) for look in sheet.looks(cells.schemes).values()]
     hatches = ["" if has_room else HATCHES[place % len(HATCHES)] for place in range(len(cells.schemes))]
-    names = [f"{LETTERS[place % 26]}: {scheme}" if has_room else scheme for place, scheme in enumerate(cells.schemes)]
-    kinds = list(zip(names, tints, hatches, cells.best & (n_best == 1), strict=True))
+    alone = cells.best & (n_best == 1)
+    kinds = [
+        (f"{letter}: {cells.schemes[place]}" if has_room else cells.schemes[place], *look)
+        for place, letter in cells.letters.items()
+        for look in [(tints[place], hatches[place], alone[place])]
+    ]
     kinds += [(name, to_rgb(TIE_COLOUR), hatch, is_here) for name, hatch, is_here in _ties(cells, has_room=has_room)]
     handles: list[Patch | Line2D] = []
     for name, colour, hatch, is_here in kinds:
@@ -132,9 +148,9 @@ def draw_best(figure: Figure, cells: Map) -> None:
         handles.append(Patch(edgecolor=GREY, linewidth=0.4, label=wrapped(name, 26), **style))
     if has_room:
         for j, i in np.ndindex(n_best.shape):
-            axes.text(i, j, _best_letters(cells, j, i), ha="center", va="center", fontsize=6.5)
-    axes.set_title(_below(cells, f"best by mean {RUNS[cells.metric].label}"), fontsize=7)
-    add_legend(figure, {}, has_lines=False, extra=handles)
+            axes.text(i, j, _best_letters(cells, j, i), ha="center", va="center", fontsize="small")
+    axes.set_title(_below(cells, f"best by mean {cells.label}"))
+    sheet.add_legend({}, has_lines=False, extra=handles)
 
 
 def _ties(cells: Map, *, has_room: bool) -> list[tuple[str, str, BoolArray]]:
@@ -150,7 +166,7 @@ def _ties(cells: Map, *, has_room: bool) -> list[tuple[str, str, BoolArray]]:
 
 def _best_letters(cells: Map, j: int, i: int) -> str:
     """The letters of the best of a cell, or = where so many that tie have no room."""
-    letters = "=".join(LETTERS[place % 26] for place in np.flatnonzero(cells.best[:, j, i]))
+    letters = "=".join(cells.letters[place] for place in np.flatnonzero(cells.best[:, j, i]).tolist())
     mark = "?" if cells.undecided[j, i] else ""
     return (letters if len(letters + mark) <= LETTERS_ACROSS // len(cells.x) else "=") + mark
 
@@ -164,39 +180,41 @@ def _rectangles(cells: BoolArray, *, merge: bool) -> list[Rectangle]:
     return [Rectangle((i - 0.5, j - 0.5), stop - i, 1) for (j, i), stop in zip(starts, stops, strict=True)]
 
 
-def draw_gain(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+def draw_gain(sheet: Sheet, cells: Map, beside: Sequence[Map]) -> None:
     """Draw what the best of the other schemes gains over the first; hatched where it loses.
 
     ``beside`` are the maps with which it shares its colours, itself among them.
     """
-    figure.set_figheight(2.9)
-    axes = figure.subplots()
+    sheet.set_height(2.9)
+    axes = sheet.panel()
     _label(axes, cells)
     colours = _colours(np.stack([other.gain_percent for other in beside]))
     _gain_cells(axes, cells, cells.gain_percent, colours)
-    _add_bar(figure, [axes], cells, colours)
+    _add_bar(sheet, [axes], cells, colours)
     others = cells.schemes[1] if len(cells.schemes) == 2 else f"best of {len(cells.schemes) - 1} schemes"
     hatched = "; hatched: loses" if (cells.gain_percent < 0).any() else ""
-    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+    axes.set_title(_below(cells, wrapped(f"{others} against {cells.schemes[0]}{hatched}", 60)))
 
 
-def draw_gains(figure: Figure, cells: Map, beside: Sequence[Map]) -> None:
+def draw_gains(sheet: Sheet, cells: Map, beside: Sequence[Map]) -> None:
     """Draw what each of the other schemes gains over the first, a panel for each; hatched where it loses."""
     gains = cells.gains_percent
     n_rows = -(-len(gains) // 2)
-    figure.set_figheight(0.7 + 1.6 * n_rows)
-    grid = figure.subplots(n_rows, 2, squeeze=False)
+    sheet.set_height(0.7 + 1.6 * n_rows)
+    grid = sheet.subplots(n_rows, 2)
     panels = list(grid.flat[: len(gains)])
     colours = _colours(np.stack([other.gains_percent for other in beside]))
     for place, (axes, gain, scheme) in enumerate(zip(panels, gains, cells.schemes[1:], strict=True)):
         _label(axes, cells, n_columns=2, has_x=place + 2 >= len(gains), has_y=place % 2 == 0)
         _gain_cells(axes, cells, gain, colours, most_cells=6)
-        axes.set_title(wrapped(scheme, 28), fontsize=7)
+        axes.set_title(wrapped(scheme, 28))
     for spare in grid.flat[len(gains) :]:
         spare.remove()
-    _add_bar(figure, panels, cells, colours)
+    sheet.label_rows(key_label(cells.labels[1], 30))
+    _add_bar(sheet, panels, cells, colours)
     hatched = "; hatched: loses" if (gains < 0).any() else ""
-    figure.suptitle(_below(cells, wrapped(f"each scheme against {cells.schemes[0]}{hatched}", 60)), fontsize=7)
+    title = _below(cells, wrapped(f"each scheme against {cells.schemes[0]}{hatched}", 60))
+    sheet.figure.suptitle(title, fontsize=rcParams["axes.titlesize"])
 
 
 class _Colours(NamedTuple):
@@ -228,11 +246,13 @@ def _gain_cells(axes: Axes, cells: Map, gain: FloatArray, colours: _Colours, mos
         _write_in(axes, gain, colours.most)
 
 
-def _add_bar(figure: Figure, panels: Sequence[Axes], cells: Map, colours: _Colours) -> None:
+def _add_bar(sheet: Sheet, panels: Sequence[Axes], cells: Map, colours: _Colours) -> None:
     extend = "max" if colours.is_cut else "neither"
-    bar = figure.colorbar(ScalarMappable(colours.norm, colours.cmap), ax=panels, pad=0.02, aspect=25, extend=extend)
-    column = RUNS[cells.metric]
-    bar.set_label(f"more {column.label} (%)" if column.higher_is_better else f"{column.label} saved (%)")
+    bar = sheet.figure.colorbar(
+        ScalarMappable(colours.norm, colours.cmap), ax=panels, pad=0.02, aspect=25, extend=extend
+    )
+    more = RUNS[cells.metric].higher_is_better
+    bar.set_label(f"more {cells.label} (%)" if more else f"{cells.label} saved (%)")
 
 
 def _below(cells: Map, text: str) -> str:
@@ -245,7 +265,7 @@ def _write_in(axes: Axes, gain: FloatArray, most: float) -> None:
         text = "∞" if value == np.inf else "–" if np.isnan(value) else f"{round(value):+d}".replace("+0", "0")
         colour = "white" if value > 0.6 * most else "black"
         around = [withStroke(linewidth=1.5, foreground="white")] if value < 0 else []  # of a hatch
-        axes.text(i, j, text, ha="center", va="center", fontsize=6, color=colour, path_effects=around)
+        axes.text(i, j, text, ha="center", va="center", fontsize="x-small", color=colour, path_effects=around)
 
 
 def _label(axes: Axes, cells: Map, n_columns: int = 1, *, has_x: bool = True, has_y: bool = True) -> None:
@@ -254,7 +274,7 @@ def _label(axes: Axes, cells: Map, n_columns: int = 1, *, has_x: bool = True, ha
     axes.set_xticks(*_ticks(cells.x, room=42 // n_columns))
     axes.set_yticks(*_ticks(cells.y, room=80 // n_columns))
     axes.set_xlabel(key_label(cells.labels[0], 44 // n_columns) if has_x else "")
-    axes.set_ylabel(key_label(cells.labels[1], 30 if n_columns == 1 else 18) if has_y else "")
+    axes.set_ylabel(key_label(cells.labels[1], 30) if n_columns == 1 else "")  # else all rows share it
     axes.tick_params(length=0, labelbottom=has_x, labelleft=has_y)
 
 

@@ -1,0 +1,121 @@
+"""Figures as files, each with its caption: in the file itself, and in `captions.md` beside it."""
+
+import logging
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context, rc_params_from_file
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from simulator.choices import FigureFormat
+from simulator.files import read_text, whole
+from simulator.plots.style import ChartError, style
+
+CAPTIONS = "captions.md"
+NOT_OF_STYLE = ("backend", "interactive", "toolbar", "webagg")  # of a window, not of a figure
+FORMATS: Sequence[FigureFormat] = ("png", "svg")
+METADATA = {"png": "Description", "svg": "Description", "pdf": "Subject"}  # where the caption stands
+NO_DATE = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same results give the same files
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[FigureFormat] = FORMATS) -> Path:
+    """Write a figure and its caption, which is the figure's label; return the path of the first file.
+
+    Raises
+    ------
+    ChartError
+        If its size leaves no room for what is on it.
+    """
+    caption = str(figure.get_label())
+    with style(), warnings.catch_warnings():  # ticks are made when a figure is written
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is shown in its place
+        warnings.filterwarnings("error", "constrained_layout not applied")
+        try:
+            fits = _fits(figure)
+        except (RuntimeError, FileNotFoundError) as error:  # of LaTeX
+            raise ChartError(f"{name}: must be written without LaTeX (text.usetex), got {_first(error)}") from None
+        if not fits:
+            size = " x ".join(f"{inches:g}" for inches in figure.get_size_inches())
+            raise ChartError(f"{name}: {size} inches leave no room for it")
+        with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)  # what is laid out stays, and each file is drawn once
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in formats:
+            metadata = {"Title": name, METADATA[kind]: caption} | NO_DATE[kind]
+            figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
+    _write_captions(folder, captions(folder) | {name: caption})
+    return folder / f"{name}.{formats[0]}"
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _fits(figure: Figure) -> bool:
+    """Lay a figure out, and say whether there is room for it."""
+    if engine := figure.get_layout_engine():
+        try:
+            engine.execute(figure)
+        except UserWarning:
+            return False
+    labels = [axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
+    shared = [Bbox.intersection(one, other) for one, other in combinations(labels, 2)]
+    return not any(both is not None and both.width > 1 and both.height > 1 for both in shared)
+
+
+def captions(folder: Path) -> dict[str, str]:
+    """The captions of the figures in a folder, by name."""
+    path = folder / CAPTIONS
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.findall(r"^## (.+)\n\n(.+)$", text, re.MULTILINE)
+    return dict(found)
+
+
+def _write_captions(folder: Path, said: Mapping[str, str]) -> None:
+    parts = [f"## {name}\n\n{' '.join(caption.split())}\n" for name, caption in said.items() if caption]
+    with whole(folder / CAPTIONS) as partial:
+        partial.write_text("\n".join(["# Captions\n", *parts]), encoding="utf-8")
+
+
+def read_style(path: Path) -> dict[str, Any]:
+    """The settings of a matplotlib style sheet.
+
+    Raises
+    ------
+    ChartError
+        If it is not one.
+    """
+    must = f"--style {path}: must be a matplotlib style sheet"
+    faults = _Faults()
+    log = logging.getLogger("matplotlib")
+    log.addHandler(faults)
+    was, log.propagate = log.propagate, False
+    try:
+        text = read_text(path)
+        given = rc_params_from_file(path, use_default_template=False)
+    except OSError as error:
+        raise ChartError(f"{must}, got {error.strerror or error}") from None
+    except ValueError as error:
+        raise ChartError(f"{must}, got {error}") from None
+    finally:
+        log.propagate = was
+        log.removeHandler(faults)
+    if faults.said or not text.strip():
+        raise ChartError(f"{must}, got {faults.said[0] if faults.said else 'an empty file'}")
+    return {key: value for key, value in given.items() if not key.startswith(NOT_OF_STYLE)}
+
+
+class _Faults(logging.Handler):
+    """What matplotlib says of a style sheet, a line each."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(" ".join(record.getMessage().split()).split(" You probably")[0])

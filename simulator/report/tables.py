@@ -1,0 +1,101 @@
+"""Tables of a page: what is shown of each cell, and by what it is sorted."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from simulator.columns import Column, derived
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CELLS = 12_000  # of a table: a page has room for several
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( ?%)?")
+
+
+class Cell(NamedTuple):
+    """One cell."""
+
+    text: str
+    value: float | None  # of a number: by which it is sorted
+
+
+class Heading(NamedTuple):
+    """One column."""
+
+    name: str
+    is_number: bool
+    meaning: str
+    unit: str
+
+
+class Table(NamedTuple):
+    """One table."""
+
+    title: str
+    headings: list[Heading]
+    rows: list[list[Cell]]
+    left_out: str  # what is not shown, and where it is
+
+    @property
+    def defined(self) -> list[Heading]:
+        """The columns that have a meaning of their own."""
+        return [heading for heading in self.headings if heading.meaning]
+
+
+def of_frame(frame: pd.DataFrame, kind: str, title: str, file: str) -> Table:
+    """A frame as a table, with what columns.py says of its columns; all else is a swept key, or a parameter."""
+    n_rows = max(1, MOST_CELLS // max(1, len(frame.columns)))
+    shown = frame.head(n_rows)
+    left_out = f"The first {n_rows} of {len(frame)} rows; {file} has all." if len(frame) > n_rows else ""
+    columns = {str(name): [_cell(value) for value in shown[name].tolist()] for name in shown}
+    others = Column("value at the point" if kind in ("summary", "compare") else "parameter")
+    known = {name: derived(kind, name) or others for name in columns}
+    headings = [Heading(name, _is_number(columns[name]), known[name].meaning, known[name].unit) for name in columns]
+    return Table(title, headings, [list(row) for row in zip(*columns.values(), strict=True)], left_out)
+
+
+def on_its_side(frame: pd.DataFrame, kind: str, title: str) -> Table:
+    """A frame of few rows and many columns: a row for each column, with its meaning."""
+    known = {str(name): derived(kind, str(name)) for name in frame}
+    names = frame["file"].astype(str).tolist() if "file" in frame else ["value"] * len(frame)
+    headings = [Heading(name, False, "", "") for name in ("figure", "is", *names)]
+    rows = [
+        [Cell(name, None), Cell(of.meaning.replace("`", "") if of else "", None), *map(_cell, frame[name].tolist())]
+        for name, of in known.items()
+        if name != "file"
+    ]
+    return Table(title, headings, rows, "")
+
+
+def of_texts(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table as a command has printed it."""
+    columns = [[_of_text(row[place]) for row in rows] for place in range(len(header))]
+    headings = [Heading(name, _is_number(column), "", "") for name, column in zip(header, columns, strict=True)]
+    return Table(title, headings, [list(row) for row in zip(*columns, strict=True)], "")
+
+
+def _is_number(cells: Sequence[Cell]) -> bool:
+    known = [cell for cell in cells if cell.text not in ("", "–")]
+    return bool(known) and all(cell.value is not None for cell in known)
+
+
+def _cell(value: Any) -> Cell:
+    if value is None or value != value:  # NaN
+        return Cell("–", None)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no", None)
+    if isinstance(value, int):
+        return Cell(str(value), value)
+    if isinstance(value, float):
+        text = f"{value:.5g}".replace("inf", "∞")
+        return Cell(text, math.copysign(1e308, value) if math.isinf(value) else value)
+    return Cell(str(value), None)
+
+
+def _of_text(text: str) -> Cell:
+    found = NUMBER.fullmatch(text)
+    return Cell(text, float(text.removesuffix("%")) if found else None)
