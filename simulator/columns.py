@@ -260,7 +260,7 @@ _TESTED = {
 _LEARNED = {
     **_SETTING,
     "rounds": Column("rounds that the choice was made on"),
-    "rest_s": Column("makespan of the choice on the tested rounds", unit="seconds"),
+    "time_s": Column("makespan of the choice on the tested rounds", unit="seconds"),
 }
 _SLOPE = {
     "slope_s": "seconds per load, by least squares over all finite times",

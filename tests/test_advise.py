@@ -112,7 +112,7 @@ def candidate(scheme, first_s, resampled_s, *, action="keep", workers=(), delay=
 def made(*candidates, learned_s=(5.0, 5.0), n_rounds=100, **given):
     """An advice of candidates, the chosen one first."""
     settings = pd.DataFrame([one.setting for one in candidates])
-    learned = pd.DataFrame({"rounds": [1, 3, 10, 30][: len(learned_s)], "scheme": "GC", "rest_s": learned_s})
+    learned = pd.DataFrame({"rounds": [1, 3, 10, 30][: len(learned_s)], "scheme": "GC", "time_s": learned_s})
     half = n_rounds // 2
     about = {"n_rounds": n_rounds, "n_jobs": n_rounds, "learned": learned, "settings": settings}
     usual = {"changes": (), "approximate": (), "twice_percent": 100.0, "waiting_percent": 20.0}

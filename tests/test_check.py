@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from examples import OneRunOnly
 
 import stragglersim
+from examples import OneRunOnly
 from schemes import GradientCoding, Multiplexed, PartialGradientCoding, SelectiveRepeat, Uncoded
 from schemes.assignment import Cyclic
 from simulator.execution import check as checking

@@ -5,12 +5,12 @@ import itertools
 import pickle
 from collections import defaultdict
 
-import examples
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import examples
 from schemes import (
     ApproximateScheme,
     BernoulliGradientCoding,

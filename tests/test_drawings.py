@@ -195,7 +195,7 @@ def searches() -> Figures:
     yield from prefixed("usual", chosen(saved_by(tuning.draw_search, table, HERE, "it"), ["winners"]))
     plain = table[table["scheme"] != "repetition only"]
     yield from prefixed("no_repetition", chosen(saved_by(tuning.draw_search, plain, HERE, "it"), ["winners"]))
-    learned = pd.DataFrame({"rounds": [1, 3, 10, 30, 50], "rest_s": [14.0, 13.0, 11.0, 9.5, 10.0]})
+    learned = pd.DataFrame({"rounds": [1, 3, 10, 30, 50], "time_s": [14.0, 13.0, 11.0, 9.5, 10.0]})
     learned["scheme"] = ["GC", "SR-SGC", "uncoded", "GC", "GC"]
     spread = np.random.default_rng(9).uniform(0.9, 1.1, 200)
     plain_s, others = 12 * spread[::-1], [("GC", 10.0), ("SR-SGC", 11.0), ("repetition only", 13.0)]

@@ -2,11 +2,11 @@
 
 import math
 
-import examples
 import numpy as np
 import pytest
 from scipy import stats
 
+import examples
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.streams import stream
 from simulator.engine.worker_times import round_times

@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import examples
 import numpy as np
 import pytest
 import reference
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from patterns import is_arbitrary, is_bursty
 
+import examples
 from schemes import (
     SCHEMES,
     ApproximateScheme,

@@ -6,9 +6,9 @@ After a change that is meant: ``python tests/test_golden.py`` writes the table a
 import io
 from pathlib import Path
 
-import examples
 import pandas as pd
 
+import examples
 import stragglersim
 from schemes import FastestK, GradientCoding, Multiplexed, PartialGradientCoding, SelectiveRepeat, Uncoded
 from schemes.assignment import Cyclic

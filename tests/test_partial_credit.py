@@ -2,12 +2,12 @@
 
 import itertools
 
-import examples
 import numpy as np
 import pytest
 from patterns import is_bursty
 from test_engine import durations, run, starts, statuses
 
+import examples
 import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
 from schemes.testing import play

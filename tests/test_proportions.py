@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from examples import SCENARIO
 
 import stragglersim
+from examples import SCENARIO
 from schemes import FastestK, GradientCoding, PartialGradientCoding, Uncoded
 from schemes.assignment import Cyclic
 from schemes.ordering import BestOfRandom

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from examples import OneRunOnly
 
 import stragglersim
+from examples import OneRunOnly
 from schemes import FastestK, PartialGradientCoding, Uncoded
 from schemes.assignment import FileAssignment
 from simulator.columns import TABLES

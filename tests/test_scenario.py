@@ -6,9 +6,9 @@ import sys
 
 import jsonschema
 import pytest
-from examples import SCENARIO
 
 import stragglersim
+from examples import SCENARIO
 from schemes import Uncoded
 from simulator.engine.master_rules import MuRule
 from simulator.scenario.dotted_keys import find

@@ -2,9 +2,9 @@
 
 import jsonschema
 import pytest
-from examples import SCENARIO
 
 import stragglersim
+from examples import SCENARIO
 from simulator.scenario.json_schema import scenario_schema
 from simulator.scenario.no_effect import warnings
 from simulator.scenario.plain import plain

@@ -5,13 +5,13 @@ import math
 import tempfile
 from pathlib import Path
 
-import examples
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import examples
 import stragglersim
 from schemes import (
     ApproximateScheme,

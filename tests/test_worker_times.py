@@ -3,10 +3,10 @@
 import itertools
 import math
 
-import examples
 import numpy as np
 import pytest
 
+import examples
 import stragglersim
 from schemes import Uncoded
 from simulator.engine.streams import ONCE, states, stream, streams

@@ -1,11 +1,11 @@
 """Workloads: gradients are those of the loss, and those of chunks are those of their rows."""
 
-import examples
 import numpy as np
 import pytest
 from pydantic.dataclasses import dataclass
 from scipy import special
 
+import examples
 from workloads import WORKLOADS, LeastSquares, LogisticRegression
 from workloads.digits import digits
 from workloads.testing import check_workload

@@ -68,19 +68,19 @@ def _named(one: Candidate) -> str:
 def _learning(axes: Axes, advice: Advice, looks: dict[str, Look]) -> None:
     """Makespan on the rest of what would have been chosen, against how many rounds it was chosen on."""
     learned = advice.learned
-    rounds, rest_s = learned["rounds"].to_numpy(), learned["rest_s"].to_numpy()
-    axes.plot(rounds, rest_s, color=GREY, linewidth=0.8, zorder=1)
+    rounds, times_s = learned["rounds"].to_numpy(), learned["time_s"].to_numpy()
+    axes.plot(rounds, times_s, color=GREY, linewidth=0.8, zorder=1)
     for scheme in dict.fromkeys(learned["scheme"]):
         own = (learned["scheme"] == scheme).to_numpy()
         look = looks[scheme]
-        axes.plot(rounds[own], rest_s[own], look.marker, color=look.colour, linestyle="none", label=scheme)
+        axes.plot(rounds[own], times_s[own], look.marker, color=look.colour, linestyle="none", label=scheme)
     best_s = min(one.time_s for one in (advice.plain, *advice.codes))
     axes.axhline(best_s, color="black", linestyle="--", linewidth=0.8, label="best of the schemes in the end")
     axes.set_xscale("log")
     shown = [number for place, number in enumerate(rounds) if place == len(rounds) - 1 or number < 0.75 * rounds[-1]]
     axes.set_xticks(shown, [str(number) for number in shown], minor=False)
     axes.minorticks_off()
-    least, most = min(best_s, rest_s.min()), max(best_s, rest_s.max())
+    least, most = min(best_s, times_s.min()), max(best_s, times_s.max())
     room = max(most - least, 0.02 * least)
     axes.set_ylim(least - 0.1 * room, most + (0.25 + 0.13 * learned["scheme"].nunique()) * room)
     axes.set(xlabel="rounds of choosing", ylabel="makespan when tested (seconds)")

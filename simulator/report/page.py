@@ -154,7 +154,7 @@ def _of_csv(path: Path) -> Table:
 
 TITLES = {
     "best": "The best setting of each scheme under each rule",
-    "tested": "All that was tested, on rounds that had no say in the choice",
+    "tested": "All that was tested, on later rounds",
     "learned": "What choosing on more rounds gains",
     "info": "All numbers of the traces",
     "load_slope": "What load costs",

@@ -137,12 +137,16 @@ class Advice:
         """All that was tested: a row for each candidate, approximate ones last."""
         won = dict(zip(self.candidates, self.share_won.tolist(), strict=True))
         return pd.DataFrame(
-            {"workers": one.fleet.said, "n_workers": one.fleet.n_workers, "scheme": one.scheme}
-            | {"setting": said_setting(one.setting)}
-            | {name: one.setting[name] for name in ("rule", "delay_rounds", "load")}
-            | {"first_s": one.first_s, "time_s": one.time_s, "long_s": one.long_s}
+            {
+                "workers": one.fleet.said,
+                "scheme": one.scheme,
+                "setting": said_setting(one.setting),
+                "time_s": one.time_s,
+            }
             | {f"saved_{name}": value for name, value in self.saved(one)._asdict().items()}
             | {"won": won.get(one), "relative_error": one.relative_error}
+            | {name: one.setting[name] for name in ("rule", "delay_rounds", "load")}
+            | {"n_workers": one.fleet.n_workers, "first_s": one.first_s, "long_s": one.long_s}
             for one in (*self.candidates, *self.approximate)
         )
 
@@ -237,10 +241,10 @@ class Advice:
     @property
     def rounds_enough(self) -> int | None:
         """Number of probing rounds after which all choices are as good as the last; None: not before the last."""
-        rest_s = self.learned["rest_s"].to_numpy()
-        worse = np.flatnonzero(rest_s > (1 + ALIKE) * rest_s[-1])
+        times_s = self.learned["time_s"].to_numpy()
+        worse = np.flatnonzero(times_s > (1 + ALIKE) * times_s[-1])
         first = int(worse[-1]) + 1 if len(worse) else 0
-        return None if first >= len(rest_s) - 1 else int(self.learned["rounds"].iloc[first])
+        return None if first >= len(times_s) - 1 else int(self.learned["rounds"].iloc[first])
 
     @property
     def rule_matters_percent(self) -> float:

@@ -181,8 +181,8 @@ def _learned(
         n_jobs = _shorter(search, n_used).n_jobs
         settings = evaluate(part.times, part.n_workers, n_jobs, groups, search.rules, progress=told)
         best = fastest_first(settings).iloc[0].to_dict()
-        [rest_s] = _makespans_s(best, keep.part(rest), search, in_order)
-        found = {"scheme": best["scheme"], "setting": said_setting(best), "rule": best["rule"], "rest_s": rest_s}
+        [time_s] = _makespans_s(best, keep.part(rest), search, in_order)
+        found = {"scheme": best["scheme"], "setting": said_setting(best), "rule": best["rule"], "time_s": time_s}
         learned.append({"rounds": n_used} | found)
     return pd.DataFrame(learned), settings
 
