@@ -119,10 +119,10 @@ def test_the_size_is_the_users_and_nothing_overlaps(results, scenario, tmp_path,
 
 
 def test_a_size_without_room_is_said_and_the_other_figures_are_drawn(results, tmp_path):
-    with mpl.rc_context({"figure.figsize": (1.2, 0.6)}):
+    with mpl.rc_context({"figure.figsize": (1.2, 0.7)}):
         drawn = draw(results, tmp_path)
     assert [path.stem for path in drawn.paths] == ["makespan"]
-    assert drawn.left_out["jobs_finished"] == "1.2 x 0.6 inches leave no room for it"
+    assert drawn.left_out["jobs_finished"] == "1.2 x 0.7 inches leave no room for it"
 
 
 def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
@@ -174,7 +174,7 @@ def test_parameters_read_as_in_the_papers():
 
 def test_the_makespan_of_one_job_is_its_completion_time(results):
     one = stragglersim.run(make(schemes=TWO, jobs=1))
-    assert figure_of(one, "makespan").axes[0].get_xlabel() == "mean completion time (seconds), 95 % interval"
+    assert figure_of(one, "makespan").axes[0].get_xlabel() == "mean completion time (seconds),\n95 % interval"
     assert "makespan" not in texts(figure_of(one, "load_makespan"))
     assert "completion" not in texts(figure_of(results, "makespan"))
     swept = stragglersim.run(sweep_of({"master.mu": [0.1, 8.0], "schemes.GC.s": [1, 2]}, schemes=TWO, jobs=1))
@@ -383,9 +383,9 @@ def test_results_have_their_figures_by_name(results, swept):
         figure = getattr(results.plot, name)(labels={"GC": "ours"})
         assert isinstance(figure, Figure)
         assert "ours" in texts(figure) or name == "timeline"
-    with pytest.raises(AttributeError, match=r"must be one of accuracy, chart, .*, got nope"):
+    with pytest.raises(AttributeError, match=r"must be one of chart, .*, got nope"):
         results.plot.nope()
-    with pytest.raises(ChartError, match=r"loss: must be one of the figures of these results: makespan, "):
+    with pytest.raises(AttributeError, match="got loss"):
         results.plot.loss()
 
 

@@ -55,7 +55,8 @@ def draw_makespan(sheet: Sheet, results: Results) -> None:
     _say_beside(axes, room, high_s, [text + remark for text, remark in zip(_figures(mean_s), remarks, strict=True)])
     axes.set_yticks(range(len(table)), labels)
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlabel(_makespan_label(results, table))
+    label = _makespan_label(results, table)
+    axes.set_xlabel(label if len(label) <= 40 * sheet.width_in / WIDTH_IN else label.replace(", ", ",\n"))
     is_ideal = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]).to_numpy()
     if is_ideal.any():
         axes.axvline(mean_s[is_ideal][0], color=GREY, linestyle="--", linewidth=0.9, zorder=0)

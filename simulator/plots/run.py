@@ -61,7 +61,9 @@ class Drawn(NamedTuple):
 
 def figures_of(results: Results) -> dict[str, str]:
     """The figures that results of this kind can have, and what each shows."""
-    return OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
+    known = OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
+    of_training = ("loss", "accuracy", "final_loss", "final_accuracy") if results.training is None else ()
+    return {name: shows for name, shows in known.items() if name not in of_training}
 
 
 def draw(
@@ -148,7 +150,8 @@ def figure_of(
                 return _figure(results, draw_on, _caption(results, name, remarks), naming, axes)
             except SaysNothingError as why:
                 raise ChartError(f"{name}: {why}") from None
-    raise ChartError(f"{name}: must be one of the figures of these results: {', '.join(names)}")
+    known = ", ".join(dict.fromkeys([*figures_of(results), *names]))
+    raise ChartError(f"{name}: must be one of the figures of these results: {known}")
 
 
 def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes: Axes | None = None) -> Figure:

@@ -132,9 +132,12 @@ class Sheet:
         self.figure.legend([*handles, *extra], labels, loc="outside upper center", ncols=n_columns, **how)
 
     def add_key(self, handles: Sequence[Artist]) -> None:
-        """Add a legend of what marks mean, in two columns."""
+        """Add a legend of what marks mean, in two columns if there is room."""
         if self._axes is None:
-            self.figure.legend(handles=handles, loc="outside upper center", ncols=2)
+            size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+            letters = max(length(str(one.get_label())) for one in handles)
+            fits_two = 2 * size * (0.55 * letters + 3.5) < 72 * self.width_in
+            self.figure.legend(handles=handles, loc="outside upper center", ncols=2 if fits_two else 1)
         else:
             self._axes.legend(handles=list(handles), ncols=2)
 

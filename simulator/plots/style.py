@@ -24,7 +24,7 @@ from simulator.statistics import is_tie
 WIDTH_IN = 3.4  # one column
 GREY = "#555555"
 # Okabe and Ito's colours, grey in place of the yellow, which can't be seen on white
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999", "#882255")
 ORANGE, SKY, BLUE, VERMILLION = (COLOURS[place] for place in (1, 2, 4, 5))
 LIGHT = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 12_000  # of a table: a page has room for several
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?( ?%)?")
+INTERVAL = re.compile(r"\[([+-]?[0-9.]+), ")
 
 
 class Cell(NamedTuple):
@@ -93,9 +94,11 @@ def _cell(value: Any) -> Cell:
     if isinstance(value, float):
         text = f"{value:.5g}".replace("inf", "∞")
         return Cell(text, math.copysign(1e308, value) if math.isinf(value) else value)
-    return Cell(str(value), None)
+    return _of_text(value) if isinstance(value, str) and INTERVAL.match(value) else Cell(str(value), None)
 
 
 def _of_text(text: str) -> Cell:
-    found = NUMBER.fullmatch(text)
-    return Cell(text, float(text.removesuffix("%")) if found else None)
+    """A number by its value, an interval by its lower end."""
+    if interval := INTERVAL.match(text):
+        return Cell(text, float(interval[1]))
+    return Cell(text, float(text.removesuffix("%")) if NUMBER.fullmatch(text) else None)
