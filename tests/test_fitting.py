@@ -407,7 +407,7 @@ def test_the_same_trace_gives_the_same_files(call, tmp_path):
         ),
         (None, (), "gone.csv: must be a readable file, got gone.csv"),
         (None, ("--out", "model.txt"), "--out: must end in .yaml, got model.txt"),
-        (None, ("--out", "no/model.yaml"), "--out: must be in a folder that exists, got no/model.yaml"),
+        (None, ("--out", "times.csv/model.yaml"), "--out: must be a folder, got times.csv, of which a part is a file"),
         (None, ("--out", "small.yaml"), "small.yaml: must not exist yet (--force"),
         (None, ("--base-load", "-1"), "Invalid value for '--base-load'"),
     ],
@@ -584,3 +584,9 @@ def test_a_fit_says_that_times_are_censored_and_compares_what_is_cut_off_alike(c
     status, _, error = call("trace", "fit", "times.parquet", "--out", "other.yaml")
     assert status == 2
     assert "must have at least 3 rounds, 2 workers and 30 durations to fit, got 60, 20 and 0" in error
+
+
+def test_the_folder_of_a_model_is_made(call, tmp_path):
+    write(tmp_path / "times.csv", np.random.default_rng(5).lognormal(0, 0.3, (12, 8)))
+    assert call("trace", "fit", "times.csv", "--out", "new/deep/model.yaml")[0] == 0
+    assert {path.suffix for path in (tmp_path / "new/deep").iterdir()} >= {".yaml", ".png", ".parquet"}

@@ -19,6 +19,7 @@ from simulator.report.figures import captions_of, figures
 from simulator.report.page import parts_of
 from simulator.report.run_answer import answer, metric_of
 from simulator.report.svg import NoSVGError, inlined
+from simulator.report.tables import of_frame
 
 HOSTILE = (
     "<script>window.hacked = 1</script>",
@@ -257,6 +258,13 @@ def test_the_page_says_what_reproduces_it(folders, kind):
         assert hashlib.sha256(path.read_bytes()).hexdigest() in text, path
     assert "versions" in text
     assert stragglersim.__name__ in text
+
+
+def test_parts_of_schemes_and_intervals_are_cells_that_people_read_and_sort():
+    frame = pd.DataFrame({"assignment": [{"kind": "cyclic", "chunks_per_worker": 3}], "interval": ["[-26.4, -15.5]"]})
+    [[part, interval]] = of_frame(frame, "best", "it", "best.csv").rows
+    assert part == ("cyclic, chunks_per_worker 3", None)
+    assert interval == ("[-26.4, -15.5]", -26.4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.options import BaseLoad, FittedSecondsPerLoad, ReadingOptions, TraceArgument, takes, tell_remarks
+from simulator.cli.options import (
+    BaseLoad,
+    FittedSecondsPerLoad,
+    ReadingOptions,
+    TraceArgument,
+    must_be_folder,
+    takes,
+    tell_remarks,
+)
 from simulator.cli.terminal import print_table, say, status
 
 if TYPE_CHECKING:
@@ -101,8 +109,7 @@ def _may_write(out: Path, file: Path, *, force: bool) -> tuple[Path, Path]:
     for path in (out, page, slowdowns):
         if path.is_dir() or (path.exists() and not force):
             raise FitError(f"{path}: must not exist yet (--force replaces an earlier model, page and trace)")
-    if not out.resolve().parent.is_dir():
-        raise FitError(f"--out: must be in a folder that exists, got {out}")
+    must_be_folder(out.parent)
     return page, slowdowns
 
 
@@ -131,7 +138,7 @@ def _write(
     """Write model, page, account and the trace with slowdowns, or none of them."""
     from matplotlib.figure import Figure
 
-    from simulator.files import whole_file
+    from simulator.files import whole_file, writing
     from simulator.plots.fit import draw_fit
     from simulator.plots.style import style
     from simulator.results.account import SUFFIX
@@ -142,6 +149,8 @@ def _write(
     if trace.base_load is not None:
         known["base_load"] = trace.base_load
     page, svg, slowed, beside = (out.with_suffix(suffix) for suffix in (".png", ".svg", ".parquet", SUFFIX))
+    with writing(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with (
         whole_file(page) as partial_page,
         whole_file(svg) as partial_svg,

@@ -87,6 +87,8 @@ def _is_number(cells: Sequence[Cell]) -> bool:
 def _cell(value: Any) -> Cell:
     if value is None or value != value:  # NaN
         return Cell("–", None)
+    if isinstance(value, dict):  # a part of a scheme, such as its assignment
+        return Cell(", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in value.items()), None)
     if isinstance(value, bool):
         return Cell("yes" if value else "no", None)
     if isinstance(value, int):
