@@ -83,8 +83,7 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
     chosen_on, tested_on = _halves(times.n_rounds, [of for of in changes if of.end == times.n_rounds])
     first, rest = slice(*chosen_on), slice(*tested_on)
     n_first = first.stop - first.start
-    failed = [of.worker for of in changes if of.onset < first.stop and of.end > first.start]
-    keep, *others = fleets(times, n_workers, first, failed)
+    keep, *others = fleets(times, n_workers, first, _failed(changes, first))
     probes = [*(n_rounds for n_rounds in probes if n_rounds < n_first), n_first]
     n_parts = len(probes) + len(others) + 1
     choosing = _shorter(search, n_first)
@@ -120,8 +119,8 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
 
 def _under(other: AdjustedTrace, search: Search, own: Candidate, found: Advice) -> Other:
     """The choice under another load effect, and what ours is worth there."""
-    failed = [of.worker for of in found.changes if of.onset < found.chosen_on[1] and of.end > found.chosen_on[0]]
-    after = fleets(*other.times(), slice(*found.chosen_on), failed)
+    first = slice(*found.chosen_on)
+    after = fleets(*other.times(), first, _failed(found.changes, first))
     same = (fleet for fleet in after if fleet.said == own.fleet.said)
     fleet = next(same, None)
     with searching(other):
@@ -151,6 +150,11 @@ def _least_trouble_first(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _shorter(search: Search, n_rounds: int) -> Search:
     """A search with as many jobs as there are rounds, or at least some; no more than are meant."""
     return dataclasses.replace(search, n_jobs=min(search.n_jobs, max(FEW_JOBS, n_rounds)))
+
+
+def _failed(changes: Sequence[FailSlow], rounds: slice) -> list[int]:
+    """Workers that were slow in some of the rounds, and not in all of the trace."""
+    return [of.worker for of in changes if of.onset < rounds.stop and of.end > rounds.start]
 
 
 def _halves(n_rounds: int, changes: Sequence[FailSlow]) -> tuple[tuple[int, int], tuple[int, int]]:
