@@ -18,13 +18,24 @@ class Column:
     """Facts of a column, beside what its row says: its name and type."""
 
     meaning: str
-    label: str = ""  # in a figure; none: it is not for figures
+    label: str = ""  # in a figure or above a table; none: it is not for figures, and its name stands above a table
     unit: str = ""  # unless the label or the meaning says it
     higher_is_better: bool = False
     fixed: bool = False  # the same in all trials, so that it has no interval
     unfair: bool = False  # where jobs fail: who gives jobs up is done sooner, which is no merit
     type: str = ""  # on disk
     may_be_null: bool = False
+
+    def heading(self, name: str) -> str:
+        """What stands above the column of this name in a table for people: words, and the unit.
+
+        Examples
+        --------
+        >>> RUNS["makespan_s"].heading("makespan_s"), RUNS["scheme"].heading("scheme")
+        ('makespan (s)', 'scheme')
+        """
+        unit = self.unit.partition(",")[0].replace("seconds", "s")
+        return (self.label or name.replace("_", " ")) + (f" ({unit})" if unit else "")
 
 
 class RunRow(TypedDict, total=False):
@@ -158,15 +169,16 @@ SUMMARY = {  # what becomes of the trials of a scheme at a point, in the order o
 _CHANGE = "ratio of means over the trials that both have, - 1, against the first scheme; less than 0: it takes less"
 _SETTING = {  # of a scheme, in the tables of `tune` and `advise`
     "scheme": Column("label of the scheme"),
-    "kind": Column("kind of the scheme"),
-    "code": Column("code of the scheme, if it has a choice"),
-    "accepts": Column("what a sequential scheme accepts: pattern, recoverable, published"),
-    **{name: Column(f"parameter {name} of the scheme") for name in ("B", "W", "s", "lam")},
-    "assignment": Column("which worker computes which chunks"),
+    "makespan_s": RUNS["makespan_s"],
+    "rule": Column("rule by which the master stops waiting", "master's rule"),
     "setting": Column("parameters of the scheme"),
-    "rule": Column("rule by which the master stops waiting"),
-    **{name: RUNS[name] for name in ("delay_rounds", "load", "makespan_s", "waited_rounds", "waited_s")},
-    "straggler_rate": RUNS["straggler_rate"],
+    **{name: RUNS[name] for name in ("delay_rounds", "load")},
+    **{name: Column(f"parameter {name} of the scheme") for name in ("B", "W", "s", "lam")},
+    "accepts": Column("what a sequential scheme accepts: pattern, recoverable, published"),
+    "assignment": Column("which worker computes which chunks"),
+    "code": Column("code of the scheme, if it has a choice"),
+    "kind": Column("kind of the scheme"),
+    **{name: RUNS[name] for name in ("waited_rounds", "waited_s", "straggler_rate")},
 }
 _OF_TRACE = {
     "file": "name of the trace",
@@ -233,34 +245,37 @@ _OF_TRACE = {
 }
 _COMPARED = {  # beside swept keys
     "scheme": RUNS["scheme"],
-    "rank": Column("1 is the best at the point; equal means share a rank"),
-    "verdict": Column("best; ~ best: not distinguishable from the best (95 % interval of the paired difference has 0)"),
-    "n_trials": Column("trials of the scheme that count"),
     "mean": Column("mean over trials of the metric in the heading"),
-    "interval": Column("its 95 % confidence interval (Student's t)"),
-    "ranked_mean": Column("mean of `jobs_per_s`, by which schemes are ranked where they fail different shares of jobs"),
-    "change_percent": Column(_CHANGE, unit="%"),
-    "change_interval": Column("its 95 % confidence interval, paired by trial", unit="%"),
-    "won_share": Column("share of trials in which it is better than the first scheme; ties count half"),
-    "failure_rate": Column("share of the jobs of all trials that failed"),
+    "interval": Column("its 95 % confidence interval (Student's t)", "95 % interval"),
+    "verdict": Column("best; ~ best: not distinguishable from the best (95 % interval of the paired difference has 0)"),
+    "change_percent": Column(_CHANGE, "change", "%"),
+    "change_interval": Column("its 95 % confidence interval, paired by trial", "95 % interval of the change", "%"),
+    "won_share": Column("share of trials in which it is better than the first; ties count half", "trials won", "share"),
+    "failure_rate": Column("share of the jobs of all trials that failed", "failed jobs", "share"),
+    "rank": Column("1 is the best at the point; equal means share a rank"),
+    "n_trials": Column("trials of the scheme that count", "trials"),
+    "ranked_mean": Column(
+        "mean of `jobs_per_s`, by which schemes are ranked where they fail different shares of jobs", "jobs per second"
+    ),
 }
 _TESTED = {
+    "scheme": _SETTING["scheme"],
+    "workers": Column("what is done about workers; nothing: all as they are", "action on workers"),
+    "saved_percent": Column("on the tested rounds, against uncoded work by all workers", "time saved", "%"),
+    "saved_low": Column("lower end of its 95 % interval over resamples", "saved at least", "%"),
+    "saved_high": Column("upper end of its 95 % interval", "saved at most", "%"),
+    "time_s": Column("makespan on the tested rounds, in order", "time", "seconds"),
+    "won": Column("resamples in which it was the fastest of what gives exact gradients", "resamples won", "share"),
+    "relative_error": Column("relative error of each gradient", "relative error"),
     **_SETTING,
-    "workers": Column("what is done about workers; nothing: all as they are"),
-    "n_workers": Column("workers after that"),
-    "first_s": Column("makespan on the rounds of choosing", unit="seconds"),
-    "time_s": Column("makespan on the tested rounds, in order", unit="seconds"),
-    "long_s": Column("makespan on the tested rounds, of a longer run", unit="seconds"),
-    "saved_percent": Column("time saved on the tested rounds against uncoded work by all workers", unit="%"),
-    "saved_low": Column("lower end of its 95 % interval over resamples", unit="%"),
-    "saved_high": Column("upper end of its 95 % interval", unit="%"),
-    "won": Column("share of resamples in which it was the fastest of what gives exact gradients"),
-    "relative_error": Column("relative error of each gradient"),
+    "n_workers": Column("workers after the action", "workers"),
+    "first_s": Column("makespan on the rounds of choosing", "time when chosen", "seconds"),
+    "long_s": Column("makespan on the tested rounds, of a longer run", "time of a longer run", "seconds"),
 }
 _LEARNED = {
+    "rounds": Column("rounds that the choice was made on", "rounds of choosing"),
+    "time_s": Column("makespan of the choice on the tested rounds", "time when tested", "seconds"),
     **_SETTING,
-    "rounds": Column("rounds that the choice was made on"),
-    "time_s": Column("makespan of the choice on the tested rounds", unit="seconds"),
 }
 _SLOPE = {
     "slope_s": "seconds per load, by least squares over all finite times",
@@ -275,13 +290,14 @@ _SLOPE = {
     "proportional_error": "how far off other loads are if slowness multiplies",
     "better_effect": "the load effect that predicts other loads better",
 }
-DERIVED = {  # of tables that commands make of runs or traces, by the name of the table
+DERIVED = {  # of tables that commands make of runs or traces, by the name of the table; as people read them
     "summary": {
-        **{name: RUNS[name] for name in ("point", "scheme", *SUMMARY)},
-        "n_trials": Column("trials"),
-        "makespan_low_s": Column("lower end of the 95 % interval of `makespan_s`", unit="seconds"),
-        "makespan_high_s": Column("upper end of the 95 % interval of `makespan_s`", unit="seconds"),
-        "change_percent": Column("mean makespan over that of the first scheme, - 1", unit="%"),
+        **{name: RUNS[name] for name in ("scheme", "makespan_s")},
+        "makespan_low_s": Column("lower end of the 95 % interval of `makespan_s`", "makespan at least", "seconds"),
+        "makespan_high_s": Column("upper end of the 95 % interval of `makespan_s`", "makespan at most", "seconds"),
+        "change_percent": Column("mean makespan over that of the first scheme, - 1", "change", "%"),
+        "n_trials": Column("trials", "trials"),
+        **{name: RUNS[name] for name in (*SUMMARY, "point")},
     },
     "compare": _COMPARED,
     "best": _SETTING,

@@ -112,7 +112,7 @@ def _write(
             subject=trace.path.name,
             question=f"What is to be done about stragglers in {trace.path.name}?",
             answer=lines[0],
-            said=[Said(title="Advice", sentences=[*trace.measured.remarks, *lines])],
+            said=[Said(title="Advice", sentences=[*trace.measured.remarks, *lines[1:]])],
             fair=note,
             tables=["tested.csv", "learned.csv"],
             figures=[figure.with_suffix(".svg").name for figure in figures],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
     from simulator.parameters import FloatArray
     from simulator.results.account import Account
     from simulator.traces.files import MeasuredTimes
+
+UNITS = {  # of parameters; of others: seconds in base distributions, probabilities in layers
+    "slowdown": "times as long",
+    "share": "share",
+    "mean_rounds": "rounds",
+    "sigma": "of the logarithm",
+    "shape": "none",
+}
 
 
 @takes(ReadingOptions)
@@ -140,6 +150,7 @@ def _write(
 
     from simulator.files import whole_file, writing
     from simulator.plots.fit import draw_fit
+    from simulator.plots.saving import add_captions, save
     from simulator.plots.style import style
     from simulator.results.account import SUFFIX
     from simulator.traces.files import said_of_itself, write_trace
@@ -161,12 +172,15 @@ def _write(
         with style():
             figure = Figure(layout="constrained")
             draw_fit(figure, trace.duration_s, simulated_s, account.fair)
-            figure.savefig(partial_page, format="png")
-            figure.savefig(partial_svg, format="svg", metadata={"Date": None})
+        with tempfile.TemporaryDirectory() as beside_all:
+            drawn = save(figure, Path(beside_all), page.stem)
+            shutil.copy(drawn, partial_page)
+            shutil.copy(drawn.with_suffix(".svg"), partial_svg)
         account.figures, account.scenarios = [svg.name], [out.name]
         account.write(partial_account, [Path(account.subject)], began)
         partial_model.write_text(text, encoding="utf-8")
         write_trace(slowed, trace.table.assign(slowdown=slowdowns.ravel()), known)
+        add_captions(out.parent, {page.stem: str(figure.get_label())})
 
 
 def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account:
@@ -175,14 +189,17 @@ def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account
     from simulator.results.account import Account, Said
 
     estimates = Said(
-        title="Model", table="Parameters", header=["layer", "parameter", "estimate", "standard error", "BIC without it"]
+        title="Model",
+        table="Parameters",
+        header=["layer", "parameter", "estimate", "standard error", "unit", "BIC without it"],
     )
     delta = {choice.layer: choice.delta_bic for choice in fitted.choices}
     rows: list[list[str]] = []
     for layer, parameter, value, error in fitted.estimates:
         is_first = not rows or rows[-1][0] != layer
         left_out = f"{delta[layer]:+.1f}" if is_first and layer in delta else ""
-        rows.append([layer, parameter, f"{value:.5g}", f"{error:.2g}" if error >= 0 else "unknown", left_out])
+        unit = UNITS.get(parameter, "seconds" if layer == "usual" else "probability")
+        rows.append([layer, parameter, f"{value:.5g}", f"{error:.2g}" if error >= 0 else "unknown", unit, left_out])
     estimates.rows = rows
     absent = [f"{choice.layer} {choice.delta_bic:+.1f}" for choice in fitted.choices if not choice.is_kept]
     if absent:
@@ -211,13 +228,15 @@ def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account
     if any(check.verdict == TOO_WIDE for check in found):
         possible = "half and twice as much, or all that is possible, would fit as well: more rounds say more."
         compared.sentences.append(f"{TOO_WIDE}: {possible}")
+    n_inside = sum(check.is_inside for check in found)
     layers = ", ".join(dict.fromkeys(row[0] for row in rows if row[0] != "usual"))
     return Account(
         kind="trace fit",
         subject=str(file),
         question=f"Which straggler models give times like those of {file.name}?",
-        answer=f"A base distribution {fitted.base}{f' with {layers}' if layers else ' and nothing else'}: "
-        f"{sum(check.is_inside for check in found)} of {len(found)} numbers are what the model gives.",
+        answer=f"Times of a base distribution {fitted.base}, {f'slowed by {layers}' if layers else 'never slowed'}. "
+        f"{n_inside} of {len(found)} numbers that were compared are what such models give"
+        + ("." if n_inside == len(found) else ": look at those that are not before you rely on the model."),
         said=[estimates, compared],
         fair=about,
     )

@@ -150,6 +150,12 @@ class ReadingOptions:
         values = {option.name: getattr(self, option.name) for option in fields(ReadingOptions)}
         return {name: value for name, value in values.items() if value not in (None, "error", [])}
 
+    def typed(self) -> list[str]:
+        """Return those that were given, as they may be typed after a command."""
+        options = {name: "--from" if name == "source" else f"--{name.replace('_', '-')}" for name in self.given()}
+        values = {name: value if isinstance(value, list) else [value] for name, value in self.given().items()}
+        return [text for name, option in options.items() for value in values[name] for text in (option, str(value))]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(ReadingOptions):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,9 @@ def info(
     cost = _load_cost(described)
     say(report.WORDS)
     if out is not None:
-        _write_info(described, cost, out, began)
+        loaded = [] if loads[0] is None else ["--base-load", f"{loads[0]:g}"]
+        advise = ["stragglersim", "advise", str(files[0]), *reading.typed(), *loaded, "--out", "advice"]
+        _write_info(described, cost, shlex.join(advise), out, began)
 
 
 def _loads(given: str, n_files: int) -> list[float]:
@@ -120,7 +123,9 @@ def _load_cost(described: Sequence[Description]) -> LoadCost | None:
     return cost
 
 
-def _write_info(described: Sequence[Description], cost: LoadCost | None, folder: Path, began: float) -> None:
+def _write_info(
+    described: Sequence[Description], cost: LoadCost | None, advise: str, folder: Path, began: float
+) -> None:
     import pandas as pd
 
     from simulator.files import filling
@@ -138,14 +143,14 @@ def _write_info(described: Sequence[Description], cost: LoadCost | None, folder:
         if cost is not None:
             pd.DataFrame([cost.row]).to_csv(partial / "load_slope.csv", index=False)
             draw_slope(described, cost.slope, partial)
-        account = _account(described, names, cost, [path.name for path in sorted(partial.glob("*.svg"))])
+        account = _account(described, names, cost, advise, [path.name for path in sorted(partial.glob("*.svg"))])
         account.write(partial / f"info{SUFFIX}", [one.trace.path for one in described], began)
     say(f"\nTables   {folder}/ (info.csv{'' if cost is None else ', load_slope.csv'})")
     say(f"Figures  {folder}/ ({', '.join([*drawn, *['load_slope'] * (cost is not None)])}: PNG and SVG)")
 
 
 def _account(
-    described: Sequence[Description], names: Sequence[str], cost: LoadCost | None, figures: list[str]
+    described: Sequence[Description], names: Sequence[str], cost: LoadCost | None, advise: str, figures: list[str]
 ) -> Account:
     """What a report says of traces."""
     from simulator.results.account import Account, Said
@@ -165,10 +170,12 @@ def _account(
     if cost is not None:
         sentences = [*load_sentences.sentences(cost), *load_sentences.warnings(cost)]
         said.append(Said(title=f"Load slope over {len(described)} traces", sentences=sentences))
-    verdicts = [next(cost_sentences.verdict(about))[1] for about in described]
-    of = [f"{name}: {verdict}" for name, verdict in zip(names, verdicts, strict=True)] if len(names) > 1 else verdicts
-    more = f"; and {len(of) - MOST_NAMED} more traces" if len(of) > MOST_NAMED else ""
-    answer = f"{'; '.join(of[:MOST_NAMED])}{more}."
+    if len(names) > 1:
+        of = [f"{name}: {next(cost_sentences.verdict(about))[1]}" for name, about in zip(names, described, strict=True)]
+        more = f"; and {len(of) - MOST_NAMED} more traces" if len(of) > MOST_NAMED else ""
+        answer = f"{'; '.join(of[:MOST_NAMED])}{more}. {cost_sentences.next_step(advise)}."
+    else:
+        answer, more = cost_sentences.full_sentences(described[0], advise), ""
     first = described[0]
     files = ", ".join(about.trace.path.name for about in described[:MOST_NAMED])
     return Account(

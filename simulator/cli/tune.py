@@ -14,7 +14,7 @@ from simulator.cli.terminal import print_table, progress, say, status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from simulator.results.account import Account
+    from simulator.results.account import Account, Said
     from simulator.tuning.search import Search
     from simulator.tuning.trace import AdjustedTrace
 
@@ -33,6 +33,7 @@ def tune(
 
     Example: stragglersim tune trace.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
+    from simulator.results.account import Said
     from simulator.tuning.check import N_CHECKED, largest_difference
     from simulator.tuning.search import search_trace
 
@@ -45,7 +46,13 @@ def tune(
         settings = search_trace(trace, search, progress=told)
     with status("Running some again on events"):
         difference = largest_difference(settings, trace, search)
-    _print(settings, trace, search)
+    answers = _answers(settings)
+    for said in reversed(answers):  # what is looked for stands last
+        say(f"\n{said.table}")
+        print_table(tuple(said.header), [tuple(row) for row in said.rows])
+        for line in said.sentences:
+            say(line)
+    say(fairness_of(settings, trace, search))
     lines = [
         *(_under_other_effect(settings, trace, other, search) for other in trace.alternatives()),
         f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
@@ -55,50 +62,79 @@ def tune(
     for line in lines:
         say(line)
     if out is not None:
-        _write(settings, trace, search, out, lines, began)
+        _write(
+            settings,
+            trace,
+            search,
+            out,
+            [*answers, Said(title="Remarks", sentences=[*trace.measured.remarks, *lines])],
+            began,
+        )
 
 
-def _print(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> None:
-    """The best of each scheme under each rule, and under its own best rule."""
+def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
+    """The best of each scheme under its own best rule, and under each rule; the fastest scheme first."""
     from schemes.multiplexed import REPETITION
-    from simulator.statistics import TIE
-    from simulator.tuning.best import best_settings, fastest_first, flatness
-    from simulator.tuning.rows import cells_of
+    from simulator.results.account import Said
+    from simulator.tuning.best import fastest_first
 
-    by_rule = best_settings(settings, by=("scheme", "rule"))
-    rules = list(settings["rule"].unique())
-    table = by_rule.pivot_table(index="scheme", columns="rule", values="makespan_s", sort=False)
-    say("\nMakespan (s) of the best setting of each scheme, under each rule; * the best under it")
-    rows = []
-    for scheme, makespans_s in table[rules].iterrows():
-        best_s = ((value, table[rule].min()) for rule, value in makespans_s.items())
-        cells = (f"{value:.2f}{'*' if value <= least * (1 + TIE) else ' '}" for value, least in best_s)
-        rows.append((str(scheme), *cells))
-    print_table(("scheme", *rules), rows)
-    say("Each scheme's best setting, under its own best rule")
     best = fastest_first(settings)
+    by_scheme = Said(
+        table="Each scheme's best setting, under its own best rule, the fastest first",
+        header=[
+            "scheme",
+            "makespan s",
+            "against uncoded",
+            f"against {REPETITION}",
+            "setting",
+            "master's rule",
+            "T",
+            "load",
+            "within 1 %",
+        ],
+        rows=_best_rows(settings, best),
+        sentences=[
+            "Changes are against uncoded work and repetition only at their best. Repetition only is multiplexed with "
+            "lam = n, where nothing is coded: what T alone gains.",
+            "Within 1 %: settings of the scheme under that rule that are nearly as good, and the range of s or lam "
+            "among those that differ in nothing else.",
+        ],
+    )
+    table = "Makespan (s) of the best setting of each scheme, under each rule; * the best under it"
+    rules = [str(rule) for rule in settings["rule"].unique()]
+    rows = _rows_by_rule(settings, list(best["scheme"]), rules)
+    return by_scheme, Said(table=table, header=["scheme", *rules], rows=rows)
+
+
+def _best_rows(settings: pd.DataFrame, best: pd.DataFrame) -> list[list[str]]:
+    from schemes.multiplexed import REPETITION
+    from simulator.tuning.best import flatness
+    from simulator.tuning.rows import said_setting
+
     makespans_s = best.set_index("scheme")["makespan_s"]
     rows = []
     for row in best.to_dict("records"):
         near = flatness(settings, row)
         span = f"{near.low}" if near.low == near.high else f"{near.low} to {near.high}"
-        rows.append(
-            (
-                *cells_of(row),
-                _saved(row["makespan_s"], makespans_s.get("uncoded")),
-                _saved(row["makespan_s"], makespans_s.get(REPETITION)),
-                f"{near.near} of {near.n_settings}"
-                + (f" ({near.parameter} {span})" if near.near > 1 and near.parameter else ""),
-            )
-        )
-    header = ("scheme", "setting", "rule", "T", "load", "makespan s", "uncoded", REPETITION, "within 1 %")
-    print_table(header, rows)
-    say(
-        f"uncoded, {REPETITION}: change against these at their best. {REPETITION}: multiplexed with lam = n, where "
-        "nothing is coded: what T alone gains.\nwithin 1 %: settings of the scheme under that rule that are nearly as "
-        "good, and the range of s or lam among those that differ in nothing else."
-    )
-    say(fairness_of(settings, trace, search))
+        alike = f" ({near.parameter} {span})" if near.near > 1 and near.parameter else ""
+        changes = (_saved(row["makespan_s"], makespans_s.get(other)) for other in ("uncoded", REPETITION))
+        setting = said_setting(row), row["rule"], str(row["delay_rounds"]), f"{row['load']:.4g}"
+        numbers = f"{row['makespan_s']:.2f}", *changes
+        rows.append([row["scheme"], *numbers, *setting, f"{near.near} of {near.n_settings}{alike}"])
+    return rows
+
+
+def _rows_by_rule(settings: pd.DataFrame, schemes: list[str], rules: list[str]) -> list[list[str]]:
+    from simulator.statistics import TIE
+    from simulator.tuning.best import best_settings
+
+    by_rule = best_settings(settings, by=("scheme", "rule"))
+    table = by_rule.pivot(index="scheme", columns="rule", values="makespan_s").loc[schemes, rules]
+    is_best = table <= table.min() * (1 + TIE)
+    return [
+        [scheme, *(f"{value:.2f}{'*' if is_least else ' '}" for value, is_least in zip(*of_scheme, strict=True))]
+        for scheme, *of_scheme in zip(schemes, table.to_numpy().tolist(), is_best.to_numpy().tolist(), strict=True)
+    ]
 
 
 def _under_other_effect(settings: pd.DataFrame, trace: AdjustedTrace, other: AdjustedTrace, search: Search) -> str:
@@ -129,7 +165,11 @@ def _under_other_effect(settings: pd.DataFrame, trace: AdjustedTrace, other: Adj
 
 
 def _saved(makespan_s: float, other_s: float | None) -> str:
-    return "-" if other_s is None else f"{100 * (makespan_s / other_s - 1):+.1f} %"
+    return "-" if other_s is None else f"{_change(makespan_s, other_s):+.1f} %"
+
+
+def _change(makespan_s: float, other_s: float) -> float:
+    return 100 * (makespan_s / other_s - 1)
 
 
 def fairness_of(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) -> str:
@@ -143,7 +183,7 @@ def fairness_of(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) ->
 
 
 def _write(
-    settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Path, lines: list[str], began: float
+    settings: pd.DataFrame, trace: AdjustedTrace, search: Search, out: Path, said: list[Said], began: float
 ) -> None:
     """Tables, a scenario with the winners, and figures."""
     from simulator.files import filling
@@ -159,7 +199,7 @@ def _write(
         trace.write_into(folder)
         write_yaml(winning_scenario("tune", settings, trace, search, out), folder / "winners.yaml")
         figures = draw_search(settings, folder, fairness_of(settings, trace, search))
-        about = _account(settings, trace, search, lines)
+        about = _account(settings, trace, search, said)
         about.figures = [figure.with_suffix(".svg").name for figure in figures]
         about.write(folder / f"tune{SUFFIX}", [trace.path], began)
     forget_stale(out, figures)
@@ -168,23 +208,27 @@ def _write(
     say(f"Figures  {', '.join(str(out / figure.name) for figure in figures)}")
 
 
-def _account(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, lines: list[str]) -> Account:
+def _account(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, said: list[Said]) -> Account:
     """What a report says of a search."""
-    from simulator.results.account import Account, Said
+    from simulator.results.account import Account
     from simulator.tuning.best import fastest_first
     from simulator.tuning.rows import said_setting
 
     best, *others = fastest_first(settings).to_dict("records")
     setting, file = said_setting(best), trace.path.name
     named = f"{best['scheme']}{f' ({setting})' if setting else ''} with the rule {best['rule']}"
-    changes = [f"{_saved(best['makespan_s'], other['makespan_s'])} against {other['scheme']}" for other in others]
-    against = f", {changes[0]}, the next best" if changes else ""
+    shown = {one["scheme"]: one for one in (*others[:1], *(one for one in others if one["scheme"] == "uncoded"))}
+    against = " and ".join(
+        f"{-_change(best['makespan_s'], other['makespan_s']):.1f} % less than {label} ({other['makespan_s']:.5g} s)"
+        for label, other in shown.items()
+    )
     return Account(
         kind="tune",
         subject=file,
         question=f"Which scheme, setting and rule end {search.n_jobs} jobs soonest on the workers of {file}?",
-        answer=f"{named}: {best['makespan_s']:.5g} s{against}.",
-        said=[Said(title="Remarks", sentences=[*trace.measured.remarks, *lines])],
+        answer=f"{named} is the fastest: {search.n_jobs} jobs take {best['makespan_s']:.5g} s"
+        f"{f', {against}' if against else ''}.",
+        said=said,
         fair=fairness_of(settings, trace, search),
         tables=["best.csv"],
         scenarios=["winners.yaml"],

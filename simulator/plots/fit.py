@@ -10,7 +10,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from simulator.fitting.goodness import N_LAGS, lagged_memory, threshold_s
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.style import COLOURS, GREY
-from simulator.plots.text import literal
 from simulator.traces.measures import burst_lengths
 
 MEASURED, SIMULATED = COLOURS[5], COLOURS[4]
@@ -19,7 +18,7 @@ MOST_PLACES = 200  # points of a line of quantiles
 
 
 def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[FloatArray], about: str) -> None:
-    """Draw six views of a trace over the middle 95 % of what the model gives.
+    """Draw six views of a trace over the middle 95 % of what the model gives; the caption is the figure's label.
 
     Parameters
     ----------
@@ -30,7 +29,7 @@ def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[Float
     simulated_s
         Of the same shape each.
     about
-        What was fitted, for the title.
+        What was fitted, for the caption.
     """
     figure.set_size_inches(7.0, 5.0)
     panels: list[Axes] = list(figure.subplots(2, 3).ravel())
@@ -53,7 +52,13 @@ def draw_fit(figure: Figure, measured_s: FloatArray, simulated_s: Sequence[Float
     for axis, panel, what in ((0, panels[4], "worker"), (1, panels[5], "round")):
         _draw_steps(panel, _medians(measured_s, axis), [_medians(durations_s, axis) for durations_s in simulated_s])
         panel.set(title=f"{what}s' medians", xlabel=f"{what}s, the slowest first", ylabel="seconds")
-    figure.suptitle(literal(f"{about}\nstraggler: longer than {limit_s:.4g} s"), fontsize=8)
+    figure.set_label(
+        f"The trace (dots) over {len(simulated_s)} traces that the model gives (line: their median, band: their middle "
+        f"95 %). Above: quantiles of all times, which agree on the dashed line; how many workers straggle in a round; "
+        "how long they straggle in a row. Below: how often a worker straggles that did so that many rounds before "
+        "(dotted: the share of all times); the median time of each worker; the median time of each round. "
+        f"{about}; straggler: longer than {limit_s:.4g} s"
+    )
 
 
 def _draw_quantiles(axes: Axes, measured_s: FloatArray, simulated_s: Sequence[FloatArray]) -> None:

@@ -48,7 +48,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[FigureFormat
         for kind in formats:
             metadata = {"Title": name, METADATA[kind]: caption} | NO_DATE[kind]
             figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
-    _write_captions(folder, captions(folder) | {name: caption})
+    add_captions(folder, {name: caption})
     return folder / f"{name}.{formats[0]}"
 
 
@@ -76,7 +76,9 @@ def captions(folder: Path) -> dict[str, str]:
     return dict(found)
 
 
-def _write_captions(folder: Path, said: Mapping[str, str]) -> None:
+def add_captions(folder: Path, new: Mapping[str, str]) -> None:
+    """Write captions to those that a folder has."""
+    said = captions(folder) | dict(new)
     parts = [f"## {name}\n\n{' '.join(caption.split())}\n" for name, caption in said.items() if caption]
     with whole(folder / CAPTIONS) as partial:
         partial.write_text("\n".join(["# Captions\n", *parts]), encoding="utf-8")

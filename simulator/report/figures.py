@@ -9,8 +9,10 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from simulator.files import read_text
+from simulator.plots.style import WIDTH_IN
 from simulator.report.svg import inlined
 
+VIEW_BOX = re.compile(r'^<svg [^>]*viewBox="[-0-9.]+ [-0-9.]+ ([0-9.]+) ')
 MOST_BYTES = 3_500_000  # of all figures, so that the page has at most 5 MB
 SHOWS = {  # by the last part of its file's name
     "advice": "What each action or scheme saves against uncoded work, and what choosing on more rounds gains",
@@ -43,6 +45,12 @@ class Shown(NamedTuple):
     caption: str
     content: Markup | None  # None: it has no room, and is in its file only
     file: str
+
+    @property
+    def is_wide(self) -> bool:
+        """True if it is drawn wider than a column."""
+        box = VIEW_BOX.search(self.content or "")
+        return box is not None and float(box[1]) > 1.3 * 72 * WIDTH_IN
 
 
 def figures(paths: Iterable[Path], note: str, prefix: str, room: int = MOST_BYTES) -> list[Shown]:

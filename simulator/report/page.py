@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from simulator.columns import DERIVED, RUNS
 from simulator.errors import ResultsError
 from simulator.files import read_text, whole_file
 from simulator.plugins.identity import checksum
 from simulator.report import run_answer
 from simulator.report.figures import MOST_BYTES, Shown, figures
+from simulator.report.glossary import glossary
 from simulator.report.tables import Table, of_frame, of_texts, on_its_side
 from simulator.results.account import SUFFIX, Account, Said, read_accounts
 from simulator.results.folder import MANIFEST, PARTS, REPORT
@@ -47,6 +50,17 @@ class Part:
     scenarios: list[tuple[str, str]]
     origin: dict[str, Any]
     files: list[tuple[str, str]]  # with checksums
+
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        """What words mean that are used, as far as they are not plain."""
+        texts = [self.question, self.answer, self.fair, *(shown.caption for shown in self.figures)]
+        for said, _ in self.said:
+            texts += [said.title, *itertools.chain(*said.facts), *said.sentences]
+        for table in (*self.tables, *(of for _, of in self.said if of)):
+            texts += [table.title, *(heading.text for heading in table.headings)]
+            texts += dict.fromkeys(cell.text for row in table.rows for cell in row)
+        return glossary("\n".join(texts), "\n".join(text for _, text in self.scenarios))
 
 
 def parts_of(folder: Path, drawer: Drawer) -> list[Part]:
@@ -80,15 +94,17 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
     table = compare(results.runs, metric=metric)
     swept = results.runs.groupby("point")[keys].first()
     every = summary(results.runs).join(swept, on="point")
-    every = every[["point", *keys, *(name for name in every if name not in ("point", *keys))]]
+    said, baseline = RUNS[metric].label, table["baseline"].iloc[0]
+    mean = replace(DERIVED["compare"]["mean"], label=f"mean {said}", unit=RUNS[metric].unit)
     drawn = drawer(folder)
-    compared = of_frame(_compared(table, keys), "compare", f"Comparison: {metric}", "compare.csv")
+    title = f"Comparison by {said}{f', with changes against {baseline}' if table['scheme'].nunique() > 1 else ''}"
+    compared = of_frame(_compared(table, keys), "compare", title, "compare.csv", {"mean": mean})
     return Part(
         kind="run",
         subject=str(results.scenario["name"]),
         question=run_answer.question(results, keys),
         answer=run_answer.answer(results.runs, metric),
-        said=[(Said(title="How to read it", sentences=notes(table)), None)],
+        said=[(Said(title="How to read it", sentences=notes(table, said)), None)],
         tables=[compared, of_frame(every, "summary", "All numbers: means over trials", "summary.csv")],
         figures=figures(drawn.glob("*.svg"), fair, "run", room),
         fair=fair,
@@ -99,7 +115,7 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
 
 
 def _compared(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The columns of a comparison that people read."""
+    """The columns of a comparison that people read, the best of each point first."""
     import numpy as np
 
     verdict = np.where(table["near_best"], "~ best", np.where(table["rank"].fillna(0) == 1, "best", ""))
@@ -108,11 +124,10 @@ def _compared(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     is_other = table["scheme"] != table["baseline"]
     shown = table.assign(verdict=verdict, interval=ends, change_interval=np.where(is_other, change, ""))
     shown["won_share"] = table["won_share"].where(is_other)
-    names = [*keys, "scheme", "rank", "verdict", "n_trials", "mean", "interval", "change_percent", "change_interval"]
-    names += ["won_share", "failure_rate"]
-    if (table["ranked_by"] != table["metric"]).any():
-        names.append("ranked_mean")
-    return shown[names].astype({"rank": "float64"})
+    names = [*keys, *DERIVED["compare"]]
+    if (table["ranked_by"] == table["metric"]).all():
+        names.remove("ranked_mean")
+    return shown.sort_values(["point", "rank"], kind="stable")[names].astype({"rank": "float64"})
 
 
 def _intervals(low: pd.Series[float], high: pd.Series[float], form: str) -> list[str]:
@@ -147,11 +162,13 @@ def _of_csv(path: Path) -> Table:
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: must be as a command has written it, got {' '.join(str(error).split())}") from None
     title = TITLES.get(kind, kind)
-    return (
-        on_its_side(frame, kind, title) if kind in ("info", "load_slope") else of_frame(frame, kind, title, path.name)
-    )
+    if kind in ("info", "load_slope"):
+        return on_its_side(frame, kind, title)
+    first = [name for name in ("relative_error", "time_s", "makespan_s") if name in frame and kind in SORTED]
+    return of_frame(frame.sort_values(first, kind="stable") if first else frame, kind, title, path.name)
 
 
+SORTED = ("best", "tested")  # the best first: exact gradients, then the fastest
 TITLES = {
     "best": "The best setting of each scheme under each rule",
     "tested": "All that was tested, on later rounds",
@@ -184,7 +201,7 @@ def _asset(name: str) -> Markup:
 
 
 def _code(text: str) -> Markup:
-    """A meaning in which `names` stand between backticks."""
+    """A text in which `names` stand between backticks."""
     parts = text.split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 and place < len(parts) - 1 else escape(part)

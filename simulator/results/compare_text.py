@@ -55,12 +55,13 @@ def _range(low: float, high: float, form: str) -> str:
     return "-" if low != low else f"[{low:{form}}, {high:{form}}]"
 
 
-def notes(table: pd.DataFrame) -> list[str]:
-    """List what a reader of the comparison must know, a line each."""
+def notes(table: pd.DataFrame, called: str = "") -> list[str]:
+    """List what a reader of the comparison must know, a line each; ``called``: what the metric is called in it."""
     metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
     better = "More" if metric in HIGHER_IS_BETTER else "Less"
+    called = called or metric
     said = [
-        f"{better} {metric} is better. Means over trials and shares of failed jobs with 95 % intervals.",
+        f"{better} {called} is better. Means over trials and shares of failed jobs with 95 % intervals.",
         f"against {baseline}: ratio of means, share of trials won; over the same trials of both.",
     ]
     if table["near_best"].any():
@@ -71,9 +72,9 @@ def notes(table: pd.DataFrame) -> list[str]:
     n_unfair = table.loc[table["ranked_by"] != metric, "point"].nunique()
     if n_unfair:
         where = f" at {n_unfair} of {n_points} points" if n_points > 1 else ""
-        said.append(f"Schemes failed to decode different numbers of jobs{where}: ranked by jobs_per_s, not {metric}.")
+        said.append(f"Schemes failed to decode different numbers of jobs{where}: ranked by jobs_per_s, not {called}.")
     if table["mean"].isna().any():
-        said.append(f"-: no mean, as not every trial has a finite {metric}.")
+        said.append(f"-: no mean, as not every trial has a finite {called}.")
     table = table[table["n_trials"] > 0]
     n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
     if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from simulator.traces.costs import SLOWEST, Costs, Estimate, Saving
 
@@ -37,20 +37,79 @@ def verdict(about: Description) -> Iterator[tuple[str, str]]:
     )
 
 
-def _answer(about: Description, of: Costs, least: str) -> str:
+class Cause(NamedTuple):
+    """Whatever causes most of what stragglers cost."""
+
+    what: Literal["nothing", "workers", "rounds", "nobody"]
+    saving: Saving | None = None
+
+
+def _cause(about: Description, of: Costs) -> Cause:
     in_all = of.savings[-1].share
-    what = f"{least}{_share(in_all)} of the time"
     if in_all.value < LITTLE:
-        return f"stragglers cost little: {what}"
+        return Cause("nothing")
     for kind in ("worker", "host", "slow"):
         saving = of.saved(kind)
         if saving and saving.share.value >= MOST * in_all.value and not saving.share.low <= 0:
+            return Cause("workers", saving)
+    return Cause("rounds" if len(of.half) <= FEW * len(about.stragglers) else "nobody")
+
+
+def _answer(about: Description, of: Costs, least: str) -> str:
+    what = f"{least}{_share(of.savings[-1].share)} of the time"
+    match _cause(about, of):
+        case Cause("nothing"):
+            return f"stragglers cost little: {what}"
+        case Cause("workers", Saving() as saving):
             return f"stragglers cost {what}, and {_share(saving.share)} because of {_who(about, saving)}"
-    if len(of.half) <= FEW * len(about.stragglers):
-        named = ", ".join(map(str, of.half[:NAMED])) + (", ..." if len(of.half) > NAMED else "")
-        return f"stragglers cost {what}, half of it in {len(of.half)} of {len(about.stragglers)} rounds ({named})"
-    alone = [f"{_who(about, one)} {_percent(one.share)}" for one in map(of.saved, ("worker", "slowest")) if one]
+        case Cause("rounds"):
+            return f"stragglers cost {what}, half of it in {_half(about, of)}"
+    alone = [f"{_who(about, one)} {_percent(one.share)}" for one in _worst(of)]
     return f"stragglers cost {what}; no single worker causes most of it: {', '.join(alone)}"
+
+
+def _half(about: Description, of: Costs) -> str:
+    named = ", ".join(map(str, of.half[:NAMED])) + (", ..." if len(of.half) > NAMED else "")
+    return f"{len(of.half)} of {len(about.stragglers)} rounds ({named})"
+
+
+def _worst(of: Costs) -> list[Saving]:
+    return [one for one in map(of.saved, ("worker", "slowest")) if one]
+
+
+def full_sentences(about: Description, command: str) -> str:
+    """What stragglers cost, who causes it and what to do next, for people who have never seen such a verdict."""
+    of = about.costs
+    if of is None:
+        return "What stragglers cost is not known: no worker answered after any time."
+    least = "at least " if about.times.never_answered or about.trace.censored is not None else ""
+    n_rounds, n_workers = about.stragglers.shape
+    cause = _cause(about, of)
+    said = [
+        f"Stragglers cost {'little, ' if cause.what == 'nothing' else ''}{least}{_share(of.savings[-1].share)} of the "
+        f"time: each of the {n_rounds} rounds (steps) waits for the slowest of {n_workers} workers (ranks), and that "
+        "much would be saved if none were slower than the median worker of its round"
+    ]
+    match cause:
+        case Cause("nothing"):
+            said.append("There is next to nothing to gain from doing anything about them")
+        case Cause("workers", Saving() as saving):
+            who = _who(about, saving)
+            said.append(f"Most of it is because of {who}: that alone would save {_share(saving.share)}")
+        case Cause("rounds"):
+            said.append(f"Half of it was lost in {_half(about, of)}: look at what happened then")
+        case _:
+            alone = " and ".join(f"{_who(about, one)} for {_percent(one.share)}" for one in _worst(of))
+            said.append(f"No single worker causes most of it: {alone}")
+    return ". ".join(said if cause.what == "nothing" else [*said, next_step(command)]) + "."
+
+
+def next_step(command: str) -> str:
+    """Say which command says what to do."""
+    return (
+        f"Next, `{command}` says what to do about it and what that saves: leave out or replace slow workers, give them "
+        "less work, or give parts of the work to several workers"
+    )
 
 
 def savings(about: Description) -> list[tuple[str, str, str]]:

@@ -85,9 +85,3 @@ def _said(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in value.items())
     return value if isinstance(value, str) else f"{name} {value}"
-
-
-def cells_of(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    """A setting in a printed table: its scheme, parameters, rule, T, load and makespan."""
-    numbers = str(row["delay_rounds"]), f"{row['load']:.4g}", f"{row['makespan_s']:.2f}"
-    return row["scheme"], said_setting(row), row["rule"], *numbers
