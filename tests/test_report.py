@@ -1,8 +1,10 @@
 """`stragglersim report`: one page of a folder, that runs nothing of what it shows."""
 
 import hashlib
+import html
 import json
 import re
+import shlex
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,14 +167,16 @@ def test_the_command_says_the_two_sentences_and_where_the_page_is(folders, monke
     question, answer, blank, path = out.splitlines()
     assert question == f"What do stragglers cost in {TRACE}, and who causes it?"
     assert answer.startswith("Stragglers cost ")
-    assert "because of worker 2" in answer
+    assert "of the time: each of the 60 rounds (steps) waits for the slowest of 6 workers (ranks)" in answer
+    assert "Most of it is because of worker 2" in answer
+    assert f"Next, `stragglersim advise '{TRACE}' --out advice` says what to do" in answer
     assert answer.endswith(".")
     assert blank == ""
     assert re.fullmatch(r"Report   info/report.html \(0\.\d MB, one file\)", path)
     assert err == "Reading info ...\nWriting ...\n"
     text = Tags(page(folders, "info")).text
     assert question in text
-    assert answer in text
+    assert answer.replace("`", "") in text
 
 
 def run_of(tmp_path, **changes):
@@ -241,6 +245,124 @@ def test_where_schemes_fail_different_jobs_the_answer_is_by_jobs_per_second(tmp_
     _, found = run_of(tmp_path, schemes=schemes, stragglers=stragglers, master=master)
     assert "ranked by mean jobs per second" in found
     assert found.startswith("all: ")
+
+
+def tables_of(text):
+    """The tables of a page, by their titles: headings, and rows of texts."""
+    found = re.findall(r'<h3 id="[^"]*">([^<]*)</h3>(?:(?!<h3).)*?<table>(.*?)</table>', text, re.DOTALL)
+    cells = {html.unescape(title): re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for title, table in found}
+    return {
+        title: [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+        for title, rows in cells.items()
+    }
+
+
+def test_tune_shows_first_what_the_terminal_shows_the_best_first(folders):
+    (title, best), (_, by_rule), (_, rest), *_ = tables_of(page(folders, "tune")).items()
+    assert title == "Each scheme's best setting, under its own best rule, the fastest first"
+    assert best[0][:4] == ["scheme", "makespan (s)", "against uncoded", "against repetition only"]
+    assert by_rule[0] == ["scheme", "first_enough"]
+    assert [row[0] for row in by_rule] == [row[0] for row in best]
+    assert [row[1].endswith("*") for row in by_rule[1:]] == [True, *[False] * (len(by_rule) - 2)]
+    for table in (best, by_rule, rest):
+        makespans_s = [float(row[1].strip("* ")) for row in table[1:]]
+        assert makespans_s == sorted(makespans_s)
+    answer = parts_of(folders / "tune", lambda folder: folder)[0].answer
+    sentence = (
+        r"(.*) with the rule first_enough is the fastest: 60 jobs take [\d.]+ s, [\d.]+ % less than .* \([\d.]+ s\)\."
+    )
+    assert re.fullmatch(sentence, answer)[1].startswith(best[1][0])
+
+
+def test_headings_are_words_with_units_and_keep_the_name_that_files_have(folders):
+    text = page(folders, "run")
+    compared, summed = list(tables_of(text).values())[:2]
+    assert compared[0][:3] == ["scheme", "mean makespan (s)", "95 % interval"]
+    assert summed[0][:2] == ["scheme", "makespan (s)"]
+    assert '<th scope="col" class="number" title="change_percent">change (%)</th>' in text
+    assert "in files <code>change_percent</code>" in text
+    ranks = [float(row[compared[0].index("rank")]) for row in compared[1:]]
+    assert ranks == sorted(ranks)
+    for kind in KINDS:
+        for title, (header, *_) in tables_of(page(folders, kind)).items():
+            assert not [name for name in header if re.search(r"\w_(s|percent|share|rounds)\b", name)], (kind, title)
+    assert tables_of(page(folders, "sweep"))["Comparison by makespan, with changes against " + HOSTILE[0]][0][:4] in (
+        ["scheme", "workers", "jobs", "mean makespan (s)"],
+        ["scheme", "jobs", "workers", "mean makespan (s)"],
+    )
+
+
+def test_figures_of_several_panels_are_as_wide_as_the_page(folders):
+    found = dict(re.findall(r"<figure( class=\"wide\")?>.*?<strong>([^<]*)</strong>", page(folders, "run"), re.DOTALL))
+    assert set(found) == {""}
+    for kind in ("advise", "fit"):
+        found = re.findall(r"<figure( class=\"wide\")?>.*?<strong>([^<]*)</strong>", page(folders, kind), re.DOTALL)
+        assert {name for wide, name in found if wide} == {{"advise": "advice", "fit": "model"}[kind]}
+
+
+def test_names_between_backticks_are_code_and_labels_in_them_are_escaped(folders):
+    assert "<code>stragglersim advise</code> says how much" in page(folders, "tune")
+    for kind in KINDS:
+        assert "`" not in re.sub(r"<script>.*?</script>", "", page(folders, kind), flags=re.DOTALL)
+    assert html.escape(f"stragglersim advise '{TRACE}'", quote=False) in page(folders, "info").replace("&#39;", "'")
+
+
+def words_of(folders, kind):
+    [of] = re.findall(r"<h3>Words on this page</h3>\n<dl>(.*?)</dl>", page(folders, kind), re.DOTALL)
+    terms = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", of)
+    return {
+        html.unescape(re.sub("</?code>", "", term)): html.unescape(re.sub("</?code>", "", is_)) for term, is_ in terms
+    }
+
+
+def test_words_of_a_page_are_explained_as_list_explains_them(folders, cli):
+    explained = {kind: words_of(folders, kind) for kind in KINDS}
+    listed = " ".join(cli("list", "schemes")[1].split())
+    assert "so that any n - s responses give the sum" in explained["tune"]["GC (gradient_coding)"]
+    assert "s: stragglers tolerated per round" in explained["tune"]["GC (gradient_coding)"]
+    assert "any n - s responses give the sum" in listed
+    assert explained["tune"]["first_enough"].startswith("Look at every arrival")
+    assert {"worker", "round", "load", "straggler", "[a, b]"} <= set(explained["info"])
+    assert not {"BIC", "SR-SGC, M-SGC", "trial", "GC, gradient coding"} & set(explained["info"])
+    assert "BIC" in explained["fit"]
+    assert "slow_workers (partial_slowdown)" in explained["fit"]
+    assert any(HOSTILE[3][:20] in term for term in explained["run"])
+
+
+def test_a_fit_has_a_caption_that_says_what_its_panels_are_and_parameters_have_units(folders):
+    [caption] = captions_of(folders / "fit").values()
+    for said in (
+        "quantiles of all times",
+        "band: their middle 95 %",
+        "60 rounds of 6 workers",
+        "straggler: longer than",
+    ):
+        assert said in caption
+        assert said in Tags(page(folders, "fit")).text
+    header, *rows = tables_of(page(folders, "fit"))["Parameters"]
+    units = {row[1]: row[header.index("unit")] for row in rows}
+    assert units["slowdown"] == "times as long"
+    assert set(units.values()) <= {"seconds", "of the logarithm", "none", "share", "probability", "times as long"}
+
+
+def test_the_captions_of_other_figures_in_the_folder_of_a_fit_stay(folders, tmp_path, cli):
+    (tmp_path / "captions.md").write_text("# Captions\n\n## other\n\nmine\n")
+    assert cli("trace", "fit", folders / TRACE, "--out", "model.yaml")[0] == 0
+    assert list(captions_of(tmp_path)) == ["other", "model"]
+    assert captions_of(tmp_path)["other"] == "mine"
+
+
+def test_options_of_reading_are_part_of_the_command_that_is_next(tmp_path, cli):
+    rows = [(step, rank, 1000 * (1 + rank)) for step in range(12) for rank in range(3)]
+    pd.DataFrame(rows, columns=["step", "rank", "ms"]).to_csv("my log.csv", index=False)
+    columns = "round=step,worker=rank,duration_s=ms"
+    options = ("--columns", columns, "--unit", "ms", "--drop-first", 1, "--base-load", 0.5)
+    assert cli("trace", "info", "my log.csv", *options, "--mu", 2, "--out", "info")[0] == 0
+    [part] = parts_of(tmp_path / "info", lambda folder: folder)
+    command = re.search(r"`(stragglersim advise [^`]*)`", part.answer)[1]
+    read = f"--columns {columns} --unit ms --drop-first 1 --base-load 0.5"
+    assert command == f"stragglersim advise 'my log.csv' {read} --out advice"
+    assert cli(*shlex.split(command)[1:])[0] == 0
 
 
 NOT_READ = ("summary.csv", "settings.parquet", "action-trace.parquet", "model.parquet")  # written, and no table of it

@@ -83,7 +83,7 @@ def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
         table="Each scheme's best setting, under its own best rule, the fastest first",
         header=[
             "scheme",
-            "makespan s",
+            "makespan (s)",
             "against uncoded",
             f"against {REPETITION}",
             "setting",

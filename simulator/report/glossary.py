@@ -13,7 +13,6 @@ WORDS = {  # with commas between those that mean the same
     "makespan": "time from the beginning to the end of the last round",
     "straggler": "a worker that is late in a round",
     "load": "share of a job's data that a worker computes in a round; uncoded work by n workers has load 1/n",
-    "uncoded": "each part of the data is computed by one worker, so that the master needs all of them",
     "GC, gradient coding": "parts of the data are computed by several workers, so that the master need not wait for "
     "all of them; the price is a higher load",
     "SR-SGC, M-SGC": "sequential gradient coding: what was missing in a round is made up for in later ones (selective "
@@ -27,7 +26,7 @@ WORDS = {  # with commas between those that mean the same
     "load effect": "how times grow with load: additive (by the same time for all) or proportional (by the same factor)",
     "trial": "one independent repetition, with other random numbers",
     "resample": "the tested rounds put together anew, in blocks drawn at random: that shows what may be luck",
-    "relative error": "distance of a gradient from the exact one, relative to what the exact one could be; 0: exact",
+    "relative error": "how far a gradient is from the exact one, relative to it; 0: exact",
     "burst": "rounds in a row in which the same worker straggles",
     "BIC": "measure by which models are compared: misfit plus a price for each parameter; less is better",
     "[a, b]": "95 % confidence interval: the true value is between a and b, unless the data are unusual by chance",

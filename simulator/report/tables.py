@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simulator.columns import DERIVED, Column, derived
+from simulator.plots.text import said
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def of_frame(
 def on_its_side(frame: pd.DataFrame, kind: str, title: str) -> Table:
     """A frame of few rows and many columns: a row for each column, its meaning first."""
     known = {str(name): derived(kind, str(name)) for name in frame}
-    names = frame["file"].astype(str).tolist() if "file" in frame else ["value"] * len(frame)
+    names = frame["file"].astype(str).tolist() if len(frame) > 1 else ["value"]
     headings = [Heading(text, False) for text in ("what", *names, "column in the file")]
     rows = [
         [Cell(of.meaning.replace("`", "") if of else "", None), *map(_cell, frame[name].tolist()), Cell(name, None)]
@@ -102,8 +103,8 @@ def _is_number(cells: Sequence[Cell]) -> bool:
 def _cell(value: Any, form: str = ".5g") -> Cell:
     if value is None or value != value:  # NaN
         return Cell("–", None)
-    if isinstance(value, dict):  # a part of a scheme, such as its assignment
-        return Cell(", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in value.items()), None)
+    if str(value).startswith("{'kind': "):  # a part of a scheme, such as its assignment
+        return Cell(said(value).replace(": ", " "), None)
     if isinstance(value, bool):
         return Cell("yes" if value else "no", None)
     if isinstance(value, int):
