@@ -1,5 +1,6 @@
 """What stragglers cost and who causes it, by hand and against loops; thresholds that label nobody, or most."""
 
+import re
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simulator.traces.cost_sentences import savings, verdict
+from simulator.traces.cost_sentences import full_sentences, savings, verdict
 from simulator.traces.costs import SLOWEST, costs
 from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.measures import median_worker_s, stragglers
@@ -173,6 +174,26 @@ def test_the_first_line_says_who_causes_most_of_it():
     assert answer(slow, hosts=("a",), host=np.zeros_like(host)).endswith("because of worker 7")
     host[1, 7] = 2
     assert answer(slow, **about).endswith("because of worker 7")
+
+
+def test_full_sentences_say_what_it_costs_who_causes_it_and_what_is_next():
+    def said(duration_s):
+        return full_sentences(describe(measured(duration_s)), "advise it")
+
+    rng = np.random.default_rng(8)
+    usual, slow = rng.uniform(1.0, 1.01, (40, 16)), np.where(np.arange(16) == 7, 3.0, 1.0)
+    assert said(usual).startswith("Stragglers cost little, 0.")
+    assert said(usual).endswith("There is next to nothing to gain from doing anything about them.")
+    assert "Most of it is because of worker 7: that alone would save 6" in said(usual * slow)
+    assert "Next, `advise it` says what to do about it" in said(usual * slow)
+    turns = usual * np.where(np.arange(16) == np.arange(40)[:, None] % 16, 3.0, 1.0)
+    assert re.search(r"No single worker causes .*: worker \d+ costs .* %, the slowest of each round costs", said(turns))
+    usual[17, 3] = 300.0
+    assert "Half of it was lost in 1 of 40 rounds (17): look at what happened then. Next," in said(usual)
+    lost = usual.copy()
+    lost[3, 3] = INF
+    assert said(lost).startswith("Stragglers cost at least ")
+    assert said(np.full((2, 2), INF)) == "What stragglers cost is not known: no worker answered after any time."
 
 
 def test_the_first_line_blames_no_worker_for_one_long_round():

@@ -99,7 +99,7 @@ def full_sentences(about: Description, command: str) -> str:
         case Cause("rounds"):
             said.append(f"Half of it was lost in {_half(about, of)}: look at what happened then")
         case _:
-            alone = " and ".join(f"{_who(about, one)} for {_percent(one.share)}" for one in _worst(of))
+            alone = ", ".join(f"{_who(about, one)} costs {_percent(one.share)}" for one in _worst(of))
             said.append(f"No single worker causes most of it: {alone}")
     return ". ".join(said if cause.what == "nothing" else [*said, next_step(command)]) + "."
 
