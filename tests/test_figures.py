@@ -167,9 +167,41 @@ def test_formulas_are_not_broken_and_count_as_wide_as_they_look():
 
 
 def test_parameters_read_as_in_the_papers():
-    keys = ["schemes.M-SGC.lam", "schemes.GC.W", "master.mu", "workers", "stragglers.bursts.p_slow", "master.time_s"]
-    labels = [r"$\lambda$ of M-SGC", "$W$ of GC", r"$\mu$", "workers", "stragglers.bursts.p_slow"]
-    assert [key_label(key, 60) for key in keys] == [*labels, "master.time_s (seconds)"]
+    labels = {
+        "schemes.M-SGC.lam": r"$\lambda$ of M-SGC",
+        "schemes.v1.0.W": "$W$ of v1.0",
+        "schemes.*.blocks": r"$\ell$",
+        "schemes.a.assignment.chunks_per_worker": r"$\delta$ of a",
+        "schemes.a.ordering.kind": "ordering of a",
+        "master.mu": r"$\mu$",
+        "master.time_s": "deadline (seconds)",
+        "master.wait_for": "wait for",
+        "master.kind": "master",
+        "workers": "workers",
+        "stragglers.bursts.p_slow": "p_slow of bursts",
+        "stragglers.slow.p": "$p$ of slow",
+        "stragglers.usual.startup_s": "start-up of usual (seconds)",
+        "stragglers.usual.seconds_per_load": "seconds per load of usual",
+        "stragglers.bursts": "bursts",
+        "network.latency_s": "network latency (seconds)",
+        "network.ingress_bytes_per_s": "bandwidth of the master (bytes per second)",
+        "training.learning_rate": "learning rate",
+        "round_overhead_s": "round overhead (seconds)",
+    }
+    assert {key: key_label(key, 60) for key in labels} == labels
+
+
+def test_swept_values_have_units_and_large_ticks_are_powers_of_ten():
+    swept = {"stragglers.usual.startup_s": [0.1, 0.2], "network.gradient_bytes": [1e6, 2e6, 1e8]}
+    scenario = make(sweep=swept, network={"worker_bytes_per_s": 1e9, "gradient_bytes": 1e6})
+    figure = stragglersim.run(scenario).plot.chart("network.gradient_bytes", "makespan_s")
+    assert [axes.get_title() for axes in figure.axes] == [f"start-up of usual = {startup} s" for startup in (0.1, 0.2)]
+    assert figure.axes[0].get_xlabel() == "gradient size (bytes)"
+    figure.draw_without_rendering()
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "$10^{6}$" in ticks
+    assert not any("e+" in tick for tick in ticks)
+    assert figure.get_label().startswith("makespan against gradient size")
 
 
 def test_the_makespan_of_one_job_is_its_completion_time(results):
@@ -181,6 +213,22 @@ def test_the_makespan_of_one_job_is_its_completion_time(results):
     made = dict(run_figures(swept))
     assert " ".join(made["makespan"].axes[0].get_ylabel().split()) == "mean completion time (seconds)"
     assert made["gain"].axes[1].get_ylabel() == "completion time saved (%)"
+    assert one.plot.makespan.__doc__ == "Completion time of each scheme."
+    for figure in [*made.values(), swept.plot.chart("master.mu", "makespan_s")]:
+        assert "akespan" not in figure.get_label()
+
+
+def test_all_that_a_run_of_one_job_says_is_of_its_completion_time(cli):
+    Path("one.yaml").write_text(make(schemes=TWO, jobs=1).to_yaml(), encoding="utf-8")
+    _, out, _ = cli("run", "one.yaml", "--out", "one")
+    assert " completion time s " in out
+    assert "\nMeans over trials; completion time with its 95 % interval" in out
+    assert "akespan" not in out.partition("Figures")[0]
+    _, out, _ = cli("report", "one")
+    assert "mean completion time " in out
+    page = Path("one/report.html").read_text(encoding="utf-8")
+    assert "Comparison: completion time" in page
+    assert "Makespan" not in page
 
 
 # --- names, order, colours

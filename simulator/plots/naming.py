@@ -13,6 +13,7 @@ from simulator.plots.style import ChartError, chosen_height_in
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import main_metric
 from simulator.results.results import Results
+from simulator.results.summary import name_of
 from simulator.scenario.dotted_keys import swept_together
 
 MOST_SCHEMES = 24  # that have room in a figure, and can be told apart
@@ -116,5 +117,5 @@ def few_schemes(results: Results, first: Sequence[str] = ()) -> tuple[Results, l
     wanted = set(list(dict.fromkeys([*first, schemes[0], *means.index]))[:most])
     tables = {name: getattr(results, name) for name in TABLES}
     kept = {name: table[table["scheme"].isin(wanted)] for name, table in tables.items() if table is not None}
-    said = f"{most} of {len(schemes)} schemes: {schemes[0]} and the best by mean {RUNS[metric].label}"
+    said = f"{most} of {len(schemes)} schemes: {schemes[0]} and the best by mean {name_of(metric, runs)}"
     return dataclasses.replace(results, **kept), [said]

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from simulator.parameters import FloatArray
 from simulator.plots.sheet import HOLLOW, Sheet
 from simulator.plots.style import COLOURS, GREY, WIDTH_IN, SaysNothingError, log_with_zero, refuse_alike
-from simulator.plots.sweep.frames import makespan_name
 from simulator.plots.text import wrapped
 from simulator.results.results import Results
-from simulator.results.summary import summary
+from simulator.results.summary import name_of, summary
 from simulator.statistics import TIE, half_width
 
 MOST_TIMES = 2000  # of a line
@@ -29,7 +28,7 @@ def _half_widths(table: pd.DataFrame) -> FloatArray:
 
 
 def _makespan_label(results: Results, table: pd.DataFrame) -> str:
-    name = makespan_name(results)
+    name = name_of("makespan_s", results.runs)
     return f"{name} (seconds)" if table["n_trials"].max() < 2 else f"mean {name} (seconds), 95 % interval"
 
 

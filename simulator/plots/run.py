@@ -19,10 +19,12 @@ from simulator.plots.stragglers import draw_stragglers, not_drawn, straggler_log
 from simulator.plots.style import ChartError, SaysNothingError, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
+from simulator.plots.text import key_name
 from simulator.plots.timeline import draw_timeline, left_out_of, timelines
 from simulator.plots.training import training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
+from simulator.results.summary import name_of
 from simulator.scenario.scenario import Scenario
 
 OF_POINT = {  # every figure of a run, and what it shows
@@ -63,7 +65,8 @@ def figures_of(results: Results) -> dict[str, str]:
     """The figures that results of this kind can have, and what each shows."""
     known = OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
     of_training = ("loss", "accuracy", "final_loss", "final_accuracy") if results.training is None else ()
-    return {name: shows for name, shows in known.items() if name not in of_training}
+    makespan = name_of("makespan_s", results.runs).capitalize()
+    return {name: shows.replace("Makespan", makespan) for name, shows in known.items() if name not in of_training}
 
 
 def draw(
@@ -164,8 +167,9 @@ def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes:
     """
     renamed, chart = naming.renamed(results), naming.chart(chart)
     draw_on, remarks = _curve_figure(renamed, chart) or chart_figure(renamed, chart)
-    y, x = (RUNS[key].label if key in RUNS else key for key in (chart.y, chart.x))
-    return _figure(results, draw_on, [f"{y} against {x}", *remarks], naming, axes)
+    names = {key: name_of(key, results.runs) if key in RUNS else key_name(key) for key in (chart.y, chart.x)}
+    names |= {"time_s": "simulated time"}  # of training
+    return _figure(results, draw_on, [f"{names[chart.y]} against {names[chart.x]}", *remarks], naming, axes)
 
 
 def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:

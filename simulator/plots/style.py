@@ -180,8 +180,19 @@ def log_with_zero(axes: Axes, least: float, most: float) -> None:
     axes.set_ylim(-0.2 * least, 1.25 * most)
 
 
+def number(value: float, _: object = None) -> str:
+    """A number of a tick; of very large and small ones with their power of ten.
+
+    >>> number(0.5), number(2e7), number(1e-6)
+    ('0.5', '$2\\\\times10^{7}$', '$10^{-6}$')
+    """
+    digits, has_power, power = f"{value:g}".partition("e")
+    times = "" if digits == "1" else rf"{digits}\times"
+    return f"${times}10^{{{int(power)}}}$" if has_power else digits
+
+
 def plain_ticks(axis: Axis, least: float, most: float) -> None:
     """Plain numbers on a logarithmic axis: 1, 2, 5, 10 over less than two decades, otherwise 1, 10, 100."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,)))
-    axis.set_major_formatter("{x:g}")
+    axis.set_major_formatter(number)
     axis.set_minor_formatter(NullFormatter())

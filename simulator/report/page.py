@@ -73,7 +73,7 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
     from simulator.results.compare_text import notes
     from simulator.results.fairness import fairness
     from simulator.results.results import Results
-    from simulator.results.summary import summary
+    from simulator.results.summary import name_of, summary
 
     results = Results.load(folder, ["runs"])
     keys, fair, metric = swept_keys(results.runs), fairness(results), run_answer.metric_of(results.runs)
@@ -82,7 +82,8 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
     every = summary(results.runs).join(swept, on="point")
     every = every[["point", *keys, *(name for name in every if name not in ("point", *keys))]]
     drawn = drawer(folder)
-    compared = of_frame(_compared(table, keys), "compare", f"Comparison: {metric}", "compare.csv")
+    title = f"Comparison: {name_of(metric, results.runs)}"
+    compared = of_frame(_compared(table, keys), "compare", title, "compare.csv")
     return Part(
         kind="run",
         subject=str(results.scenario["name"]),
@@ -90,7 +91,7 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
         answer=run_answer.answer(results.runs, metric),
         said=[(Said(title="How to read it", sentences=notes(table)), None)],
         tables=[compared, of_frame(every, "summary", "All numbers: means over trials", "summary.csv")],
-        figures=figures(drawn.glob("*.svg"), fair, "run", room),
+        figures=figures(drawn.glob("*.svg"), fair, "run", room, name_of("makespan_s", results.runs)),
         fair=fair,
         scenarios=[("scenario.yaml", _text(folder / "scenario.yaml"))],
         origin=results.manifest,

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from simulator.columns import RUNS
 from simulator.parameters import FloatArray
 from simulator.plots.sheet import HOLLOW, Sheet
-from simulator.plots.style import GREY, Look, log_with_zero, plain_ticks
+from simulator.plots.style import GREY, Look, log_with_zero, number, plain_ticks
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
 from simulator.plots.text import parameter, said, wrapped
@@ -137,7 +137,7 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
         axes.set_xscale("log")
         plain_ticks(axes.xaxis, least, most)
     elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= room * n_letters * (most - least):
-        axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
+        axes.set_xticks(distinct, [number(value) for value in distinct])
     elif all(float(value).is_integer() for value in distinct):
         axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))
     return None
@@ -150,7 +150,7 @@ def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
         log_with_zero(axes, least, values.max())
     elif values.min() > 0 and values.max() > ratio * least:
         axes.set_yscale("log", nonpositive="clip")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter(number)
         axes.yaxis.set_minor_formatter(NullFormatter())
         if values.max() < 300 * values.min():  # powers of ten alone would be too few
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
