@@ -397,19 +397,37 @@ def test_panels_of_a_timeline_begin_together_and_those_left_out_are_named(wide):
         paths = [bars.get_path() for bars in axes.patches]
         begins_s = [path.vertices[path.codes != path.CLOSEPOLY, 0].min() for path in paths]
         assert min(begins_s) == pytest.approx(0, abs=1e-9)
-    assert "not drawn, for want of room: GC" in figure.get_label()
+    assert "not drawn, for want of room: GC, 247 of 256 workers" in figure.get_label()
     assert "of 256" in figure.get_supylabel()
     assert figure.get_figheight() <= 7.1
-    assert all(len(axes.get_yticks()) == 8 for axes in figure.axes)
+    assert all(len(axes.get_yticks()) == 9 for axes in figure.axes)
 
 
-def test_a_low_timeline_shows_fewer_schemes_and_names_the_others(wide):
+@pytest.mark.parametrize(
+    ("height_in", "first", "expected", "n_rows"),
+    [
+        (2.5, [], ["uncoded", "M-SGC 2"], 3),
+        (2.5, ["GC"], ["uncoded", "GC"], 3),
+        (2.5, ["GC", "M-SGC"], ["GC", "M-SGC"], 3),
+        (1.8, [], ["M-SGC 2"], 3),
+        (1.8, ["SR-SGC", "GC"], ["SR-SGC"], 3),
+    ],
+)
+def test_a_low_timeline_shows_fewer_schemes_and_first_those_that_are_named(wide, height_in, first, expected, n_rows):
     names = {label: label for label in wide.schemes}
-    with mpl.rc_context({"figure.figsize": (3.5, 2.5)}):
-        shown = timelines(wide, straggler_logs(wide, names))
+    with mpl.rc_context({"figure.figsize": (3.5, height_in)}):
+        shown = timelines(wide, straggler_logs(wide, names), first)
         figure = drawn_by(draw_timeline, shown, wide, names)
-    assert list(shown) == ["M-SGC 2"]
-    assert len(figure.axes[0].get_yticks()) == 7
+    assert list(shown) == expected
+    assert all(len(axes.get_yticks()) == n_rows for axes in figure.axes)
+
+
+def test_what_has_no_room_is_said_in_the_terminal(wide, tmp_path, cli):
+    stragglersim.run(wide).save(tmp_path / "wide")
+    for figure in ([], ["--figure", "timeline"]):
+        _, out, _ = cli("plot", "wide", *figure, "--size", "3.5x2.5", "--label", "SR-SGC=ours", "--label", "GC=$G$")
+        assert "\n         timeline: not drawn, for want of room: uncoded, M-SGC, M-SGC 2, 253 of 256 workers\n" in out
+        assert ("stragglers: not drawn, for want of room: M-SGC, M-SGC 2" in out) == (not figure)
 
 
 def test_straggler_panels_that_have_no_room_are_named(wide):

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.colors import is_color_like
 
 from simulator.columns import RUNS, TABLES
-from simulator.plots.style import ChartError, chosen_height_in
+from simulator.plots.style import ChartError, LeftOut, chosen_height_in
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import main_metric
 from simulator.results.results import Results
@@ -117,5 +117,6 @@ def few_schemes(results: Results, first: Sequence[str] = ()) -> tuple[Results, l
     wanted = set(list(dict.fromkeys([*first, schemes[0], *means.index]))[:most])
     tables = {name: getattr(results, name) for name in TABLES}
     kept = {name: table[table["scheme"].isin(wanted)] for name, table in tables.items() if table is not None}
-    said = f"{most} of {len(schemes)} schemes: {schemes[0]} and the best by mean {name_of(metric, runs)}"
-    return dataclasses.replace(results, **kept), [said]
+    named = "those named, " * bool(first)
+    said = f"{most} of {len(schemes)} schemes: {named}{schemes[0]} and the best by mean {name_of(metric, runs)}"
+    return dataclasses.replace(results, **kept), [LeftOut(said)]

@@ -16,7 +16,7 @@ from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_ma
 from simulator.plots.saving import FORMATS, save
 from simulator.plots.sheet import Draw, Sheet
 from simulator.plots.stragglers import draw_stragglers, not_drawn, straggler_logs
-from simulator.plots.style import ChartError, SaysNothingError, style, widen_beneath
+from simulator.plots.style import ChartError, LeftOut, SaysNothingError, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.text import key_name
@@ -59,6 +59,14 @@ class Drawn(NamedTuple):
 
     paths: list[Path]  # of the first format
     left_out: dict[str, str]  # why a figure would say nothing, by its name
+    no_room: dict[str, list[str]]  # what is said of what has no room, and in which figures
+
+    def add(self, path: Path, name: str, remarks: Sequence[str]) -> None:
+        """Add a figure that is written."""
+        self.paths.append(path)
+        for remark in remarks:
+            if isinstance(remark, LeftOut):
+                self.no_room.setdefault(remark, []).append(name)
 
 
 def figures_of(results: Results) -> dict[str, str]:
@@ -99,14 +107,16 @@ def draw(
     ChartError
         If there is no figure of the name that is wanted, or it would say nothing.
     """
+    drawn = Drawn([], {}, {})
     if only is not None:
-        return Drawn([save(figure_of(results, only, scenario, naming), folder, only, formats)], {})
-    drawn = Drawn([], {})
-    for name, figure in _made(results, scenario, naming):
+        figure, remarks = _wanted(results, only, scenario, naming)
+        drawn.add(save(figure, folder, only, formats), only, remarks)
+        return drawn
+    for name, made, remarks in _made(results, scenario, naming):
         try:
-            if isinstance(figure, SaysNothingError):
-                raise figure
-            drawn.paths.append(save(figure, folder, name, formats))
+            if isinstance(made, SaysNothingError):
+                raise made
+            drawn.add(save(made, folder, name, formats), name, remarks)
         except (SaysNothingError, ChartError) as why:
             drawn.left_out[name] = str(why).removeprefix(f"{name}: ")
     folder.mkdir(parents=True, exist_ok=True)  # also where nothing is drawn
@@ -145,12 +155,18 @@ def figure_of(
     ChartError
         If there is no such figure of these results, or it would say nothing.
     """
+    return _wanted(results, name, scenario, naming, axes)[0]
+
+
+def _wanted(
+    results: Results, name: str, scenario: Scenario | None, naming: Naming, axes: Axes | None = None
+) -> tuple[Figure, list[str]]:
     names = []
     for known, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
         names.append(known)
         if known == name:
             try:
-                return _figure(results, draw_on, _caption(results, name, remarks), naming, axes)
+                return _figure(results, draw_on, _caption(results, name, remarks), naming, axes), remarks
             except SaysNothingError as why:
                 raise ChartError(f"{name}: {why}") from None
     known = ", ".join(dict.fromkeys([*figures_of(results), *names]))
@@ -189,17 +205,17 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
 def run_figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
     """Make the figures that say something one after another, each with its name; their labels are their captions."""
     made = _made(results, scenario, AS_THEY_ARE)
-    return ((name, figure) for name, figure in made if isinstance(figure, Figure))
+    return ((name, figure) for name, figure, _ in made if isinstance(figure, Figure))
 
 
 def _made(
     results: Results, scenario: Scenario | None, naming: Naming
-) -> Iterator[tuple[str, Figure | SaysNothingError]]:
+) -> Iterator[tuple[str, Figure | SaysNothingError, list[str]]]:
     for name, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
         try:
-            yield name, _figure(results, draw_on, _caption(results, name, remarks), naming)
+            yield name, _figure(results, draw_on, _caption(results, name, remarks), naming), remarks
         except SaysNothingError as why:
-            yield name, why
+            yield name, why, remarks
 
 
 def _caption(results: Results, name: str, remarks: Sequence[str]) -> list[str]:
@@ -252,6 +268,6 @@ def _close_ups(results: Results, scenario: Scenario, naming: Naming, few: list[s
     logs = straggler_logs(at_point, names)
     named = {names[scheme]: log for scheme, log in logs.items()}
     yield "stragglers", partial(draw_stragglers, logs=named), ["trial 0", *not_drawn(named), *few]
-    shown = timelines(at_point, logs)
-    said = ["trial 0", *left_out_of(shown, names), *few]
+    shown = timelines(at_point, logs, naming.order)
+    said = ["trial 0", *left_out_of(shown, names, at_point.workers), *few]
     yield "timeline", partial(draw_timeline, shown=shown, scenario=at_point, names=names), said

@@ -16,7 +16,7 @@ from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.sheet import Sheet
-from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, SaysNothingError, chosen_height_in
+from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, LeftOut, SaysNothingError, chosen_height_in
 from simulator.plots.text import wrapped
 from simulator.scenario.scenario import Scenario
 
@@ -119,7 +119,7 @@ def not_drawn(logs: Mapping[str, StragglerLog]) -> list[str]:
     labels = {rate: [label for label, log in logs.items() if log.straggler_rate == rate] for rate in reasons}
     said = [f"not drawn: {', '.join(labels[rate])} ({why})" for rate, why in reasons.items() if labels[rate]]
     no_room = [label for label, _ in _telling(logs)[_most_panels() :]]
-    return said + ([f"not drawn, for want of room: {', '.join(no_room)}"] if no_room else [])
+    return said + ([LeftOut(f"not drawn, for want of room: {', '.join(no_room)}")] if no_room else [])
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -64,6 +64,10 @@ class SaysNothingError(Exception):
     """A figure that nobody can learn from, with the reason why it is not drawn."""
 
 
+class LeftOut(str):
+    """A remark on what has no room in a figure: the terminal says it, too."""
+
+
 def refuse_alike(curves: Sequence[FloatArray], why: str) -> None:
     """Refuse a figure of several schemes whose curves are all the same."""
     first, *others = curves
