@@ -1,10 +1,13 @@
 """Figures for papers and notebooks: the user's style, size, names and axes; captions; many schemes and workers."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
+from inspect import signature
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from cycler import cycler
 from matplotlib.figure import Figure
@@ -231,6 +234,19 @@ def test_all_that_a_run_of_one_job_says_is_of_its_completion_time(cli):
     assert "Makespan" not in page
 
 
+def test_intervals_that_reach_below_0_end_there(scenario):
+    results = stragglersim.run(scenario)
+    for second_s, is_below in ((9.0, True), (1.01, False)):
+        runs = results.runs.assign(makespan_s=np.where(results.runs["trial"] == 0, 1.0, second_s))
+        figure = figure_of(dataclasses.replace(results, runs=runs), "load_makespan")
+        assert (figure.axes[0].get_ylim()[0] == 0) == is_below
+        assert ("where it reaches below 0, it is cut there" in figure.get_label()) == is_below
+    swept = stragglersim.run(sweep_of({"jobs": [3, 9]}, schemes=TWO))
+    runs = swept.runs.assign(makespan_s=swept.runs["trial"] + 1.0 + (swept.runs["scheme"] == "GC"))
+    figure = figure_of(dataclasses.replace(swept, runs=runs), "makespan")
+    assert figure.axes[0].get_ylim()[0] == 0
+
+
 # --- names, order, colours
 
 
@@ -445,6 +461,9 @@ def test_results_have_their_figures_by_name(results, swept):
     assert dir(results.plot) == sorted([*figures_of(results), "chart"])
     assert set(dir(swept.plot)) == {*figures_of(swept), "chart"}
     assert results.plot.makespan.__doc__ == "Makespan of each scheme."
+    assert list(signature(results.plot.makespan).parameters) == ["ax", "title", "labels", "order", "colours"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colors'"):
+        results.plot.makespan(colors={})
     for name in ("makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"):
         figure = getattr(results.plot, name)(labels={"GC": "ours"})
         assert isinstance(figure, Figure)

@@ -266,7 +266,7 @@ def sizes(axes, size, colour):
 
 @pytest.mark.parametrize("name", ["jobs_finished", "latency", "load_makespan"])
 def test_where_schemes_lie_on_each_other_the_lower_one_is_wider(name):
-    axes = dict(run_figures(stragglersim.run(make(schemes=TWINS))))[name].axes[0]
+    axes = dict(run_figures(stragglersim.run(make(schemes=TWINS, trials=5))))[name].axes[0]
     first, second, apart = (look.colour for look in looks_of(list(TWINS)).values())
     for size in ("linewidth", "markersize") if name != "load_makespan" else ("markersize",):
         assert min(sizes(axes, size, first)) > max(sizes(axes, size, second)) == max(sizes(axes, size, apart))

@@ -173,6 +173,8 @@ def draw_load_makespan(sheet: Sheet, results: Results) -> None:
             bar: dict[str, Any] = {"color": look.colour, "capsize": 2, "linewidth": 0.9, "zorder": 1}
             axes.errorbar(*at, yerr=half_s[:, np.newaxis], fmt="none", **bar)
     axes.margins(0.12)
+    if axes.get_ylim()[0] < 0:
+        axes.set_ylim(bottom=0)  # where intervals that reach below are cut
     axes.set_xlabel("load (share of a job, per worker and round)")
     axes.set_ylabel(_makespan_label(results, table).replace(", ", ",\n"))
     sheet.add_legend(looks, has_lines=False, extra=[HOLLOW] if table["decode_failures"].any() else [])

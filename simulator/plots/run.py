@@ -24,7 +24,7 @@ from simulator.plots.timeline import draw_timeline, left_out_of, timelines
 from simulator.plots.training import training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
-from simulator.results.summary import name_of
+from simulator.results.summary import name_of, summary
 from simulator.scenario.scenario import Scenario
 
 OF_POINT = {  # every figure of a run, and what it shows
@@ -245,6 +245,7 @@ def _drawings(results: Results, scenario: Scenario | None, naming: Naming) -> It
             yield name, draw_on, [*remarks, *few]
         return
     bars = ["line: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
+    bars += ["where it reaches below 0, it is cut there"] if (summary(results.runs)["makespan_low_s"] < 0).any() else []
     yield "makespan", partial(draw_makespan, results=results), [*bars, *few]
     jobs = results.jobs
     if jobs is not None:

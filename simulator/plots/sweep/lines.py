@@ -92,6 +92,8 @@ def draw_lines(sheet: Sheet, results: Results, chart: Chart) -> None:
             bound = here[here["scheme"] == scheme].sort_values(chart.x)
             axes.plot(bound[chart.x], bound["bound"], color=look.colour, linestyle=look.dashes)
         scale_up(axes, shown.table["value"], ratio=10 if shown.bounds else 50)
+    if axes.get_ylim()[0] < 0 < shown.table["value"].min():
+        axes.set_ylim(bottom=0)  # where intervals that reach below are cut
     failed = [HOLLOW] if shown.table["failures"].any() else []
     sheet.add_legend(looks | bounds, has_lines=shown.is_line, extra=failed)
 
