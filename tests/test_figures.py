@@ -15,7 +15,7 @@ from test_plots import TWO, drawn_by, make, sweep_of, texts
 
 import stragglersim
 from schemes import GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
-from simulator.plots.naming import MOST_SCHEMES, Naming
+from simulator.plots.naming import MOST_LINES, MOST_SCHEMES, Naming
 from simulator.plots.run import draw, figure_of, figures_of, run_figures
 from simulator.plots.saving import captions, read_style, save
 from simulator.plots.sheet import Sheet
@@ -358,8 +358,16 @@ def test_many_schemes_make_no_figure_higher_than_a_page_and_it_is_said_which_are
     assert {"makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"} >= set(made)
     for name, figure in made.items():
         assert figure.get_figheight() * 200 < 2400, name
-        assert f"{MOST_SCHEMES} of 60 schemes: uncoded and the best by mean makespan" in figure.get_label()
+        most = MOST_LINES if name in ("jobs_finished", "latency") else MOST_SCHEMES
+        assert f"{most} of 60 schemes: uncoded and the best by mean makespan" in figure.get_label()
         figure.draw_without_rendering()
+    looks = [(line.get_color(), line._unscaled_dash_pattern) for line in made["jobs_finished"].axes[0].lines[::2]]
+    assert len(set(map(str, looks))) == MOST_LINES
+    names = [text.get_text() for text in made["jobs_finished"].legends[0].get_texts()]
+    labels = [label.get_text() for label in made["makespan"].axes[0].get_yticklabels()]
+    for name, (colour, _) in zip(names, looks, strict=True):  # which is the same in all figures
+        bar = made["makespan"].axes[0].patches[labels.index(name)]
+        assert mpl.colors.same_color(bar.get_facecolor(), colour)
     means = results.runs.groupby("scheme")["makespan_s"].mean().drop("uncoded").sort_values(kind="stable")
     labels = [label.get_text() for label in made["makespan"].axes[0].get_yticklabels()]
     assert labels[0] == "uncoded"

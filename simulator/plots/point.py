@@ -32,20 +32,24 @@ def _makespan_label(results: Results, table: pd.DataFrame) -> str:
     return f"{name} (seconds)" if table["n_trials"].max() < 2 else f"mean {name} (seconds), 95 % interval"
 
 
-def draw_makespan(sheet: Sheet, results: Results) -> None:
-    """Makespan of each scheme; one that failed jobs is hollow and says so, because it did less."""
+def draw_makespan(sheet: Sheet, results: Results, schemes: Sequence[str]) -> None:
+    """Makespan of each scheme; one that failed jobs is hollow and says so, because it did less.
+
+    Schemes look as they do in this order.
+    """
     table = summary(results.runs)
     n_jobs = int(results.runs.groupby("scheme")["n_jobs"].sum().iloc[0])
-    looks = sheet.looks(list(table["scheme"]))
-    labels = [wrapped(label, 20) for label in looks]
+    looks = sheet.looks(schemes)
+    labels = [wrapped(label, 20) for label in table["scheme"]]
     row_in = max(0.3, *(0.12 * len(label.splitlines()) + 0.04 for label in labels))
     sheet.set_height(0.75 + row_in * len(table))
     axes = sheet.panel()
     remarks = [_remark(row, n_jobs) for row in table.to_dict("records")]
     mean_s, half_s = table["makespan_s"].to_numpy(dtype=np.float64), _half_widths(table)
-    for place, (look, remark) in enumerate(zip(looks.values(), remarks, strict=True)):
-        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": look.colour, "hatch": "////"}
-        axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": look.colour}))
+    for place, (label, remark) in enumerate(zip(table["scheme"], remarks, strict=True)):
+        colour = looks[label].colour
+        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": colour, "hatch": "////"}
+        axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": colour}))
     low_s, high_s = mean_s - half_s[0], mean_s + half_s[1]
     if half_s.any():  # black on white, to be seen on a bar of any colour
         axes.hlines(range(len(table)), low_s, high_s, color="white", linewidth=2.4, zorder=3)
@@ -157,15 +161,16 @@ def draw_latency(sheet: Sheet, jobs: pd.DataFrame) -> None:
     sheet.add_legend(looks)
 
 
-def draw_load_makespan(sheet: Sheet, results: Results) -> None:
-    """Makespan against load, a marker for each scheme."""
+def draw_load_makespan(sheet: Sheet, results: Results, schemes: Sequence[str]) -> None:
+    """Makespan against load, a marker for each scheme; these look as they do in this order."""
     table = summary(results.runs)
     if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
         raise SaysNothingError(f"all schemes have load {table['load'].iloc[0]:.4g}")
-    looks = sheet.looks(list(table["scheme"]))
+    looks = sheet.looks(schemes)
     sheet.set_height(2.4)
     axes = sheet.panel()
-    for row, look, half_s in zip(table.to_dict("records"), looks.values(), _half_widths(table).T, strict=True):
+    for row, half_s in zip(table.to_dict("records"), _half_widths(table).T, strict=True):
+        look = looks[row["scheme"]]
         fill = "white" if row["decode_failures"] else look.colour
         at = row["load"], row["makespan_s"]
         axes.plot(*at, look.marker, color=look.colour, markerfacecolor=fill, markersize=5)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from simulator.choices import FigureFormat, Measure
 from simulator.columns import RUNS
-from simulator.plots.naming import AS_THEY_ARE, Naming, few_schemes
+from simulator.plots.naming import AS_THEY_ARE, MOST_LINES, MOST_SCHEMES, Naming, few_schemes
 from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_makespan, draw_makespan, has_bands
 from simulator.plots.saving import FORMATS, save
 from simulator.plots.sheet import Draw, Sheet
@@ -238,25 +238,27 @@ def _figure(results: Results, draw_on: Draw, said: Sequence[str], naming: Naming
 
 def _drawings(results: Results, scenario: Scenario | None, naming: Naming) -> Iterator[Drawing]:
     """Each figure of results that are renamed already."""
-    every = results
-    results, few = few_schemes(results, [naming.labels.get(scheme, scheme) for scheme in naming.order])
+    every, first = results, [naming.labels.get(scheme, scheme) for scheme in naming.order]
+    lines, few_lines = few_schemes(every, first, MOST_LINES)
     if results.runs["point"].nunique() > 1:
-        for name, draw_on, remarks in chain(sweep_figures(results, every), training_figures(results)):
-            yield name, draw_on, [*remarks, *few]
+        for name, draw_on, remarks in chain(sweep_figures(lines, every), training_figures(lines)):
+            yield name, draw_on, [*remarks, *few_lines]
         return
+    results, few = few_schemes(every, first, MOST_SCHEMES)
+    ranked = list(dict.fromkeys([*lines.runs["scheme"], *results.runs["scheme"]]))  # their looks come first
     bars = ["line: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
     bars += ["where it reaches below 0, it is cut there"] if (summary(results.runs)["makespan_low_s"] < 0).any() else []
-    yield "makespan", partial(draw_makespan, results=results), [*bars, *few]
-    jobs = results.jobs
+    yield "makespan", partial(draw_makespan, results=results, schemes=ranked), [*bars, *few]
+    jobs = lines.jobs
     if jobs is not None:
         of_trials = ["mean over trials"] * bool(bars) + ["band: 95 % interval"] * has_bands(jobs)
-        yield "jobs_finished", partial(draw_jobs_finished, jobs=jobs), [*of_trials, *few]
+        yield "jobs_finished", partial(draw_jobs_finished, jobs=jobs), [*of_trials, *few_lines]
         remarks = ["log axis with 0 below it"]
         remarks += ["failed jobs count as infinite"] if jobs["latency_s"].isna().any() else []
-        yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few]
-    for name, draw_on, remarks in training_figures(results):
-        yield name, draw_on, [*remarks, *few]
-    yield "load_makespan", partial(draw_load_makespan, results=results), [*bars, *few]
+        yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few_lines]
+    for name, draw_on, remarks in training_figures(lines):
+        yield name, draw_on, [*remarks, *few_lines]
+    yield "load_makespan", partial(draw_load_makespan, results=results, schemes=ranked), [*bars, *few]
     if scenario is not None:
         yield from _close_ups(results, scenario, naming, few)
 
