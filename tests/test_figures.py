@@ -508,6 +508,10 @@ def test_a_figure_of_one_panel_is_drawn_on_the_users_axes(results, name):
     assert not figure.legends
     assert (right.get_legend() is not None) == (name != "makespan")
     figure.draw_without_rendering()
+    sizes = {"title": right.title, "label": right.xaxis.label, "ticks": right.get_yticklabels()[0]}
+    assert {what: text.get_size() for what, text in sizes.items()} == {"title": 12, "label": 10, "ticks": 10}
+    if name != "makespan":
+        assert right.get_legend().get_texts()[0].get_size() == 10
 
 
 def test_axes_are_not_enough_for_several_panels(swept):

@@ -157,7 +157,7 @@ def draw_latency(sheet: Sheet, jobs: pd.DataFrame) -> None:
         axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
     log_with_zero(axes, least, 1.0)
     axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0))
-    axes.set(xlabel="job latency (seconds)", ylabel="share of jobs that take longer")
+    axes.set(xlabel="job latency (seconds)", ylabel=wrapped("share of jobs that take longer", sheet.letters_up))
     sheet.add_legend(looks)
 
 

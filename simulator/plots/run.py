@@ -16,7 +16,7 @@ from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_ma
 from simulator.plots.saving import FORMATS, save
 from simulator.plots.sheet import Draw, Sheet
 from simulator.plots.stragglers import draw_stragglers, not_drawn, straggler_logs
-from simulator.plots.style import ChartError, LeftOut, SaysNothingError, style, widen_beneath
+from simulator.plots.style import OF_LINES, ChartError, LeftOut, SaysNothingError, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.text import key_name
@@ -223,7 +223,7 @@ def _caption(results: Results, name: str, remarks: Sequence[str]) -> list[str]:
 
 
 def _figure(results: Results, draw_on: Draw, said: Sequence[str], naming: Naming, axes: Axes | None = None) -> Figure:
-    with style():
+    with style() if axes is None else style(only=OF_LINES):  # whose texts have sizes already
         sheet = Sheet(axes, naming.colours_shown())
         draw_on(sheet)
         if naming.title:

@@ -50,6 +50,7 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,  # letters that can be searched for, as publishers want them
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
+OF_LINES = ("axes.prop_cycle", "lines.linewidth", "lines.markersize", "hatch.linewidth")  # also on the user's axes
 _IN_FORCE: ContextVar[bool] = ContextVar("_IN_FORCE", default=False)
 # what is hidden: its look, its size, points within which another hides it, share that must be hidden
 BENEATH = (("linestyle", "linewidth", 0.72, 0.5), ("marker", "markersize", 1.44, 0.25))
@@ -123,14 +124,14 @@ def _around(axes: Axes, pixels: tuple[IntArray, IntArray], near: int) -> BoolArr
 
 
 @contextmanager
-def style(given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
-    """Draw in this style, as far as the user has chosen no other: in ``rcParams``, or by what is given."""
+def style(given: Mapping[str, Any] = MappingProxyType({}), *, only: Sequence[str] = tuple(STYLE)) -> Iterator[None]:
+    """Draw in this style, or ``only`` so much of it, if the user has chosen no other in ``rcParams`` or what is given."""
     if _IN_FORCE.get():
         yield
         return
     now: Any = rcParams
     usual: Any = rcParamsDefault
-    chosen: Any = {key: value for key, value in STYLE.items() if now[key] == usual[key]} | dict(given)
+    chosen: Any = {key: STYLE[key] for key in only if now[key] == usual[key]} | dict(given)
     with rc_context(chosen):
         token = _IN_FORCE.set(True)
         try:
