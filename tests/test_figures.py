@@ -122,10 +122,10 @@ def test_the_size_is_the_users_and_nothing_overlaps(results, scenario, tmp_path,
 
 
 def test_a_size_without_room_is_said_and_the_other_figures_are_drawn(results, tmp_path):
-    with mpl.rc_context({"figure.figsize": (1.2, 0.7)}):
+    with mpl.rc_context({"figure.figsize": (1.2, 0.9)}):
         drawn = draw(results, tmp_path)
     assert [path.stem for path in drawn.paths] == ["makespan"]
-    assert drawn.left_out["jobs_finished"] == "1.2 x 0.7 inches leave no room for it"
+    assert drawn.left_out["jobs_finished"] == "1.2 x 0.9 inches leave no room for it"
 
 
 def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
@@ -139,6 +139,41 @@ def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
         else:
             with pytest.raises(ChartError, match=r"it: 3 x 0\.8 inches leave no room for it"):
                 save(sheet.figure, tmp_path, "it")
+
+
+def test_ticks_whose_labels_would_lie_on_each_other_have_no_room(tmp_path):
+    with style({"figure.figsize": [2.0, 1.2]}):
+        for heights_in, is_fine in (((0.6, 0.6), True), ((0.1, 1.1), False)):
+            sheet = Sheet()
+            for axes in sheet.subplots(2, height_ratios=heights_in)[:, 0]:
+                axes.set_yticks([0, 1, 2])
+            if is_fine:
+                save(sheet.figure, tmp_path, "it")
+            else:
+                with pytest.raises(ChartError, match=r"it: 2 x 1\.2 inches leave no room for it"):
+                    save(sheet.figure, tmp_path, "it")
+
+
+def test_the_label_that_panels_share_is_at_their_middle(results, scenario, tmp_path):
+    figure = figure_of(results, "timeline", scenario)
+    save(figure, tmp_path, "timeline")
+    [label] = (text for text in figure.texts if text.get_rotation() == 90)
+    assert label.get_position()[1] == pytest.approx(
+        (figure.axes[0].get_position().y1 + figure.axes[-1].get_position().y0) / 2
+    )
+
+
+def test_formulas_are_in_letters_like_those_of_the_texts():
+    for family, serif, expected in (
+        ("sans-serif", None, "dejavusans"),
+        ("serif", None, "dejavuserif"),
+        ("serif", "Times", "stix"),
+    ):
+        chosen = {"font.family": family} | ({"font.serif": [serif]} if serif else {})
+        with style(chosen):
+            assert mpl.rcParams["mathtext.fontset"] == expected
+    with mpl.rc_context({"font.family": "serif", "mathtext.fontset": "cm"}), style():
+        assert mpl.rcParams["mathtext.fontset"] == "cm"
 
 
 # --- text

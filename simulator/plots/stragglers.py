@@ -174,4 +174,7 @@ def _straggler_key(
     if cell != (1, 1):
         bar = sheet.figure.colorbar(image, ax=panels, location="bottom", aspect=50, pad=0.02, shrink=0.8)
         bar.ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
-        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize="small")
+        size = " × ".join(
+            f"{n} {what}" + "s" * (n > 1) for n, what in zip(cell[::-1], ("worker", "round"), strict=True)
+        )
+        bar.set_label(f"stragglers (%) in a cell of {size}", fontsize="small")

@@ -93,7 +93,7 @@ def widen_beneath(axes: Axes) -> None:
             on_top = zip(looks[at + 1 :], covered[at + 1 :], strict=True)
             hiding = {look for look, its in on_top if np.count_nonzero(its[columns, rows]) > share * len(columns)}
             depths.append(len(hiding - {looks[at]}))
-        step = min(1.5, 4 / max([1, *depths]))  # points, so that many do not hide what is beside them
+        step = min(1.5, 3 / max([1, *depths]))  # points, so that many do not hide what is beside them
         for line, depth in zip(kind, depths, strict=True):
             setp(line, **{size: getp(line, size) + depth * step})
 
@@ -125,7 +125,7 @@ def _around(axes: Axes, pixels: tuple[IntArray, IntArray], near: int) -> BoolArr
 
 @contextmanager
 def style(given: Mapping[str, Any] = MappingProxyType({}), *, only: Sequence[str] = tuple(STYLE)) -> Iterator[None]:
-    """Draw in this style, or ``only`` so much of it, if the user has chosen no other in ``rcParams`` or what is given."""
+    """Draw in this style, or ``only`` so much of it, as far as the user has chosen no other: in rcParams, or given."""
     if _IN_FORCE.get():
         yield
         return
@@ -133,6 +133,9 @@ def style(given: Mapping[str, Any] = MappingProxyType({}), *, only: Sequence[str
     usual: Any = rcParamsDefault
     chosen: Any = {key: STYLE[key] for key in only if now[key] == usual[key]} | dict(given)
     with rc_context(chosen):
+        if rcParams["font.family"] == ["serif"] and rcParams["mathtext.fontset"] == usual["mathtext.fontset"]:
+            is_ours = rcParams["font.serif"][0] == usual["font.serif"][0]
+            now["mathtext.fontset"] = "dejavuserif" if is_ours else "stix"  # formulas look like the texts
         token = _IN_FORCE.set(True)
         try:
             yield

@@ -49,7 +49,8 @@ def sweep_figures(results: Results, every: Results) -> Iterator[tuple[str, Draw,
                 of_end = Chart(x=first, y=column)
                 yield column, partial(_lines_apart, results=results, chart=of_end), [*company, *band]
         if (results.runs["error_norm_mean"] > 0).any() and len(frames.combinations(table, panels)) <= 3:
-            yield "error", partial(draw_errors, results=results), ["log axis with 0 below it"]
+            meaning = ["error norm: of the sum of chunk gradients; exact: share of jobs without any error"]
+            yield "error", partial(draw_errors, results=results), [*meaning, "log axis with 0 below it"]
     maps = _maps(every, metric, table, entries)
     remarks += [text for key in list(entries)[:2] for text in frames.companions(table, entries, key)]
     for name, cells in maps.items():

@@ -179,9 +179,9 @@ def draw_errors(sheet: Sheet, results: Results) -> None:
         errors = norms.loc[norms["value"] > 0, "value"]
         log_with_zero(above, errors.min(), errors.max())
         below.set_ylim(-5, 105)
-        below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
+        below.set_xlabel(frames.label_of(first, 44 // len(choices), names))
         title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))
         above.set_title(title)
-    grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
-    grid[1, 0].set_ylabel("recovered\nexactly (%)")
+    grid[0, 0].set_ylabel("mean\nerror norm")
+    grid[1, 0].set_ylabel("exact (%)")
     sheet.add_legend(looks)
