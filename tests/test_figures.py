@@ -154,13 +154,18 @@ def test_ticks_whose_labels_would_lie_on_each_other_have_no_room(tmp_path):
                     save(sheet.figure, tmp_path, "it")
 
 
-def test_the_label_that_panels_share_is_at_their_middle(results, scenario, tmp_path):
-    figure = figure_of(results, "timeline", scenario)
-    save(figure, tmp_path, "timeline")
-    [label] = (text for text in figure.texts if text.get_rotation() == 90)
-    assert label.get_position()[1] == pytest.approx(
-        (figure.axes[0].get_position().y1 + figure.axes[-1].get_position().y0) / 2
-    )
+def test_the_label_that_panels_share_is_at_their_middle_as_far_as_it_has_room(tmp_path):
+    for text, is_short in (("worker", True), ("a label that has nearly the height", False)):
+        with style({"figure.figsize": [3.0, 2.0]}):
+            sheet = Sheet()
+            panels = sheet.subplots(2)[:, 0]
+            sheet.label_rows(text)
+            panels[0].set_title("a\nhigh\ntitle")
+        save(sheet.figure, tmp_path, "it")
+        [label] = sheet.figure.texts
+        middle = (panels[0].get_position().y1 + panels[1].get_position().y0) / 2
+        assert (label.get_position()[1] == pytest.approx(middle)) == is_short
+        assert label.get_window_extent().y0 > -1
 
 
 def test_formulas_are_in_letters_like_those_of_the_texts():

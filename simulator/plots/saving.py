@@ -66,8 +66,9 @@ def _fits(figure: Figure) -> bool:
             return False
     panels = [axes.get_position() for axes in figure.axes if axes.get_subplotspec()]  # a colour bar is none
     for text in figure.texts:
-        if panels and text.get_rotation() == 90:  # a label that they share
-            text.set_y(sum(Bbox.union(panels).intervaly) / 2)
+        if panels and text.get_rotation() == 90:  # a label that they share, at their middle, as far as there is room
+            half = min(0.5, text.get_window_extent().height / figure.bbox.height / 2)
+            text.set_y(min(1 - half, max(half, sum(Bbox.union(panels).intervaly) / 2)))
     labels = [axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
     pairs = [*combinations(labels, 2), *chain(*map(_neighbours, figure.axes))]
     shared = [Bbox.intersection(one, other) for one, other in pairs]

@@ -175,13 +175,13 @@ def looks_of(schemes: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def log_with_zero(axes: Axes, least: float, most: float) -> None:
+def log_with_zero(axes: Axes, least: float, most: float, *, is_low: bool = False) -> None:
     """Make the vertical axis logarithmic from ``least``, the smallest number above 0, up, with room for 0 below it."""
-    axes.set_yscale("symlog", linthresh=least, linscale=0.3)
+    axes.set_yscale("symlog", linthresh=least, linscale=1.0 if is_low else 0.3)
     powers = 10.0 ** np.arange(math.floor(math.log10(least)), math.log10(most) + 1)
-    powers = powers[:: math.ceil(len(powers) / 8)]
     ticks = (np.outer(powers, (1, 2, 5)) if most < 20 * least else powers).ravel()
     inside = ticks[(ticks >= 0.999 * least) & (ticks <= 1.001 * most)].tolist()
+    inside = inside[:: -math.ceil(len(inside) / (3 if is_low else 8)) or 1][::-1]
     axes.set_yticks([0.0, *(inside if len(inside) > 1 else [least, most])])
     axes.yaxis.set_major_formatter("{x:.3g}")
     axes.minorticks_off()

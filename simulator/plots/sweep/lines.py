@@ -177,7 +177,7 @@ def draw_errors(sheet: Sheet, results: Results) -> None:
                 line = look.dashes if scale is None else "none"
                 axes.plot(at, value, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
         errors = norms.loc[norms["value"] > 0, "value"]
-        log_with_zero(above, errors.min(), errors.max())
+        log_with_zero(above, errors.min(), errors.max(), is_low=(sheet.height_in or 3.6) < 3)
         below.set_ylim(-5, 105)
         below.set_xlabel(frames.label_of(first, 44 // len(choices), names))
         title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))
