@@ -1,10 +1,13 @@
 """Figures for papers and notebooks: the user's style, size, names and axes; captions; many schemes and workers."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
+from inspect import signature
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from cycler import cycler
 from matplotlib.figure import Figure
@@ -12,7 +15,7 @@ from test_plots import TWO, drawn_by, make, sweep_of, texts
 
 import stragglersim
 from schemes import GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
-from simulator.plots.naming import MOST_SCHEMES, Naming
+from simulator.plots.naming import MOST_LINES, MOST_SCHEMES, Naming
 from simulator.plots.run import draw, figure_of, figures_of, run_figures
 from simulator.plots.saving import captions, read_style, save
 from simulator.plots.sheet import Sheet
@@ -119,10 +122,10 @@ def test_the_size_is_the_users_and_nothing_overlaps(results, scenario, tmp_path,
 
 
 def test_a_size_without_room_is_said_and_the_other_figures_are_drawn(results, tmp_path):
-    with mpl.rc_context({"figure.figsize": (1.2, 0.7)}):
+    with mpl.rc_context({"figure.figsize": (1.2, 0.9)}):
         drawn = draw(results, tmp_path)
     assert [path.stem for path in drawn.paths] == ["makespan"]
-    assert drawn.left_out["jobs_finished"] == "1.2 x 0.7 inches leave no room for it"
+    assert drawn.left_out["jobs_finished"] == "1.2 x 0.9 inches leave no room for it"
 
 
 def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
@@ -136,6 +139,46 @@ def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
         else:
             with pytest.raises(ChartError, match=r"it: 3 x 0\.8 inches leave no room for it"):
                 save(sheet.figure, tmp_path, "it")
+
+
+def test_ticks_whose_labels_would_lie_on_each_other_have_no_room(tmp_path):
+    with style({"figure.figsize": [2.0, 1.2]}):
+        for heights_in, is_fine in (((0.6, 0.6), True), ((0.1, 1.1), False)):
+            sheet = Sheet()
+            for axes in sheet.subplots(2, height_ratios=heights_in)[:, 0]:
+                axes.set_yticks([0, 1, 2])
+            if is_fine:
+                save(sheet.figure, tmp_path, "it")
+            else:
+                with pytest.raises(ChartError, match=r"it: 2 x 1\.2 inches leave no room for it"):
+                    save(sheet.figure, tmp_path, "it")
+
+
+def test_the_label_that_panels_share_is_at_their_middle_as_far_as_it_has_room(tmp_path):
+    for text, is_short in (("worker", True), ("a label that has nearly the height", False)):
+        with style({"figure.figsize": [3.0, 2.0]}):
+            sheet = Sheet()
+            panels = sheet.subplots(2)[:, 0]
+            sheet.label_rows(text)
+            panels[0].set_title("a\nhigh\ntitle")
+        save(sheet.figure, tmp_path, "it")
+        [label] = sheet.figure.texts
+        middle = (panels[0].get_position().y1 + panels[1].get_position().y0) / 2
+        assert (label.get_position()[1] == pytest.approx(middle)) == is_short
+        assert label.get_window_extent().y0 > -1
+
+
+def test_formulas_are_in_letters_like_those_of_the_texts():
+    for family, serif, expected in (
+        ("sans-serif", None, "dejavusans"),
+        ("serif", None, "dejavuserif"),
+        ("serif", "Times", "stix"),
+    ):
+        chosen = {"font.family": family} | ({"font.serif": [serif]} if serif else {})
+        with style(chosen):
+            assert mpl.rcParams["mathtext.fontset"] == expected
+    with mpl.rc_context({"font.family": "serif", "mathtext.fontset": "cm"}), style():
+        assert mpl.rcParams["mathtext.fontset"] == "cm"
 
 
 # --- text
@@ -167,9 +210,41 @@ def test_formulas_are_not_broken_and_count_as_wide_as_they_look():
 
 
 def test_parameters_read_as_in_the_papers():
-    keys = ["schemes.M-SGC.lam", "schemes.GC.W", "master.mu", "workers", "stragglers.bursts.p_slow", "master.time_s"]
-    labels = [r"$\lambda$ of M-SGC", "$W$ of GC", r"$\mu$", "workers", "stragglers.bursts.p_slow"]
-    assert [key_label(key, 60) for key in keys] == [*labels, "master.time_s (seconds)"]
+    labels = {
+        "schemes.M-SGC.lam": r"$\lambda$ of M-SGC",
+        "schemes.v1.0.W": "$W$ of v1.0",
+        "schemes.*.blocks": r"$\ell$",
+        "schemes.a.assignment.chunks_per_worker": r"$\delta$ of a",
+        "schemes.a.ordering.kind": "ordering of a",
+        "master.mu": r"$\mu$",
+        "master.time_s": "deadline (seconds)",
+        "master.wait_for": "wait for",
+        "master.kind": "master",
+        "workers": "workers",
+        "stragglers.bursts.p_slow": "p_slow of bursts",
+        "stragglers.slow.p": "$p$ of slow",
+        "stragglers.usual.startup_s": "start-up of usual (seconds)",
+        "stragglers.usual.seconds_per_load": "seconds per load of usual",
+        "stragglers.bursts": "bursts",
+        "network.latency_s": "network latency (seconds)",
+        "network.ingress_bytes_per_s": "bandwidth of the master (bytes per second)",
+        "training.learning_rate": "learning rate",
+        "round_overhead_s": "round overhead (seconds)",
+    }
+    assert {key: key_label(key, 60) for key in labels} == labels
+
+
+def test_swept_values_have_units_and_large_ticks_are_powers_of_ten():
+    swept = {"stragglers.usual.startup_s": [0.1, 0.2], "network.gradient_bytes": [1e6, 2e6, 1e8]}
+    scenario = make(sweep=swept, network={"worker_bytes_per_s": 1e9, "gradient_bytes": 1e6})
+    figure = stragglersim.run(scenario).plot.chart("network.gradient_bytes", "makespan_s")
+    assert [axes.get_title() for axes in figure.axes] == [f"start-up of usual = {startup} s" for startup in (0.1, 0.2)]
+    assert figure.axes[0].get_xlabel() == "gradient size (bytes)"
+    figure.draw_without_rendering()
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "$10^{6}$" in ticks
+    assert not any("e+" in tick for tick in ticks)
+    assert figure.get_label().startswith("makespan against gradient size")
 
 
 def test_the_makespan_of_one_job_is_its_completion_time(results):
@@ -181,6 +256,35 @@ def test_the_makespan_of_one_job_is_its_completion_time(results):
     made = dict(run_figures(swept))
     assert " ".join(made["makespan"].axes[0].get_ylabel().split()) == "mean completion time (seconds)"
     assert made["gain"].axes[1].get_ylabel() == "completion time saved (%)"
+    assert one.plot.makespan.__doc__ == "Completion time of each scheme."
+    for figure in [*made.values(), swept.plot.chart("master.mu", "makespan_s")]:
+        assert "akespan" not in figure.get_label()
+
+
+def test_all_that_a_run_of_one_job_says_is_of_its_completion_time(cli):
+    Path("one.yaml").write_text(make(schemes=TWO, jobs=1).to_yaml(), encoding="utf-8")
+    _, out, _ = cli("run", "one.yaml", "--out", "one")
+    assert " completion time s " in out
+    assert "\nMeans over trials; completion time with its 95 % interval" in out
+    assert "akespan" not in out.partition("Figures")[0]
+    _, out, _ = cli("report", "one")
+    assert "mean completion time " in out
+    page = Path("one/report.html").read_text(encoding="utf-8")
+    assert "Comparison: completion time" in page
+    assert "Makespan" not in page
+
+
+def test_intervals_that_reach_below_0_end_there(scenario):
+    results = stragglersim.run(scenario)
+    for second_s, is_below in ((9.0, True), (1.01, False)):
+        runs = results.runs.assign(makespan_s=np.where(results.runs["trial"] == 0, 1.0, second_s))
+        figure = figure_of(dataclasses.replace(results, runs=runs), "load_makespan")
+        assert (figure.axes[0].get_ylim()[0] == 0) == is_below
+        assert ("where it reaches below 0, it is cut there" in figure.get_label()) == is_below
+    swept = stragglersim.run(sweep_of({"jobs": [3, 9]}, schemes=TWO))
+    runs = swept.runs.assign(makespan_s=swept.runs["trial"] + 1.0 + (swept.runs["scheme"] == "GC"))
+    figure = figure_of(dataclasses.replace(swept, runs=runs), "makespan")
+    assert figure.axes[0].get_ylim()[0] == 0
 
 
 # --- names, order, colours
@@ -294,8 +398,16 @@ def test_many_schemes_make_no_figure_higher_than_a_page_and_it_is_said_which_are
     assert {"makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"} >= set(made)
     for name, figure in made.items():
         assert figure.get_figheight() * 200 < 2400, name
-        assert f"{MOST_SCHEMES} of 60 schemes: uncoded and the best by mean makespan" in figure.get_label()
+        most = MOST_LINES if name in ("jobs_finished", "latency") else MOST_SCHEMES
+        assert f"{most} of 60 schemes: uncoded and the best by mean makespan" in figure.get_label()
         figure.draw_without_rendering()
+    looks = [(line.get_color(), line._unscaled_dash_pattern) for line in made["jobs_finished"].axes[0].lines[::2]]
+    assert len(set(map(str, looks))) == MOST_LINES
+    names = [text.get_text() for text in made["jobs_finished"].legends[0].get_texts()]
+    labels = [label.get_text() for label in made["makespan"].axes[0].get_yticklabels()]
+    for name, (colour, _) in zip(names, looks, strict=True):  # which is the same in all figures
+        bar = made["makespan"].axes[0].patches[labels.index(name)]
+        assert mpl.colors.same_color(bar.get_facecolor(), colour)
     means = results.runs.groupby("scheme")["makespan_s"].mean().drop("uncoded").sort_values(kind="stable")
     labels = [label.get_text() for label in made["makespan"].axes[0].get_yticklabels()]
     assert labels[0] == "uncoded"
@@ -349,19 +461,37 @@ def test_panels_of_a_timeline_begin_together_and_those_left_out_are_named(wide):
         paths = [bars.get_path() for bars in axes.patches]
         begins_s = [path.vertices[path.codes != path.CLOSEPOLY, 0].min() for path in paths]
         assert min(begins_s) == pytest.approx(0, abs=1e-9)
-    assert "not drawn, for want of room: GC" in figure.get_label()
+    assert "not drawn, for want of room: GC, 247 of 256 workers" in figure.get_label()
     assert "of 256" in figure.get_supylabel()
     assert figure.get_figheight() <= 7.1
-    assert all(len(axes.get_yticks()) == 8 for axes in figure.axes)
+    assert all(len(axes.get_yticks()) == 9 for axes in figure.axes)
 
 
-def test_a_low_timeline_shows_fewer_schemes_and_names_the_others(wide):
+@pytest.mark.parametrize(
+    ("height_in", "first", "expected", "n_rows"),
+    [
+        (2.5, [], ["uncoded", "M-SGC 2"], 3),
+        (2.5, ["GC"], ["uncoded", "GC"], 3),
+        (2.5, ["GC", "M-SGC"], ["GC", "M-SGC"], 3),
+        (1.8, [], ["M-SGC 2"], 3),
+        (1.8, ["SR-SGC", "GC"], ["SR-SGC"], 3),
+    ],
+)
+def test_a_low_timeline_shows_fewer_schemes_and_first_those_that_are_named(wide, height_in, first, expected, n_rows):
     names = {label: label for label in wide.schemes}
-    with mpl.rc_context({"figure.figsize": (3.5, 2.5)}):
-        shown = timelines(wide, straggler_logs(wide, names))
+    with mpl.rc_context({"figure.figsize": (3.5, height_in)}):
+        shown = timelines(wide, straggler_logs(wide, names), first)
         figure = drawn_by(draw_timeline, shown, wide, names)
-    assert list(shown) == ["M-SGC 2"]
-    assert len(figure.axes[0].get_yticks()) == 7
+    assert list(shown) == expected
+    assert all(len(axes.get_yticks()) == n_rows for axes in figure.axes)
+
+
+def test_what_has_no_room_is_said_in_the_terminal(wide, tmp_path, cli):
+    stragglersim.run(wide).save(tmp_path / "wide")
+    for figure in ([], ["--figure", "timeline"]):
+        _, out, _ = cli("plot", "wide", *figure, "--size", "3.5x2.5", "--label", "SR-SGC=ours", "--label", "GC=$G$")
+        assert "\n         timeline: not drawn, for want of room: uncoded, M-SGC, M-SGC 2, 253 of 256 workers\n" in out
+        assert ("stragglers: not drawn, for want of room: M-SGC, M-SGC 2" in out) == (not figure)
 
 
 def test_straggler_panels_that_have_no_room_are_named(wide):
@@ -379,6 +509,9 @@ def test_results_have_their_figures_by_name(results, swept):
     assert dir(results.plot) == sorted([*figures_of(results), "chart"])
     assert set(dir(swept.plot)) == {*figures_of(swept), "chart"}
     assert results.plot.makespan.__doc__ == "Makespan of each scheme."
+    assert list(signature(results.plot.makespan).parameters) == ["ax", "title", "labels", "order", "colours"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colors'"):
+        results.plot.makespan(colors={})
     for name in ("makespan", "jobs_finished", "latency", "load_makespan", "stragglers", "timeline"):
         figure = getattr(results.plot, name)(labels={"GC": "ours"})
         assert isinstance(figure, Figure)
@@ -415,6 +548,10 @@ def test_a_figure_of_one_panel_is_drawn_on_the_users_axes(results, name):
     assert not figure.legends
     assert (right.get_legend() is not None) == (name != "makespan")
     figure.draw_without_rendering()
+    sizes = {"title": right.title, "label": right.xaxis.label, "ticks": right.get_yticklabels()[0]}
+    assert {what: text.get_size() for what, text in sizes.items()} == {"title": 12, "label": 10, "ticks": 10}
+    if name != "makespan":
+        assert right.get_legend().get_texts()[0].get_size() == 10
 
 
 def test_axes_are_not_enough_for_several_panels(swept):

@@ -252,7 +252,7 @@ def test_many_workers_and_rounds_share_cells_and_no_straggler_is_lost():
     in_cell = [stragglers[first : first + 2, worker : worker + 3].any() for first, worker in firsts]
     assert (shares > 0).ravel().tolist() == in_cell
     assert 0 < sum(in_cell) < len(in_cell)
-    assert "cell of 3 worker(s) × 2 round(s)" in texts(figure)
+    assert "cell of 3 workers × 2 rounds" in texts(figure)
 
 
 TWINS = {"GC": GradientCoding(4, s=1), "twin": GradientCoding(4, s=1), "uncoded": Uncoded(4)}
@@ -266,7 +266,7 @@ def sizes(axes, size, colour):
 
 @pytest.mark.parametrize("name", ["jobs_finished", "latency", "load_makespan"])
 def test_where_schemes_lie_on_each_other_the_lower_one_is_wider(name):
-    axes = dict(run_figures(stragglersim.run(make(schemes=TWINS))))[name].axes[0]
+    axes = dict(run_figures(stragglersim.run(make(schemes=TWINS, trials=5))))[name].axes[0]
     first, second, apart = (look.colour for look in looks_of(list(TWINS)).values())
     for size in ("linewidth", "markersize") if name != "load_makespan" else ("markersize",):
         assert min(sizes(axes, size, first)) > max(sizes(axes, size, second)) == max(sizes(axes, size, apart))
@@ -608,6 +608,12 @@ def test_the_front_holds_what_nobody_beats_in_load_and_latency():
     rings = [line for line in figure.axes[0].lines if line.get_markersize() == 8]
     assert {tuple(pair) for line in rings for pair in line.get_xydata().tolist()} == front
     assert 1 < len(front) < len(pairs)
+
+
+def test_load_against_latency_says_nothing_where_no_panel_has_different_loads(tmp_path):
+    results = stragglersim.run(make(schemes={"a": FastestK(4, k=3), "b": FastestK(4, k=2)}, sweep={"workers": [4, 5]}))
+    with pytest.raises(ChartError, match="load_latency: every scheme has the same load in each panel"):
+        results.plot.load_latency()
 
 
 def test_points_with_failed_jobs_are_not_on_the_front_and_surroundings_have_panels():

@@ -60,7 +60,7 @@ def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
     (first, middle), (begin, end) = found.chosen_on, found.tested_on
     return (
         f"{search.n_jobs} jobs on {n_workers} workers; {trace}; chosen on rounds {first} to {middle - 1} of it, tested "
-        f"on {begin} to {end - 1}, both over and over; {len(found.settings)} settings; T at most {search.delay}; "
+        f"on {begin} to {end - 1}, each repeated as needed; {len(found.settings)} settings; T at most {search.delay}; "
         "leftover: cancel" + ("; as published" if search.as_published else "")
     )
 

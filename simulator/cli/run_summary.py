@@ -18,10 +18,10 @@ def print_summary(results: Results) -> None:
     from simulator.results.compare import swept_keys
     from simulator.results.compare_text import worth
     from simulator.results.fairness import fairness
-    from simulator.results.summary import summary
+    from simulator.results.summary import name_of, summary
 
     keys = swept_keys(results.runs)
-    table = summary(results.runs)
+    table, makespan = summary(results.runs), name_of("makespan_s", results.runs)
     n_points = table["point"].nunique()
     for point, rows in itertools.islice(table.groupby("point", sort=False), MOST_POINTS):
         first = results.runs[results.runs["point"] == point].iloc[:1]
@@ -29,16 +29,16 @@ def print_summary(results: Results) -> None:
         at = ", ".join(f"{key} = {'none' if value != value else value}" for key, value in values.items())
         say(f"\n{results.scenario['name']}{': ' if at else ''}{at}")
         has_errors = bool((rows["error_norm_mean"] > 0).any())
-        tables = [[_summary_cells(row, has_errors) for row in rows.to_dict("records")]]
+        tables = [[_summary_cells(row, makespan, has_errors) for row in rows.to_dict("records")]]
         if "final_loss" in rows and rows["final_loss"].notna().any():
             tables.append([_training_cells(row) for row in rows.to_dict("records")])
         for cells in tables:
             print_table(tuple(cells[0]), [tuple(row.values()) for row in cells])
         if rows["decode_failures"].nunique() > 1:
-            say("Schemes failed to decode different numbers of jobs: compare jobs/s, not makespans.")
+            say(f"Schemes failed to decode different numbers of jobs: compare jobs/s, not {makespan}s.")
     if n_points > MOST_POINTS:
         say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
-    say("Means over trials; makespan with its 95 % interval; failed: jobs in all trials.")
+    say(f"Means over trials; {makespan} with its 95 % interval; failed: jobs in all trials.")
     for line in worth(table["n_trials"], table["makespan_s"], table["makespan_high_s"] - table["makespan_s"]):
         say(line)
     if "final_loss" in table:
@@ -86,7 +86,7 @@ def _say_inexact(results: Results) -> None:
         )
 
 
-def _summary_cells(row: dict[Any, Any], has_errors: bool) -> dict[str, str]:
+def _summary_cells(row: dict[Any, Any], makespan: str, has_errors: bool) -> dict[str, str]:
     from simulator.statistics import TIE
 
     half_s = row["makespan_high_s"] - row["makespan_s"]
@@ -97,7 +97,7 @@ def _summary_cells(row: dict[Any, Any], has_errors: bool) -> dict[str, str]:
         "scheme": str(row["scheme"]),
         "load": f"{row['load']:.5g}",
         "T": str(row["delay_rounds"]),
-        "makespan s": f"{row['makespan_s']:.5g}{interval}",
+        f"{makespan} s": f"{row['makespan_s']:.5g}{interval}",
         "change": f"{row['change_percent']:+.1f} %",
         "jobs/s": f"{row['jobs_per_s']:.4g}",
         "latency p50 s": f"{row['job_latency_p50_s']:.4g}",

@@ -87,7 +87,7 @@ def plot(
         else:
             chart = Chart(x=x, y=y or main_metric(results)[0], by=by, where=_wanted(where or []))
             figure = chart_of(results, chart, naming)
-            drawn = Drawn([save(figure, folder / "plots", chart.name, formats)], {})
+            drawn = Drawn([save(figure, folder / "plots", chart.name, formats)], {}, {})
     say_figures(folder, *drawn, formats)
 
 

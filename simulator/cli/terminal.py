@@ -135,15 +135,21 @@ def complain(text: str) -> None:
 
 
 def say_figures(
-    folder: Path, figures: Sequence[Path], left_out: Mapping[str, str], formats: Sequence[str] = ("png", "svg")
+    folder: Path,
+    figures: Sequence[Path],
+    left_out: Mapping[str, str],
+    no_room: Mapping[str, Sequence[str]],
+    formats: Sequence[str] = ("png", "svg"),
 ) -> None:
-    """Say which figures there are, and why others would say nothing."""
-    names = ", ".join(sorted(figure.stem for figure in figures))
-    if names:
-        say(f"Figures  {folder}/plots/ ({names}: {' and '.join(formats).upper().replace('AND', 'and')})")
+    """Say which figures there are, what has no room in them, and why others would say nothing."""
+    if figures:
+        stems = ", ".join(sorted(figure.stem for figure in figures))
+        say(f"Figures  {folder}/plots/ ({stems}: {' and '.join(formats).upper().replace('AND', 'and')})")
     elif left_out:
         say("Figures  none that says something")
     else:
         say("Figures  none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
+    for what, names in no_room.items():
+        say(f"         {', '.join(names)}: {what}")
     for name, why in left_out.items():
         say(f"         no {name}: {why}")

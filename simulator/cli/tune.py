@@ -177,7 +177,7 @@ def fairness_of(settings: pd.DataFrame, trace: AdjustedTrace, search: Search) ->
     times, n_workers = trace.times()
     return (
         f"{len(settings)} settings; {search.n_jobs} jobs on {n_workers} workers; {trace} "
-        f"({times.n_rounds} rounds, over and over); T at most {search.delay}; leftover: cancel"
+        f"({times.n_rounds} rounds, repeated as needed); T at most {search.delay}; leftover: cancel"
         + ("; as published" if search.as_published else "")
     )
 

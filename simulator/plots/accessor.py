@@ -1,6 +1,8 @@
 """``results.plot``: the figures of results by name."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -37,18 +39,12 @@ class Plots:
         if name not in known:
             raise AttributeError(f"results.plot: must be one of {', '.join(dir(self))}, got {name}")
 
-        def figure(
-            ax: Axes | None = None,
-            *,
-            title: str = "",
-            labels: Mapping[str, str] = NOTHING,
-            order: Sequence[str] = (),
-            colours: Mapping[str, str] = NOTHING,
-        ) -> Figure:
-            return self(name, ax, title=title, labels=labels, order=order, colours=colours)
+        def figure(*given: Any, **named: Any) -> Figure:
+            return self(name, *given, **named)
 
         figure.__name__ = figure.__qualname__ = name
         figure.__doc__ = f"{known[name]}."
+        figure.__signature__ = signature(partial(self.__call__, name))  # type: ignore[attr-defined]  # for completion
         return figure
 
     def __call__(

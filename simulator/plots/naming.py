@@ -9,13 +9,15 @@ from typing import Any
 from matplotlib.colors import is_color_like
 
 from simulator.columns import RUNS, TABLES
-from simulator.plots.style import ChartError, chosen_height_in
+from simulator.plots.style import ChartError, LeftOut, chosen_height_in
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import main_metric
 from simulator.results.results import Results
+from simulator.results.summary import name_of
 from simulator.scenario.dotted_keys import swept_together
 
-MOST_SCHEMES = 24  # that have room in a figure, and can be told apart
+MOST_SCHEMES = 24  # that have room in a figure
+MOST_LINES = 12  # that can be told apart
 ROW_IN = 0.17  # height that each needs at least
 
 
@@ -100,13 +102,13 @@ class Naming:
 AS_THEY_ARE = Naming()
 
 
-def few_schemes(results: Results, first: Sequence[str] = ()) -> tuple[Results, list[str]]:
-    """The results of as many schemes as have room, and what is to be said of the others.
+def few_schemes(results: Results, first: Sequence[str], most: int) -> tuple[Results, list[str]]:
+    """The results of as many schemes as have room, at most so many, and what is to be said of the others.
 
     ``first`` are wanted before all others; then come that with which the others are compared, and the best.
     """
     height_in = chosen_height_in()
-    most = MOST_SCHEMES if height_in is None else max(3, min(MOST_SCHEMES, int((height_in - 0.75) / ROW_IN)))
+    most = most if height_in is None else max(3, min(most, int((height_in - 0.75) / ROW_IN)))
     runs = results.runs
     schemes = list(dict.fromkeys(runs["scheme"]))
     if len(schemes) <= most:
@@ -116,5 +118,6 @@ def few_schemes(results: Results, first: Sequence[str] = ()) -> tuple[Results, l
     wanted = set(list(dict.fromkeys([*first, schemes[0], *means.index]))[:most])
     tables = {name: getattr(results, name) for name in TABLES}
     kept = {name: table[table["scheme"].isin(wanted)] for name, table in tables.items() if table is not None}
-    said = f"{most} of {len(schemes)} schemes: {schemes[0]} and the best by mean {RUNS[metric].label}"
-    return dataclasses.replace(results, **kept), [said]
+    named = "those named, " * bool(first)
+    said = f"{most} of {len(schemes)} schemes: {named}{schemes[0]} and the best by mean {name_of(metric, runs)}"
+    return dataclasses.replace(results, **kept), [LeftOut(said)]

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from simulator.parameters import FloatArray
 from simulator.plots.sheet import HOLLOW, Sheet
 from simulator.plots.style import COLOURS, GREY, WIDTH_IN, SaysNothingError, log_with_zero, refuse_alike
-from simulator.plots.sweep.frames import makespan_name
 from simulator.plots.text import wrapped
 from simulator.results.results import Results
-from simulator.results.summary import summary
+from simulator.results.summary import name_of, summary
 from simulator.statistics import TIE, half_width
 
 MOST_TIMES = 2000  # of a line
@@ -29,24 +28,28 @@ def _half_widths(table: pd.DataFrame) -> FloatArray:
 
 
 def _makespan_label(results: Results, table: pd.DataFrame) -> str:
-    name = makespan_name(results)
+    name = name_of("makespan_s", results.runs)
     return f"{name} (seconds)" if table["n_trials"].max() < 2 else f"mean {name} (seconds), 95 % interval"
 
 
-def draw_makespan(sheet: Sheet, results: Results) -> None:
-    """Makespan of each scheme; one that failed jobs is hollow and says so, because it did less."""
+def draw_makespan(sheet: Sheet, results: Results, schemes: Sequence[str]) -> None:
+    """Makespan of each scheme; one that failed jobs is hollow and says so, because it did less.
+
+    Schemes look as they do in this order.
+    """
     table = summary(results.runs)
     n_jobs = int(results.runs.groupby("scheme")["n_jobs"].sum().iloc[0])
-    looks = sheet.looks(list(table["scheme"]))
-    labels = [wrapped(label, 20) for label in looks]
+    looks = sheet.looks(schemes)
+    labels = [wrapped(label, 20) for label in table["scheme"]]
     row_in = max(0.3, *(0.12 * len(label.splitlines()) + 0.04 for label in labels))
     sheet.set_height(0.75 + row_in * len(table))
     axes = sheet.panel()
     remarks = [_remark(row, n_jobs) for row in table.to_dict("records")]
     mean_s, half_s = table["makespan_s"].to_numpy(dtype=np.float64), _half_widths(table)
-    for place, (look, remark) in enumerate(zip(looks.values(), remarks, strict=True)):
-        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": look.colour, "hatch": "////"}
-        axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": look.colour}))
+    for place, (label, remark) in enumerate(zip(table["scheme"], remarks, strict=True)):
+        colour = looks[label].colour
+        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": colour, "hatch": "////"}
+        axes.barh(place, mean_s[place], height=0.6, **(hollow if remark else {"color": colour}))
     low_s, high_s = mean_s - half_s[0], mean_s + half_s[1]
     if half_s.any():  # black on white, to be seen on a bar of any colour
         axes.hlines(range(len(table)), low_s, high_s, color="white", linewidth=2.4, zorder=3)
@@ -154,19 +157,20 @@ def draw_latency(sheet: Sheet, jobs: pd.DataFrame) -> None:
         axes.plot(end_s, longer[last], color=look.colour, marker=look.marker, clip_on=False, zorder=3)
     log_with_zero(axes, least, 1.0)
     axes.set(xlim=(0, longest_s if longest_s > 0 else 1.0))
-    axes.set(xlabel="job latency (seconds)", ylabel="share of jobs that take longer")
+    axes.set(xlabel="job latency (seconds)", ylabel=wrapped("share of jobs that take longer", sheet.letters_up))
     sheet.add_legend(looks)
 
 
-def draw_load_makespan(sheet: Sheet, results: Results) -> None:
-    """Makespan against load, a marker for each scheme."""
+def draw_load_makespan(sheet: Sheet, results: Results, schemes: Sequence[str]) -> None:
+    """Makespan against load, a marker for each scheme; these look as they do in this order."""
     table = summary(results.runs)
     if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
         raise SaysNothingError(f"all schemes have load {table['load'].iloc[0]:.4g}")
-    looks = sheet.looks(list(table["scheme"]))
+    looks = sheet.looks(schemes)
     sheet.set_height(2.4)
     axes = sheet.panel()
-    for row, look, half_s in zip(table.to_dict("records"), looks.values(), _half_widths(table).T, strict=True):
+    for row, half_s in zip(table.to_dict("records"), _half_widths(table).T, strict=True):
+        look = looks[row["scheme"]]
         fill = "white" if row["decode_failures"] else look.colour
         at = row["load"], row["makespan_s"]
         axes.plot(*at, look.marker, color=look.colour, markerfacecolor=fill, markersize=5)
@@ -174,6 +178,8 @@ def draw_load_makespan(sheet: Sheet, results: Results) -> None:
             bar: dict[str, Any] = {"color": look.colour, "capsize": 2, "linewidth": 0.9, "zorder": 1}
             axes.errorbar(*at, yerr=half_s[:, np.newaxis], fmt="none", **bar)
     axes.margins(0.12)
+    if axes.get_ylim()[0] < 0:
+        axes.set_ylim(bottom=0)  # where intervals that reach below are cut
     axes.set_xlabel("load (share of a job, per worker and round)")
     axes.set_ylabel(_makespan_label(results, table).replace(", ", ",\n"))
     sheet.add_legend(looks, has_lines=False, extra=[HOLLOW] if table["decode_failures"].any() else [])

@@ -11,18 +11,20 @@ from matplotlib.figure import Figure
 
 from simulator.choices import FigureFormat, Measure
 from simulator.columns import RUNS
-from simulator.plots.naming import AS_THEY_ARE, Naming, few_schemes
+from simulator.plots.naming import AS_THEY_ARE, MOST_LINES, MOST_SCHEMES, Naming, few_schemes
 from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_makespan, draw_makespan, has_bands
 from simulator.plots.saving import FORMATS, save
 from simulator.plots.sheet import Draw, Sheet
 from simulator.plots.stragglers import draw_stragglers, not_drawn, straggler_logs
-from simulator.plots.style import ChartError, SaysNothingError, style, widen_beneath
+from simulator.plots.style import OF_LINES, ChartError, LeftOut, SaysNothingError, style, widen_beneath
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
+from simulator.plots.text import key_name
 from simulator.plots.timeline import draw_timeline, left_out_of, timelines
 from simulator.plots.training import training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
+from simulator.results.summary import name_of, summary
 from simulator.scenario.scenario import Scenario
 
 OF_POINT = {  # every figure of a run, and what it shows
@@ -57,13 +59,22 @@ class Drawn(NamedTuple):
 
     paths: list[Path]  # of the first format
     left_out: dict[str, str]  # why a figure would say nothing, by its name
+    no_room: dict[str, list[str]]  # what is said of what has no room, and in which figures
+
+    def add(self, path: Path, name: str, remarks: Sequence[str]) -> None:
+        """Add a figure that is written."""
+        self.paths.append(path)
+        for remark in remarks:
+            if isinstance(remark, LeftOut):
+                self.no_room.setdefault(remark, []).append(name)
 
 
 def figures_of(results: Results) -> dict[str, str]:
     """The figures that results of this kind can have, and what each shows."""
     known = OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
     of_training = ("loss", "accuracy", "final_loss", "final_accuracy") if results.training is None else ()
-    return {name: shows for name, shows in known.items() if name not in of_training}
+    makespan = name_of("makespan_s", results.runs).capitalize()
+    return {name: shows.replace("Makespan", makespan) for name, shows in known.items() if name not in of_training}
 
 
 def draw(
@@ -96,14 +107,16 @@ def draw(
     ChartError
         If there is no figure of the name that is wanted, or it would say nothing.
     """
+    drawn = Drawn([], {}, {})
     if only is not None:
-        return Drawn([save(figure_of(results, only, scenario, naming), folder, only, formats)], {})
-    drawn = Drawn([], {})
-    for name, figure in _made(results, scenario, naming):
+        figure, remarks = _wanted(results, only, scenario, naming)
+        drawn.add(save(figure, folder, only, formats), only, remarks)
+        return drawn
+    for name, made, remarks in _made(results, scenario, naming):
         try:
-            if isinstance(figure, SaysNothingError):
-                raise figure
-            drawn.paths.append(save(figure, folder, name, formats))
+            if isinstance(made, SaysNothingError):
+                raise made
+            drawn.add(save(made, folder, name, formats), name, remarks)
         except (SaysNothingError, ChartError) as why:
             drawn.left_out[name] = str(why).removeprefix(f"{name}: ")
     folder.mkdir(parents=True, exist_ok=True)  # also where nothing is drawn
@@ -142,12 +155,18 @@ def figure_of(
     ChartError
         If there is no such figure of these results, or it would say nothing.
     """
+    return _wanted(results, name, scenario, naming, axes)[0]
+
+
+def _wanted(
+    results: Results, name: str, scenario: Scenario | None, naming: Naming, axes: Axes | None = None
+) -> tuple[Figure, list[str]]:
     names = []
     for known, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
         names.append(known)
         if known == name:
             try:
-                return _figure(results, draw_on, _caption(results, name, remarks), naming, axes)
+                return _figure(results, draw_on, _caption(results, name, remarks), naming, axes), remarks
             except SaysNothingError as why:
                 raise ChartError(f"{name}: {why}") from None
     known = ", ".join(dict.fromkeys([*figures_of(results), *names]))
@@ -164,8 +183,9 @@ def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes:
     """
     renamed, chart = naming.renamed(results), naming.chart(chart)
     draw_on, remarks = _curve_figure(renamed, chart) or chart_figure(renamed, chart)
-    y, x = (RUNS[key].label if key in RUNS else key for key in (chart.y, chart.x))
-    return _figure(results, draw_on, [f"{y} against {x}", *remarks], naming, axes)
+    names = {key: name_of(key, results.runs) if key in RUNS else key_name(key) for key in (chart.y, chart.x)}
+    names |= {"time_s": "simulated time"}  # of training
+    return _figure(results, draw_on, [f"{names[chart.y]} against {names[chart.x]}", *remarks], naming, axes)
 
 
 def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
@@ -185,17 +205,17 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
 def run_figures(results: Results, scenario: Scenario | None = None) -> Iterator[tuple[str, Figure]]:
     """Make the figures that say something one after another, each with its name; their labels are their captions."""
     made = _made(results, scenario, AS_THEY_ARE)
-    return ((name, figure) for name, figure in made if isinstance(figure, Figure))
+    return ((name, figure) for name, figure, _ in made if isinstance(figure, Figure))
 
 
 def _made(
     results: Results, scenario: Scenario | None, naming: Naming
-) -> Iterator[tuple[str, Figure | SaysNothingError]]:
+) -> Iterator[tuple[str, Figure | SaysNothingError, list[str]]]:
     for name, draw_on, remarks in _drawings(naming.renamed(results), scenario, naming):
         try:
-            yield name, _figure(results, draw_on, _caption(results, name, remarks), naming)
+            yield name, _figure(results, draw_on, _caption(results, name, remarks), naming), remarks
         except SaysNothingError as why:
-            yield name, why
+            yield name, why, remarks
 
 
 def _caption(results: Results, name: str, remarks: Sequence[str]) -> list[str]:
@@ -203,7 +223,7 @@ def _caption(results: Results, name: str, remarks: Sequence[str]) -> list[str]:
 
 
 def _figure(results: Results, draw_on: Draw, said: Sequence[str], naming: Naming, axes: Axes | None = None) -> Figure:
-    with style():
+    with style() if axes is None else style(only=OF_LINES):  # whose texts have sizes already
         sheet = Sheet(axes, naming.colours_shown())
         draw_on(sheet)
         if naming.title:
@@ -218,24 +238,27 @@ def _figure(results: Results, draw_on: Draw, said: Sequence[str], naming: Naming
 
 def _drawings(results: Results, scenario: Scenario | None, naming: Naming) -> Iterator[Drawing]:
     """Each figure of results that are renamed already."""
-    every = results
-    results, few = few_schemes(results, [naming.labels.get(scheme, scheme) for scheme in naming.order])
+    every, first = results, [naming.labels.get(scheme, scheme) for scheme in naming.order]
+    lines, few_lines = few_schemes(every, first, MOST_LINES)
     if results.runs["point"].nunique() > 1:
-        for name, draw_on, remarks in chain(sweep_figures(results, every), training_figures(results)):
-            yield name, draw_on, [*remarks, *few]
+        for name, draw_on, remarks in chain(sweep_figures(lines, every), training_figures(lines)):
+            yield name, draw_on, [*remarks, *few_lines]
         return
+    results, few = few_schemes(every, first, MOST_SCHEMES)
+    ranked = list(dict.fromkeys([*lines.runs["scheme"], *results.runs["scheme"]]))  # their looks come first
     bars = ["line: 95 % interval over trials"] if results.runs["trial"].nunique() > 1 else []
-    yield "makespan", partial(draw_makespan, results=results), [*bars, *few]
-    jobs = results.jobs
+    bars += ["where it reaches below 0, it is cut there"] if (summary(results.runs)["makespan_low_s"] < 0).any() else []
+    yield "makespan", partial(draw_makespan, results=results, schemes=ranked), [*bars, *few]
+    jobs = lines.jobs
     if jobs is not None:
         of_trials = ["mean over trials"] * bool(bars) + ["band: 95 % interval"] * has_bands(jobs)
-        yield "jobs_finished", partial(draw_jobs_finished, jobs=jobs), [*of_trials, *few]
+        yield "jobs_finished", partial(draw_jobs_finished, jobs=jobs), [*of_trials, *few_lines]
         remarks = ["log axis with 0 below it"]
         remarks += ["failed jobs count as infinite"] if jobs["latency_s"].isna().any() else []
-        yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few]
-    for name, draw_on, remarks in training_figures(results):
-        yield name, draw_on, [*remarks, *few]
-    yield "load_makespan", partial(draw_load_makespan, results=results), [*bars, *few]
+        yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few_lines]
+    for name, draw_on, remarks in training_figures(lines):
+        yield name, draw_on, [*remarks, *few_lines]
+    yield "load_makespan", partial(draw_load_makespan, results=results, schemes=ranked), [*bars, *few]
     if scenario is not None:
         yield from _close_ups(results, scenario, naming, few)
 
@@ -248,6 +271,6 @@ def _close_ups(results: Results, scenario: Scenario, naming: Naming, few: list[s
     logs = straggler_logs(at_point, names)
     named = {names[scheme]: log for scheme, log in logs.items()}
     yield "stragglers", partial(draw_stragglers, logs=named), ["trial 0", *not_drawn(named), *few]
-    shown = timelines(at_point, logs)
-    said = ["trial 0", *left_out_of(shown, names), *few]
+    shown = timelines(at_point, logs, naming.order)
+    said = ["trial 0", *left_out_of(shown, names, at_point.workers), *few]
     yield "timeline", partial(draw_timeline, shown=shown, scenario=at_point, names=names), said

@@ -3,12 +3,13 @@
 import logging
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context, rc_params_from_file
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -63,9 +64,22 @@ def _fits(figure: Figure) -> bool:
             engine.execute(figure)
         except UserWarning:
             return False
+    panels = [axes.get_position() for axes in figure.axes if axes.get_subplotspec()]  # a colour bar is none
+    for text in figure.texts:
+        if panels and text.get_rotation() == 90:  # a label that they share, at their middle, as far as there is room
+            half = min(0.5, text.get_window_extent().height / figure.bbox.height / 2)
+            text.set_y(min(1 - half, max(half, sum(Bbox.union(panels).intervaly) / 2)))
     labels = [axes.yaxis.label.get_window_extent() for axes in figure.axes if axes.get_ylabel()]
-    shared = [Bbox.intersection(one, other) for one, other in combinations(labels, 2)]
+    pairs = [*combinations(labels, 2), *chain(*map(_neighbours, figure.axes))]
+    shared = [Bbox.intersection(one, other) for one, other in pairs]
     return not any(both is not None and both.width > 1 and both.height > 1 for both in shared)
+
+
+def _neighbours(axes: Axes) -> Iterator[tuple[Bbox, Bbox]]:
+    """Where each two labels of ticks beside each other stand on the vertical axis."""
+    low, high = sorted(axes.yaxis.get_view_interval())
+    labels = [tick.label1 for tick in axes.yaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return pairwise([label.get_window_extent() for label in labels if label.get_visible() and label.get_text()])
 
 
 def captions(folder: Path) -> dict[str, str]:

@@ -57,6 +57,14 @@ class Sheet:
         share = 1.0 if self._axes is None else self._axes.get_position().width
         return share * float(self.figure.get_figwidth())
 
+    @property
+    def letters_up(self) -> int:
+        """Letters of a label that have room along the vertical axis of the user's axes; else, as many as one likes."""
+        if self._axes is None:
+            return 99
+        height = 72 * float(self._axes.get_position().height * self.figure.get_figheight())
+        return int(height / (0.55 * rcParams["font.size"]))
+
     def set_height(self, height_in: float) -> None:
         """Be so high, unless the user has chosen a size."""
         self.set_size(self.figure.get_figwidth(), height_in)

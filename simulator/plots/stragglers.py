@@ -16,7 +16,7 @@ from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.sheet import Sheet
-from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, SaysNothingError, chosen_height_in
+from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, LeftOut, SaysNothingError, chosen_height_in
 from simulator.plots.text import wrapped
 from simulator.scenario.scenario import Scenario
 
@@ -119,7 +119,7 @@ def not_drawn(logs: Mapping[str, StragglerLog]) -> list[str]:
     labels = {rate: [label for label, log in logs.items() if log.straggler_rate == rate] for rate in reasons}
     said = [f"not drawn: {', '.join(labels[rate])} ({why})" for rate, why in reasons.items() if labels[rate]]
     no_room = [label for label, _ in _telling(logs)[_most_panels() :]]
-    return said + ([f"not drawn, for want of room: {', '.join(no_room)}"] if no_room else [])
+    return said + ([LeftOut(f"not drawn, for want of room: {', '.join(no_room)}")] if no_room else [])
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -174,4 +174,7 @@ def _straggler_key(
     if cell != (1, 1):
         bar = sheet.figure.colorbar(image, ax=panels, location="bottom", aspect=50, pad=0.02, shrink=0.8)
         bar.ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}")
-        bar.set_label(f"stragglers (%) in a cell of {cell[1]} worker(s) × {cell[0]} round(s)", fontsize="small")
+        size = " × ".join(
+            f"{n} {what}" + "s" * (n > 1) for n, what in zip(cell[::-1], ("worker", "round"), strict=True)
+        )
+        bar.set_label(f"stragglers (%) in a cell of {size}", fontsize="small")

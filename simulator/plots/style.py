@@ -50,6 +50,7 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,  # letters that can be searched for, as publishers want them
     "svg.hashsalt": "stragglersim",  # the same results are to give the same files
 }
+OF_LINES = ("axes.prop_cycle", "lines.linewidth", "lines.markersize", "hatch.linewidth")  # also on the user's axes
 _IN_FORCE: ContextVar[bool] = ContextVar("_IN_FORCE", default=False)
 # what is hidden: its look, its size, points within which another hides it, share that must be hidden
 BENEATH = (("linestyle", "linewidth", 0.72, 0.5), ("marker", "markersize", 1.44, 0.25))
@@ -62,6 +63,10 @@ class ChartError(ResultsError):
 
 class SaysNothingError(Exception):
     """A figure that nobody can learn from, with the reason why it is not drawn."""
+
+
+class LeftOut(str):
+    """A remark on what has no room in a figure: the terminal says it, too."""
 
 
 def refuse_alike(curves: Sequence[FloatArray], why: str) -> None:
@@ -88,7 +93,7 @@ def widen_beneath(axes: Axes) -> None:
             on_top = zip(looks[at + 1 :], covered[at + 1 :], strict=True)
             hiding = {look for look, its in on_top if np.count_nonzero(its[columns, rows]) > share * len(columns)}
             depths.append(len(hiding - {looks[at]}))
-        step = min(1.5, 4 / max([1, *depths]))  # points, so that many do not hide what is beside them
+        step = min(1.5, 3 / max([1, *depths]))  # points, so that many do not hide what is beside them
         for line, depth in zip(kind, depths, strict=True):
             setp(line, **{size: getp(line, size) + depth * step})
 
@@ -119,15 +124,18 @@ def _around(axes: Axes, pixels: tuple[IntArray, IntArray], near: int) -> BoolArr
 
 
 @contextmanager
-def style(given: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
-    """Draw in this style, as far as the user has chosen no other: in ``rcParams``, or by what is given."""
+def style(given: Mapping[str, Any] = MappingProxyType({}), *, only: Sequence[str] = tuple(STYLE)) -> Iterator[None]:
+    """Draw in this style, or ``only`` so much of it, as far as the user has chosen no other: in rcParams, or given."""
     if _IN_FORCE.get():
         yield
         return
     now: Any = rcParams
     usual: Any = rcParamsDefault
-    chosen: Any = {key: value for key, value in STYLE.items() if now[key] == usual[key]} | dict(given)
+    chosen: Any = {key: STYLE[key] for key in only if now[key] == usual[key]} | dict(given)
     with rc_context(chosen):
+        if rcParams["font.family"] == ["serif"] and rcParams["mathtext.fontset"] == usual["mathtext.fontset"]:
+            is_ours = rcParams["font.serif"][0] == usual["font.serif"][0]
+            now["mathtext.fontset"] = "dejavuserif" if is_ours else "stix"  # formulas look like the texts
         token = _IN_FORCE.set(True)
         try:
             yield
@@ -167,21 +175,32 @@ def looks_of(schemes: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def log_with_zero(axes: Axes, least: float, most: float) -> None:
+def log_with_zero(axes: Axes, least: float, most: float, *, is_low: bool = False) -> None:
     """Make the vertical axis logarithmic from ``least``, the smallest number above 0, up, with room for 0 below it."""
-    axes.set_yscale("symlog", linthresh=least, linscale=0.3)
+    axes.set_yscale("symlog", linthresh=least, linscale=1.0 if is_low else 0.3)
     powers = 10.0 ** np.arange(math.floor(math.log10(least)), math.log10(most) + 1)
-    powers = powers[:: math.ceil(len(powers) / 8)]
     ticks = (np.outer(powers, (1, 2, 5)) if most < 20 * least else powers).ravel()
     inside = ticks[(ticks >= 0.999 * least) & (ticks <= 1.001 * most)].tolist()
+    inside = inside[:: -math.ceil(len(inside) / (3 if is_low else 8)) or 1][::-1]
     axes.set_yticks([0.0, *(inside if len(inside) > 1 else [least, most])])
     axes.yaxis.set_major_formatter("{x:.3g}")
     axes.minorticks_off()
     axes.set_ylim(-0.2 * least, 1.25 * most)
 
 
+def number(value: float, _: object = None) -> str:
+    """A number of a tick; of very large and small ones with their power of ten.
+
+    >>> number(0.5), number(2e7), number(1e-6)
+    ('0.5', '$2\\\\times10^{7}$', '$10^{-6}$')
+    """
+    digits, has_power, power = f"{value:g}".partition("e")
+    times = "" if digits == "1" else rf"{digits}\times"
+    return f"${times}10^{{{int(power)}}}$" if has_power else digits
+
+
 def plain_ticks(axis: Axis, least: float, most: float) -> None:
     """Plain numbers on a logarithmic axis: 1, 2, 5, 10 over less than two decades, otherwise 1, 10, 100."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,)))
-    axis.set_major_formatter("{x:g}")
+    axis.set_major_formatter(number)
     axis.set_minor_formatter(NullFormatter())

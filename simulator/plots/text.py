@@ -8,7 +8,23 @@ from matplotlib import rcParams
 from matplotlib.mathtext import MathTextParser
 
 FORMULA = re.compile(r"(?<!\\)\$.*?(?<!\\)\$")
-GREEK = {"lam": r"\lambda", "mu": r"\mu"}
+LETTERS = {"lam": r"\lambda", "mu": r"\mu", "blocks": r"\ell", "chunks_per_worker": r"\delta"}
+WORDS = {
+    "time_s": "deadline",
+    "startup_s": "start-up",
+    "count": "number",
+    "latency_s": "network latency",
+    "gradient_bytes": "gradient size",
+    "worker_bytes_per_s": "bandwidth of a worker",
+    "ingress_bytes_per_s": "bandwidth of the master",
+}
+UNITS = {
+    "_bytes_per_s": ("bytes per second", "B/s"),
+    "_bytes": ("bytes", "B"),
+    "_per_s": ("per second", "/s"),
+    "_s": ("seconds", "s"),
+}
+OWNED = re.compile(r"(?:schemes|stragglers)\.(.+?)(?:\.(?:assignment|ordering|master))?\.(\w+)")
 STAND_IN = 0xE000  # characters for private use, in place of formulas while text is wrapped
 
 
@@ -65,12 +81,20 @@ def _letters(formula: str) -> int:
 
 
 def wrapped(label: str, width: int) -> str:
-    """A label of any length; wrapped, not cut, so that two of them stay different, and never inside of a formula."""
+    """A label of any length; wrapped, not cut, so that two of them stay different, and never inside of a formula.
+
+    Of so many lines, none is longer than it must be.
+    """
     text = literal(label)
     formulas = FORMULA.findall(text) if has_formulas(text) else []
     for place, formula in enumerate(formulas):
         text = text.replace(formula, chr(STAND_IN + place) * max(1, min(width, _letters(formula))), 1)
-    text = "\n".join(textwrap.wrap(text, width) or [text])
+    lines = textwrap.wrap(text, width) or [text]
+    for narrower in range(width - 1, max(map(len, text.split()), default=width) - 1, -1):
+        if len(fewer := textwrap.wrap(text, narrower)) > len(lines):
+            break
+        lines = fewer
+    text = "\n".join(lines)
     for place, formula in enumerate(formulas):
         stand_in = chr(STAND_IN + place)
         text = re.sub(f"{stand_in}[{stand_in}\n]*", lambda _, formula=formula: formula, text, count=1)  # type: ignore[misc]
@@ -85,32 +109,36 @@ def said(value: object) -> str:
     return re.sub(r"[{}']", "", text).removeprefix("kind: ")
 
 
-def parameter(name: str) -> str:
-    """A parameter as the papers write it.
+def units(key: str) -> tuple[str, str]:
+    """The unit of a parameter, in full and short; nothing if it has none."""
+    return next((unit for ending, unit in UNITS.items() if key.endswith(ending)), ("", ""))
 
-    >>> parameter("lam"), parameter("W"), parameter("p_slow")
-    ('$\\\\lambda$', '$W$', 'p_slow')
+
+def parameter(name: str) -> str:
+    """A parameter as the papers write it, or in words.
+
+    >>> parameter("lam"), parameter("W"), parameter("p_slow"), parameter("wait_for")
+    ('$\\\\lambda$', '$W$', 'p_slow', 'wait for')
     """
-    letter = GREEK.get(name, name if len(name) == 1 and name.isalpha() else "")
-    return f"${letter}$" if letter else name
+    letter = LETTERS.get(name, name if len(name) == 1 and name.isalpha() else "")
+    if letter or name in WORDS:
+        return f"${letter}$" if letter else WORDS[name]
+    name = re.sub(f"({'|'.join(UNITS)})$", "", name)
+    return name if re.match("[a-z]_", name) else name.replace("_", " ")
 
 
 def key_name(key: str) -> str:
-    """A dotted key, or the letter that the papers have for it.
+    """A dotted key in words, with the letter that the papers have for it.
 
-    >>> key_name("schemes.M-SGC.lam"), key_name("master.mu"), key_name("master.time_s")
-    ('$\\\\lambda$ of M-SGC', '$\\\\mu$', 'master.time_s')
+    >>> key_name("schemes.M-SGC.lam"), key_name("stragglers.bursts.p_slow"), key_name("master.time_s")
+    ('$\\\\lambda$ of M-SGC', 'p_slow of bursts', 'deadline')
     """
-    path, _, name = key.rpartition(".")
-    if parameter(name) == name:
-        return key
-    owner = path.removeprefix("schemes.").removeprefix("master")
-    return f"{parameter(name)} of {owner}" if owner else parameter(name)
+    path = key.removesuffix(".kind")  # whose value says what it is
+    owner, name = found.groups() if (found := OWNED.fullmatch(path)) else ("*", path.rpartition(".")[2])
+    return parameter(name) if owner == "*" else f"{parameter(name)} of {owner}"
 
 
 def key_label(key: str, width: int) -> str:
-    """A dotted key as the label of an axis, wrapped at its dots."""
-    name = key_name(key)
-    lines = textwrap.wrap(name.replace(".", ". "), width, break_long_words=False)
-    is_time = key.endswith("_s") and not key.endswith("_per_s")
-    return literal("\n".join(lines).replace(". ", ".")) + (" (seconds)" if is_time else "")
+    """A dotted key as the label of an axis, with its unit, wrapped."""
+    unit, _ = units(key)
+    return wrapped(key_name(key) + f" ({unit})" * bool(unit), width)

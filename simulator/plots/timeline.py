@@ -16,14 +16,14 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
-from matplotlib.transforms import Transform
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from schemes.base.scheme import Session, Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.sheet import Sheet
-from simulator.plots.style import LIGHT, VERMILLION, WIDTH_IN, chosen_height_in
+from simulator.plots.style import LIGHT, VERMILLION, WIDTH_IN, LeftOut, chosen_height_in
 from simulator.plots.text import wrapped
 from simulator.scenario.scenario import Scenario
 
@@ -35,9 +35,9 @@ N_EARLY_ROUNDS = 40  # the timeline looks among these ...
 N_SHOWN_ROUNDS = 5  # ... for so many in a row
 N_SHOWN_WORKERS = 12
 N_SHOWN_SCHEMES = 4
-PAGE_IN, KEY_IN = 7.0, 1.2  # height of a figure at most, and of what is around its panels
+PAGE_IN, KEY_IN = 7.0, 0.9  # height of a figure at most, and of what is around its panels
 PANEL_IN, ROW_IN = 0.45, 0.115  # height of a panel without a worker, and of each worker
-LEAST_ROWS = 4  # of a panel, so that it shows anything
+LEAST_ROWS = 3  # of a panel, so that it shows anything
 Line = list[tuple[float, float]]  # from point to point
 Filling = TaskKind | Literal["startup"]
 HATCHES: dict[Filling, str | None] = {"coded": "//////", "plain": None, "repeat": None, "startup": None}
@@ -122,13 +122,15 @@ def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task], n_heard: int)
         begin_s = end_s
 
 
-def timelines(scenario: Scenario, logs: Mapping[str, StragglerLog]) -> dict[str, TimelineLog]:
+def timelines(
+    scenario: Scenario, logs: Mapping[str, StragglerLog], wanted: Sequence[str] = ()
+) -> dict[str, TimelineLog]:
     """Run trial 0 of as many schemes as have room, as far as needed, for early rounds and workers with most stragglers.
 
-    The schemes are chosen among those of the logs, and come in their order.
+    The schemes are chosen among those of the logs, and come in their order; ``wanted`` before all others.
     """
     n_schemes, n_rows = _room(len(logs), scenario.workers)
-    labels = _shown_schemes(scenario, list(logs), n_schemes)
+    labels = _shown_schemes(scenario, list(logs), n_schemes, wanted)
     matrices = [logs[label].stragglers for label in labels]
     n_early = min(N_EARLY_ROUNDS, *map(len, matrices))
     counts = np.sum([matrix[:n_early] for matrix in matrices], axis=0)  # shape (n_early, n_workers)
@@ -156,17 +158,20 @@ def _room(n_schemes: int, n_workers: int) -> tuple[int, int]:
     return 1, min(n_workers, LEAST_ROWS)
 
 
-def _shown_schemes(scenario: Scenario, labels: Sequence[str], n_shown: int) -> list[str]:
-    """The first scheme, for reference, and those with the longest memory, or that with the longest alone."""
+def _shown_schemes(scenario: Scenario, labels: Sequence[str], n_shown: int, wanted: Sequence[str]) -> list[str]:
+    """Those that are wanted; the first scheme, for reference; and those with the longest memory."""
     by_memory = sorted(labels, key=lambda label: -scenario.schemes[label].delay_rounds)
-    chosen = list(dict.fromkeys([*labels[: n_shown > 1], *by_memory]))[:n_shown]
+    here = [label for label in wanted if label in labels]
+    chosen = list(dict.fromkeys([*here, *labels[: n_shown > 1], *by_memory]))[:n_shown]
     return [label for label in labels if label in chosen]
 
 
-def left_out_of(shown: Mapping[str, TimelineLog], names: Mapping[str, str]) -> list[str]:
-    """Say which schemes have no panel for want of room."""
+def left_out_of(shown: Mapping[str, TimelineLog], names: Mapping[str, str], n_workers: int) -> list[str]:
+    """Say which schemes have no panel for want of room, and how many workers no row."""
     others = [name for label, name in names.items() if label not in shown]
-    return [f"not drawn, for want of room: {', '.join(others)}"] if others else []
+    n_shown = len(next(iter(shown.values())).workers)
+    others += [f"{n_workers - n_shown} of {n_workers} workers"] * (n_shown < n_workers)
+    return [LeftOut(f"not drawn, for want of room: {', '.join(others)}")] if others else []
 
 
 def draw_timeline(sheet: Sheet, shown: Mapping[str, TimelineLog], scenario: Scenario, names: Mapping[str, str]) -> None:
@@ -191,8 +196,8 @@ def draw_timeline(sheet: Sheet, shown: Mapping[str, TimelineLog], scenario: Scen
     panels[-1].set_xlabel(f"time since round {first} began (seconds)")
     most = f"those of {scenario.workers} that straggle most" if len(shown) > 1 else f"of {scenario.workers}"
     sheet.label_rows("worker" if n_workers == scenario.workers else f"worker ({most})")
-    any_waited = any(view.waited for log in shown.values() for view in log.rounds)
-    _timeline_key(sheet, drops=scenario.leftover == "cancel", any_waited=any_waited)
+    views = [view for log in shown.values() for view in log.rounds]
+    _timeline_key(sheet, views, drops=scenario.leftover == "cancel")
 
 
 def _from_0(views: Sequence[RoundView]) -> Iterator[RoundView]:
@@ -219,7 +224,8 @@ class _Marks(NamedTuple):
 
 def _draw_round(axes: Axes, view: RoundView, workers: Sequence[int], marks: _Marks, *, drops: bool) -> None:
     axes.axvline(view.stop_s, color="black", linewidth=0.9, linestyle="--" if view.waited else "-", zorder=3)
-    _number(axes, str(view.index), view.start_s, view.stop_s, (1.045, axes.get_xaxis_transform()))
+    above = axes.get_xaxis_transform() + ScaledTranslation(0, 4.5 / 72, axes.figure.dpi_scale_trans)
+    _number(axes, str(view.index), view.start_s, view.stop_s, (1.0, above))
     for worker, bars in itertools.groupby(view.bars, key=lambda bar: bar.worker):
         row, unnumbered = workers.index(worker), []
         for bar in bars:
@@ -282,18 +288,21 @@ def _points(axes: Axes, seconds: float) -> float:
     return float(width * seconds / (end_s - begin_s))
 
 
-def _timeline_key(sheet: Sheet, *, drops: bool, any_waited: bool) -> None:
-    fill, thick = JOB_COLOURS[1], 0.9
-    handles: list[Patch | Line2D] = [
-        Patch(facecolor=fill, label="plain task (number: job)"),
-        Patch(facecolor=fill, hatch=HATCHES["coded"], edgecolor="white", linewidth=0.2, label="coded task"),
-        Patch(facecolor=fill, edgecolor="black", linewidth=0.8, label="repeated task"),
-        Patch(facecolor=LIGHT, label="start-up, or work for no job"),
-        Patch(facecolor=fill, alpha=0.4, label="faded: not reported in time"),
-        Line2D([], [], color="black", linewidth=thick, label="the master stops (above: round)"),
+def _timeline_key(sheet: Sheet, views: Sequence[RoundView], *, drops: bool) -> None:
+    """Say what the marks that are there mean."""
+    plain: dict[str, Any] = {"facecolor": JOB_COLOURS[1]}
+    coded = plain | {"hatch": HATCHES["coded"], "edgecolor": "white", "linewidth": 0.2}
+    line: dict[str, Any] = {"color": "black", "linewidth": 0.9}
+    bars = [bar for view in views for bar in view.bars]
+    kinds = {bar.kind for bar in bars}
+    marks: list[tuple[bool, Patch | Line2D]] = [
+        ("plain" in kinds, Patch(**plain, label="plain task (number: job)")),
+        ("coded" in kinds, Patch(**coded, label="coded task")),
+        ("repeat" in kinds, Patch(**plain, edgecolor="black", linewidth=0.8, label="repeated task")),
+        ("startup" in kinds, Patch(facecolor=LIGHT, label="start-up, or for no job")),
+        (not all(bar.is_heard for bar in bars), Patch(**plain, alpha=0.4, label="faded: not in time")),
+        (True, Line2D([], [], **line, label="end of the round above")),
+        (drops, Line2D([], [], color=VERMILLION, linewidth=0.7, label="would have gone on so long")),
+        (any(view.waited for view in views), Line2D([], [], **line, linestyle="--", label="end after waiting")),
     ]
-    if drops:
-        handles.append(Line2D([], [], color=VERMILLION, linewidth=0.7, label="would have gone on so long"))
-    if any_waited:
-        handles.append(Line2D([], [], color="black", linewidth=thick, linestyle="--", label="stops after waiting"))
-    sheet.add_key(handles)
+    sheet.add_key([handle for is_there, handle in marks if is_there])

@@ -53,13 +53,15 @@ class Shown(NamedTuple):
         return box is not None and float(box[1]) > 1.3 * 72 * WIDTH_IN
 
 
-def figures(paths: Iterable[Path], note: str, prefix: str, room: int = MOST_BYTES) -> list[Shown]:
+def figures(
+    paths: Iterable[Path], note: str, prefix: str, room: int = MOST_BYTES, makespan: str = "makespan"
+) -> list[Shown]:
     """The figures in these files, as far as there is room for them; those without a caption get a common note."""
     shown = []
     captions: dict[Path, dict[str, str]] = {}
     for number, path in enumerate(sorted(paths, key=_place)):
         own = captions.setdefault(path.parent, captions_of(path.parent))
-        shows = SHOWS.get(_what(path), f"Figure {path.stem}")
+        shows = SHOWS.get(_what(path), f"Figure {path.stem}").replace("Makespan", makespan.capitalize())
         content = _content(path, f"{prefix}-{number}", shows)
         size = len(content.encode()) if content else 0
         if size > room:

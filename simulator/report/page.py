@@ -87,14 +87,14 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
     from simulator.results.compare_text import notes
     from simulator.results.fairness import fairness
     from simulator.results.results import Results
-    from simulator.results.summary import summary
+    from simulator.results.summary import name_of, summary
 
     results = Results.load(folder, ["runs"])
     keys, fair, metric = swept_keys(results.runs), fairness(results), run_answer.metric_of(results.runs)
     table = compare(results.runs, metric=metric)
     swept = results.runs.groupby("point")[keys].first()
     every = summary(results.runs).join(swept, on="point")
-    said, baseline = RUNS[metric].label, table["baseline"].iloc[0]
+    said, baseline = name_of(metric, results.runs), table["baseline"].iloc[0]
     mean = replace(DERIVED["compare"]["mean"], label=f"mean {said}", unit=RUNS[metric].unit)
     drawn = drawer(folder)
     title = f"Comparison by {said}{f', with changes against {baseline}' if table['scheme'].nunique() > 1 else ''}"
@@ -106,7 +106,7 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
         answer=run_answer.answer(results.runs, metric),
         said=[(Said(title="How to read it", sentences=notes(table, said)), None)],
         tables=[compared, of_frame(every, "summary", "All numbers: means over trials", "summary.csv")],
-        figures=figures(drawn.glob("*.svg"), fair, "run", room),
+        figures=figures(drawn.glob("*.svg"), fair, "run", room, name_of("makespan_s", results.runs)),
         fair=fair,
         scenarios=[("scenario.yaml", _text(folder / "scenario.yaml"))],
         origin=results.manifest,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulator.columns import RUNS
 from simulator.results.compare import compare
+from simulator.results.summary import name_of
 from simulator.statistics import TIE
 
 if TYPE_CHECKING:
@@ -42,25 +43,28 @@ def answer(runs: pd.DataFrame, metric: str) -> str:
     if table["rank"].isna().all():
         return "That is not known: no scheme has a finite value in all trials."
     if table["point"].nunique() > 1:
-        return _of_sweep(table)
+        return _of_sweep(table, runs)
     errors = real.groupby("scheme")["relative_error_mean"].mean()
     best = table.loc[table["rank"] == 1, "scheme"].iloc[0]
     if metric != "makespan_s" or not errors.get(best, 0.0) > 0:
-        return _of_point(table)
-    said = f"{_of_point(table)[:-1]}; its gradients are approximate (relative error {errors[best]:.2g})"
+        return _of_point(table, runs)
+    said = f"{_of_point(table, runs)[:-1]}; its gradients are approximate (relative error {errors[best]:.2g})"
     exact = real[real["scheme"].map(errors) == 0]
-    return f"{said}, and the best of those with exact ones is {_of_point(compare(exact))}" if len(exact) else f"{said}."
+    if exact.empty:
+        return f"{said}."
+    return f"{said}, and the best of those with exact ones is {_of_point(compare(exact), runs)}"
 
 
-def _of_point(table: pd.DataFrame) -> str:
+def _of_point(table: pd.DataFrame, runs: pd.DataFrame) -> str:
     first = table[table["rank"] == 1]
     row = first.to_dict("records")[0]
     interval = "" if row["high"] != row["high"] else f" [{row['low']:.5g}, {row['high']:.5g}]"
     trials = f"{row['n_trials']} trial{'s' * (row['n_trials'] > 1)}"
     unit = " s" if RUNS[row["metric"]].unit == "seconds" else ""
-    said = f"{row['scheme']}: {_measured(row['metric'])} {row['mean']:.5g}{unit}{interval} over {trials}"
+    said = f"{row['scheme']}: mean {name_of(row['metric'], runs)} {row['mean']:.5g}{unit}{interval} over {trials}"
     if row["ranked_by"] != row["metric"]:
-        said += f", ranked by {_measured(row['ranked_by'])} ({row['ranked_mean']:.4g}) as schemes fail different jobs"
+        ranked_by = f"{name_of(row['ranked_by'], runs)} ({row['ranked_mean']:.4g})"
+        said += f", ranked by mean {ranked_by} as schemes fail different jobs"
     if len(table) == 1:
         return f"{said}."
     if len(first) > 1:
@@ -77,7 +81,7 @@ def _of_point(table: pd.DataFrame) -> str:
     return f"{said}; significantly better than all others (paired 95 % CI)."
 
 
-def _of_sweep(table: pd.DataFrame) -> str:
+def _of_sweep(table: pd.DataFrame, runs: pd.DataFrame) -> str:
     n_points = table["point"].nunique()
     first = table[table["rank"] == 1]
     doubtful = set(table.loc[table["near_best"], "point"]) | set(first.loc[first.duplicated("point"), "point"])
@@ -87,11 +91,7 @@ def _of_sweep(table: pd.DataFrame) -> str:
         sure = (~first.loc[first["scheme"] == label, "point"].isin(doubtful)).sum()
         said.append(f"{label} at {count} of {n_points} points ({sure} of them for sure)")
     more = f"; and {len(counts) - MOST_NAMED} more schemes" if len(counts) > MOST_NAMED else ""
-    return f"By {_measured(table['metric'].iloc[0])}, the best is {'; '.join(said)}{more}."
-
-
-def _measured(name: str) -> str:
-    return f"mean {RUNS[name].label}"
+    return f"By mean {name_of(table['metric'].iloc[0], runs)}, the best is {'; '.join(said)}{more}."
 
 
 def _span(numbers: pd.Series[int]) -> str:

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.columns import SUMMARY
+from simulator.columns import RUNS, SUMMARY
 from simulator.statistics import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def name_of(column: str, runs: pd.DataFrame) -> str:
+    """What a column of runs is called; the makespan of single jobs is their completion time, as in the papers."""
+    is_of_one_job = column == "makespan_s" and (runs["n_jobs"] == 1).all()
+    return "completion time" if is_of_one_job else RUNS[column].label
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:

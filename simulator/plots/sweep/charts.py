@@ -12,6 +12,7 @@ from simulator.plots.style import ChartError
 from simulator.plots.sweep import frames
 from simulator.plots.text import said
 from simulator.results.results import Results
+from simulator.results.summary import name_of
 from simulator.statistics import TIE
 
 
@@ -97,7 +98,12 @@ def prepared(results: Results, chart: Chart) -> Prepared:
     crossed = [group for group in groups if _is_crossed(table, group)]
     open_ = [group for group in groups if group not in crossed]
     return Prepared(
-        table, panels, is_line, frames.short_names(table, entries) | frames.measure_names(kept), open_, crossed
+        table,
+        panels,
+        is_line,
+        frames.short_names(table, entries) | {"makespan_s": name_of("makespan_s", kept.runs)},
+        open_,
+        crossed,
     )
 
 

@@ -6,7 +6,6 @@ from functools import partial
 
 import pandas as pd
 
-from simulator.columns import RUNS
 from simulator.plots.sheet import Draw, Sheet
 from simulator.plots.style import refuse_alike
 from simulator.plots.sweep import frames
@@ -14,8 +13,9 @@ from simulator.plots.sweep.charts import Chart, bound_remarks, file_name, prepar
 from simulator.plots.sweep.lines import draw_errors, draw_lines
 from simulator.plots.sweep.load_latency import draw_load_latency, remarks_of
 from simulator.plots.sweep.maps import Map, draw_best, draw_gain, draw_gains, map_of
-from simulator.plots.text import said
+from simulator.plots.text import key_name, said
 from simulator.results.results import Results
+from simulator.results.summary import name_of
 
 
 def sweep_figures(results: Results, every: Results) -> Iterator[tuple[str, Draw, list[str]]]:
@@ -49,7 +49,8 @@ def sweep_figures(results: Results, every: Results) -> Iterator[tuple[str, Draw,
                 of_end = Chart(x=first, y=column)
                 yield column, partial(_lines_apart, results=results, chart=of_end), [*company, *band]
         if (results.runs["error_norm_mean"] > 0).any() and len(frames.combinations(table, panels)) <= 3:
-            yield "error", partial(draw_errors, results=results), ["log axis with 0 below it"]
+            meaning = ["error norm: of the sum of chunk gradients; exact: share of jobs without any error"]
+            yield "error", partial(draw_errors, results=results), [*meaning, "log axis with 0 below it"]
     maps = _maps(every, metric, table, entries)
     remarks += [text for key in list(entries)[:2] for text in frames.companions(table, entries, key)]
     for name, cells in maps.items():
@@ -69,7 +70,7 @@ def sweep_figures(results: Results, every: Results) -> Iterator[tuple[str, Draw,
 def _lines_apart(sheet: Sheet, results: Results, chart: Chart) -> None:
     """Draw lines unless all schemes have the same."""
     table = frames.at_points(results, chart.y).pivot(index="point", columns="scheme", values="value")
-    refuse_alike(list(table.to_numpy().T), f"all schemes have the same {RUNS[chart.y].label} at every point")
+    refuse_alike(list(table.to_numpy().T), f"all schemes have the same {name_of(chart.y, results.runs)} at every point")
     draw_lines(sheet, results, chart)
 
 
@@ -100,8 +101,8 @@ def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
         If a key or column does not exist or holds no numbers, or the chart would have too many panels.
     """
     shown = prepared(results, chart)
-    remarks = [f"only {key} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
-    remarks += [f"a line for each {chart.by}"] if chart.by != "scheme" else []
+    remarks = [f"only {key_name(key)} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
+    remarks += [f"a line for each {key_name(chart.by)}"] if chart.by != "scheme" else []
     metric, why = frames.main_metric(results)
     if why and chart.y != metric:
         remarks.append("schemes failed different numbers of jobs: compare jobs per second")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from simulator.columns import RUNS
 from simulator.plots.style import ChartError
-from simulator.plots.text import key_label, key_name, literal, parameter, said, wrapped
+from simulator.plots.text import key_label, key_name, literal, parameter, said, units, wrapped
 from simulator.results.results import Results
 from simulator.scenario.dotted_keys import swept_together
 from simulator.statistics import half_width
@@ -74,16 +74,6 @@ def companions(
     return [f"{names.get(key, key_name(key))} varies with {varying}"] if others else []
 
 
-def makespan_name(results: Results) -> str:
-    """Name of the makespan in the papers: of a single job it is the completion time."""
-    return "completion time" if (results.runs["n_jobs"] == 1).all() else RUNS["makespan_s"].label
-
-
-def measure_names(results: Results) -> dict[str, str]:
-    """Names of columns that these results call otherwise than others do."""
-    return {"makespan_s": makespan_name(results)}
-
-
 def main_metric(results: Results) -> tuple[str, list[str]]:
     """Return the metric by which schemes are compared, and the remark that it calls for."""
     failures = results.runs.groupby(["point", "scheme"])["decode_failures"].sum()
@@ -127,13 +117,14 @@ def rows_at(table: pd.DataFrame, keys: Sequence[str], choice: Sequence[Any]) -> 
 
 
 def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
-    """The values of a panel's keys, wrapped between them, at the dots of a key, or before a long value."""
+    """The values of a panel's keys with their units, wrapped between words, or before a long value."""
     hard = "\N{NO-BREAK SPACE}"
     says = []
     for key, value in zip(keys, choice, strict=True):
-        is_long = len(f"{key.rsplit('.', 1)[-1]} = {said(value)},") > width
-        says.append(f"{key_name(key).replace('.', '. ')}{hard}={' ' if is_long else hard}{said(value)}")
-    return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(". ", ".").replace(hard, " "))
+        text = said(value) + f"{hard}{units(key)[1]}" * bool(units(key)[1])
+        is_long = len(f"{key_name(key).split()[-1]} = {text},") > width
+        says.append(f"{key_name(key)}{hard}={' ' if is_long else hard}{text}")
+    return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(hard, " "))
 
 
 def same_values(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from simulator.columns import RUNS
 from simulator.parameters import FloatArray
 from simulator.plots.sheet import HOLLOW, Sheet
-from simulator.plots.style import GREY, Look, log_with_zero, plain_ticks
+from simulator.plots.style import GREY, Look, log_with_zero, number, plain_ticks
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
 from simulator.plots.text import parameter, said, wrapped
@@ -92,6 +92,8 @@ def draw_lines(sheet: Sheet, results: Results, chart: Chart) -> None:
             bound = here[here["scheme"] == scheme].sort_values(chart.x)
             axes.plot(bound[chart.x], bound["bound"], color=look.colour, linestyle=look.dashes)
         scale_up(axes, shown.table["value"], ratio=10 if shown.bounds else 50)
+    if axes.get_ylim()[0] < 0 < shown.table["value"].min():
+        axes.set_ylim(bottom=0)  # where intervals that reach below are cut
     failed = [HOLLOW] if shown.table["failures"].any() else []
     sheet.add_legend(looks | bounds, has_lines=shown.is_line, extra=failed)
 
@@ -137,7 +139,7 @@ def _scale(axes: Axes, values: pd.Series[Any], *, n_shown: int, is_swept: bool =
         axes.set_xscale("log")
         plain_ticks(axes.xaxis, least, most)
     elif is_swept and len(distinct) <= n_shown and gaps.min(initial=most) >= room * n_letters * (most - least):
-        axes.set_xticks(distinct, [f"{value:g}" for value in distinct])
+        axes.set_xticks(distinct, [number(value) for value in distinct])
     elif all(float(value).is_integer() for value in distinct):
         axes.xaxis.set_major_locator(MaxNLocator(n_shown + 1, steps=[1, 2, 5, 10], integer=True))
     return None
@@ -150,7 +152,7 @@ def scale_up(axes: Axes, values: pd.Series[Any], ratio: float = 50) -> None:
         log_with_zero(axes, least, values.max())
     elif values.min() > 0 and values.max() > ratio * least:
         axes.set_yscale("log", nonpositive="clip")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_formatter(number)
         axes.yaxis.set_minor_formatter(NullFormatter())
         if values.max() < 300 * values.min():  # powers of ten alone would be too few
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -175,11 +177,11 @@ def draw_errors(sheet: Sheet, results: Results) -> None:
                 line = look.dashes if scale is None else "none"
                 axes.plot(at, value, color=look.colour, linestyle=line, marker=look.marker, markersize=3.5)
         errors = norms.loc[norms["value"] > 0, "value"]
-        log_with_zero(above, errors.min(), errors.max())
+        log_with_zero(above, errors.min(), errors.max(), is_low=(sheet.height_in or 3.6) < 3)
         below.set_ylim(-5, 105)
-        below.set_xlabel(frames.label_of(first, 44 // len(choices), names).replace(" (", "\n("))
+        below.set_xlabel(frames.label_of(first, 44 // len(choices), names))
         title = frames.title_of([names.get(key, key) for key in others], choice, 60 // len(choices))
         above.set_title(title)
-    grid[0, 0].set_ylabel("mean error norm\n(of chunk gradients)")
-    grid[1, 0].set_ylabel("recovered\nexactly (%)")
+    grid[0, 0].set_ylabel("mean\nerror norm")
+    grid[1, 0].set_ylabel("exact (%)")
     sheet.add_legend(looks)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.sheet import HOLLOW, Sheet
 from simulator.plots.style import GREY, Look, SaysNothingError
-from simulator.plots.sweep.frames import at_points, short_names, swept_entries
+from simulator.plots.sweep.frames import at_points, combinations, rows_at, short_names, swept_entries
 from simulator.plots.sweep.lines import MOST_VECTORS, panels, scale_up
 from simulator.results.results import Results
 from simulator.statistics import TIE
@@ -27,6 +27,9 @@ def draw_load_latency(sheet: Sheet, results: Results, surroundings: Sequence[str
     table["load"] = at_points(results, "load")["value"]
     if len(table) > 1 and np.ptp(table["load"]) <= TIE * table["load"].max():
         raise SaysNothingError(f"every scheme has load {table['load'].iloc[0]:.4g} at every point")
+    of_panels = [rows_at(table, surroundings, choice)["load"] for choice in combinations(table, surroundings)]
+    if len(table) > 1 and all(np.ptp(load) <= TIE * load.max() for load in of_panels):
+        raise SaysNothingError("every scheme has the same load in each panel")
     looks = sheet.looks(list(table["scheme"].unique()))
     is_reference = table["scheme"].isin(results.runs.loc[results.runs["kind"] == "ideal", "scheme"])
     table["may_win"] = ~is_reference & (table["failures"] == 0) & table["value"].notna()

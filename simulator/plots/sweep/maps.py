@@ -18,10 +18,10 @@ from simulator.columns import RUNS
 from simulator.parameters import BoolArray, FloatArray
 from simulator.plots.sheet import Sheet
 from simulator.plots.style import GREY
-from simulator.plots.sweep.frames import makespan_name
 from simulator.plots.text import key_label, wrapped
 from simulator.results.compare import compare
 from simulator.results.results import Results
+from simulator.results.summary import name_of
 from simulator.statistics import TIE
 
 MOST_PERCENT = 200.0  # a gain beyond has the last colour, so that the others can be told apart
@@ -118,7 +118,7 @@ def map_of(results: Results, keys: Sequence[str], metric: str, names: Mapping[st
     is_cut = _has_room(x, y) and (most_letters > LETTERS_ACROSS // len(x)).any()
     remarks += ["=: a tie of more schemes than have room"] if is_cut else []
     labels = [names.get(key, key) for key in keys]
-    label = makespan_name(results) if metric == "makespan_s" else RUNS[metric].label
+    label = name_of(metric, runs)
     return Map(labels, x, y, schemes, values, best, undecided, metric, label, remarks)
 
 
