@@ -202,11 +202,11 @@ def test_a_sweep_of_training_has_a_panel_for_each_point(tmp_path):
     names = {path.stem for path in draw(results, tmp_path).paths}
     assert {"loss", "accuracy", "final_loss", "final_accuracy"} <= names
     said = (tmp_path / "loss.svg").read_text()
-    assert all(f"learning_rate = {rate}" in said for rate in ("0.1", "0.5", "1"))
+    assert all(f"learning rate = {rate}" in said for rate in ("0.1", "0.5", "1"))
     chart = Chart(x="time_s", y="loss", where={"training.learning_rate": [0.5], "scheme": ["all"]})
     said = draw_chart(results, tmp_path, chart).with_suffix(".svg").read_text()
-    assert "learning_rate = 0.5" in said
-    assert "learning_rate = 0.1" not in said
+    assert "learning rate = 0.5" in said
+    assert "learning rate = 0.1" not in said
     assert "fastest 3" not in said
     with pytest.raises(ChartError, match=r"--where training.learning_rate: must be one of 0.1, 0.5, 1.0, got 7"):
         draw_chart(results, tmp_path, Chart(x="time_s", y="loss", where={"training.learning_rate": [7]}))
@@ -239,5 +239,5 @@ def test_what_has_diverged_has_no_line(tmp_path):
 
 
 def test_titles_break_before_a_long_value_and_not_in_it():
-    assert title_of(["training.workload"], ["logistic_regression"], 28) == "training.workload =\nlogistic_regression"
-    assert title_of(["training.workload"], ["least_squares"], 28) == "training.\nworkload = least_squares"
+    assert title_of(["training.workload"], ["logistic_regression"], 28) == "workload =\nlogistic_regression"
+    assert title_of(["training.workload"], ["least_squares"], 28) == "workload = least_squares"

@@ -270,7 +270,7 @@ def test_all_that_a_run_of_one_job_says_is_of_its_completion_time(cli):
     _, out, _ = cli("report", "one")
     assert "mean completion time " in out
     page = Path("one/report.html").read_text(encoding="utf-8")
-    assert "Comparison: completion time" in page
+    assert "Comparison by completion time, with changes" in page
     assert "Makespan" not in page
 
 
