@@ -1,18 +1,27 @@
 """Schemes: who computes what, and when the responses are enough."""
 
+from schemes.backup_tasks import BackupTasks
 from schemes.base.counting import Allowance, CountingSession, at_most
 from schemes.base.linear import ApproximateScheme, LinearScheme, MemorylessSession
-from schemes.base.scheme import Closing, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Outcome, Phase, Task, Work
 from schemes.bernoulli_gradient_coding import BernoulliGradientCoding
 from schemes.bibd_gradient_coding import BibdGradientCoding
+from schemes.bounded_staleness import BoundedStaleness
+from schemes.dsag import Dsag
 from schemes.expander_gradient_coding import ExpanderGradientCoding
 from schemes.fastest_k import FastestK
 from schemes.fractional_repetition import FractionalRepetition
 from schemes.gradient_coding import GradientCoding
 from schemes.ideal import Ideal
+from schemes.k_async import KAsync
+from schemes.k_batch_async import KBatchAsync
+from schemes.k_batch_sync import KBatchSync
+from schemes.local_sgd import LocalSgd
 from schemes.multiplexed import Multiplexed
 from schemes.partial_gradient_coding import PartialGradientCoding
 from schemes.selective_repeat import SelectiveRepeat
+from schemes.to_do_list import ToDoList
 from schemes.uncoded import Uncoded
 
 SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides between equals
@@ -26,6 +35,14 @@ SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides 
     "expander_gradient_coding": ExpanderGradientCoding,
     "fastest_k": FastestK,
     "ideal": Ideal,
+    "to_do_list": ToDoList,
+    "backup_tasks": BackupTasks,
+    "k_async": KAsync,
+    "k_batch_async": KBatchAsync,
+    "k_batch_sync": KBatchSync,
+    "bounded_staleness": BoundedStaleness,
+    "dsag": Dsag,
+    "local_sgd": LocalSgd,
     "partial_gradient_coding": PartialGradientCoding,
 }
 
@@ -33,24 +50,33 @@ __all__ = [
     "SCHEMES",
     "Allowance",
     "ApproximateScheme",
+    "BackupTasks",
     "BernoulliGradientCoding",
     "BibdGradientCoding",
+    "BoundedStaleness",
     "Closing",
     "CountingSession",
+    "Dsag",
     "ExpanderGradientCoding",
     "FastestK",
     "FractionalRepetition",
     "GradientCoding",
     "Ideal",
+    "KAsync",
+    "KBatchAsync",
+    "KBatchSync",
     "LinearScheme",
+    "LocalSgd",
     "MemorylessSession",
     "Multiplexed",
     "Outcome",
     "PartialGradientCoding",
+    "Phase",
     "Scheme",
     "SelectiveRepeat",
     "Session",
     "Task",
+    "ToDoList",
     "Uncoded",
     "Work",
     "at_most",

@@ -10,7 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.codec import Codec, Decoded, Ended, Precision
-from schemes.base.scheme import Closing, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Outcome, Task, Work
 from simulator.parameters import FloatArray, IntArray, PositiveCount
 
 

@@ -16,8 +16,9 @@ from schemes.base.counting import RuleScheme
 from schemes.base.multiplexed_session import MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Counts, Past, Rule, count_down, count_up
-from schemes.base.scheme import Outcome, Session, Task, Work
+from schemes.base.scheme import Session
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
+from schemes.base.work import Outcome, Task, Work
 from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
 from simulator.parameters import BoolArray, Count, FloatArray, IntArray, PositiveCount
 
@@ -156,7 +157,7 @@ class Multiplexed(RuleScheme):
             return None  # workers have unequal work: late lists are what was missed
         return super().grid(n_jobs, values)
 
-    def coefficients(self, worker: int, task: Task) -> FloatArray:
+    def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
         if task.kind != "coded":
             return np.ones(1)
         within = (np.array(task.chunks) - self.n_workers * (self.W - 1)) % self.n_workers  # the group

@@ -17,7 +17,8 @@ from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
 from schemes.base.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined, least_squares_weights
 from schemes.base.least_squares import least_squares_errors
-from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Heard, Outcome, Task, Work
 from schemes.ordering import Matching, Ordering, q_bound, q_max
 from simulator.parameters import BoolArray, Count, FloatArray, IntArray, PositiveCount
 

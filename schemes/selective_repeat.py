@@ -14,8 +14,9 @@ from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combin
 from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
-from schemes.base.scheme import Outcome, Session, Task, Work
+from schemes.base.scheme import Session
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
+from schemes.base.work import Outcome, Task, Work
 from schemes.codes import check_published, check_replicas, code_chunks, code_matrix, code_weights
 from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
@@ -124,7 +125,7 @@ class SelectiveRepeat(RuleScheme):
     def rule(self, sets: Sets, n_jobs: int, values: Numbers) -> _Rule:
         return _Rule(sets, n_jobs, self, values)
 
-    def coefficients(self, worker: int, task: Task) -> FloatArray:
+    def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
         return code_matrix(self.code, self.n_workers, self.s)[worker, list(task.chunks)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:

@@ -97,6 +97,8 @@ class RoundColumns(NamedTuple):
     uploads: Annotated[list[int], Column("messages with gradients that were sent")]
     bytes_up: Annotated[list[float], Column("of these", unit="bytes")]
     upload_s: Annotated[list[float], Column("how long the last needed one was on its way", unit="seconds")]
+    phases: Annotated[list[int], Column("phases: how often work was given out")]
+    stale: Annotated[list[int], Column("responses of earlier rounds that came since the round before was closed")]
 
 
 class JobColumns(NamedTuple):
@@ -135,6 +137,7 @@ class StepColumns(NamedTuple):
     loss: Annotated[list[float], Column("mean over all rows of data; inf: it diverged")]
     accuracy: Annotated[list[float], Column("share of rows classified correctly; NaN if nothing is classified")]
     gradient_error: Annotated[list[float], Column("relative error of the gradient; NaN if none was applied")]
+    staleness: Annotated[list[float], Column("updates since its results were begun, mean over them; NaN if none")]
 
 
 def empty(table: type[Table]) -> Table:

@@ -25,6 +25,10 @@ class BesideTheScenario:
     """Marks a path that, in a scenario, is relative to the scenario's folder."""
 
 
+class OfEach:
+    """Marks a nested model of which any number may be a list, an entry for each worker, or a distribution."""
+
+
 InputPath = Annotated[str, Field(min_length=1), BesideTheScenario()]
 
 

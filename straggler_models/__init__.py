@@ -8,11 +8,14 @@ from straggler_models.constant import Constant
 from straggler_models.fail_slow import FailSlow
 from straggler_models.fail_stop import FailStop
 from straggler_models.failed_workers import FailedWorkers
+from straggler_models.gamma import Gamma
 from straggler_models.gilbert_elliott import GilbertElliott
+from straggler_models.groups import Groups
 from straggler_models.lognormal import Lognormal
 from straggler_models.markov_speed import MarkovSpeed, SpeedState
 from straggler_models.pareto import Pareto
 from straggler_models.partial_slowdown import PartialSlowdown
+from straggler_models.per_worker import PerWorker
 from straggler_models.prone_workers import ProneWorkers
 from straggler_models.shifted_exponential import ShiftedExponential
 from straggler_models.trace import Trace
@@ -26,11 +29,14 @@ STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
     "fail_slow": FailSlow,
     "fail_stop": FailStop,
     "failed_workers": FailedWorkers,
+    "gamma": Gamma,
     "gilbert_elliott": GilbertElliott,
+    "groups": Groups,
     "lognormal": Lognormal,
     "markov_speed": MarkovSpeed,
     "pareto": Pareto,
     "partial_slowdown": PartialSlowdown,
+    "per_worker": PerWorker,
     "prone_workers": ProneWorkers,
     "shifted_exponential": ShiftedExponential,
     "trace": Trace,
@@ -46,11 +52,14 @@ __all__ = [
     "FailSlow",
     "FailStop",
     "FailedWorkers",
+    "Gamma",
     "GilbertElliott",
+    "Groups",
     "Lognormal",
     "MarkovSpeed",
     "Pareto",
     "PartialSlowdown",
+    "PerWorker",
     "ProneWorkers",
     "SecondsModel",
     "ShiftedExponential",

@@ -1,21 +1,24 @@
 """Base of the straggler models, descriptions of how long work takes.
 
-A model lives in *rounds* (:class:`StragglerModel`: new worker times every round) or in *seconds*
-(:class:`SecondsModel`: a speed that changes while work is going on). Models compose: start-up times and seconds
-per load add, slowdowns multiply.
+A model lives in *rounds* (new worker times every round), in *seconds* (:class:`SecondsModel`: a speed that changes
+while work is going on) or in *loads* (the time of a list, not linear in its load). Models compose: start-up times and
+seconds per load add, slowdowns multiply.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import ConfigDict
+from pydantic.fields import FieldInfo
 
-from simulator.parameters import BoolArray, FloatArray, TakesNumpy
+from simulator.parameters import BoolArray, FloatArray, IntArray, TakesNumpy, plain_numbers
 
 AddsTo = Literal["startup_s", "seconds_per_load"]
 Drawn = Literal["per_round", "per_run"]
+LivesIn = Literal["rounds", "seconds", "loads"]
+ListSeconds = Callable[[FloatArray, IntArray], FloatArray]  # seconds of lists of such loads, each of such a worker
 Part = Literal["startup_s", "seconds_per_load", "slowdown"]  # of worker times
 BLOCK_ROUNDS = 64  # rounds drawn at a time: few Python calls, little memory, no influence on how a stream is used
 
@@ -49,6 +52,44 @@ class StragglerModel(TakesNumpy, ABC):
 
     is_random: ClassVar[bool] = True
     """True if another stream of random numbers gives other times."""
+    takes_arrays: ClassVar[tuple[str, ...]] = ()
+    """Parameters that may be arrays, an entry for each worker, where times are drawn; each class says so for itself."""
+
+    @classmethod
+    def each(cls, **parameters: Any) -> Self:
+        """Return the model of ``per_worker``: its numbers may be lists, an entry for each worker, or distributions.
+
+        Examples
+        --------
+        >>> from straggler_models import Bernoulli
+        >>> Bernoulli.each(p=[0.1, 0.2], slowdown={"distribution": "uniform", "low": 2.0, "high": 4.0}).p
+        [0.1, 0.2]
+        """
+        fields = fields_of(cls)
+        for name in [name for name in parameters if fields and name not in fields]:
+            raise TypeError(f"{name} is not a parameter of {cls.__name__} (known: {', '.join(fields)})")
+        for name in [name for name, field in fields.items() if name not in parameters and field.is_required()]:
+            raise ValueError(f"{name} must be given, got nothing")
+        given = {name: field.get_default() for name, field in fields.items()} | parameters
+        lists = {name: value.tolist() for name, value in given.items() if isinstance(value, np.ndarray)}
+        return cls.unchecked(plain_numbers(given | lists))
+
+    @classmethod
+    def unchecked(cls, values: dict[str, Any]) -> Self:
+        """Return the model with such parameters, whatever they are."""
+        made = object.__new__(cls)
+        vars(made).update(values)
+        return made
+
+    @property
+    def lives_in(self) -> LivesIn:
+        """Where its times are: in :meth:`rounds`, in :meth:`slowdowns` over seconds, or in :meth:`lists` of loads."""
+        return "rounds"
+
+    @property
+    def draws_once(self) -> bool:
+        """True if it draws something for itself, once for all trials; a run is of what is :meth:`settled`."""
+        return False
 
     @property
     def gives_same_times(self) -> bool:
@@ -61,12 +102,21 @@ class StragglerModel(TakesNumpy, ABC):
         return False
 
     @property
+    def is_noise(self) -> bool:
+        """True if work given out later in a round draws anew; False (default): a worker's state is the round's."""
+        return False
+
+    @property
     def tail_index(self) -> float:
         """Order from which on moments of a worker's time are infinite: up to 1 the mean, up to 2 the variance."""
         return float("inf")
 
     def check(self, n_workers: int, n_rounds: int) -> None:
         """Raise ``ValueError`` if the model can't serve so many workers and rounds (a trace may be too short)."""
+
+    def settled(self, n_workers: int, rng: np.random.Generator) -> "StragglerModel":
+        """Return the model with all drawn that it draws once for itself, if it :attr:`draws_once` at all."""
+        return self
 
     @abstractmethod
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
@@ -75,6 +125,14 @@ class StragglerModel(TakesNumpy, ABC):
         The stream is the model's own, and it is used in one order, whatever else a scenario holds; so a longer
         run only extends a shorter one.
         """
+
+    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> "Iterator[Speeds]":
+        """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
+        raise NotImplementedError
+
+    def lists(self, n_workers: int, rng: np.random.Generator) -> Iterator[ListSeconds]:
+        """Yield for each round what lists take, start-up apart, from their whole loads; equal loads, equal times."""
+        raise NotImplementedError
 
 
 class DrawnModel(StragglerModel):
@@ -128,7 +186,7 @@ class ChainModel(StragglerModel):
     """A model in which each worker is fast or slow, and changes state between rounds (a Markov chain)."""
 
     @abstractmethod
-    def chances(self) -> tuple[float, float, float]:
+    def chances(self) -> tuple[float | FloatArray, float | FloatArray, float | FloatArray]:
         """P(fast -> slow) and P(slow -> fast) from one round to the next, and the slowdown of a slow worker."""
 
     @abstractmethod
@@ -169,6 +227,10 @@ class Speeds(NamedTuple):
 class SecondsModel(StragglerModel):
     """A model in which workers change their speed at any time, also in the middle of a task."""
 
+    @property
+    def lives_in(self) -> LivesIn:
+        return "seconds"
+
     @abstractmethod
     def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:
         """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
@@ -179,13 +241,21 @@ class SecondsModel(StragglerModel):
             yield WorkerTimes()
 
 
+def fields_of(cls: type[StragglerModel]) -> dict[str, FieldInfo]:
+    """Return the parameters of a model, as pydantic knows them; of a class without pydantic, none."""
+    return {name: field for name, field in getattr(cls, "__pydantic_fields__", {}).items() if field.init is not False}
+
+
 def added_to(target: AddsTo, draws: FloatArray) -> WorkerTimes:
     """Worker times whose ``target`` component is what was drawn."""
     return WorkerTimes(startup_s=draws) if target == "startup_s" else WorkerTimes(seconds_per_load=draws)
 
 
-def slow_down(out: FloatArray, is_slow: BoolArray, slowdown: float) -> None:
+def slow_down(out: FloatArray, is_slow: BoolArray, slowdown: float | FloatArray) -> None:
     """Write the slowdowns: of who is slow, and 1 of everybody else."""
+    if isinstance(slowdown, np.ndarray):
+        np.copyto(out, np.where(is_slow, slowdown, 1.0))
+        return
     np.take(np.array([1.0, slowdown]), is_slow.view(np.uint8), out=out, mode="clip")  # twice as fast as a mask
 
 

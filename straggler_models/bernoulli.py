@@ -1,5 +1,7 @@
 """Stragglers without memory."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +20,8 @@ class Bernoulli(StandardModel):
     >>> next(Bernoulli(p=1.0, slowdown=3.0).rounds(2, np.random.default_rng(1))).slowdown[0]
     array([3., 3.])
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("p", "slowdown")
 
     p: Probability
     """probability of being slow in a round"""

@@ -1,5 +1,7 @@
 """Rounds in which many workers are slow together."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -20,6 +22,8 @@ class CommonShock(DrawnModel):
     >>> next(CommonShock(p=1.0, share=1.0, slowdown=3.0).rounds(2, np.random.default_rng(1))).slowdown[0]
     array([3., 3.])
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("p", "share", "slowdown")
 
     p: Probability
     """probability that a round is hit"""

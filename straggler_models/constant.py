@@ -20,6 +20,7 @@ class Constant(DrawnModel):
     """
 
     is_random: ClassVar[bool] = False
+    takes_arrays: ClassVar[tuple[str, ...]] = ("startup_s", "seconds_per_load")
 
     startup_s: Seconds = 0.0
     """seconds before the first task begins"""

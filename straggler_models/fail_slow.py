@@ -1,6 +1,6 @@
 """Workers that become slow and stay so."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,8 @@ class FailSlow(ChainModel):
            [1., 3.],
            [3., 3.]])
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("p_fail", "slowdown", "mean_rounds")
 
     p_fail: Probability
     """probability that a worker becomes slow, before each round"""

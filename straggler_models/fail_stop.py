@@ -1,6 +1,6 @@
 """Workers that break down and are repaired."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,8 @@ class FailStop(ChainModel):
     >>> next(model.rounds(1, np.random.default_rng(1))).slowdown[:4, 0]
     array([ 1., inf,  1., inf])
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("mean_rounds_to_failure", "mean_rounds_to_repair")
 
     mean_rounds_to_failure: Rounds
     """mean number of rounds that a worker works"""

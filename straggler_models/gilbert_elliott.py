@@ -1,5 +1,7 @@
 """Bursts: a slow worker tends to stay slow."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -24,6 +26,8 @@ class GilbertElliott(ChainModel):
     array([4., 4.])
     """
 
+    takes_arrays: ClassVar[tuple[str, ...]] = ("p_slow", "p_recover", "slowdown")
+
     p_slow: Probability
     """P(fast -> slow) from one round to the next"""
     p_recover: Probability
@@ -39,5 +43,6 @@ class GilbertElliott(ChainModel):
         return self.p_slow, self.p_recover, self.slowdown
 
     def start(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
-        changes = self.p_slow + self.p_recover
-        return rng.random(n_workers) < (self.p_slow / changes if changes else 0.0)
+        changes = np.asarray(self.p_slow + self.p_recover)
+        share = np.divide(self.p_slow, changes, out=np.zeros(changes.shape), where=changes > 0)
+        return np.asarray(rng.random(n_workers) < share)

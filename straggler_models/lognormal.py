@@ -1,5 +1,7 @@
 """Products of many small effects."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -21,12 +23,18 @@ class Lognormal(StandardModel):
     array([2., 2.])
     """
 
+    takes_arrays: ClassVar[tuple[str, ...]] = ("median", "sigma")
+
     median: Positive
     """value that half of the draws exceed"""
     sigma: Seconds
     """standard deviation of the logarithm"""
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    @property
+    def is_noise(self) -> bool:
+        return True
 
     @property
     def part(self) -> Part:

@@ -1,5 +1,7 @@
 """Heavy tails: now and then, a very slow worker."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -23,12 +25,18 @@ class Pareto(DrawnModel):
     True
     """
 
+    takes_arrays: ClassVar[tuple[str, ...]] = ("scale", "shape")
+
     scale: Positive
     """smallest value"""
     shape: Positive
     """tail index: the smaller, the heavier the tail"""
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    @property
+    def is_noise(self) -> bool:
+        return True
 
     @property
     def tail_index(self) -> float:

@@ -1,5 +1,7 @@
 """Partial stragglers: slow, but not idle."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -22,6 +24,8 @@ class PartialSlowdown(DrawnModel):
     >>> sorted(next(model.rounds(2, np.random.default_rng(1))).slowdown[0].tolist())
     [1.0, 2.0]
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("slowdown_min", "slowdown_max")
 
     share: Share
     """share of the workers that is slow"""

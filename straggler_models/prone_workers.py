@@ -1,6 +1,7 @@
 """Workers that straggle more often than others."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -21,6 +22,8 @@ class ProneWorkers(StragglerModel):
     array([[3., 3., 1., 1.],
            [3., 3., 1., 1.]])
     """
+
+    takes_arrays: ClassVar[tuple[str, ...]] = ("p", "slowdown")
 
     share: Share
     """share of the workers that is prone"""

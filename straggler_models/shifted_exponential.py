@@ -1,5 +1,7 @@
 """The textbook model of a random delay."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -21,12 +23,18 @@ class ShiftedExponential(StandardModel):
     True
     """
 
+    takes_arrays: ClassVar[tuple[str, ...]] = ("shift", "mean")
+
     shift: Seconds
     """smallest value"""
     mean: Positive
     """mean of the exponential part, which comes on top of the shift"""
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    @property
+    def is_noise(self) -> bool:
+        return True
 
     @property
     def part(self) -> Part:

@@ -10,7 +10,7 @@ import pickle
 import numpy as np
 
 from simulator.parameters import FloatArray
-from straggler_models.base import SecondsModel, StragglerModel, WorkerTimes
+from straggler_models.base import StragglerModel, WorkerTimes
 
 
 def draw_rounds(
@@ -38,8 +38,13 @@ def check_model(model: StragglerModel, n_workers: int = 6, n_rounds: int = 150) 
     """Raise ``AssertionError`` if the model breaks the contract of :mod:`straggler_models.base`."""
     assert dataclasses.is_dataclass(model), "a model is a dataclass"
     assert pickle.loads(pickle.dumps(model)) == model, "a model is a description that can be sent to a process"
+    settled, again = (model.settled(n_workers, np.random.default_rng(4)) for _ in range(2))
+    assert settled == again, "the same stream must settle the same"
+    assert not settled.draws_once, "a model that is settled must have nothing left to draw once"
+    model = settled if model.draws_once else model
+    assert settled is model, "a model that draws nothing once for itself is settled as it is"
     model.check(n_workers, n_rounds)
-    times, same = (draw_rounds(model, n_workers, n_rounds, np.random.default_rng(5)) for _ in range(2))
+    times, same = (draw_rounds(model, n_workers, n_rounds, _rng()) for _ in range(2))
     for name, drawn, again in zip(WorkerTimes._fields, times, same, strict=True):
         assert drawn.shape == (n_rounds, n_workers), f"{name}: a row for each round, a column for each worker"
         assert np.array_equal(drawn, again), f"{name}: the same stream must give the same times"
@@ -50,18 +55,42 @@ def check_model(model: StragglerModel, n_workers: int = 6, n_rounds: int = 150) 
     assert (startup_s > -np.inf).all(), "startup_s must not be -inf"
     if any(np.isinf(drawn).any() for drawn in times):
         assert model.may_never_answer, "a model that yields inf must say so by may_never_answer"
-    shorter = draw_rounds(model, n_workers, n_rounds // 3, np.random.default_rng(5))
+    shorter = draw_rounds(model, n_workers, n_rounds // 3, _rng())
     for drawn, prefix in zip(times, shorter, strict=True):
         assert np.array_equal(drawn[: n_rounds // 3], prefix), "a longer run must only extend a shorter one"
     if not model.is_random:
         other = draw_rounds(model, n_workers, n_rounds, np.random.default_rng(6))
         assert all(map(np.array_equal, times, other)), "is_random is False, and another stream gives other times"
-    if isinstance(model, SecondsModel):
+    _check_arrays(model, times)
+    if model.lives_in == "seconds":
         _check_speeds(model, n_workers)
+    if model.lives_in == "loads":
+        _check_lists(model, n_workers)
 
 
-def _check_speeds(model: SecondsModel, n_workers: int) -> None:
-    first, second = (model.slowdowns(n_workers, np.random.default_rng(5)) for _ in range(2))
+def _check_arrays(model: StragglerModel, times: tuple[FloatArray, ...]) -> None:
+    """What takes arrays gives from equal entries what it gives from one number."""
+    names = [name for name in vars(type(model)).get("takes_arrays", ()) if getattr(model, name) is not None]
+    for name in names:
+        values = np.full(times[0].shape[1], float(getattr(model, name)))
+        drawn = draw_rounds(model.unchecked(vars(model) | {name: values}), len(values), len(times[0]), _rng())
+        assert all(map(np.array_equal, times, drawn)), f"{name} is in takes_arrays, and an array gives other times"
+
+
+def _check_lists(model: StragglerModel, n_workers: int) -> None:
+    first, second = (model.lists(n_workers, _rng()) for _ in range(2))
+    workers = np.arange(n_workers)
+    for _ in range(3):
+        seconds, again = next(first), next(second)
+        of_half, of_all = (seconds(np.full(n_workers, load), workers) for load in (0.5, 1.0))
+        assert (of_half >= 0).all(), "a list takes at least 0 s"
+        assert (of_half <= of_all).all(), "more load must not take less time"
+        assert np.array_equal(of_all, again(np.ones(n_workers), workers)), "the same stream must give the same times"
+        assert of_all[-1] == seconds(np.ones(1), workers[-1:])[0], "a worker's time must not depend on others' lists"
+
+
+def _check_speeds(model: StragglerModel, n_workers: int) -> None:
+    first, second = (model.slowdowns(n_workers, _rng()) for _ in range(2))
     for _ in range(3):
         speeds, again = next(first), next(second)
         assert speeds.duration_s.shape == speeds.slowdown.shape, "a slowdown for each piece"
@@ -70,3 +99,7 @@ def _check_speeds(model: SecondsModel, n_workers: int) -> None:
         assert speeds.duration_s.any(), "time must go on"
         assert (speeds.slowdown > 0).all(), "slowdown must be positive"
         assert all(map(np.array_equal, speeds, again)), "the same stream must give the same speeds"
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(5)

@@ -1,5 +1,7 @@
 """Light or heavy tails, by one parameter."""
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic.dataclasses import dataclass
 
@@ -21,12 +23,18 @@ class Weibull(DrawnModel):
     64
     """
 
+    takes_arrays: ClassVar[tuple[str, ...]] = ("scale", "shape")
+
     scale: Positive
     """value that a share 1/e of the draws exceeds"""
     shape: Positive
     """below 1: heavier than exponential; above: lighter"""
     adds_to: AddsTo
     """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
+
+    @property
+    def is_noise(self) -> bool:
+        return True
 
     def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
         return added_to(self.adds_to, self.scale * rng.weibull(self.shape, (n_rounds, n_workers)))

@@ -10,23 +10,31 @@ from patterns import is_arbitrary, is_bursty
 
 from schemes import (
     ApproximateScheme,
+    BackupTasks,
     BernoulliGradientCoding,
     BibdGradientCoding,
+    BoundedStaleness,
+    Dsag,
     ExpanderGradientCoding,
     FastestK,
     FractionalRepetition,
     GradientCoding,
     Ideal,
+    KAsync,
+    KBatchAsync,
+    KBatchSync,
+    LocalSgd,
     Multiplexed,
     PartialGradientCoding,
     SelectiveRepeat,
+    ToDoList,
     Uncoded,
 )
 from schemes.assignment import BernoulliAssignment, Cyclic
 from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.rule import DECODED, Clause, Rule
-from schemes.base.scheme import Task
 from schemes.base.sets import OneSet
+from schemes.base.work import Task
 from schemes.ordering import RandomOrdering
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import (
@@ -37,11 +45,14 @@ from straggler_models import (
     FailedWorkers,
     FailSlow,
     FailStop,
+    Gamma,
     GilbertElliott,
+    Groups,
     Lognormal,
     MarkovSpeed,
     Pareto,
     PartialSlowdown,
+    PerWorker,
     ProneWorkers,
     ShiftedExponential,
     StragglerModel,
@@ -49,6 +60,11 @@ from straggler_models import (
 )
 from workloads import LeastSquares, LogisticRegression, TwoLayerNetwork
 
+POLICIES = [
+    {"after": "share", "share": 0.5},
+    {"after": "deadline", "deadline_s": 1.5},
+    {"after": "late", "max_copies": 2, "heartbeat_s": 0.5},
+]
 SCHEMES = [
     BernoulliGradientCoding(8, p=0.4),
     BibdGradientCoding(7),
@@ -69,6 +85,22 @@ SCHEMES = [
     FractionalRepetition(6, s=2),
     FractionalRepetition(6, s=5),
     Ideal(5),
+    ToDoList(6, r=3, k=6),
+    ToDoList(5, r=2, k=3, order="staircase"),
+    *[BackupTasks(5, policy=policy, relaunch=relaunch) for policy in POLICIES for relaunch in (False, True)],
+    KAsync(6, k=1),
+    KAsync(5, k=3),
+    KAsync(4, k=4),
+    KBatchAsync(5, k=1),
+    KBatchAsync(4, k=6),
+    KBatchSync(5, k=3),
+    KBatchSync(3, k=7),
+    BoundedStaleness(5, staleness=0),
+    BoundedStaleness(4, staleness=2),
+    Dsag(5, w=2),
+    Dsag(4, w=4),
+    LocalSgd(5, k=5, steps=3),
+    LocalSgd(4, k=2, steps=9),
     *[
         SelectiveRepeat(6, B=B, W=W, lam=lam, accepts=accepts)
         for (B, W, lam), accepts in itertools.product(
@@ -102,6 +134,7 @@ SCHEMES = [
 ]
 SMALL_WINDOWS = [(n, B, W) for n in (2, 3) for B, W in [(1, 2), (1, 3), (2, 3), (2, 4), (3, 4)]]
 TWO_STATES = [{"slowdown": 1.0, "mean_s": 3.0}, {"slowdown": 5.0, "mean_s": 1.0}]
+UNIFORM = {"distribution": "uniform", "low": 0.1, "high": 0.5}
 MODELS = [
     Adversarial(B=2, W=3, lam=4, slowdown=3.0),
     Adversarial(B=2, W=3, lam=2, slowdown=3.0),
@@ -114,14 +147,28 @@ MODELS = [
     FailStop(mean_rounds_to_failure=5.0, mean_rounds_to_repair=2.0),
     FailedWorkers(count=2, drawn="per_round"),
     FailedWorkers(count=2, drawn="per_run"),
+    Gamma(mean=2.0, variance=1.5, adds_to="seconds_per_load"),
+    Gamma(mean=2.0, variance=1.5, adds_to="startup_s"),
     GilbertElliott(p_slow=0.1, p_recover=0.4, slowdown=4.0),
     GilbertElliott(p_slow=0.0, p_recover=0.0, slowdown=4.0),
+    Groups(Gamma(mean=2.0, variance=1.5, adds_to="seconds_per_load"), members=[[0, 3], [2]]),
+    Groups(GilbertElliott(p_slow=0.2, p_recover=0.4, slowdown=4.0), size=2),
+    Groups(MarkovSpeed(states=TWO_STATES), size=2, shuffled=True),
+    Groups(PerWorker(Constant.each(startup_s=UNIFORM)), members=[[0, 3], [2]]),
+    Groups(ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"), members=[[3, 0], [2]]),
     Lognormal(median=1.0, sigma=0.5, adds_to="startup_s"),
     MarkovSpeed(states=TWO_STATES),
     MarkovSpeed(states=[{"slowdown": 2.0, "mean_s": 1.0}]),
     Pareto(scale=1.0, shape=2.0, adds_to="seconds_per_load"),
     PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_round"),
     PartialSlowdown(share=0.5, slowdown_min=2.0, slowdown_max=4.0, drawn="per_run"),
+    PerWorker(Adversarial.each(B=1, W=3, lam={"distribution": "choice", "values": [0, 1, 3]}, slowdown=3.0)),
+    PerWorker(Bernoulli.each(p=UNIFORM, slowdown={"distribution": "choice", "values": [2.0, math.inf]})),
+    PerWorker(Gamma.each(mean=UNIFORM, variance=UNIFORM, adds_to="seconds_per_load"), seed=3),
+    PerWorker(GilbertElliott.each(p_slow=UNIFORM, p_recover=0.4, slowdown=4.0)),
+    PerWorker(
+        Weibull.each(scale=1.0, shape={"distribution": "gamma", "mean": 1.0, "variance": 0.1}, adds_to="startup_s")
+    ),
     ProneWorkers(share=0.5, p=0.4, slowdown=3.0),
     ProneWorkers(share=0.5, p=0.2, slowdown=math.inf),
     ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),

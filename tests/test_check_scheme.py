@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from schemes import LinearScheme
-from schemes.base.scheme import Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Outcome, Task, Work
 from schemes.testing import check_scheme
 
 

@@ -20,19 +20,23 @@ from schemes import (
     FractionalRepetition,
     GradientCoding,
     Ideal,
+    KBatchAsync,
     LinearScheme,
     Multiplexed,
     PartialGradientCoding,
     SelectiveRepeat,
+    ToDoList,
     Uncoded,
 )
 from schemes.assignment import Cyclic
 from schemes.base.codec import Encoder, least_squares_weights
-from schemes.base.scheme import Closing, Heard, Outcome
+from schemes.base.playing import play, play_valued
 from schemes.base.task_codec import TaskCodec, codec_of
+from schemes.base.updates import UpdateScheme
 from schemes.base.valued import ValuedSession
+from schemes.base.work import Closing, Heard, Outcome
 from schemes.codes import code_weights, cyclic_repetition, cyclic_weights
-from schemes.testing import EXACT, UnitGradients, check_codec, play, play_valued, valued
+from schemes.testing import EXACT, UnitGradients, check_codec, valued
 from simulator.engine.probing import Probing
 
 LINEAR = [scheme for scheme in examples.SCHEMES if isinstance(scheme, LinearScheme)]
@@ -62,8 +66,10 @@ def test_messages_in_float32_lose_what_rounding_loses(scheme):
 
 @pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 def test_every_codec_rounds_messages_to_float32(scheme):
-    plane = check_codec(scheme, precision="float32")
-    assert 1e-10 < plane.worst < 1e-3 or isinstance(scheme, ApproximateScheme | FastestK)
+    plane = check_codec(scheme, n_jobs=60, precision="float32")
+    has_exact = not isinstance(scheme, ApproximateScheme | FastestK | UpdateScheme)
+    has_exact &= not (isinstance(scheme, ToDoList) and scheme.k < scheme.n_workers)
+    assert 1e-10 < plane.worst < 1e-3 or not has_exact
 
 
 class Scales:
@@ -81,17 +87,21 @@ class Scales:
 @pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
 @pytest.mark.parametrize("codec_of", [lambda scheme: codec_of(scheme, "float64", np.random.default_rng(0)), TaskCodec])
 def test_no_codec_grows_with_the_run(scheme, codec_of):
+    if isinstance(scheme, UpdateScheme) and codec_of is TaskCodec:
+        pytest.skip("results that are used in another job than they were begun for are no combinations for it")
+    if isinstance(scheme, KBatchAsync):
+        pytest.skip("what comes beyond k results waits for the next update, and here more comes than is used")
     codec = codec_of(scheme)
     scales = Scales(codec)
-    play_valued(scheme, valued(scheme, codec, scales, 240), np.random.default_rng(0))
-    early, late = ([scales.sizes[job] for job in range(first, first + 90, 3)] for first in (30, 129))
-    assert np.median(late) <= 1.2 * np.median(early)
+    play_valued(scheme, valued(scheme, codec, scales, 480), np.random.default_rng(0))
+    early, late = ([scales.sizes[job] for job in range(first, first + 210, 3)] for first in (30, 249))
+    assert max(late) <= 1.2 * max(early)
 
 
 SLOW_PATH = [
     scheme
     for scheme in examples.SCHEMES
-    if not isinstance(scheme, PartialGradientCoding | FastestK | Ideal)
+    if not isinstance(scheme, PartialGradientCoding | FastestK | Ideal | UpdateScheme | ToDoList)
     and getattr(scheme, "decoding", "optimal") == "optimal"
 ]
 
@@ -271,7 +281,7 @@ def test_codes_with_memory_use_what_has_come_and_nothing_else(monkeypatch, code,
                 used.clear()
                 result = ended.decode(responses, gradients)
                 by_group = defaultdict(set)
-                for worker, task in heard:
+                for worker, task, _ in heard:
                     if task.kind in ("coded", "repeat") and len(task.chunks) > 1:
                         by_group[min(task.chunks) // 8].add(worker)
                 assert sorted(map(sorted, used)) == sorted(map(sorted, by_group.values()))
@@ -333,8 +343,8 @@ def test_an_estimate_is_the_nearest_combination():
 
 def test_a_coded_task_without_coefficients_is_refused():
     class Silent(GradientCoding):
-        def coefficients(self, worker, task):
-            return super(LinearScheme, self).coefficients(worker, task)
+        def coefficients(self, worker, task, index):
+            return super(LinearScheme, self).coefficients(worker, task, index)
 
     scheme = Silent(3, s=1)
     plane = UnitGradients(3)

@@ -27,8 +27,9 @@ from schemes import (
     SelectiveRepeat,
     Uncoded,
 )
-from schemes.base.scheme import Heard
-from schemes.testing import check_scheme, play
+from schemes.base.playing import play
+from schemes.base.work import Heard
+from schemes.testing import check_scheme
 
 
 @pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)

@@ -50,6 +50,7 @@ CHANGES = {  # of each key of a scenario
     "probe": 2,
     "leftover": "finish",
     "round_overhead_s": 0.5,
+    "action_overhead_s": 0.5,
     "network": SENT,
     "training": None,
     "schemes": {"all": Uncoded(4), "more": Uncoded(4)},

@@ -128,7 +128,7 @@ def test_an_estimate_is_uploaded_too_by_whoever_has_finished_a_chunk():
     rows = [[(0, 3.0, 1), (0, 30.0, 1), (0, 30.0, 1)]]
     record = run(PartialGradientCoding(**PARTIAL), 1, rows, FixedTime(time_s=3.0), network=network)
     assert (durations(record), statuses(record)) == ([4.0], ["approximate"])
-    assert rows_of(record.rounds)[0][4:] == (False, 0.0, 2, 1, 8.0, 1.0)
+    assert rows_of(record.rounds)[0][4:10] == (False, 0.0, 2, 1, 8.0, 1.0)
     whole = PartialGradientCoding(**PARTIAL, credit="whole_list")
     assert durations(run(whole, 1, rows, FixedTime(time_s=2.0), network=network)) == [3.5]  # waits for a first report
     nobody = [[(0, INF, 1)] * 3]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from schemes import Uncoded
-from schemes.base.scheme import Outcome
+from schemes.base.work import Outcome
 from schemes.base.linear import LinearScheme
 from straggler_models.base import SecondsModel, Speeds, StragglerModel, WorkerTimes
 from workloads import LeastSquares

@@ -10,7 +10,7 @@ from test_engine import durations, run, starts, statuses
 import examples
 import stragglersim
 from schemes import Closing, Multiplexed, SelectiveRepeat, Uncoded
-from schemes.testing import play
+from schemes.base.playing import play
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from straggler_models import Bernoulli, Constant
 

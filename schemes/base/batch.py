@@ -145,3 +145,37 @@ def _groups_s(due_s: FloatArray, replicas: IntArray) -> FloatArray:
         rows = np.flatnonzero(replicas == each)
         instants[rows] = _groups_s(due_s[rows], replicas[rows])
     return instants
+
+
+class RenewedBatch(Batch):
+    """Runs in which a worker begins anew as soon as it has responded, until a round has enough results.
+
+    Lists have one report and equal loads. Each round is a job of its own.
+    """
+
+    def __init__(self, n_workers: int, load: float, k: IntArray, n_jobs: int) -> None:
+        self.n_workers, self.n_rounds, self.load = n_workers, n_jobs, load
+        self.k = k  # results that are enough, shape (n_rows,)
+
+    def loads(self) -> FloatArray:
+        return np.full((1, self.n_workers, 1), self.load)
+
+    def enough_s(self, due_s: FloatArray, rows: IntArray) -> FloatArray:
+        in_order = np.sort(np.where(due_s == -np.inf, np.inf, due_s).reshape(len(due_s), -1), axis=1)
+        places, last = self.k[rows] - 1, in_order.shape[1] - 1
+        return np.where(places <= last, in_order[np.arange(len(due_s)), np.minimum(places, last)], np.inf)
+
+    @abstractmethod
+    def squared_errors(self, in_order: IntArray, n_come: IntArray, rows: IntArray) -> FloatArray:
+        """Squared errors of the gradients, shape ``(n,)``; NaN where the job failed.
+
+        Parameters
+        ----------
+        in_order
+            Which result came first, second, ..., shape ``(n, n_results)``: below ``n_workers`` the first one of that
+            worker, ``n_workers + j`` that of the list which was given out j-th after these.
+        n_come
+            How many have come, shape ``(n,)``.
+        rows
+            Of which run each round is, shape ``(n,)``.
+        """

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Heard, Outcome, Phase, Work
 from simulator.parameters import FloatArray, IntArray
 
 
@@ -63,6 +64,15 @@ class Weights(NamedTuple):
     condition: float = 1.0
 
 
+class Result(NamedTuple):
+    """The gradient of a chunk, at the parameters with which a worker began to compute it."""
+
+    job: int  # whose rows and parameters it had: those with which the round of that number began
+    worker: int
+    chunk: int
+    steps: int = 1  # more: so many steps of its own, each on a batch of its own; the gradient is what these add up to
+
+
 class Codec(ABC):
     """The numbers of one run of a scheme.
 
@@ -80,6 +90,9 @@ class Codec(ABC):
 
     def open_round(self, index: int, work: Work, session: Session) -> None:  # noqa: B027 - some need no note
         """Note who computes what in the round that the session has just opened."""
+
+    def act(self, phase: Phase, session: Session) -> None:  # noqa: B027 - most schemes do not act
+        """Note who computes what of the work that the session has given out while the round goes on."""
 
     def receive_late(self, index: int, worker: int, report: int) -> None:  # noqa: B027 - most have no use for it
         """Note that a report of round ``index`` has arrived in a later one."""
@@ -103,6 +116,10 @@ class Ended(NamedTuple):
     chunk_loads: FloatArray  # size of each chunk of the job's data
     responses: Any  # that have come
     decode: Decode
+    results: Sequence[Result] | None = None
+    """If not None: ``decode`` is given the gradients of these, shape ``(n_results, 1, dimension)``, not those of the
+    chunks, for this job alone and before any later one: it may keep something for these."""
+    oldest: int = 0  # no result of an earlier job is still to come
 
     def decoded(self, gradients: FloatArray) -> Decoded:
         """Decode this job alone, from the gradients of its chunks, shape ``(n_chunks, dimension)``."""

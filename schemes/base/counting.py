@@ -10,8 +10,9 @@ from typing import Generic, NamedTuple, Self, TypeVar
 import numpy as np
 
 from schemes.base.rule import DECODED, NOT_ENDED, Alternatives, Clause, Rule
-from schemes.base.scheme import Closing, Outcome, Scheme, Session, Work
+from schemes.base.scheme import Scheme, Session
 from schemes.base.sets import ManySets, Numbers, OneSet, Sets
+from schemes.base.work import Closing, Outcome, Work
 from simulator.parameters import BoolArray, IntArray
 
 

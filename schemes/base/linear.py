@@ -13,8 +13,9 @@ from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weight
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.least_squares import least_squares_errors
 from schemes.base.rule import Clause, Rule, permits
-from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
 from schemes.base.sets import ManySets
+from schemes.base.work import Closing, Heard, Outcome, Task, Work
 from simulator.parameters import BoolArray, FloatArray, IntArray
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
@@ -100,7 +101,7 @@ class LinearScheme(Scheme):
         """
         return least_squares_weights(self.encoding_matrix(), answered)
 
-    def coefficients(self, worker: int, task: Task) -> FloatArray:
+    def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
         return self.encoding_matrix()[worker, list(task.chunks)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
@@ -121,6 +122,12 @@ class LinearScheme(Scheme):
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         """The chunks in a worker's combination."""
         return tuple(np.flatnonzero(self.encoding_matrix()[worker]).tolist())
+
+    def tasks_of(self, worker: int, job: int) -> Sequence[Task]:
+        """Say what a worker's list for a job consists of."""
+        chunks = self.chunks_of(worker)
+        load = float(self.worker_loads()[worker])
+        return [Task(job, "coded" if len(chunks) > 1 else "plain", load, chunks)] if chunks else []
 
     @property
     def load(self) -> float:
@@ -207,9 +214,7 @@ class MemorylessSession(CountingSession):
         return [Outcome.of(self._job, float(self._scheme.squared_errors(closed)[0]))]
 
     def tasks(self, worker: int) -> Sequence[Task]:
-        chunks = self._scheme.chunks_of(worker)
-        load = float(self._work.given[worker])
-        return [Task(self._job, "coded" if len(chunks) > 1 else "plain", load, chunks)] if chunks else []
+        return self._scheme.tasks_of(worker, self._job)
 
 
 class LinearCodec(Codec):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from schemes.base.counting import RuleSession
-from schemes.base.scheme import Task, Work
+from schemes.base.work import Task, Work
 from simulator.parameters import BoolArray
 
 if TYPE_CHECKING:

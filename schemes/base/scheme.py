@@ -11,14 +11,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import ConfigDict
 
-from simulator.parameters import BoolArray, FloatArray, IntArray, TakesNumpy
+from schemes.base.work import Closing, Outcome, Phase, Task, Work
+from simulator.choices import Leftover
+from simulator.parameters import FloatArray, IntArray, TakesNumpy
 
 if TYPE_CHECKING:
     from schemes.base.batch import Batch
@@ -26,124 +27,13 @@ if TYPE_CHECKING:
     from schemes.base.rule import Rule
 
 
-Status = Literal["decoded", "approximate", "failed"]
-TaskKind = Literal["plain", "coded", "repeat"]
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One item of a worker's list, as plots and the value plane see it."""
-
-    job: int
-    kind: TaskKind  # "plain": a first try, uncoded; "coded": a combination; "repeat": a second try
-    load: float  # share of the job's data
-    chunks: tuple[int, ...]  # indices into the scheme's `chunk_loads()`
-
-
-@dataclass(frozen=True)
-class Work:
-    """Work that every worker is given in one round.
-
-    Parameters
-    ----------
-    loads
-        Cumulative load (a share of one job's data) at each report of each worker, shape
-        ``(n_workers, n_reports)``; NaN where a worker makes no (further) report. A worker without any report
-        is idle.
-
-    Examples
-    --------
-    >>> Work(np.array([[0.25], [np.nan]])).busy
-    array([ True, False])
-    """
-
-    loads: FloatArray
-    is_divisible: bool = False
-    """True if the engine may share the loads out anew, so that all workers finish one job together."""
-    gradients: FloatArray | None = None
-    """Number of gradients that go up with each report, shape of ``loads``; None: one with each."""
-
-    @functools.cached_property
-    def reporting(self) -> BoolArray:
-        """Mask of the reports that are made, shape ``(n_workers, n_reports)``."""
-        return ~np.isnan(self.loads)
-
-    @functools.cached_property
-    def busy(self) -> BoolArray:
-        """Mask of the workers with work, shape ``(n_workers,)``."""
-        return np.asarray(self.reporting.any(axis=1))
-
-    @functools.cached_property
-    def n_busy(self) -> int:
-        """Number of workers with work."""
-        return int(np.count_nonzero(self.busy))
-
-    @functools.cached_property
-    def n_reports(self) -> int:
-        """Number of reports that all workers together will make."""
-        return int(np.count_nonzero(self.reporting))
-
-    @functools.cached_property
-    def last_report(self) -> IntArray:
-        """The report that completes each worker's list, shape ``(n_workers,)``; -1 for an idle worker."""
-        last = self.loads.shape[1] - 1 - np.argmax(self.reporting[:, ::-1], axis=1)
-        return np.where(self.busy, last, -1)
-
-    @functools.cached_property
-    def given(self) -> FloatArray:
-        """Load of each worker's whole list, shape ``(n_workers,)``; 0 for an idle worker."""
-        return np.where(self.busy, self.loads[np.arange(len(self.loads)), self.last_report], 0.0)
-
-
-class Heard(NamedTuple):
-    """Reports of a round that arrived during that round, in that order."""
-
-    workers: IntArray  # shape (n,)
-    reports: IntArray  # which one of its worker's: 0, 1, ...; shape (n,)
-
-    @classmethod
-    def of(cls, reports: Sequence[tuple[int, int]]) -> Heard:
-        """Some reports, each a worker and which of its reports it is.
-
-        Examples
-        --------
-        >>> Heard.of([(2, 0), (0, 0)]).workers
-        array([2, 0])
-        """
-        return cls(*np.array(reports, dtype=np.int64).reshape(-1, 2).T)
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """End of a round: why it ended, and who was missing then."""
-
-    missing: BoolArray  # shape (n_workers,): had work and had not reported all of it
-    forced: bool  # the master stopped although the responses were not enough
-    takes_estimate: bool = False  # the rule waits for nobody: it asked for what there is, exact or not
-    heard: Heard | None = None  # in the round; codecs must be told, and are by the engine
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A job that ended."""
-
-    job: int
-    status: Status
-    squared_error: float = 0.0  # of the gradient returned, in units of one chunk's squared norm; NaN if failed
-
-    @classmethod
-    def of(cls, job: int, squared_error: float | None) -> Outcome:
-        """A job whose gradient is exact, or has an error; None or NaN: there is none, the job failed."""
-        if squared_error is None or np.isnan(squared_error):
-            return cls(job, "failed", float("nan"))
-        return cls(job, "approximate" if squared_error else "decoded", squared_error)
-
-
 class Session(ABC):
     """The master's memory during one run of a scheme."""
 
     n_rounds: int
     asks_for_uploads = False  # whether `uploads` has something to say
+    acts = False  # whether `act` has something to say
+    look_s = float("inf")  # when `act` is to be asked next at the latest, in seconds after the open round's start
 
     @abstractmethod
     def open_round(self, index: int) -> Work:
@@ -182,9 +72,35 @@ class Session(ABC):
         """
         return None
 
+    def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+        """Act while the round goes on; asked when something has arrived that is not enough, and at `look_s`.
+
+        Only if :attr:`acts`. A round of which all has arrived goes on if new work is given, and ends otherwise.
+
+        Parameters
+        ----------
+        now_s
+            Seconds after the round's start.
+        progress
+            Says which share of its list's time each worker has behind it, shape ``(n_workers,)``; NaN if it is idle.
+
+        Returns
+        -------
+        phase
+            New work; None (default): nothing is done.
+        """
+        return None
+
     @abstractmethod
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         """End the open round and return the jobs that ended with it, each job once in a run."""
+
+    def leftover(self) -> Leftover | None:
+        """Say what becomes of unfinished lists of this round and earlier ones, now that it has been closed.
+
+        Only if the scheme :attr:`~Scheme.decides_leftover`. None (default): what the scenario's ``leftover`` says.
+        """
+        return None
 
     @abstractmethod
     def tasks(self, worker: int) -> Sequence[Task]:
@@ -290,6 +206,21 @@ class Scheme(TakesNumpy, ABC):
         return False
 
     @property
+    def late_ends_rounds(self) -> bool:
+        """True if a round may end before its first own response, with responses of earlier rounds."""
+        return False
+
+    @property
+    def begins_anew(self) -> bool:
+        """True if workers are given work as soon as they have responded, while a round goes on."""
+        return False
+
+    @property
+    def decides_leftover(self) -> bool:
+        """True if the session says, at the end of each round, whether unfinished lists go on."""
+        return False
+
+    @property
     def n_error_blocks(self) -> int:
         """Number of chunk blocks that the squared error adds up over: a response of zeros has this squared error."""
         return len(self.chunk_loads())
@@ -317,10 +248,10 @@ class Scheme(TakesNumpy, ABC):
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         """Begin a run over ``n_jobs`` jobs. Every call with an equal ``rng`` begins an equal run."""
 
-    def coefficients(self, worker: int, task: Task) -> FloatArray:
+    def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
         """Coefficients of a task's chunks in the message that answers it, in the order of ``task.chunks``.
 
-        By default, all 1 for what is not coded: plain sums.
+        ``index`` is the round in which the worker was given the task. By default, all 1 for what is not coded: sums.
 
         Raises
         ------

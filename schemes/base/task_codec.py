@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from schemes.base.codec import Codec, Decoded, Ended, Precision
-from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Heard, Outcome, Phase, Task, Work
 from simulator.parameters import FloatArray
 
 
@@ -34,7 +35,7 @@ class TaskCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._lists: dict[int, list[list[Sequence[Task]]]] = {}  # of a round: what each report of each worker is about
-        self._heard: dict[int, list[tuple[int, Task]]] = defaultdict(list)  # of a job: workers, and what they did
+        self._heard: dict[int, list[tuple[int, Task, int]]] = defaultdict(list)  # of a job: who did what, given when
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         self._round = index
@@ -45,6 +46,11 @@ class TaskCodec(Codec):
         self._lists.pop(index - self._scheme.delay_rounds - 1, None)
         self._heard.pop(index - self._scheme.delay_rounds - 1, None)
 
+    def act(self, phase: Phase, session: Session) -> None:
+        lists = self._lists[self._round]
+        for worker, loads in phase.lists.items():
+            lists[worker] += [[task] for task in session.tasks(worker)[-len(loads) :]]
+
     @staticmethod
     def _by_report(tasks: Sequence[Task], last_report: int) -> list[Sequence[Task]]:
         """A list is reported as a whole, or task by task."""
@@ -54,7 +60,7 @@ class TaskCodec(Codec):
         if index in self._lists:
             for task in self._lists[index][worker][report]:
                 if task.job >= self._round - self._scheme.delay_rounds:  # older ones have ended
-                    self._heard[task.job].append((worker, task))
+                    self._heard[task.job].append((worker, task, index))
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
         for worker, report in zip(heard.workers.tolist(), heard.reports.tolist(), strict=True):
@@ -63,13 +69,13 @@ class TaskCodec(Codec):
     def end(self, outcome: Outcome) -> Ended:
         return Ended(outcome, self.chunk_loads, self._heard.pop(outcome.job, []), self._decode)
 
-    def _decode(self, responses: Sequence[Sequence[tuple[int, Task]]], gradients: FloatArray) -> Sequence[Decoded]:
+    def _decode(self, responses: Sequence[Sequence[tuple[int, Task, int]]], gradients: FloatArray) -> Sequence[Decoded]:
         return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(responses)]
 
-    def _decode_job(self, heard: Sequence[tuple[int, Task]], gradients: FloatArray) -> Decoded:
+    def _decode_job(self, heard: Sequence[tuple[int, Task, int]], gradients: FloatArray) -> Decoded:
         rows = np.zeros((len(heard), len(gradients)))
-        for row, (worker, task) in zip(rows, heard, strict=True):
-            row[list(task.chunks)] = self._scheme.coefficients(worker, task)
+        for row, (worker, task, index) in zip(rows, heard, strict=True):
+            row[list(task.chunks)] = self._scheme.coefficients(worker, task, index)
         messages = self.sent(rows @ gradients)
         began_s = time.perf_counter()
         weights, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(len(gradients)), rcond=None)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from schemes.base.codec import Codec, Ended
-from schemes.base.scheme import Closing, Outcome, Session, Task, Work
+from schemes.base.scheme import Session
+from schemes.base.work import Closing, Outcome, Phase, Task, Work
+from simulator.choices import Leftover
 from simulator.parameters import FloatArray, IntArray
 
 
@@ -31,7 +33,7 @@ class ValuedSession(Session):
     """
 
     def __init__(self, session: Session, codec: Codec, plane: ValuePlane) -> None:
-        self.n_rounds = session.n_rounds
+        self.n_rounds, self.acts = session.n_rounds, session.acts
         self._session, self._codec, self._plane = session, codec, plane
 
     def open_round(self, index: int) -> Work:
@@ -48,6 +50,19 @@ class ValuedSession(Session):
     @property
     def enough(self) -> Callable[[], bool]:
         return self._session.enough
+
+    def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+        phase = self._session.act(now_s, progress)
+        if phase is not None:
+            self._codec.act(phase, self._session)
+        return phase
+
+    @property
+    def look_s(self) -> float:  # type: ignore[override] # an attribute of others, which this one only passes on
+        return self._session.look_s
+
+    def leftover(self) -> Leftover | None:
+        return self._session.leftover()
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
         self._session.receive_late(index, worker, report)

@@ -7,15 +7,19 @@ of a round is left in the queue when it closes, and no late event can reach a la
 pays no attention, such as those between the first worker's and the look of the mu-rule, are received at the next event.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import simpy
 
-from schemes.base.scheme import Closing, Outcome, Scheme, Session, Work
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Outcome, Work
 from simulator.choices import Leftover
+from simulator.engine.acting import ActingRound
+from simulator.engine.acting_workers import ActingWorkers, Again, Given
+from simulator.engine.mail import Mail
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Arrivals, Network, Traffic, Uplink
 from simulator.engine.speed_changes import SpeedChanges
@@ -23,12 +27,22 @@ from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
 from simulator.errors import SimulationError
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import FloatArray, IntArray
 
 NUMERICS = 8
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
 
 Runs do not go on with parts that have another one."""
+
+
+class Received(Protocol):
+    """What the master heard in a round."""
+
+    def n_received(self) -> IntArray:
+        """Count the reports that have arrived from each worker, shape ``(n_workers,)``."""
+
+    def first_finish_s(self) -> float:
+        """Return when the first worker had reported everything; NaN if none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +54,20 @@ class ClosedRound:
     stop_s: float  # when the master stopped waiting for reports
     duration_s: float  # until the end of the round: later than the stop if workers upload only at the master's word
     end_s: float  # when the next round begins: after the overhead
-    arrivals: Arrivals  # what the master heard, and when
+    arrivals: Received  # what the master heard, and when
     waited_s: float  # beyond the instant at which the rule wanted to stop
     closing: Closing
-    work: Work
+    work: Work  # that the round began with
+    n_given: int  # workers that were given work
     times: RoundTimes
     finish_s: FloatArray  # shape (n_workers, n_reports): when the work of each report was done, heard or not
     load_done: FloatArray  # shape (n_workers,)
     is_cut_off: bool  # whether stragglers drop their lists
     traffic: Traffic
     outcomes: tuple[Outcome, ...]
+    given: Sequence[Given] = ()  # lists that were given out while it went on
+    phases: int = 1
+    stale: int = 0  # reports of earlier rounds that came since the last one
 
 
 class Collector(Protocol):
@@ -61,7 +79,7 @@ class Collector(Protocol):
     def round_closed(self, closed: ClosedRound) -> None:
         """Take note of a round; keep no reference to it that is not needed."""
 
-    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+    def cut_off(self, index: int, workers: IntArray, load: FloatArray) -> None:
         """Take back load of a round that was left over and was not finished when the run ended."""
 
 
@@ -78,6 +96,8 @@ class RunPlan:
     round_overhead_s: float  # that every round with work costs after it has closed
     network: Network  # what it takes to send responses
     rng: np.random.Generator  # for what the scheme draws for itself
+    again: Again | None = None  # worker times of further work in a round, if the scheme gives out any
+    action_overhead_s: float = 0.0  # that passes before such work begins
 
 
 def simulate(plan: RunPlan, collector: Collector, session: Session | None = None) -> None:
@@ -107,48 +127,143 @@ def simulate(plan: RunPlan, collector: Collector, session: Session | None = None
 def _master(
     env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector
 ) -> Generator[simpy.Event, None, None]:
-    workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover)
-    uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
+    scheme = plan.scheme
+    acts = session.acts or scheme.late_ends_rounds or scheme.decides_leftover
+    floor = _ActingFloor(env, plan, session, collector) if acts else _Floor(env, plan, session)
     start_s = 0.0
     for index in range(session.n_rounds):
-        for known in uplink.known():
+        for known in floor.known(index, start_s):
             session.receive_late(*known)
         work = session.open_round(index)
         collector.round_opened(index, work, session)
+        closed = yield from floor.run(index, start_s, work)
+        collector.round_closed(closed)
+        start_s = closed.end_s
+        if start_s > env.now:
+            yield env.timeout(start_s - env.now)
+    for late in floor.cut_off(start_s):
+        collector.cut_off(*late)
+
+
+class _Floor:
+    """Rounds in which all work is given out at the start: what arrives when is known then."""
+
+    def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session) -> None:
+        self._env, self._plan, self._session = env, plan, session
+        self._workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover)
+        self._uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
+        self.cut_off = self._workers.cut_off
+
+    def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
+        """Round, worker and report of what has come late since the last round was closed."""
+        return self._uplink.known()
+
+    def run(self, index: int, start_s: float, work: Work) -> Generator[simpy.Event, None, ClosedRound]:
+        """Run the round that the session has opened."""
+        plan, session, workers, uplink = self._plan, self._session, self._workers, self._uplink
         work, finish_s = workers.dispatch(index, start_s, work)
         arrivals = uplink.open(index, work, finish_s)
         stop_s = waited_s = overhead_s = 0.0
         if work.n_busy:
-            watch = Watch(env, start_s, plan.rule, session, work, arrivals)
+            watch = Watch(self._env, start_s, plan.rule, session, work, arrivals)
             yield watch.closed
             stop_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), plan.round_overhead_s
         duration_s, closing = _uploaded(plan.rule, session, uplink, arrivals, stop_s)
         outcomes = tuple(session.close_round(closing))
-        end_s = start_s + duration_s + overhead_s
-        collector.round_closed(
-            ClosedRound(
-                index=index,
-                start_s=start_s,
-                stop_s=stop_s,
-                duration_s=duration_s,
-                end_s=end_s,
-                arrivals=arrivals,
-                waited_s=waited_s,
-                closing=closing,
-                work=work,
-                times=workers.times,
-                finish_s=finish_s,
-                load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
-                is_cut_off=plan.leftover == "cancel",
-                traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
-                outcomes=outcomes,
-            )
+        return ClosedRound(
+            index=index,
+            start_s=start_s,
+            stop_s=stop_s,
+            duration_s=duration_s,
+            end_s=start_s + duration_s + overhead_s,
+            arrivals=arrivals,
+            waited_s=waited_s,
+            closing=closing,
+            work=work,
+            n_given=work.n_busy,
+            times=workers.times,
+            finish_s=finish_s,
+            load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
+            is_cut_off=plan.leftover == "cancel",
+            traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
+            outcomes=outcomes,
         )
-        if end_s > env.now:
-            yield env.timeout(end_s - env.now)
-        start_s = end_s
-    for index, late, load in workers.cut_off(start_s):
-        collector.cut_off(index, late, load)
+
+
+class _ActingFloor:
+    """Rounds in which work is given out at any time, or that late responses may end."""
+
+    def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector) -> None:
+        if session.asks_for_uploads:
+            raise SimulationError("a scheme that acts while a round goes on can't ask for uploads at its end")
+        self._env, self._plan, self._session, self._collector = env, plan, session, collector
+        self._workers = ActingWorkers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover, plan.again)
+        self._mail = Mail(plan.network)
+        self._n_known = 0
+        self.cut_off = self._workers.cut_off
+
+    def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
+        """Round, worker and report of what has come late since the last round was closed."""
+        self._n_known = 0
+        self._mail.open(index, start_s)
+        for message in self._mail.take(0.0):
+            self._n_known += 1
+            yield message.of_round, message.worker, message.report
+
+    def run(self, index: int, start_s: float, work: Work) -> Generator[simpy.Event, None, ClosedRound]:
+        """Run the round that the session has opened."""
+        plan, session, workers, mail = self._plan, self._session, self._workers, self._mail
+        work, finish_s = workers.dispatch(index, start_s, work)
+        mail.send_all(work, finish_s)
+        late_ends = plan.scheme.late_ends_rounds
+        acting = ActingRound(
+            plan.rule,
+            session,
+            workers,
+            mail,
+            work,
+            late_ends=late_ends,
+            n_late=self._n_known,
+            action_overhead_s=plan.action_overhead_s,
+        )
+        overhead_s = 0.0
+        if work.n_busy or late_ends:
+            yield from acting.wait(self._env, start_s)
+            overhead_s = plan.round_overhead_s
+        stop_s, takes_estimate = acting.stop_s, plan.rule.waits_for == "nobody"
+        closing = Closing(acting.missing(), not session.enough(), takes_estimate, acting.heard(), stop_s)
+        outcomes = tuple(session.close_round(closing))
+        leftover = session.leftover() or plan.leftover if plan.scheme.decides_leftover else plan.leftover
+        workers.goes_on(leftover)
+        load_done = workers.close(index, stop_s, stop_s + overhead_s, closing.missing)
+        goes_on = leftover == "finish" and (late_ends or plan.scheme.hears_late)
+        traffic = mail.close(stop_s + overhead_s if goes_on else stop_s)
+        if not goes_on:
+            mail.drop_all()
+        if leftover == "cancel":
+            for late in workers.cut_off(start_s + stop_s):
+                self._collector.cut_off(*late)
+        return ClosedRound(
+            index=index,
+            start_s=start_s,
+            stop_s=stop_s,
+            duration_s=stop_s,
+            end_s=start_s + stop_s + overhead_s,
+            arrivals=acting,
+            waited_s=acting.waited_s(),
+            closing=closing,
+            work=work,
+            n_given=acting.n_worked(),
+            times=workers.times,
+            finish_s=finish_s,
+            load_done=load_done,
+            is_cut_off=leftover == "cancel",
+            traffic=traffic,
+            outcomes=outcomes,
+            given=workers.given,
+            phases=acting.n_phases,
+            stale=acting.n_late,
+        )
 
 
 def _uploaded(
@@ -156,7 +271,8 @@ def _uploaded(
 ) -> tuple[float, Closing]:
     """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any."""
     takes_estimate, heard = rule.waits_for == "nobody", arrivals.heard()
-    closing = Closing(arrivals.missing(), forced=not session.enough(), takes_estimate=takes_estimate, heard=heard)
+    is_forced = not session.enough()
+    closing = Closing(arrivals.missing(), is_forced, takes_estimate, heard, stop_s)
     if not session.asks_for_uploads or (closing.forced and not closing.takes_estimate):
         return stop_s, closing
     asked = session.uploads(arrivals.n_received())
@@ -165,5 +281,5 @@ def _uploaded(
     duration_s = rule.acts_s(uplink.ask(stop_s, asked))
     limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
     if duration_s > limit_s:
-        return limit_s, Closing(closing.missing, forced=True, heard=closing.heard)
+        return limit_s, Closing(closing.missing, forced=True, heard=closing.heard, stop_s=stop_s)
     return duration_s, closing

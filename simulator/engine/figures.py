@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemes.base.rule import APPROXIMATE, DECODED, FAILED
-from schemes.base.scheme import Status
+from schemes.base.work import Status
 from simulator.errors import SimulationError
 from simulator.parameters import BoolArray, FloatArray, IntArray
 
@@ -36,11 +36,14 @@ class Runs:
     uploads: IntArray
     bytes_up: FloatArray
     upload_s: FloatArray
+    phases: IntArray
+    stale: IntArray
     n_given: IntArray  # shape (n_runs,): lists of work given out, over all rounds and workers
     load_done: FloatArray  # shape (n_runs,)
     status: IntArray  # of jobs: DECODED, APPROXIMATE or FAILED
     squared_error: FloatArray
     ended_in: IntArray  # which round
+    started_in: IntArray
 
     @classmethod
     def of(cls, records: Sequence[RunRecord]) -> Runs:
@@ -56,9 +59,10 @@ class Runs:
             if len(record.jobs.job) < record.n_jobs:
                 got = len(record.jobs.job)
                 raise SimulationError(f"all {record.n_jobs} jobs must end, got {got} that did")
-            ended = zip(record.jobs.job, record.jobs.status, record.jobs.squared_error, record.ended_in, strict=True)
-            jobs.append([(CODE[status], error, index) for _, status, error, index in sorted(ended)])
-        status, error, ended_in = np.array(jobs, dtype=np.float64).transpose(2, 0, 1)
+            of = record.jobs
+            ended = zip(of.job, of.status, of.squared_error, record.ended_in, of.start_round, strict=True)
+            jobs.append([(CODE[status], *others) for _, status, *others in sorted(ended)])
+        status, error, ended_in, started_in = np.array(jobs, dtype=np.float64).transpose(2, 0, 1)
         rounds = [record.rounds for record in records]
         ends_s = [[*record.rounds.start_s[1:], record.makespan_s] for record in records]
         return cls(
@@ -76,6 +80,9 @@ class Runs:
             status=status.astype(np.int64),
             squared_error=error,
             ended_in=ended_in.astype(np.int64),
+            phases=np.array([each.phases for each in rounds]),
+            stale=np.array([each.stale for each in rounds]),
+            started_in=started_in.astype(np.int64),
         )
 
     def rows(self, which: IntArray) -> Runs:
@@ -107,7 +114,12 @@ class Runs:
     @functools.cached_property
     def latency_s(self) -> FloatArray:
         """How long each job took; NaN: it failed."""
-        return self.decoded_s - self.starts_s[:, : self.status.shape[1]]
+        return self.decoded_s - self.job_starts_s
+
+    @property
+    def job_starts_s(self) -> FloatArray:
+        """When each job started."""
+        return np.take_along_axis(self.starts_s, self.started_in, axis=1)
 
     @property
     def is_approximate(self) -> bool:
@@ -128,6 +140,8 @@ class Runs:
             "uploads": self.uploads,
             "bytes_up": self.bytes_up,
             "upload_s": self.upload_s,
+            "phases": self.phases,
+            "stale": self.stale,
         }
         return {name: column.reshape(-1) for name, column in columns.items()}
 
@@ -137,9 +151,9 @@ class Runs:
         number = np.broadcast_to(np.arange(n_jobs), (n_runs, n_jobs))
         columns = {
             "job": number,
-            "start_round": number,
+            "start_round": self.started_in,
             "decoded_round": np.ma.array(self.ended_in, mask=self.has_failed),
-            "start_s": self.starts_s[:, :n_jobs],
+            "start_s": self.job_starts_s,
             "decoded_s": self.decoded_s,
             "latency_s": self.latency_s,
             "status": np.array([STATUS.get(code, "") for code in range(max(STATUS) + 1)], dtype=object)[self.status],
@@ -188,7 +202,8 @@ class Runs:
             errors = self.squared_error[rows][ended].reshape(-1, count)
             values = [latency_s.mean(axis=1), *np.quantile(latency_s, QUANTILES, axis=1)]
             values += [errors.mean(axis=1), np.sqrt(errors / n_error_blocks[rows, np.newaxis]).mean(axis=1)]
-            values += [np.sqrt(errors).mean(axis=1), np.count_nonzero(errors == 0, axis=1) / self.status.shape[1]]
+            n_exact = np.count_nonzero(self.status[rows] == DECODED, axis=1)
+            values += [np.sqrt(errors).mean(axis=1), n_exact / self.status.shape[1]]
             for name, value in zip(names, values, strict=True):
                 found[name][rows] = value
         return found

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from schemes.base.scheme import Heard, Work
+from schemes.base.work import Heard, Work
 from simulator.parameters import BoolArray, FloatArray, IntArray, NonNegative, TakesNumpy
 
 Rate = Annotated[float, Field(gt=0)]
@@ -101,7 +101,8 @@ class Arrivals:
         # a late response stands as worker -1, -2, ...: its place in `late`, counted from the end
         self.workers = np.where(order < n_late, order - n_late, self.workers) if n_late else self.workers
         self.late = late
-        self.times_s: list[float] = times_s[order].tolist()
+        self._arrive_s = times_s[order]
+        self.times_s: list[float] = self._arrive_s.tolist()
         self.n_arrived = 0
         own = np.flatnonzero(order >= n_late)
         self.first_own = int(own[0]) if len(own) else len(order)
@@ -129,10 +130,9 @@ class Arrivals:
 
     def heard(self) -> Heard:
         """Return the reports of this round that have arrived."""
-        workers, reports = self.workers[: self.n_arrived], self.reports[: self.n_arrived]
-        if self.late is NO_MESSAGES:
-            return Heard(workers, reports)
-        return Heard(workers[workers >= 0], reports[workers >= 0])
+        n = self.n_arrived
+        heard = Heard(self.workers[:n], self.reports[:n], self._arrive_s[:n])
+        return heard if self.late is NO_MESSAGES else Heard._make(field[heard.workers >= 0] for field in heard)
 
     def n_received(self) -> IntArray:
         """Count the reports that have arrived from each worker, shape ``(n_workers,)``."""

@@ -1,7 +1,7 @@
 """Uncoded at first, while the cluster is watched, and a code afterwards."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -9,9 +9,11 @@ import numpy as np
 from schemes.base.batch import Batch
 from schemes.base.codec import Codec, Ended, Precision
 from schemes.base.rule import Rule
-from schemes.base.scheme import Closing, Heard, Outcome, Scheme, Session, Task, Work
+from schemes.base.scheme import Scheme, Session
 from schemes.base.task_codec import codec_of
+from schemes.base.work import Closing, Heard, Outcome, Phase, Task, Work
 from schemes.uncoded import Uncoded
+from simulator.choices import Leftover
 from simulator.parameters import FloatArray, IntArray
 
 
@@ -41,9 +43,9 @@ class Probing(Scheme):
     ...     print(round(session.open_round(index).loads[0, 0], 3))
     ...     print(session.close_round(Closing(np.zeros(3, dtype=bool), forced=False)))
     0.333
-    [Outcome(job=0, status='decoded', squared_error=0.0)]
+    [Outcome(job=0, status='decoded', squared_error=0.0, start_round=None)]
     0.667
-    [Outcome(job=1, status='decoded', squared_error=0.0)]
+    [Outcome(job=1, status='decoded', squared_error=0.0, start_round=None)]
     """
 
     n_workers: int
@@ -65,6 +67,18 @@ class Probing(Scheme):
     @property
     def hears_late(self) -> bool:
         return self.scheme.hears_late
+
+    @property
+    def late_ends_rounds(self) -> bool:
+        return self.scheme.late_ends_rounds
+
+    @property
+    def begins_anew(self) -> bool:
+        return self.scheme.begins_anew
+
+    @property
+    def decides_leftover(self) -> bool:
+        return self.scheme.decides_leftover
 
     @property
     def n_error_blocks(self) -> int:
@@ -91,6 +105,7 @@ class _ProbingSession(Session):
         self._first = Uncoded(scheme.n_workers).start(scheme.probe, rng)
         self._later = scheme.scheme.start(n_jobs - scheme.probe, rng)
         self._now: Session = self._first
+        self.acts = self._later.acts
         self.n_rounds = scheme.probe + self._later.n_rounds
 
     @property
@@ -119,12 +134,29 @@ class _ProbingSession(Session):
     def enough(self) -> bool:
         return self._now.enough()
 
+    @property
+    def look_s(self) -> float:  # type: ignore[override] # an attribute of others, which this one only passes on
+        return self._now.look_s
+
+    def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+        return self._now.act(now_s, progress)
+
+    def leftover(self) -> Leftover | None:
+        return self._now.leftover()
+
     def uploads(self, n_received: IntArray) -> FloatArray | None:
         return self._now.uploads(n_received)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = self._now.close_round(closing)
-        return [dataclasses.replace(outcome, job=outcome.job + self._began) for outcome in outcomes]
+        return [
+            dataclasses.replace(
+                outcome,
+                job=outcome.job + self._began,
+                start_round=None if outcome.start_round is None else outcome.start_round + self._began,
+            )
+            for outcome in outcomes
+        ]
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return [dataclasses.replace(task, job=task.job + self._began) for task in self._now.tasks(worker)]
@@ -147,6 +179,10 @@ class _ProbingCodec(Codec):
         self._now, own = self._of(index)
         self._now.open_round(own, work, session.now)
 
+    def act(self, phase: Phase, session: Session) -> None:
+        assert isinstance(session, _ProbingSession)
+        self._now.act(phase, session.now)
+
     def receive_late(self, index: int, worker: int, report: int) -> None:
         if index >= self._probe:
             self._later.receive_late(index - self._probe, worker, report)
@@ -156,4 +192,8 @@ class _ProbingCodec(Codec):
 
     def end(self, outcome: Outcome) -> Ended:
         codec, own = self._of(outcome.job)
-        return codec.end(dataclasses.replace(outcome, job=own))._replace(outcome=outcome)
+        ended, began = codec.end(dataclasses.replace(outcome, job=own)), outcome.job - own
+        if ended.results is not None:
+            results = [result._replace(job=result.job + began) for result in ended.results]
+            ended = ended._replace(results=results, oldest=ended.oldest + began)
+        return ended._replace(outcome=outcome)

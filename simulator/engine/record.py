@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from schemes.base.scheme import Outcome, Session, Status, Work
+from schemes.base.scheme import Session
+from schemes.base.work import Outcome, Status, Work
 from simulator.columns import JobColumns, RoundColumns, RunRow, empty
 from simulator.engine.figures import Runs
 from simulator.errors import SimulationError
@@ -54,15 +55,18 @@ class RunRecord:
         self.rounds.uploads.append(closed.traffic.uploads)
         self.rounds.bytes_up.append(closed.traffic.bytes_up)
         self.rounds.upload_s.append(closed.traffic.upload_s)
-        self.n_given += closed.work.n_busy
+        self.rounds.phases.append(closed.phases)
+        self.rounds.stale.append(closed.stale)
+        self.n_given += closed.n_given
         self.makespan_s = closed.end_s
         self.load_done += float(closed.load_done.sum())
         for outcome in closed.outcomes:
             self._check_outcome(outcome, closed.index)
-            start_s, has_failed = self.rounds.start_s[outcome.job], outcome.status == "failed"
+            start_round = outcome.job if outcome.start_round is None else outcome.start_round
+            start_s, has_failed = self.rounds.start_s[start_round], outcome.status == "failed"
             self.ended_in.append(closed.index)
             self.jobs.job.append(outcome.job)
-            self.jobs.start_round.append(outcome.job)
+            self.jobs.start_round.append(start_round)
             self.jobs.decoded_round.append(None if has_failed else closed.index)
             self.jobs.start_s.append(start_s)
             self.jobs.decoded_s.append(math.nan if has_failed else closed.end_s)
@@ -74,7 +78,8 @@ class RunRecord:
 
     def _check_outcome(self, outcome: Outcome, index: int) -> None:
         """A scheme of one's own may count wrongly."""
-        if not 0 <= outcome.job < min(self.n_jobs, len(self.rounds.round)) or outcome.job in self._ended:
+        start_round = outcome.job if outcome.start_round is None else outcome.start_round
+        if not 0 <= outcome.job < self.n_jobs or not 0 <= start_round <= index or outcome.job in self._ended:
             raise SimulationError(f"round {index}: a job that is in flight must end, once, got job {outcome.job}")
         if outcome.status not in STATUSES or outcome.squared_error < 0:
             got, known = f"{outcome.status!r}, {outcome.squared_error:g}", ", ".join(STATUSES)
@@ -83,7 +88,12 @@ class RunRecord:
 
     def _keep_workers(self, closed: ClosedRound) -> None:
         work = closed.work
-        last_s = closed.finish_s[np.arange(self.n_workers), work.last_report]
+        last_s, busy, given = closed.finish_s[np.arange(self.n_workers), work.last_report], work.busy, work.given
+        if closed.given:
+            last_s, busy, given = last_s.copy(), busy.copy(), given.copy()
+            for later in closed.given:
+                last_s[later.worker], busy[later.worker] = later.finish_s[-1], True
+                given[later.worker] += later.loads[-1]
         is_cut_off = ~np.isfinite(last_s)
         if closed.is_cut_off:
             is_cut_off |= closed.closing.missing & (last_s > closed.stop_s)  # else its response was only on its way
@@ -91,17 +101,17 @@ class RunRecord:
             {
                 "round": np.full(self.n_workers, closed.index),
                 "worker": np.arange(self.n_workers),
-                "finished_s": np.where(work.busy & ~is_cut_off, last_s, np.where(work.busy, np.inf, np.nan)),
-                "load_given": work.given,
+                "finished_s": np.where(busy & ~is_cut_off, last_s, np.where(busy, np.inf, np.nan)),
+                "load_given": given,
                 "load_done": closed.load_done,
                 "straggler": closed.closing.missing,
                 "startup_s": closed.times.startup_s,
-                "seconds_per_load": closed.times.seconds_per_load,
+                "seconds_per_load": closed.times.of_lists(work.given).seconds_per_load,
                 "slowdown": closed.times.slowdown,
             }
         )
 
-    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+    def cut_off(self, index: int, workers: IntArray, load: FloatArray) -> None:
         """Take back load that was left over and not finished when the run ended."""
         self.load_done -= float(load.sum())
         if self.keeps_workers:

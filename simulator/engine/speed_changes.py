@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from simulator.engine.drawn_once import settled
 from simulator.engine.streams import stream
 from simulator.parameters import FloatArray
-from straggler_models.base import SecondsModel, Speeds, StragglerModel
+from straggler_models.base import Speeds, StragglerModel
 
 MOST_STILL = 10_000  # blocks in which somebody does not get on
 
@@ -22,8 +23,8 @@ class SpeedChanges:
     def __init__(self, models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> None:
         self._paths = [
             _Path(model.slowdowns(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
-            for label, model in sorted(models.items())
-            if isinstance(model, SecondsModel)
+            for label, model in sorted(settled(models, n_workers, seed).items())
+            if model.lives_in == "seconds"
         ]
 
     def __bool__(self) -> bool:
@@ -51,6 +52,12 @@ class SpeedChanges:
             finishing[worker] = work_s[worker]
             self._finish_one(int(worker), start_s, float(begins_s[worker]), finishing[worker])
         return finishing
+
+    def finishing_of(self, worker: int, start_s: float, begin_s: float, work_s: list[float]) -> list[float]:
+        """Say the same of one worker: when increasing amounts of work are done that it begins at ``begin_s``."""
+        amounts = np.array(work_s)
+        self._finish_one(worker, start_s, begin_s, amounts)
+        return [float(amount) for amount in amounts]
 
     def _finish_one(self, worker: int, start_s: float, begin_s: float, work_s: FloatArray) -> None:
         """Turn one worker's amounts of work into finishing times, in place."""

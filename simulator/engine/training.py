@@ -6,11 +6,13 @@ them, and writes down loss and accuracy at the times at which the jobs ended. A 
 begins: so the jobs of a turn do not depend on each other, and begin with the parameters that the turn before has left.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, InstanceOf
@@ -21,6 +23,7 @@ from simulator.columns import RunRow, StepColumns, empty
 from simulator.engine.events import ClosedRound
 from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
 from simulator.engine.record import RunRecord
+from simulator.engine.result_gradients import Begun, ResultGradients, n_rows_of
 from simulator.engine.streams import stream
 from simulator.errors import SimulationError, is_shipped
 from simulator.parameters import FloatArray, Positive, PositiveCount, TakesNumpy
@@ -81,6 +84,22 @@ class _Model:
     has_diverged: bool = False
 
 
+class _Step(NamedTuple):
+    """A step of a model; step 0 is its beginning."""
+
+    model: int
+    time_s: float
+    gradient_error: float
+    staleness: float
+
+
+def _staleness(ended: Ended) -> float:
+    """Mean number of updates between the beginning of a result and its use."""
+    if ended.results is None:
+        return 0.0
+    return float(np.mean([ended.outcome.job - one.job for one in ended.results])) if ended.results else math.nan
+
+
 @dataclass(kw_only=True)
 class TrainingRecord(RunRecord):
     """A run with what it did to the models: the collector and the value plane of one scheme in one trial.
@@ -101,6 +120,7 @@ class TrainingRecord(RunRecord):
         self._ended_jobs: dict[int, Ended] = {}
         self._ended_s: dict[int, float] = {}
         self._turn = range(0, min(self.n_models, self.n_jobs))  # the jobs whose gradients are used next
+        self._results = ResultGradients(self._workload, self.plan.learning_rate, self._cut)
         self._buffer = np.empty(0)
         self._decode_s: list[float] = []
         self._errors: list[float] = []  # relative, of all gradients that were applied
@@ -109,7 +129,7 @@ class TrainingRecord(RunRecord):
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
             if not self._is_shipped:
                 check_parts(self._workload, self._models[0].parameters)
-            self._note([(number, 0.0, math.nan) for number in range(self.n_models)])
+            self._note([_Step(number, 0.0, math.nan, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
         """Make a model of the trial; its beginning and its batches are the same under every scheme."""
@@ -156,7 +176,11 @@ class TrainingRecord(RunRecord):
         """Apply what was decoded: a job of each model."""
         errors = dict.fromkeys(self._turn, math.nan)
         of_use = [ended for ended in turn if not self._model_of(ended).has_diverged]
-        for jobs in self._together([ended for ended in of_use if ended.outcome.status != "failed"]):
+        of_results = [ended for ended in of_use if ended.results is not None]
+        for ended in of_results:
+            errors |= self._apply_results(ended)
+        with_chunks = [ended for ended in of_use if ended.results is None and ended.outcome.status != "failed"]
+        for jobs in self._together(with_chunks):
             errors |= self._apply(jobs)
         times_s = {job: self._ended_s.pop(job) for job in self._turn}
         steps = []
@@ -165,8 +189,29 @@ class TrainingRecord(RunRecord):
                 model, job = self._model_of(ended), ended.outcome.job
                 model.step += 1
                 model.rows = next(model.batches)
-                steps.append((job % self.n_models, times_s[job], errors[job]))
+                steps.append(_Step(job % self.n_models, times_s[job], errors[job], _staleness(ended)))
         self._note(steps)
+
+    def _apply_results(self, ended: Ended) -> dict[int, float]:
+        """Compute results at the parameters that each was begun with, and use what is decoded from them."""
+        model, job, results = self._model_of(ended), ended.outcome.job, ended.results
+        assert results is not None
+        further = [next(model.batches) for _ in range(max((one.steps for one in results), default=1) - 1)]
+        self._results.begin(job, Begun(model.parameters, [model.rows, *further]))
+        if ended.outcome.status == "failed":
+            return {}
+        gradients = np.stack([self._results.computed(result, ended.chunk_loads) for result in results])
+        self._results.forget(ended.oldest)
+        (found,) = ended.decode([ended.responses], gradients[:, np.newaxis])
+        self._decode_s.append(found.decode_s)
+        exact = self._results.gradient(model.parameters, model.rows)
+        length, error = float(np.linalg.norm(exact)), float(np.linalg.norm(found.gradient - exact))
+        step = model.optimiser.step(found.gradient / n_rows_of(model.rows, self._workload))
+        model.parameters = model.parameters - self.plan.learning_rate * step
+        relative = error / length if length else (math.inf if error else 0.0)
+        relative = relative if math.isfinite(length) else math.nan
+        self._errors += [] if math.isnan(relative) else [relative]
+        return {job: relative}
 
     def _model_of(self, ended: Ended) -> _Model:
         return self._models[ended.outcome.job % self.n_models]
@@ -262,12 +307,12 @@ class TrainingRecord(RunRecord):
             )
         return residual
 
-    def _note(self, steps: Sequence[tuple[int, float, float]]) -> None:
-        """Measure some models, given their numbers, and when and with which error they made their last step."""
+    def _note(self, steps: Sequence[_Step]) -> None:
+        """Measure some models that have made a step."""
         measured: list[Measured] = []
         for block in _blocks(steps, self._workload.models_at_once):
-            measured += measured_of(self._workload, self._stack([self._models[number] for number, *_ in block]))
-        for (number, time_s, error), (loss, accuracy) in zip(steps, measured, strict=True):
+            measured += measured_of(self._workload, self._stack([self._models[step.model] for step in block]))
+        for (number, time_s, error, staleness), (loss, accuracy) in zip(steps, measured, strict=True):
             model = self._models[number]
             if not model.step and not math.isfinite(loss):
                 raise SimulationError(f"model {number}: its loss must be finite at the beginning, got {loss:g}")
@@ -279,6 +324,7 @@ class TrainingRecord(RunRecord):
             self.training.loss.append(loss)
             self.training.accuracy.append(accuracy)
             self.training.gradient_error.append(error)
+            self.training.staleness.append(staleness)
 
     def metrics(self, n_error_blocks: int | None) -> RunRow:
         """Those of the run, with loss and accuracy at the end (means over models) and how exact gradients were."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import simpy
 
-from schemes.base.scheme import Session, Work
+from schemes.base.scheme import Session
+from schemes.base.work import Work
 from simulator.engine.master_rules import MasterRule
 from simulator.errors import SimulationError
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from operator import attrgetter
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
+from simulator.engine.drawn_once import settled
+from simulator.engine.sharing_out import shared_out
 from simulator.engine.streams import streams
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from straggler_models.base import (
     BLOCK_ROUNDS,
     ChainModel,
     DrawnModel,
-    SecondsModel,
+    ListSeconds,
     StandardModel,
     StragglerModel,
     WorkerTimes,
@@ -31,15 +33,41 @@ class RoundTimes(NamedTuple):
     seconds_per_load: FloatArray
     slowdown: FloatArray
     never: BoolArray | None  # who never answers; None: nobody
+    lists: tuple[ListSeconds, ...] = ()  # of models that live in loads
+
+    def of_lists(self, loads: FloatArray) -> RoundTimes:
+        """The same where whole lists have such loads, shape ``(n_workers,)``: linear in load, within each list."""
+        if not self.lists:
+            return self
+        seconds_per_load, workers = self.seconds_per_load.copy(), np.flatnonzero(loads > 0)
+        for seconds in self.lists:
+            seconds_per_load[workers] += seconds(loads[workers], workers) / loads[workers]
+        if not (seconds_per_load >= 0).all():
+            raise ValueError(f"seconds of a list must be at least 0, got {seconds_per_load.min():g} per load")
+        return self._replace(seconds_per_load=seconds_per_load, lists=())
 
     def work_s(self, loads: FloatArray) -> FloatArray:
         """Seconds of work, at the speed of the round, up to each cumulative load; shape of ``loads``."""
+        if self.lists:
+            return self.of_lists(np.fmax.reduce(loads, axis=1)).work_s(loads)
         startup_s, seconds_per_load = self.startup_s[:, np.newaxis], self.seconds_per_load[:, np.newaxis]
         with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
             seconds: FloatArray = self.slowdown[:, np.newaxis] * (startup_s + seconds_per_load * loads)
         if self.never is not None:
             seconds[self.never] = np.where(np.isnan(loads[self.never]), np.nan, np.inf)
         return seconds
+
+    def work_of(self, worker: int, loads: Sequence[float]) -> list[float]:
+        """Seconds of work of one worker up to each cumulative load: the same as :meth:`work_s`, number by number."""
+        if self.lists:  # whose times depend on the load of the whole list
+            given = np.zeros(len(self.startup_s))
+            given[worker] = max(loads)
+            return self.of_lists(given).work_of(worker, loads)
+        if self.never is not None and self.never[worker]:
+            return [float("inf")] * len(loads)
+        startup_s, seconds_per_load = float(self.startup_s[worker]), float(self.seconds_per_load[worker])
+        slowdown = float(self.slowdown[worker])
+        return [slowdown * (startup_s + seconds_per_load * load) for load in loads]
 
     def share_out(self) -> tuple[FloatArray, float]:
         """Share one job out so that all who work finish together: loads, shape ``(n_workers, 1)``, and the instant.
@@ -56,51 +84,22 @@ class RoundTimes(NamedTuple):
         return loads[0, :, np.newaxis], float(instant_s[0])
 
 
-def shared_out(
-    startup_s: FloatArray, seconds_per_load: FloatArray, slowdown: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Share one job out in each of some rounds, as :meth:`RoundTimes.share_out`; from arrays ``(n, n_workers)``.
-
-    Returns
-    -------
-    loads
-        Shape ``(n, n_workers)``.
-    instant_s
-        Shape ``(n,)``.
-    """
-    never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        begins_s = np.where(never, np.inf, slowdown * startup_s)
-        rates = np.where(never, 0.0, 1 / (slowdown * seconds_per_load))  # loads per second; inf: work takes no time
-    at_once = np.isinf(rates)
-    rates[at_once] = 0.0
-    first_s = np.where(at_once, begins_s, np.inf).min(axis=1)
-    order = np.argsort(begins_s, axis=1)
-    own_rates, own_begins_s = np.take_along_axis(rates, order, axis=1), np.take_along_axis(begins_s, order, axis=1)
-    weighted = np.cumsum(own_rates * np.where(own_rates > 0, own_begins_s, 0.0), axis=1)
-    with np.errstate(divide="ignore"):
-        candidates = (1 + weighted) / np.cumsum(own_rates, axis=1)  # if the first k workers do it all
-    is_shared = (rates > 0).any(axis=1)
-    instant_s = np.where(is_shared, np.maximum(0.0, np.minimum(first_s, candidates.min(axis=1))), first_s)
-    with np.errstate(invalid="ignore"):
-        loads = np.where(begins_s < instant_s[:, np.newaxis], (instant_s[:, np.newaxis] - begins_s) * rates, np.nan)
-    first = at_once & (begins_s <= instant_s[:, np.newaxis])
-    for row in np.flatnonzero(first.any(axis=1)).tolist():  # one that takes no time does what is left
-        loads[row, np.argmax(first[row])] = 1 - np.nansum(np.where(first[row], 0.0, loads[row]))
-    return loads, instant_s
-
-
 def round_times(
-    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int, n_rounds: int
+    models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int, n_rounds: int, again: int = 0
 ) -> Iterator[RoundTimes]:
-    """Worker times of successive rounds."""
-    draws = Draws([Source(models, seed, trial)], n_workers)
+    """Worker times of successive rounds; with ``again`` = k, of a worker's k-th further work in each."""
+    source = Source(settled(models, n_workers, seed), seed, trial, again)
+    draws, in_loads = Draws([source], n_workers), [label for label in models if models[label].lives_in == "loads"]
+    rngs = streams([source.key(label) for label in in_loads])
+    every = [source.models[label].lists(n_workers, rng) for label, rng in zip(in_loads, rngs, strict=True)]
+    lists: Iterator[tuple[ListSeconds, ...]] = zip(*every, strict=True) if every else repeat(())
     for first in range(0, n_rounds, BLOCK_ROUNDS):
         shape = (min(BLOCK_ROUNDS, n_rounds - first), n_workers)
         startup_s, seconds_per_load, slowdown = (np.broadcast_to(field[0], shape) for field in draws.take(shape[0]))
         never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
         for row, has_any in enumerate(np.any(never, axis=1).tolist()):
-            yield RoundTimes(startup_s[row], seconds_per_load[row], slowdown[row], never[row] if has_any else None)
+            who = never[row] if has_any else None
+            yield RoundTimes(startup_s[row], seconds_per_load[row], slowdown[row], who, next(lists))
 
 
 class DrawnTimes(NamedTuple):
@@ -134,13 +133,18 @@ class DrawnTimes(NamedTuple):
 class Kept:
     """Worker times that were drawn before, from the first round on."""
 
-    def __init__(self, drawn: DrawnTimes) -> None:
+    def __init__(self, drawn: DrawnTimes, sources: Sequence[Source] = (), n_workers: int = 0) -> None:
         self._drawn, self._at = drawn, 0
+        self._sources, self._n_workers = sources, n_workers
 
     def take(self, n_rounds: int) -> DrawnTimes:
         """The next rounds of all sources."""
         first, self._at = self._at, self._at + n_rounds
         return self._drawn.rounds(slice(first, self._at))
+
+    def again(self, k: int) -> Draws:
+        """Those of everybody's k-th further list in a round, which are drawn when they are asked for."""
+        return Draws([source._replace(again=k) for source in self._sources], self._n_workers)
 
 
 class Source(NamedTuple):
@@ -149,12 +153,18 @@ class Source(NamedTuple):
     models: Mapping[str, StragglerModel]
     seed: int
     trial: int
+    again: int = 0  # 0: the work that rounds begin with; k: what a worker is given as its k-th further work in a round
+
+    def key(self, label: str) -> tuple[int, int, str]:
+        """The stream of a model: noise is drawn anew for further work, a worker's state is that of the round."""
+        is_fresh = self.again and self.models[label].is_noise
+        return self.seed, self.trial, f"{label}\0{self.again}" if is_fresh else label
 
 
 class Draws:
     """Worker times of many sources side by side: start-up times and seconds per load add, slowdowns multiply.
 
-    Models that live in seconds are left out. What several sources draw from one stream is drawn once.
+    Models that live in seconds or loads are left out. What several sources draw from one stream is drawn once.
 
     Examples
     --------
@@ -166,10 +176,15 @@ class Draws:
     """
 
     def __init__(self, sources: Sequence[Source], n_workers: int) -> None:
+        every = {id(source.models): source.models for source in sources}
+        if any(model.draws_once for models in every.values() for model in models.values()):
+            known: dict[Hashable, StragglerModel] = {}
+            sources = [one._replace(models=settled(one.models, n_workers, one.seed, known)) for one in sources]
+        self._sources, self._n_workers = sources, n_workers
         users: dict[tuple[str, Hashable], list[int]] = {}
         for place, source in enumerate(sources):
             for label, model in source.models.items():
-                if not isinstance(model, SecondsModel):
+                if model.lives_in == "rounds":
                     alike = (type(model), model.part) if _is_standard(model) else id(model)
                     users.setdefault((label, alike), []).append(place)
         groups = [_Group(label, sources, users[label, alike], n_workers) for label, alike in users]
@@ -204,6 +219,10 @@ class Draws:
                 totals[place] = (np.multiply if place == 2 else np.add)(total, field, out=out)
         return DrawnTimes(*totals)
 
+    def again(self, k: int) -> Draws:
+        """Those of everybody's k-th further list in a round, from the first round on."""
+        return Draws([source._replace(again=k) for source in self._sources], self._n_workers)
+
     def _of_all(self, groups: Sequence[_Group], fields: Sequence[FloatArray], neutral: float) -> FloatArray:
         """One field of all models of a label, for all sources."""
         if len(groups) == 1 and len(groups[0].places) == self._n_sources:
@@ -228,7 +247,7 @@ class _Group:
         found = []
         for place in places:
             of = sources[places[0] if is_same else place]
-            model, key = sources[place].models[label], (of.seed, of.trial, label)
+            model, key = sources[place].models[label], of.key(label)
             row = rows.setdefault((id(model), key), len(rows))
             users.setdefault(key, {})[row] = model
             found.append(row)

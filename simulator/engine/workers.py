@@ -1,15 +1,29 @@
 """Progress of each worker, with what is left over from earlier rounds."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from schemes.base.scheme import Work
+from schemes.base.work import Work
 from simulator.choices import Leftover
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import SimulationError
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
+
+
+class Late(NamedTuple):
+    """Lists of a round that went on when it was closed."""
+
+    of_round: int
+    start_s: float
+    workers: IntArray  # shape (n,)
+    loads: FloatArray  # shape (n, n_reports)
+    begin_s: FloatArray  # shape (n,), in seconds after ``start_s``
+    finish_s: FloatArray  # shape (n, n_reports)
 
 
 class Workers:
@@ -22,9 +36,10 @@ class Workers:
     ) -> None:
         self._stream = times
         self._speeds = speeds
-        self._finishes_leftover = leftover == "finish"
+        self._leftover = leftover
         self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
-        self._late: list[tuple[int, float, BoolArray, FloatArray, FloatArray, FloatArray]] = []
+        self._late: list[Late] = []
+        self._room = 64
 
     def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
         """Give out the work; return it and when each report is due, NaN where there is none."""
@@ -43,7 +58,7 @@ class Workers:
         if self._speeds:
             work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)
             self._note_slowdown(work, work_s, finish_s)
-        elif self._finishes_leftover:
+        elif self._leftover == "finish":
             finish_s = self._busy_until_s[:, np.newaxis] + finish_s
         self._start_s, self._work, self._finish_s = start_s, work, finish_s
         return work, finish_s
@@ -71,25 +86,42 @@ class Workers:
         The next round begins at ``next_s``, in seconds after the start of this one.
         """
         work, begin_s, finish_s = self._work, self._busy_until_s, self._finish_s
-        if not self._finishes_leftover:
+        if self._leftover == "cancel":
             done = work.given.copy()
             who = np.flatnonzero(missing)
             if len(who):
                 done[who] = load_done(work.loads[who], begin_s[who], finish_s[who], stop_s)
             return done
-        # a list that never ends is dropped as soon as the worker is back: it keeps nobody from the next one
-        last_s = np.maximum(begin_s, np.where(np.isfinite(finish_s), finish_s, -np.inf).max(axis=1))
+        last_s = self._last_s()
         late = work.busy & (last_s > next_s) & np.isfinite(finish_s[np.arange(len(finish_s)), work.last_report])
         if late.any():
-            self._late.append((index, self._start_s, late, work.loads[late], begin_s[late], finish_s[late]))
+            who = np.flatnonzero(late)
+            self._go_on(Late(index, self._start_s, who, work.loads[who], begin_s[who], finish_s[who]))
         self._busy_until_s = np.maximum(0.0, last_s - next_s)
         return np.asarray(np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1))
 
-    def cut_off(self, end_s: float) -> Iterator[tuple[int, BoolArray, FloatArray]]:
-        """Yield what was still left over when the run ended: round, workers, load not done."""
-        for index, start_s, late, loads, begin_s, finish_s in self._late:
+    def _last_s(self) -> FloatArray:
+        """Return when each worker is back from old lists and from the one that the round began with.
+
+        A list that never ends is dropped as soon as the worker is back: it keeps nobody from the next one.
+        """
+        last_s = np.where(np.isfinite(self._finish_s), self._finish_s, -np.inf).max(axis=1)
+        return np.asarray(np.maximum(self._busy_until_s, last_s))
+
+    def _go_on(self, late: Late) -> None:
+        """Keep lists that go on; forget some time those that have ended since."""
+        self._late.append(late)
+        if len(self._late) > self._room:
+            now_s = self._start_s
+            self._late = [each for each in self._late if each.start_s + np.nanmax(each.finish_s) > now_s]
+            self._room = 2 * len(self._late) + 64
+
+    def cut_off(self, end_s: float) -> Iterator[tuple[int, IntArray, FloatArray]]:
+        """Yield what is left over at some instant and ends there: round, workers, load not done."""
+        for index, start_s, workers, loads, begin_s, finish_s in self._late:
             done = load_done(loads, begin_s, finish_s, end_s - start_s)
-            yield index, late, np.nanmax(loads, axis=1) - done
+            yield index, workers, np.nanmax(loads, axis=1) - done
+        self._late.clear()
 
 
 def load_done(loads: FloatArray, begin_s: FloatArray, finish_s: FloatArray, until_s: float | FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from simulator.engine.streams import ONCE, stream
 from simulator.engine.training import TrainingRecord
 from simulator.engine.worker_times import round_times
 from simulator.errors import OUTSIDE, SimulationError, is_shipped, place_in, told
+from simulator.plugins.identity import parts
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.scenario.scenario import Scenario
 
@@ -47,15 +48,18 @@ def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) ->
     """Run one scheme in one trial of a scenario (without its sweep); with numbers, if the collector has them."""
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
     scheme = scenario.scheme_to_run(label)
+    n_rounds = scenario.jobs + scheme.delay_rounds
     with telling(scenario, label, trial):
         plan = RunPlan(
             scheme=scheme,
             n_jobs=scenario.jobs,
-            times=round_times(*where, scenario.jobs + scheme.delay_rounds),
+            times=round_times(*where, n_rounds),
+            again=lambda k: round_times(*where, n_rounds, again=k),
             speeds=SpeedChanges(*where),
             rule=scenario.rule_for(label),
             leftover=scenario.leftover,
             round_overhead_s=scenario.round_overhead_s,
+            action_overhead_s=scenario.action_overhead_s,
             network=scenario.network,
             rng=stream(scenario.seed, ONCE, "scheme", label),
         )
@@ -88,7 +92,7 @@ def plugins_from_outside(scenario: Scenario, label: str) -> list[object]:
     """All that a run of a scheme uses and does not come with the simulator."""
     plugins: list[object] = [scenario.schemes[label], scenario.rule_for(label), *scenario.stragglers.values()]
     plugins += [scenario.training.workload] if scenario.training is not None else []
-    return [plugin for plugin in plugins if not is_shipped(plugin)]
+    return [part for plugin in plugins for part in parts(plugin) if not is_shipped(part)]
 
 
 def facts_of(scenario: Scenario, label: str) -> dict[str, Any]:

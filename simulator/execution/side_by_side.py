@@ -19,7 +19,7 @@ from simulator.errors import is_shipped, place_in, told
 from simulator.execution.store import Unit
 from simulator.parameters import IntArray
 from simulator.scenario.scenario import Scenario
-from straggler_models.base import SecondsModel, StragglerModel
+from straggler_models.base import StragglerModel
 
 ROUNDS = 1 << 16  # of all rows of a block together, about
 FEWEST_ROWS = 64
@@ -31,13 +31,18 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
         return "real gradients go with responses one by one"
     if detail == "workers":
         return "the table of workers is theirs"
-    if any(isinstance(model, SecondsModel) for model in scenario.stragglers.values()):
+    lives_in = {model.lives_in for model in scenario.stragglers.values()}
+    if "seconds" in lives_in:
         return "a straggler model lives in seconds"
+    if "loads" in lives_in:
+        return "times of a straggler model are not linear in the load"
     if scenario.leftover == "finish":
         return "workers finish what is left over"
     if not scenario.network.is_free:
         return "messages share a network"
     scheme = scenario.schemes[label]
+    if scheme.begins_anew and (scenario.action_overhead_s or scenario.rule_for(label).poll_s is not None):
+        return "work that is given out while a round goes on begins later than the response comes"
     if not scheme.session_follows("batches"):
         return f"{type(scheme).__name__} has a session of its own, and no array form of it"
     try:
@@ -70,7 +75,7 @@ class Structures:
     def of(self, scenario: Scenario, label: str) -> int:
         """The number of the structure of a scheme of a scenario."""
         scheme, rule = scenario.schemes[label], scenario.rule_for(label)
-        plain = scenario.workers, scenario.jobs, scenario.probe, scenario.leftover
+        plain = scenario.workers, scenario.jobs, scenario.probe, scenario.leftover, scenario.action_overhead_s > 0
         shared = scheme, rule, scenario.training, scenario.network, *scenario.stragglers.values()
         parts = *plain, *map(id, shared)
         if parts not in self._known:
@@ -90,8 +95,8 @@ class Structures:
 
 def _structure_of(scenario: Scenario, scheme: Scheme, rule: MasterRule) -> Hashable:
     """All in which runs that go side by side must be equal, and what decides whether they can."""
-    in_seconds = any(isinstance(model, SecondsModel) for model in scenario.stragglers.values())
-    needs_events = in_seconds, scenario.leftover, scenario.network.is_free, scenario.training is None
+    lives_in = frozenset(model.lives_in for model in scenario.stragglers.values())
+    needs_events = lives_in, scenario.leftover, scenario.network.is_free, scenario.training is None
     others = scenario.workers, scenario.jobs, scheme.delay_rounds, scenario.probe, rule.structure, needs_events
     if not dataclasses.is_dataclass(scheme):
         return id(scheme), others
@@ -140,7 +145,8 @@ class Drawer:
             return Draws(sources.all, n_workers), which
         if n_workers not in self._kept:
             self._kept[n_workers] = Draws(sources.all, n_workers).take(n_rounds)
-        return Kept(self._kept[n_workers]), np.concatenate([sources.places(part) for part in parts])
+        kept = Kept(self._kept[n_workers], sources.all, n_workers)
+        return kept, np.concatenate([sources.places(part) for part in parts])
 
 
 class _Sources:

@@ -11,10 +11,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from schemes.base.scheme import Session, Work
+from schemes.base.scheme import Session
+from schemes.base.work import Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.plots.sheet import Sheet
 from simulator.plots.style import BLUE, ORANGE, WIDTH_IN, LeftOut, SaysNothingError, chosen_height_in
 from simulator.plots.text import wrapped
@@ -40,11 +41,11 @@ class StragglerLog:
     def round_closed(self, closed: ClosedRound) -> None:
         """Note who was missing."""
         self._n_workers = len(closed.closing.missing)
-        self._n_given += closed.work.n_busy
+        self._n_given += closed.n_given
         self._packed.append(np.packbits(closed.closing.missing))
         self.waited.append(closed.waited_s > 0)
 
-    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+    def cut_off(self, index: int, workers: IntArray, load: FloatArray) -> None:
         """Leave it: whoever is late has been counted when the round closed."""
 
     @property

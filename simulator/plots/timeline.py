@@ -18,10 +18,11 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from schemes.base.scheme import Session, Task, TaskKind, Work
+from schemes.base.scheme import Session
+from schemes.base.work import Task, TaskKind, Work
 from simulator.engine.events import ClosedRound
 from simulator.execution.one_run import run_one
-from simulator.parameters import BoolArray, FloatArray
+from simulator.parameters import FloatArray, IntArray
 from simulator.plots.sheet import Sheet
 from simulator.plots.style import LIGHT, VERMILLION, WIDTH_IN, LeftOut, chosen_height_in
 from simulator.plots.text import wrapped
@@ -93,13 +94,13 @@ class TimelineLog:
             stop_s = closed.start_s + closed.stop_s
             self.rounds.append(RoundView(closed.index, closed.start_s, stop_s, closed.waited_s > 0, bars))
 
-    def cut_off(self, index: int, workers: BoolArray, load: FloatArray) -> None:
+    def cut_off(self, index: int, workers: IntArray, load: FloatArray) -> None:
         """Leave it: the end of the run is not shown."""
 
 
 def _bars(closed: ClosedRound, worker: int, tasks: Sequence[Task], n_heard: int) -> Iterator[Bar]:
     """Stretches of a worker's list, one after another; what never ends has an infinite ``end_s``."""
-    times, work = closed.times, closed.work
+    times, work = closed.times.of_lists(closed.work.given), closed.work
     startup_s, rate, slowdown = (float(part[worker]) for part in times[:3])
     loads, finish_s = work.loads[worker], closed.finish_s[worker]
     last_s, given = float(finish_s[work.last_report[worker]]), float(work.given[worker])

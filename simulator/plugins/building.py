@@ -8,21 +8,28 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from simulator.errors import OUTSIDE, SHIPPED, Path_, Problem, did_you_mean, is_shipped, place_in, show, told
-from simulator.plugins.fields import fields_of, is_input_path, unwrap
+from simulator.plugins.fields import fields_of, is_input_path, is_of_each, unwrap
 from simulator.plugins.kinds import NESTED, Table
 from simulator.plugins.messages import at_parameter, problems_in
+from straggler_models import StragglerModel
 
 T = TypeVar("T")
 MOST_TOLD = 20  # unknown keys of one mapping
 
 
 def build(
-    cls: type[T], given: Mapping[str, Any], path: Path_, folder: Path, filled_in: Mapping[str, Any] | None = None
+    cls: type[T],
+    given: Mapping[str, Any],
+    path: Path_,
+    folder: Path,
+    filled_in: Mapping[str, Any] | None = None,
+    *,
+    of_each: bool = False,
 ) -> tuple[T | None, list[Problem]]:
     """Make a plug-in from plain values; what is wrong with them comes back as problems.
 
     A value None in ``filled_in`` is not known, because it is wrong itself: then only what is wrong with single values
-    is a problem.
+    is a problem. With ``of_each`` it is a model of which any number may be each worker's own.
     """
     fields, filled_in = fields_of(cls), dict(filled_in or {})
     known = [name for name in fields if name not in filled_in]
@@ -35,7 +42,9 @@ def build(
                 values[name], found = _beside(folder, value, (*path, name))
                 problems += found
             elif nested is not None:
-                values[name], found = from_values(value, (*path, name), nested, folder)
+                values[name], found = from_values(
+                    value, (*path, name), nested, folder, of_each=is_of_each(fields[name])
+                )
                 problems += found
             else:
                 values[name] = value
@@ -46,7 +55,8 @@ def build(
         return None, [*problems, Problem(path, f"the class {cls.__name__} must define {missing}")]
     unknown = {name for name, value in filled_in.items() if value is None}
     try:
-        plugin = cls(**values, **filled_in)
+        make = cls.each if of_each and issubclass(cls, StragglerModel) else cls
+        plugin = make(**values, **filled_in)
     except ValidationError as error:
         return None, problems + [p for p in problems_in(error, fields, path) if p.path[-1] not in unknown]
     except (ValueError, TypeError) as error:  # a plug-in that is not a pydantic dataclass
@@ -85,7 +95,13 @@ def _beside(folder: Path, name: str, path: Path_) -> tuple[str | None, list[Prob
 
 
 def from_values(
-    given: object, path: Path_, table: Table, folder: Path, filled_in: Mapping[str, Any] | None = None
+    given: object,
+    path: Path_,
+    table: Table,
+    folder: Path,
+    filled_in: Mapping[str, Any] | None = None,
+    *,
+    of_each: bool = False,
 ) -> tuple[Any, list[Problem]]:
     """Make the plug-in that a mapping with a ``kind`` describes; None if there are problems."""
     if not isinstance(given, dict):
@@ -99,4 +115,5 @@ def from_values(
         return None, [Problem((*path, "kind"), str(error))]
     known = fields_of(cls) or inspect.signature(cls).parameters
     filled_in = {name: value for name, value in (filled_in or {}).items() if name in known}
-    return build(cls, {key: value for key, value in given.items() if key != "kind"}, path, folder, filled_in)
+    values = {key: value for key, value in given.items() if key != "kind"}
+    return build(cls, values, path, folder, filled_in, of_each=of_each)

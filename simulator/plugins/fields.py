@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from simulator.parameters import BesideTheScenario
+from simulator.parameters import BesideTheScenario, OfEach
 
 
 def fields_of(cls: type) -> dict[str, FieldInfo]:
@@ -15,6 +15,11 @@ def fields_of(cls: type) -> dict[str, FieldInfo]:
 def is_input_path(field: FieldInfo) -> bool:
     """Say whether a parameter is a path beside the scenario."""
     return any(isinstance(mark, BesideTheScenario) for mark in field.metadata)
+
+
+def is_of_each(field: FieldInfo) -> bool:
+    """Say whether a parameter is a model of which any number may be each worker's own."""
+    return any(isinstance(mark, OfEach) for mark in field.metadata)
 
 
 def unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:

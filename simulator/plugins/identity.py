@@ -48,14 +48,21 @@ def identity(plugin: object) -> dict[str, Any]:
     return values
 
 
+def parts(plugin: object) -> Iterator[object]:
+    """Yield a plug-in, and the plug-ins in it."""
+    yield plugin
+    for value in vars(plugin).values():
+        if isinstance(value, PLUGINS):
+            yield from parts(value)
+
+
 def input_files(plugin: object) -> Iterator[tuple[str, str]]:
     """Yield path and checksum of each input file of a plug-in, and of the plug-ins in it."""
-    for name, field in fields_of(type(plugin)).items():
-        value = getattr(plugin, name)
-        if isinstance(value, PLUGINS):
-            yield from input_files(value)
-        elif is_input_path(field) and value is not None:
-            yield str(value), checksum(value)
+    for part in parts(plugin):
+        for name, field in fields_of(type(part)).items():
+            value = getattr(part, name)
+            if is_input_path(field) and value is not None:
+                yield str(value), checksum(value)
 
 
 def checksum(path: str) -> str:

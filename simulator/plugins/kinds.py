@@ -91,7 +91,8 @@ RULE_TABLE = Table("master rule", MasterRule, MASTER_RULES, "")
 ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.assignments")
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
-NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE)}  # plug-ins of plug-ins
+# plug-ins of plug-ins
+NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE, MODEL_TABLE)}
 
 
 def as_values(plugin: object, table: Table) -> dict[str, Any]:

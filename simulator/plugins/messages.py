@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -46,8 +46,10 @@ def problems_in(error: ValidationError, fields: Mapping[str, FieldInfo], path: P
     """Put what pydantic found in our words."""
     problems = []
     for found in error.errors(include_url=False):
-        place = (*path, *found["loc"])
         field = fields.get(str(found["loc"][0])) if found["loc"] else None
+        # of a mapping of one of several kinds, pydantic puts the kind into the place
+        inside = found["loc"][2:] if field is not None and field.discriminator else found["loc"][1:]
+        place = (*path, *found["loc"][:1], *inside)
         kind, got = found["type"], show(found["input"])
         if kind == "value_error":
             problems.append(at_parameter(str(found["ctx"]["error"]), fields, place))
@@ -71,7 +73,8 @@ def problems_in(error: ValidationError, fields: Mapping[str, FieldInfo], path: P
 def at_parameter(message: str, fields: Mapping[str, FieldInfo], path: Path_) -> Problem:
     """A complaint "<parameter> must be ..." stands at the key of that parameter."""
     name, _, rest = message.partition(" ")
-    steps = name.split(".")  # of a nested plug-in: "assignment.path must ..."
+    # of a nested plug-in, and of an entry of a list: "assignment.path must ...", "members.0.1 must ..."
+    steps = [int(step) if step.isdecimal() else step for step in name.split(".")]
     return Problem((*path, *steps), rest) if steps[0] in fields else Problem(path, message)
 
 
@@ -80,8 +83,12 @@ def must_be(field: FieldInfo) -> str:
     kind, bounds = unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
     if inspect.isabstract(kind):  # a plug-in of a plug-in
-        family = kind.__name__.lower()
+        family = kind.__name__.removeprefix("Straggler").lower()
         return f"{'an' if family[0] in 'aeiou' else 'a'} {family} (list {family}s)"
+    if isinstance(field.discriminator, str):  # a mapping whose entry of that name says which one
+        name = field.discriminator
+        choices = [get_args(get_type_hints(each)[name])[0] for each in get_args(kind)]
+        noun = f"a mapping with {name}: {', '.join(choices[:-1])} or {choices[-1]}"
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
     limits = _range(bounds)

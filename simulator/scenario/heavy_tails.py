@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from schemes import Closing, Ideal, Scheme
+from simulator.engine.drawn_once import settled
 from simulator.engine.master_rules import MasterRule
 from simulator.parameters import IntArray
 from simulator.scenario.scenario import Scenario
@@ -21,7 +22,7 @@ def heavy_tails(scenario: Scenario) -> list[str]:
     found: dict[tuple[str, str, str], list[str]] = {}
     known: dict[tuple[int, int, int], float] = {}  # points share schemes and rules
     for _, at_point in scenario.all_points():
-        for name, model in at_point.stragglers.items():
+        for name, model in settled(at_point.stragglers, at_point.workers, at_point.seed).items():
             if model.tail_index > 2:
                 continue
             for label, scheme in at_point.schemes.items():

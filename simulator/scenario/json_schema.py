@@ -6,10 +6,11 @@ from typing import Any
 from pydantic import TypeAdapter, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from simulator.plugins.fields import fields_of
+from simulator.plugins.fields import fields_of, is_of_each
 from simulator.plugins.kinds import MODEL_TABLE, NESTED, RULE_TABLE, SCHEME_TABLE, Table
 from simulator.scenario.limits import MOST_POINTS
 from simulator.scenario.scenario import Scenario
+from straggler_models.distributions import DISTRIBUTIONS
 
 RANGE = {
     "type": "object",
@@ -23,6 +24,7 @@ RANGE = {
         "scale": {"enum": ["linear", "log"], "description": "log: in equal ratios"},
     },
 }
+OF_EACH = "straggler model of each worker"
 
 
 class _Generator(GenerateJsonSchema):
@@ -41,8 +43,9 @@ def scenario_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     for table in NESTED.values():
         definitions[table.family] = _any_of(table, definitions)
-    rule = _any_of(RULE_TABLE, definitions)
-    model = _any_of(MODEL_TABLE, definitions)
+    definitions[OF_EACH] = _any_of(MODEL_TABLE, definitions, of_each=True)
+    definitions["distribution"] = {"oneOf": [_distribution(*each, definitions) for each in DISTRIBUTIONS.items()]}
+    rule, model = _any_of(RULE_TABLE, definitions), {"$ref": f"#/$defs/{MODEL_TABLE.family}"}
     scheme = _any_of(SCHEME_TABLE, definitions, extra={"master": rule})
     apart = ("stragglers", "master", "schemes", "masters", "sweep", "points")
     fields = {name: (field.annotation, field) for name, field in fields_of(Scenario).items() if name not in apart}
@@ -87,7 +90,27 @@ def _labelled(plug_in: dict[str, Any], description: str) -> dict[str, Any]:
     return {"type": "object", "minProperties": 1, "additionalProperties": plug_in, "description": description}
 
 
-def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
+def _own(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter of which each worker may have its own: a number may be a list of them, or a distribution."""
+    if not any(one.get("type") in ("number", "integer") for one in (schema, *schema.get("anyOf", ()))):
+        return schema
+    one_of = [schema, {"type": "array", "items": {"type": "number"}}, {"$ref": "#/$defs/distribution"}]
+    return {"anyOf": one_of, "description": schema.get("description", "")}
+
+
+def _distribution(kind: str, cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = TypeAdapter(cls).json_schema()
+    definitions.update(schema.pop("$defs", {}))
+    return schema | {
+        "title": kind,
+        "properties": {"distribution": {"const": kind}} | schema["properties"],
+        "required": ["distribution", *schema.get("required", [])],
+    }
+
+
+def _any_of(
+    table: Table, definitions: dict[str, Any], extra: dict[str, Any] | None = None, *, of_each: bool = False
+) -> dict[str, Any]:
     """One of the kinds of a table, each a definition; the kind decides which, so that messages are about that one."""
     kinds: list[dict[str, Any]] = [{"enum": list(table.known())}]
     if table.group:
@@ -104,7 +127,11 @@ def _any_of(table: Table, definitions: dict[str, Any], extra: dict[str, Any] | N
         properties = {
             name: _named(value) for name, value in schema["properties"].items() if name not in table.filled_in
         }
-        name = f"{table.family.replace(' ', '_')}.{kind}"
+        for name in [name for name, field in fields_of(cls).items() if is_of_each(field)]:
+            properties[name]["$ref"] = f"#/$defs/{OF_EACH}"
+        if of_each:
+            properties = {name: _own(value) for name, value in properties.items()}
+        name = f"{table.family.replace(' ', '_')}.{kind}{'.of_each' * of_each}"
         definitions[name] = schema | {
             "title": kind,
             "description": schema.get("description", "").split("\n\n")[0],

@@ -15,6 +15,7 @@ from simulator.engine.training import Training
 from simulator.errors import OUTSIDE, Path_, Problem, ScenarioError, is_shipped, place_in, show, told
 from simulator.plugins.building import build, from_values, unknown_keys
 from simulator.plugins.fields import fields_of
+from simulator.plugins.identity import parts
 from simulator.plugins.kinds import MODEL_TABLE, RULE_TABLE, SCHEME_TABLE
 from simulator.plugins.messages import problems_in
 from simulator.scenario.limits import MOST_RUNS, MOST_WORKERS
@@ -200,7 +201,8 @@ class Maker:
         except ContradictionError as error:
             return None, problems + _new(error.problems, problems)
         except Exception as error:
-            if all(map(is_shipped, (*values["schemes"].values(), *values["stragglers"].values()))):
+            plugins = (*values["schemes"].values(), *values["stragglers"].values())
+            if all(is_shipped(part) for plugin in plugins for part in parts(plugin)):
                 raise  # a fault of ours: its traceback is wanted
             return None, [*problems, Problem((), told(error, place_in(error, OUTSIDE)))]
         return (None if problems else scenario), problems

@@ -23,7 +23,7 @@ from simulator.scenario.limits import (
     MOST_STEPS,
     MOST_TASKS,
 )
-from straggler_models.base import SecondsModel, StragglerModel
+from straggler_models.base import StragglerModel
 
 if TYPE_CHECKING:
     from simulator.engine.training import Training
@@ -112,7 +112,7 @@ def of_polls(
 def of_pieces(stragglers: Mapping[str, StragglerModel], workers: int, seed: int, load: float) -> Iterator[Problem]:
     """Speeds that change too often in a round."""
     for label, model in stragglers.items():
-        if isinstance(model, SecondsModel):
+        if model.lives_in == "seconds":
             median_s = _median_s(stragglers, workers, seed, load)
             got_s, n_pieces = np.zeros(workers), 0
             for speeds in model.slowdowns(workers, np.random.default_rng(0)):

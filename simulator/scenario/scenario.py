@@ -12,6 +12,7 @@ from pydantic_core import ArgsKwargs
 
 from schemes import Ideal, Scheme
 from simulator.choices import Leftover, WaitFor
+from simulator.engine.drawn_once import settled
 from simulator.engine.master_rules import FirstEnough, MasterRule
 from simulator.engine.network import Network
 from simulator.engine.probing import Probing
@@ -25,7 +26,6 @@ from simulator.scenario.proportions import of_numbers, of_pieces, of_polls, of_r
 from simulator.scenario.ranges import values_of
 from simulator.scenario.yaml_text import yaml_of
 from straggler_models import StragglerModel
-from straggler_models.base import SecondsModel
 
 
 def _as_lists(sweep: Any) -> Any:
@@ -96,6 +96,8 @@ class Scenario(TakesNumpy):
     """whether a straggler drops its list when the round closes, or completes it first, unheard"""
     round_overhead_s: Seconds = 0.0
     """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
+    action_overhead_s: Seconds = 0.0
+    """seconds before work begins that a scheme gives out while a round goes on"""
     network: Network = Network()
     """what it takes to send responses; by default nothing"""
     training: Training | None = None
@@ -210,15 +212,15 @@ def checks(
     of = scenario
     empty = tuple(section for section in ("stragglers", "schemes") if not getattr(of, section))
     yield _of_values, (empty, of.name, of.probe, of.jobs)
-    seconds = next((label for label, model in of.stragglers.items() if isinstance(model, SecondsModel)), None)
+    changing = next((label for label, model in of.stragglers.items() if model.lives_in != "rounds"), None)
     is_single = of.training is not None and of.models is None
-    limits = of.workers, of.models, is_single, of.leftover, seconds
+    limits = of.workers, of.models, is_single, of.leftover, changing
     yield _of_schemes, (of.schemes, of.masters, of.master.waits_for, *limits)
     rules: dict[Path_, MasterRule] = {("schemes", label, "master"): rule for label, rule in of.masters.items()}
     if not of.schemes.keys() <= of.masters.keys():
         rules[("master",)] = of.master
     waiting = tuple([place for place, rule in rules.items() if rule.may_wait_for_ever])
-    yield _of_models, (of.stragglers, of.workers, of.n_rounds, waiting)
+    yield _of_models, (of.stragglers, of.workers, of.seed, of.n_rounds, waiting)
     yield _of_trials, (of.stragglers, of.trials)
     yield of_runs, (of.schemes, of.workers, of.jobs, of.trials)
     yield of_training, (of.training, of.workers, of.models or 1)
@@ -234,7 +236,7 @@ def _of_times(
         for place, rule in rules.items()
         if rule.poll_s is not None and not (at_a_point and rule.poll_s > COARSE_POLL_S)
     }
-    changes = any(isinstance(model, SecondsModel) for model in of.stragglers.values())
+    changes = any(model.lives_in == "seconds" for model in of.stragglers.values())
     if not polls and not changes:
         return
     loads: dict[Path_, float] = {}
@@ -264,9 +266,9 @@ def _of_schemes(
     models: int | None,
     is_single: bool,
     leftover: Leftover,
-    seconds: str | None,
+    changing: str | None,
 ) -> Iterator[Problem]:
-    """``waits_for``: of the common master; ``is_single``: one model is trained; ``seconds``: a model living in them."""
+    """``waits_for``: of the common master; ``is_single``: one model is trained; ``changing``: a model not of rounds."""
     for label, scheme in schemes.items():
         place = ("schemes", label)
         if scheme.n_workers != workers:
@@ -276,8 +278,11 @@ def _of_schemes(
             yield Problem(place, f"T must be 0 rounds where a single model is trained, got {got}")
         if models is not None and scheme.delay_rounds > models - 1:
             yield Problem(place, f"T must be at most models - 1 = {models - 1} rounds, got {scheme.delay_rounds}")
-        if isinstance(scheme, Ideal) and seconds is not None:
-            got = f"stragglers.{seconds}, in seconds (leave one of them out)"
+        if scheme.late_ends_rounds and models is not None and models > 1:
+            got = f"models: {models} (leave it out)"
+            yield Problem(place, f"must be the updates of a single model, because late responses count, got {got}")
+        if isinstance(scheme, Ideal) and changing is not None:
+            got = f"stragglers.{changing}, in seconds or loads (leave one of them out)"
             yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
             yield Problem(place, f"load must be finite, got {scheme.load}")
@@ -292,16 +297,17 @@ def _of_schemes(
 
 
 def _of_models(
-    stragglers: Mapping[str, StragglerModel], workers: int, n_rounds: int, waiting: Sequence[Path_]
+    stragglers: Mapping[str, StragglerModel], workers: int, seed: int, n_rounds: int, waiting: Sequence[Path_]
 ) -> Iterator[Problem]:
     """``waiting``: places of rules that may wait for ever."""
     never = []
-    for label, model in stragglers.items():
+    for label, given in stragglers.items():
         try:
+            model = settled({label: given}, workers, seed)[label]
             model.check(workers, n_rounds)
             never += [f"stragglers.{label}"] if model.may_never_answer else []
         except ValueError as error:
-            yield at_parameter(str(error), fields_of(type(model)), ("stragglers", label))
+            yield at_parameter(str(error), fields_of(type(given)), ("stragglers", label))
     for place in waiting if never else ():
         why = f"workers of {', '.join(never)} may never answer and the master would wait for them"
         yield Problem((*place, "timeout_s"), f"must be given, because {why}, got nothing")

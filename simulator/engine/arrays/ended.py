@@ -10,7 +10,8 @@ from schemes.base.batch import Batch
 from simulator.engine.arrays.rows import Rounds
 from simulator.engine.arrays.stopping import last_of, looks, stopped
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.worker_times import DrawnTimes, shared_out
+from simulator.engine.sharing_out import shared_out
+from simulator.engine.worker_times import DrawnTimes
 from simulator.parameters import BoolArray, FloatArray, IntArray
 
 
@@ -22,12 +23,29 @@ class Ended(NamedTuple):
     forced: BoolArray
 
 
-def ended(batch: Batch, loads: FloatArray, due_s: FloatArray, rule: MasterRule, each: IntArray) -> Ended:
-    """When the master stops, and what there is then, from what is due when; ``each``: of which row."""
+def ended(
+    batch: Batch,
+    loads: FloatArray,
+    due_s: FloatArray,
+    rule: MasterRule,
+    each: IntArray,
+    finish_s: FloatArray | None = None,
+) -> Ended:
+    """When the master stops, and what there is then, from what is due when.
+
+    Parameters
+    ----------
+    each
+        Of which row each round is.
+    finish_s
+        When each worker has done the list on which the rule may depend, shape ``(n, n_workers)``; None: all its work.
+    """
     last_s = last_of(due_s)
     busy = ~np.isnan(loads[:, :, 0])
     n_busy = np.broadcast_to(np.count_nonzero(busy, axis=1), len(due_s))
-    look = looks(rule, due_s, last_s, n_busy)
+    look = looks(rule, due_s, last_s if finish_s is None else finish_s, n_busy)
+    if finish_s is not None:
+        look = look._replace(last_s=last_s.max(axis=1))
     stop_s, forced = stopped(batch, rule, look, due_s, n_busy, each)
     missing = last_s > stop_s[:, np.newaxis]
     stragglers = np.count_nonzero(missing, axis=1)
@@ -48,6 +66,7 @@ def ended(batch: Batch, loads: FloatArray, due_s: FloatArray, rule: MasterRule, 
         gradients=gradients,
         n_given=n_busy,
         load_done=load,
+        phases=np.ones_like(stragglers),
     )
     return Ended(rounds, missing, forced)
 

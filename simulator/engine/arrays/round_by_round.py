@@ -165,6 +165,7 @@ def _note(seen: _Foreseen, played: _Played, loads: FloatArray, n_workers: int, r
         gradients=played.gradients.T.astype(np.float64),
         n_given=np.array(n_workers),
         load_done=n_workers * loads,
+        phases=np.array(1),
     )
     for column, values in zip(rounds, noted, strict=True):
         np.copyto(column, values, where=played.as_foreseen.T)

@@ -23,6 +23,9 @@ class Times(Protocol):
     def take(self, n_rounds: int) -> DrawnTimes:
         """The next rounds of all sources."""
 
+    def again(self, k: int) -> Times:
+        """Those of everybody's k-th further list in a round, from the first round on."""
+
 
 class Rows(NamedTuple):
     """Runs side by side: in what they differ beside the scheme; shape ``(n_rows,)`` each."""
@@ -44,6 +47,7 @@ class Rounds(NamedTuple):
     gradients: FloatArray
     n_given: IntArray
     load_done: FloatArray
+    phases: IntArray
 
 
 class Log:
@@ -60,6 +64,7 @@ class Log:
             gradients=np.zeros(shape),
             n_given=np.zeros(shape, dtype=np.int64),
             load_done=np.zeros(shape),
+            phases=np.ones(shape, dtype=np.int64),
         )
         self.status = np.full((n_rows, n_jobs), DECODED)
         self.squared_error = np.zeros((n_rows, n_jobs))
@@ -90,11 +95,14 @@ class Log:
             uploads=rounds.uploads,
             bytes_up=rounds.gradients * rows.gradient_bytes[:, np.newaxis],
             upload_s=np.zeros(is_given.shape),
+            phases=rounds.phases,
+            stale=np.broadcast_to(0, is_given.shape),
             n_given=rounds.n_given.sum(axis=1),
             load_done=rounds.load_done.sum(axis=1),
             status=self.status,
             squared_error=self.squared_error,
             ended_in=self.ended_in,
+            started_in=np.broadcast_to(np.arange(self.status.shape[1]), self.status.shape),
         )
 
 

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base.batch import Batch, Closed, MemorylessBatch
+from schemes.base.batch import Batch, Closed, MemorylessBatch, RenewedBatch
 from schemes.base.rule import APPROXIMATE, DECODED, FAILED, Rule
 from simulator.engine.arrays.ended import due, ended
+from simulator.engine.arrays.renewed import Further, renewed
 from simulator.engine.arrays.round_by_round import round_by_round
 from simulator.engine.arrays.rows import Log, Rounds, Rows, Times, blocks, chunks
 from simulator.engine.arrays.rule_batch import RuleBatch
@@ -54,23 +55,27 @@ def simulate_rows(batches: Sequence[Batch | Rule], rows: Rows, times: Times, n_j
         if isinstance(batch, Rule):
             round_by_round(RuleBatch(batch), rows, times, part)
         else:
-            assert isinstance(batch, MemorylessBatch)
+            assert isinstance(batch, MemorylessBatch | RenewedBatch)
             _all_at_once(batch, rows, times, part)
         first += batch.n_rounds
     return log.runs(batches[0].n_workers, rows)
 
 
-def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: Log) -> None:
+def _all_at_once(batch: MemorylessBatch | RenewedBatch, rows: Rows, times: Times, log: Log) -> None:
     """Rounds without memory, as many at a time as fit a cache."""
     n_rows, n_rounds = log.rounds.n_given.shape
-    loads = batch.loads()
+    loads, further = batch.loads(), Further(times)
     for begin, many, drawn in blocks(rows, times, n_rounds, batch.n_workers):
+        further.open(log.first + begin, many)
         for which, rounds in chunks(n_rows, many, batch.n_workers * loads.shape[2]):
             part = drawn.of(rows.source[which], rounds)
             own = loads if len(loads) == 1 else loads[which]
             shape = which.stop - which.start, rounds.stop - rounds.start
             each = np.repeat(np.arange(which.start, which.stop), shape[1])
-            closed, errors = _closed(batch, own, part, shape, rows.rule.rows(each), each)
+            if isinstance(batch, RenewedBatch):
+                closed, errors = renewed(batch, part, further, rows, which, rounds)
+            else:
+                closed, errors = _closed(batch, own, part, shape, rows.rule.rows(each), each)
             here = which, slice(begin + rounds.start, begin + rounds.stop)
             for column, values in zip(log.rounds, closed, strict=True):
                 column[here] = np.broadcast_to(values, len(each)).reshape(shape)
@@ -81,7 +86,7 @@ def _all_at_once(batch: MemorylessBatch, rows: Rows, times: Times, log: Log) -> 
 
 
 def _closed(
-    batch: Batch,
+    batch: MemorylessBatch,
     loads: FloatArray,
     times: DrawnTimes,
     shape: tuple[int, int],
@@ -91,7 +96,6 @@ def _closed(
     """Rounds of rows (``shape``), flat: what is due when, when the master stops, and the errors of what it has then."""
     loads, due_s = due(batch, loads, times, shape)
     end = ended(batch, loads, due_s, rule, each)
-    assert isinstance(batch, MemorylessBatch)
     errors = batch.squared_errors(
         Closed(each, due_s, end.rounds.duration_s, end.missing, end.forced, rule.waits_for == "nobody")
     )

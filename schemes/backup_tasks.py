@@ -1,0 +1,182 @@
+"""Backup tasks: copies of what is slow, on workers that have finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
+
+from schemes.base.chunks import ChunkCodec
+from schemes.base.codec import Codec, Precision
+from schemes.base.scheme import Scheme, Session
+from schemes.base.work import Closing, Outcome, Phase, Task, Work
+from simulator.choices import Leftover
+from simulator.parameters import FloatArray, Positive, PositiveCount, Share
+
+
+class AfterShare(TypedDict):
+    """Copies begin when so many results have come."""
+
+    after: Literal["share"]
+    share: Share
+    """share of the chunks, rounded up"""
+
+
+class AfterDeadline(TypedDict):
+    """Copies begin at a fixed time."""
+
+    after: Literal["deadline"]
+    deadline_s: Positive
+    """seconds after the round's start"""
+
+
+class Late(TypedDict):
+    """Copies of the tasks with the longest estimated remaining time begin whenever workers tell how far they are."""
+
+    after: Literal["late"]
+    max_copies: PositiveCount
+    """copies that run at once"""
+    heartbeat_s: Positive
+    """seconds between two messages about how far a worker is"""
+
+
+ROUNDING = 1e-12  # of a share of workers
+Policy = Annotated[AfterShare | AfterDeadline | Late, Field(discriminator="after")]
+
+
+@dataclass(frozen=True)
+class BackupTasks(Scheme):
+    """Uncoded work; chunks that are late are computed again by workers that have finished, and the first result counts.
+
+    From the instant that the policy names, every idle worker that has finished takes a chunk of which nothing has come
+    and of which no copy has begun; the original goes on, unless ``relaunch`` cancels it. The round ends when all
+    chunks are there, and everything else is dropped.
+
+    ``after: late`` copies at each heartbeat, at most ``max_copies`` at once, the task first whose remaining time
+    (1 - progress) / rate is longest, where progress is the share of a task's time that is over and rate is progress by
+    the time since it began.
+
+    References
+    ----------
+    Dean and Ghemawat, "MapReduce: Simplified Data Processing on Large Clusters", OSDI 2004, section 3.6 (backup tasks).
+    Zaharia, Konwinski, Joseph, Katz and Stoica, "Improving MapReduce Performance in Heterogeneous Environments",
+    OSDI 2008 (LATE).
+
+    Examples
+    --------
+    >>> BackupTasks(n_workers=10, policy={"after": "share", "share": 0.9}).load
+    0.1
+    """
+
+    n_workers: PositiveCount
+    policy: Policy
+    """when copies begin"""
+    relaunch: bool = False
+    """whether the original is cancelled when its copy begins"""
+
+    @property
+    def load(self) -> float:
+        return 1 / self.n_workers
+
+    @property
+    def decides_leftover(self) -> bool:
+        return True
+
+    @property
+    def tolerates(self) -> str:
+        return "stragglers that are slower than whoever has finished and does their work again"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"load on top": f"{self.load:g} for each copy that a worker computes"}
+
+    def chunk_loads(self) -> FloatArray:
+        return np.full(self.n_workers, 1 / self.n_workers)
+
+    def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
+        return ChunkCodec(self, precision)
+
+    def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
+        return _BackupSession(self, n_jobs)
+
+
+class _BackupSession(Session):
+    acts = True
+
+    def __init__(self, scheme: BackupTasks, n_jobs: int) -> None:
+        self.n_rounds, self._n, self._policy, self._relaunch = n_jobs, scheme.n_workers, scheme.policy, scheme.relaunch
+        self._load = scheme.load
+        self._work = Work(np.full((self._n, 1), self._load))
+
+    def open_round(self, index: int) -> Work:
+        self._job, policy = index, self._policy
+        self._lists = [[worker] for worker in range(self._n)]  # the chunks that each worker is given
+        self._lacking = dict.fromkeys(range(self._n))  # chunks, in order
+        self._to_copy = dict.fromkeys(range(self._n))  # chunks of which no copy has begun
+        self._idle: list[int] = []
+        self._n_copies = 0  # that are running
+        self.look_s = math.inf
+        if policy["after"] != "share":
+            self.look_s = policy["deadline_s"] if policy["after"] == "deadline" else policy["heartbeat_s"]
+        return self._work
+
+    def receive(self, worker: int, report: int) -> None:
+        chunk = self._lists[worker][report]
+        self._lacking.pop(chunk, None)
+        self._to_copy.pop(chunk, None)
+        self._n_copies -= chunk != worker
+        self._idle.append(worker)
+
+    def enough(self) -> bool:
+        return not self._lacking
+
+    def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+        policy = self._policy
+        if policy["after"] == "late":
+            return self._at_heartbeat(policy, now_s, progress)
+        if policy["after"] == "share":
+            is_on = self._n - len(self._lacking) >= policy["share"] * self._n * (1 - ROUNDING)
+        else:
+            is_on = now_s >= policy["deadline_s"]
+        return self._copied([*self._to_copy]) if is_on else None
+
+    def _at_heartbeat(self, policy: Late, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+        if now_s < self.look_s:
+            return None
+        self.look_s = (round(now_s / policy["heartbeat_s"]) + 1) * policy["heartbeat_s"]
+        n_more = policy["max_copies"] - self._n_copies
+        if n_more <= 0 or not self._idle or not self._to_copy:
+            return None
+        chunks = np.array([*self._to_copy])
+        share = progress()[chunks]
+        with np.errstate(divide="ignore"):
+            remaining_s = (1 - share) / (share / now_s)
+        return self._copied(chunks[np.argsort(-remaining_s, kind="stable")][:n_more].tolist())
+
+    def _copied(self, chunks: Sequence[int]) -> Phase | None:
+        """Let idle workers begin copies of some chunks, in that order."""
+        pairs = list(zip(self._idle, chunks, strict=False))
+        if not pairs:
+            return None
+        self._idle = self._idle[len(pairs) :]
+        for worker, chunk in pairs:
+            self._lists[worker].append(chunk)
+            del self._to_copy[chunk]
+        self._n_copies += len(pairs)
+        dropped = [chunk for _, chunk in pairs] if self._relaunch else []
+        return Phase({worker: [self._load] for worker, _ in pairs}, dropped)
+
+    def close_round(self, closing: Closing) -> Sequence[Outcome]:
+        self.chunks = [chunk for chunk in range(self._n) if chunk not in self._lacking]
+        return [Outcome.of(self._job, None if self._lacking else 0.0)]
+
+    def leftover(self) -> Leftover:
+        return "cancel"
+
+    def tasks(self, worker: int) -> Sequence[Task]:
+        return [Task(self._job, "plain", self._load, (chunk,)) for chunk in self._lists[worker]]

@@ -1,0 +1,196 @@
+"""Rounds of schemes that act while a round goes on, or that late responses may end.
+
+A round has phases: at its start, and whenever the session gives out work in the middle, arrivals become known, and the
+one event ahead is the next of them or the next instant at which the master acts. What is on its way is in one queue on
+the clock of the run, whatever round it belongs to; instants of the open round are compared in seconds since its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator
+
+import numpy as np
+import simpy
+
+from schemes.base.scheme import Session
+from schemes.base.work import Heard, Work
+from simulator.engine.acting_workers import ActingWorkers
+from simulator.engine.mail import Mail
+from simulator.engine.master_rules import MasterRule
+from simulator.errors import SimulationError
+from simulator.parameters import BoolArray, IntArray
+
+
+class ActingRound:
+    """The open round: what has been given out and heard in it, and when the master stops."""
+
+    def __init__(
+        self,
+        rule: MasterRule,
+        session: Session,
+        workers: ActingWorkers,
+        mail: Mail,
+        work: Work,
+        *,
+        late_ends: bool,
+        n_late: int,
+        action_overhead_s: float,
+    ) -> None:
+        self._rule, self._session, self._workers, self._mail = rule, session, workers, mail
+        self._late_ends, self._action_overhead_s = late_ends, action_overhead_s
+        self._enough, self._receive = session.enough, session.receive
+        self._lacking: list[int] = np.count_nonzero(work.reporting, axis=1).tolist()  # reports of each worker to come
+        self._has_worked = work.busy.copy()
+        self._n_lacking = work.n_reports  # of all workers, without what was dropped
+        self._given_up: dict[int, int] = {}  # reports that were dropped, by worker
+        self._finished: set[int] = set()  # workers that have reported all that they had been given
+        self._heard: list[tuple[int, int, float]] = []
+        self.n_late = n_late  # reports of earlier rounds that have come since the last one
+        self.n_phases, self.stop_s, self._first_finish_s = 1, 0.0, np.nan
+        self._rank = rule.reference_rank(work.n_busy)
+        self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+        self._wanted_s = np.inf  # the instant that the rule names, once it is known
+        self._look_s = np.inf  # when the master looks next
+        self._act_s = np.inf  # when the session acts next
+        self._is_postponed = False  # to the first response: nobody had answered when the master looked
+        self._checks_arrivals = False  # just enough will do now
+
+    def waited_s(self) -> float:
+        """Return the seconds that the master went on after the instant at which the rule wanted to stop."""
+        return max(0.0, self.stop_s - self._wanted_s)
+
+    def wait(self, env: simpy.Environment, start_s: float) -> Generator[simpy.Event, None, None]:
+        """Go from instant to instant until the round ends."""
+        if not self._rank:
+            self._want(self._rule.wants_s(0.0))
+        self._plan_action(0.0)
+        if self._late_ends:
+            self._attend(0.0)
+        while True:
+            now_s = min(self._mail.next_s(), self._ends_s, self._look_s, self._act_s)
+            if now_s == np.inf:
+                raise SimulationError(
+                    "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
+                )
+            if start_s + now_s > env.now:
+                yield env.timeout(start_s + now_s - env.now)
+            if self._receive_until(now_s):
+                self._attend(now_s)
+            if self._look_s <= now_s < self._ends_s:
+                self._look(now_s)
+            if self._act_s <= now_s < self._ends_s:
+                self._act(now_s)
+            if self._ends_s <= now_s:
+                self.stop_s = self._ends_s
+                return
+
+    def _want(self, instant_s: float | None) -> None:
+        """Note the instant at which the rule wants to stop, now that it is known."""
+        if instant_s is None:
+            self._checks_arrivals = True
+        else:
+            self._wanted_s = self._look_s = self._rule.acts_s(instant_s)
+
+    def _receive_until(self, now_s: float) -> bool:
+        """Receive all that has arrived by now; say whether anything has."""
+        n_before = len(self._heard) + self.n_late
+        for message in self._mail.take(now_s):
+            worker = message.worker
+            if message.of_round != self._workers.index:
+                self.n_late += 1
+                self._session.receive_late(message.of_round, worker, message.report)
+                continue
+            self._heard.append((worker, message.report, message.arrives_s))
+            self._receive(worker, message.report)
+            self._n_lacking -= 1
+            self._lacking[worker] -= 1
+            if not self._lacking[worker]:
+                self._note_finish(worker, message.arrives_s)
+        return len(self._heard) + self.n_late > n_before
+
+    def _note_finish(self, worker: int, at_s: float) -> None:
+        """Count the workers that have reported all that they were given; the rule may depend on one of them."""
+        if not self._finished:
+            self._first_finish_s = at_s
+        self._finished.add(worker)
+        if len(self._finished) == self._rank:
+            self._rank = 0
+            self._want(self._rule.wants_s(at_s))
+
+    @property
+    def _has_answer(self) -> bool:
+        """True if there is a response that may end the round."""
+        return self._late_ends or bool(self._heard)
+
+    def _nothing_comes(self) -> bool:
+        """True if all that may end the round has arrived."""
+        return not self._n_lacking and not (self._late_ends and self._mail.next_s() < np.inf)
+
+    def _attend(self, now_s: float) -> None:
+        """Look at what has arrived, if the rule does, and let the session act on it."""
+        if self._checks_arrivals and self._has_answer and self._enough():
+            self._ends_s = min(self._ends_s, self._rule.acts_s(now_s))
+        elif self._is_postponed and self._has_answer:
+            self._is_postponed, self._look_s = False, self._rule.acts_s(now_s)
+        if self._session.acts or self._nothing_comes():
+            self._act_s = min(self._act_s, self._rule.acts_s(now_s))
+
+    def _look(self, now_s: float) -> None:
+        """Look at the instant that the rule has named."""
+        self._look_s = np.inf
+        if not self._has_answer and self._n_lacking and self._mail.next_s() < np.inf:
+            self._is_postponed = True
+        elif self._enough() or self._rule.waits_for == "nobody":
+            self._ends_s = now_s
+        else:
+            self._checks_arrivals = self._rule.waits_for == "enough"
+
+    def _act(self, now_s: float) -> None:
+        """Let the session give out more work; end the round if nothing comes any more."""
+        phase = self._session.act(now_s, lambda: self._workers.progress(now_s)) if self._session.acts else None
+        if phase is not None:
+            if phase.dropped:
+                self._drop(phase.dropped, now_s)
+            begin_s = now_s + self._action_overhead_s
+            for worker, loads in phase.lists.items():
+                given = self._workers.begin(worker, now_s, begin_s, loads)
+                self._mail.send(worker, given.first_report, given.finish_s)
+                self._has_worked[worker] = True
+                self._lacking[worker] += len(loads)
+                self._n_lacking += len(loads)
+            self.n_phases += bool(phase.lists)
+        self._plan_action(now_s)
+        if self._nothing_comes():
+            self._ends_s = now_s
+
+    def _drop(self, workers: Collection[int], now_s: float) -> None:
+        self._workers.drop(workers, now_s)
+        n_sent = self._mail.drop(workers, now_s)
+        for worker in workers:
+            given_up = self._lacking[worker] - n_sent[worker]
+            self._n_lacking -= given_up - self._given_up.get(worker, 0)
+            self._given_up[worker] = given_up
+
+    def _plan_action(self, now_s: float) -> None:
+        look_s = self._session.look_s if self._session.acts else np.inf
+        self._act_s = self._rule.acts_s(look_s) if look_s > now_s else np.inf
+
+    def missing(self) -> BoolArray:
+        """Return a mask of the workers that were given work and have not reported all of it."""
+        return self._has_worked & (np.array(self._lacking) > 0)
+
+    def n_worked(self) -> int:
+        """Count the workers that were given work."""
+        return int(np.count_nonzero(self._has_worked))
+
+    def heard(self) -> Heard:
+        """Return the reports of this round that have arrived."""
+        return Heard.of([each[:2] for each in self._heard], [each[2] for each in self._heard])
+
+    def first_finish_s(self) -> float:
+        """Return when the first worker had reported everything; NaN if none has."""
+        return self._first_finish_s
+
+    def n_received(self) -> IntArray:
+        """Count the reports that have arrived from each worker, shape ``(n_workers,)``."""
+        return np.bincount([each[0] for each in self._heard], minlength=len(self._lacking))
