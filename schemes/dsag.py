@@ -58,7 +58,7 @@ class _DsagSession(UpdateSession):
 
     def __init__(self, scheme: Scheme, n_jobs: int, w: int) -> None:
         super().__init__(scheme, n_jobs)
-        self._w, self._n_fresh = w, 0
+        self._w = w
         self._came: list[Result] = []
         self._fresh: list[int] = []  # workers that wait for the next round
         self._kept: dict[int, int] = {}  # of each chunk: the job of its latest gradient

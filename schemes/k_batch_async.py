@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.codec import Result
 from schemes.base.scheme import Session
-from schemes.base.updates import CountedSession, UpdateScheme
+from schemes.base.updates import RenewedSession, UpdateScheme
 from simulator.choices import Leftover
 from simulator.parameters import PositiveCount
 
@@ -43,17 +42,6 @@ class KBatchAsync(UpdateScheme):
         return _KBatchAsyncSession(self, n_jobs, self.k)
 
 
-class _KBatchAsyncSession(CountedSession):
-    acts = True
-    n_lists = 0  # that were given out
-
-    def chunk_for(self, worker: int) -> int:
-        self.n_lists += 1
-        return (self.n_lists - 1) % self._n_workers
-
-    def hear(self, result: Result) -> None:
-        self.came.append(result)
-        self.idle.append(result.worker)
-
+class _KBatchAsyncSession(RenewedSession):
     def leftover(self) -> Leftover:
         return "finish"

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Batch, RenewedBatch
-from schemes.base.codec import Result
 from schemes.base.scheme import Session
-from schemes.base.updates import CountedSession, UpdateScheme
+from schemes.base.updates import RenewedSession, UpdateScheme
 from schemes.base.work import Closing, Outcome, Work
 from simulator.choices import Leftover
 from simulator.parameters import FloatArray, IntArray, PositiveCount
@@ -57,21 +56,11 @@ class KBatchSync(UpdateScheme):
         return _KBatchSyncSession(self, n_jobs, self.k)
 
 
-class _KBatchSyncSession(CountedSession):
-    acts = True
-
+class _KBatchSyncSession(RenewedSession):
     def open_round(self, index: int) -> Work:
         self.n_lists = 0
         self.idle = [*range(self._n_workers)]
         return super().open_round(index)
-
-    def chunk_for(self, worker: int) -> int:
-        self.n_lists += 1
-        return (self.n_lists - 1) % self._n_workers
-
-    def hear(self, result: Result) -> None:
-        self.came.append(result)
-        self.idle.append(result.worker)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = super().close_round(closing)

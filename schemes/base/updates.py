@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -94,9 +95,9 @@ class UpdateSession(Session):
     def receive_late(self, index: int, worker: int, report: int) -> None:
         self.receive(worker, report)
 
+    @abstractmethod
     def hear(self, result: Result) -> None:
         """Note a result; hot."""
-        raise NotImplementedError
 
     def forget(self, results: Sequence[Result]) -> None:
         """These are needed no more: what their jobs began with need not be kept for them."""
@@ -142,6 +143,21 @@ class CountedSession(UpdateSession):
         self.forget(self.used)
         counts = np.bincount([result.chunk for result in self.used], minlength=self._n_workers)
         return [self.estimate(np.asarray(counts * (self._n_workers / max(1, len(self.used)))))]
+
+
+class RenewedSession(CountedSession):
+    """A worker begins anew as soon as it has responded; lists are of the n chunks in turn."""
+
+    acts = True
+    n_lists = 0  # that were given out
+
+    def chunk_for(self, worker: int) -> int:
+        self.n_lists += 1
+        return (self.n_lists - 1) % self._n_workers
+
+    def hear(self, result: Result) -> None:
+        self.came.append(result)
+        self.idle.append(result.worker)
 
 
 class ResultCodec(Codec):
