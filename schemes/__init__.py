@@ -36,6 +36,7 @@ SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides 
     "fastest_k": FastestK,
     "ideal": Ideal,
     "to_do_list": ToDoList,
+    "partial_gradient_coding": PartialGradientCoding,
     "backup_tasks": BackupTasks,
     "k_async": KAsync,
     "k_batch_async": KBatchAsync,
@@ -43,7 +44,6 @@ SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides 
     "bounded_staleness": BoundedStaleness,
     "dsag": Dsag,
     "local_sgd": LocalSgd,
-    "partial_gradient_coding": PartialGradientCoding,
 }
 
 __all__ = [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -45,6 +45,8 @@ class Late(TypedDict):
     """seconds between two messages about how far a worker is"""
 
 
+COPIES = "copies of the last tasks"
+SHARES = (0.5, 0.75, 0.9, 0.95)  # that a search tries
 ROUNDING = 1e-12  # of a share of workers
 Policy = Annotated[AfterShare | AfterDeadline | Late, Field(discriminator="after")]
 
@@ -80,8 +82,25 @@ class BackupTasks(Scheme):
     """whether the original is cancelled when its copy begins"""
 
     @property
+    def label(self) -> str:
+        return COPIES
+
+    @classmethod
+    def settings(cls, n_workers: int, max_delay: int) -> Iterator[Self]:
+        shares: dict[int, float] = {}  # by the number of results, of which all would be too late for copies
+        for share in SHARES:
+            shares.setdefault(math.ceil(share * n_workers * (1 - ROUNDING)), share)
+        for n_results, share in shares.items():
+            if n_results < n_workers:
+                yield cls(n_workers=n_workers, policy={"after": "share", "share": share})
+
+    @property
     def load(self) -> float:
         return 1 / self.n_workers
+
+    @property
+    def is_memoryless(self) -> bool:
+        return True
 
     @property
     def decides_leftover(self) -> bool:
@@ -119,6 +138,7 @@ class _BackupSession(Session):
         self._lacking = dict.fromkeys(range(self._n))  # chunks, in order
         self._to_copy = dict.fromkeys(range(self._n))  # chunks of which no copy has begun
         self._idle: list[int] = []
+        self._used: set[int] = set()  # workers of which a result was the first of its chunk
         self._n_copies = 0  # that are running
         self.look_s = math.inf
         if policy["after"] != "share":
@@ -127,7 +147,9 @@ class _BackupSession(Session):
 
     def receive(self, worker: int, report: int) -> None:
         chunk = self._lists[worker][report]
-        self._lacking.pop(chunk, None)
+        if chunk in self._lacking:
+            del self._lacking[chunk]
+            self._used.add(worker)
         self._to_copy.pop(chunk, None)
         self._n_copies -= chunk != worker
         self._idle.append(worker)
@@ -177,6 +199,9 @@ class _BackupSession(Session):
 
     def leftover(self) -> Leftover:
         return "cancel"
+
+    def used_workers(self) -> Collection[int]:
+        return self._used
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return [Task(self._job, "plain", self._load, (chunk,)) for chunk in self._lists[worker]]

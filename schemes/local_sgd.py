@@ -43,7 +43,7 @@ class LocalSgd(FastestK):
         return np.full(self.n_workers, self.steps / self.n_workers)
 
     def tasks_of(self, worker: int, job: int) -> Sequence[Task]:
-        return [Task(job, "plain", 1 / self.n_workers, (worker,))] * self.steps
+        return [Task(job, "plain", 1 / self.n_workers, (worker,), step) for step in range(self.steps)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _LocalCodec(self, precision)

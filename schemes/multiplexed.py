@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, Self
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined
+from schemes.base.codec import Answer, Codec, Decoded, Encoder, Ended, Precision, Weights, combined, placed
 from schemes.base.counting import RuleScheme
 from schemes.base.multiplexed_session import MultiplexedSession, TaskwiseSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
@@ -337,16 +337,55 @@ class MultiplexedCodec(Codec):
         return Ended(outcome, self.chunk_loads, self._session.received(outcome.job), self._decode)
 
     def _decode(self, responses: Sequence[BoolArray], gradients: FloatArray) -> Sequence[Decoded]:
+        n = self._scheme.n_workers
+        first = n * (self._scheme.W - 1)
+        groups = (gradients[at : at + n] for at in range(first, len(gradients), n))
+        return self._combined(responses, self.sent(gradients[:first]), (self.sent(self._coded(of)) for of in groups))
+
+    def _coded(self, gradients: FloatArray) -> FloatArray:
+        assert self._encoder is not None, "there are chunks to be coded"
+        return self._encoder.messages(gradients)
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
         scheme, n, width = self._scheme, self._scheme.n_workers, self._scheme.W - 1
-        own = self.sent(gradients[: n * width])
-        coded = [gradients[first : first + n] for first in range(n * width, len(gradients), n)]
-        solve = functools.partial(code_weights, scheme.code, n, scheme.lam)
-        of_d1 = [received[:width].T.reshape(-1) for received in responses]
+        own = np.flatnonzero(self._of_d1(ended.responses)).tolist()
+        answers = [Answer(ended.outcome.job, (chunk,)) for chunk in own]
+        for group, came in enumerate(self._of_coded(ended.responses)):
+            first = n * (width + group)
+            for worker in np.flatnonzero(came).tolist():
+                chunks = tuple(first + chunk for chunk in scheme.chunks_of(worker))
+                answers.append(Answer(ended.outcome.job, chunks, worker))
+        return answers
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        n, width = self._scheme.n_workers, self._scheme.W - 1
+        of_d1 = self._of_d1(ended.responses)
+        own, coded = messages[: (at := int(of_d1.sum()))], []
+        for came in self._of_coded(ended.responses):
+            n_came = int(came.sum())
+            coded.append(placed(messages[at : at + n_came], came, n))
+            at += n_came
+        return self._combined([ended.responses], placed(own, of_d1, n * width), coded)[0]
+
+    def _of_d1(self, received: BoolArray) -> BoolArray:
+        """Mask of the uncoded chunks that have come."""
+        return received[: self._scheme.W - 1].T.reshape(-1)
+
+    def _of_coded(self, received: BoolArray) -> BoolArray:
+        """Masks of the workers whose coded results have come, a row for each group."""
+        return received[self._scheme.W - 1 :] if self._scheme.is_coded else received[:0]
+
+    def _combined(
+        self, responses: Sequence[BoolArray], own: FloatArray, coded: Iterable[FloatArray]
+    ) -> Sequence[Decoded]:
+        """Decode from the uncoded results and the coded ones of each group."""
+        scheme, width = self._scheme, self._scheme.W - 1
+        solve = functools.partial(code_weights, scheme.code, scheme.n_workers, scheme.lam)
+        of_d1 = [self._of_d1(received) for received in responses]
         decoded = combined(of_d1, lambda received: Weights(received.astype(np.float64)), own)
         for group, of_group in enumerate(coded):
-            assert self._encoder is not None, "there are chunks to be coded"
             answered = [np.flatnonzero(received[width + group]) for received in responses]
-            more = combined(answered, solve, self.sent(self._encoder.messages(of_group)))
+            more = combined(answered, solve, of_group)
             decoded = [
                 Decoded(had.gradient + new.gradient, max(had.condition, new.condition), had.decode_s + new.decode_s)
                 for had, new in zip(decoded, more, strict=True)

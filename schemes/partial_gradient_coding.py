@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +15,19 @@ from pydantic.dataclasses import dataclass
 from schemes.assignment import Assignment, Cyclic, drawn
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.block_decoder import decoder
-from schemes.base.codec import Codec, Decode, Decoded, Encoder, Ended, Precision, combined, least_squares_weights
+from schemes.base.codec import (
+    Codec,
+    Decode,
+    Decoded,
+    Encoder,
+    Ended,
+    Precision,
+    Upload,
+    Weights,
+    combined,
+    least_squares_weights,
+    placed,
+)
 from schemes.base.least_squares import least_squares_errors
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Heard, Outcome, Task, Work
@@ -82,6 +94,10 @@ class PartialGradientCoding(Scheme):
         return (cls(n_workers, assignment=Cyclic(many)) for many in copies)
 
     @property
+    def is_memoryless(self) -> bool:
+        return True
+
+    @property
     def placement(self) -> Placement:
         """Placement of the chunks: who holds what, and in which order."""
         return _placement(self.n_workers, self.assignment, self.ordering, self.seed)
@@ -106,6 +122,10 @@ class PartialGradientCoding(Scheme):
     def load(self) -> float:
         held = self.held
         return float(held.sum(axis=0).max() / len(held))
+
+    @property
+    def mean_load(self) -> float:
+        return float(self.held.mean())
 
     @property
     def q_max(self) -> int:
@@ -293,18 +313,42 @@ class _PartialCodec(Codec):
         self._held = scheme.held
         self._encoder = Encoder(np.repeat(self._held.T, scheme.blocks, axis=1).astype(np.float64))
 
+    def open_round(self, index: int, work: Work, session: Session) -> None:
+        self._random: FloatArray | None = None  # of the open round, once it was needed
+
     def close_round(self, heard: Heard, closing: Closing) -> None:
-        self._n_done = np.bincount(heard.workers, minlength=self._scheme.n_workers)  # chunks that they have reported
+        self._n_done = self._chunks_done(np.bincount(heard.workers, minlength=self._scheme.n_workers))
         self._decode: Decode = self._decode_coded
-        if self._scheme.credit == "whole_list":
-            self._n_done = np.where(self._n_done > 0, len(self._held), 0)  # one report is the whole list
-            self._decode = self._decode_sums if closing.takes_estimate else self._decode_coded
+        if self._scheme.credit == "whole_list" and closing.takes_estimate:
+            self._decode = self._decode_sums
+
+    def _chunks_done(self, n_received: IntArray) -> IntArray:
+        """Count the chunks that each worker has told of, shape ``(n_workers,)``."""
+        is_whole = self._scheme.credit == "whole_list"  # then one report is the whole list
+        return np.where(n_received > 0, len(self._held), 0) if is_whole else n_received
+
+    def uploads(self, n_received: IntArray, takes_estimate: bool) -> Mapping[int, Upload]:
+        n_done = self._chunks_done(n_received)
+        finished = self._held & (self._positions <= n_done)
+        if self._scheme.credit == "whole_list" and takes_estimate:  # plain sums
+            coefficients = np.repeat(finished[:, np.newaxis], self._scheme.blocks, axis=1).astype(np.float64)
+        else:
+            self._random = self._draw()
+            coefficients = decoder(finished, self._random).coefficients
+        chunks = {worker: np.flatnonzero(finished[:, worker]) for worker in np.flatnonzero(n_done).tolist()}
+        return {
+            worker: Upload(tuple(held.tolist()), np.ascontiguousarray(coefficients[held, :, worker]))
+            for worker, held in chunks.items()
+        }
 
     def end(self, outcome: Outcome) -> Ended:
         if outcome.status == "failed" or self._decode == self._decode_sums:
             return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
-        random = self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
+        random = self._random if self._random is not None else self._draw()
         return Ended(outcome, self.chunk_loads, (self._n_done, random), self._decode)
+
+    def _draw(self) -> FloatArray:
+        return self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
 
     def _decode_coded(
         self, responses: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray
@@ -324,11 +368,20 @@ class _PartialCodec(Codec):
         gradient = code.gradient(uploads)[:dimension]
         return Decoded(gradient, code.condition, time.perf_counter() - received_s + ready_s - began_s)
 
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        if ended.decode == self._decode_sums:
+            n_done = ended.responses
+            rows = placed(messages, np.flatnonzero(n_done), self._scheme.n_workers)
+            return combined([n_done], self._weights_of_sums, rows)[0]
+        began_s = time.perf_counter()
+        n_done, random = ended.responses
+        code = decoder(self._held & (self._positions <= n_done), random)
+        gradient = code.gradient(placed(messages, np.flatnonzero(n_done), self._scheme.n_workers)[:, 0])
+        return Decoded(gradient, code.condition, time.perf_counter() - began_s)
+
+    def _weights_of_sums(self, n_done: IntArray) -> Weights:
+        return least_squares_weights(self._scheme.sums, np.flatnonzero(n_done))
+
     def _decode_sums(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         """Decode from the plain sums that workers send who have finished everything."""
-        matrix = self._scheme.sums
-        return combined(
-            responses,
-            lambda n_done: least_squares_weights(matrix, np.flatnonzero(n_done)),
-            self.sent(self._encoder.messages(gradients)),
-        )
+        return combined(responses, self._weights_of_sums, self.sent(self._encoder.messages(gradients)))

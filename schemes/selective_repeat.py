@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, combined
+from schemes.base.codec import Answer, Codec, Decoded, Encoder, Ended, Precision, combined, placed
 from schemes.base.counting import RuleScheme, RuleSession
 from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
@@ -282,6 +282,7 @@ class _SelectiveRepeatCodec(Codec):
         super().__init__(scheme, precision)
         self._scheme = scheme
         self._encoder = Encoder(code_matrix(scheme.code, scheme.n_workers, scheme.s))
+        self._solve = functools.partial(code_weights, scheme.code, scheme.n_workers, scheme.s)
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         assert isinstance(session, _SelectiveRepeatSession)
@@ -291,5 +292,13 @@ class _SelectiveRepeatCodec(Codec):
         return Ended(outcome, self.chunk_loads, self._session.answered(outcome.job), self._decode)
 
     def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        solve = functools.partial(code_weights, self._scheme.code, self._scheme.n_workers, self._scheme.s)
-        return combined(responses, solve, self.sent(self._encoder.messages(gradients)))
+        return combined(responses, self._solve, self.sent(self._encoder.messages(gradients)))
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        scheme, job = self._scheme, ended.outcome.job
+        of_worker = functools.partial(code_chunks, scheme.code, scheme.n_workers, scheme.s)
+        return [Answer(job, of_worker(worker), worker) for worker in ended.responses.tolist()]
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        rows = placed(messages, ended.responses, self._scheme.n_workers)
+        return combined([ended.responses], self._solve, rows)[0]

@@ -14,12 +14,12 @@ from typing import get_args
 
 import numpy as np
 
-from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.codec import Decoded, Ended, Precision
 from schemes.base.linear import ApproximateScheme, LinearScheme
-from schemes.base.playing import deliver, play, play_valued
+from schemes.base.mailing import MessageSession, Remembered, RememberingSession
+from schemes.base.playing import closing_of, deliver, play, play_valued
 from schemes.base.scheme import Scheme, Session
 from schemes.base.task_codec import codec_of
-from schemes.base.valued import ValuedSession, ValuePlane
 from schemes.base.work import Closing, Outcome, Phase, Status, Task, Work
 from simulator.choices import Leftover
 from simulator.parameters import FloatArray
@@ -115,7 +115,9 @@ class _Noted(Session):
         return phase
 
     def leftover(self) -> Leftover | None:
-        return self._session.leftover()
+        leftover = self._session.leftover()
+        self.notes[-1] += f" {leftover}"
+        return leftover
 
     def enough(self) -> bool:
         is_enough = self._session.enough()
@@ -210,6 +212,7 @@ class UnitGradients:
                 self._of_jobs[needed] = self._gradients(ended.chunk_loads)
             if ended.outcome.status != "failed":
                 gradients = np.array([self._of_jobs[result.job][result.chunk] for result in results])
+                gradients.setflags(write=False)
                 (found,) = ended.decode([ended.responses], gradients[:, np.newaxis])
                 self._compare(ended.outcome, self._of_jobs[job], found)
             for old in [known for known in self._of_jobs if known < ended.oldest]:
@@ -243,6 +246,8 @@ class UnitGradients:
     def _compare(self, outcome: Outcome, gradients: FloatArray, decoded: Decoded) -> None:
         self.ended[outcome.job] = decoded.gradient
         exact = gradients.sum(axis=0)
+        assert decoded.gradient.shape == exact.shape, f"job {outcome.job}: a gradient of another shape"
+        assert np.isfinite(decoded.gradient).all(), f"job {outcome.job}: a gradient must be finite"
         n_chunks = len(gradients)
         blocks = max(1, self.n_error_blocks // n_chunks)
         error = decoded.gradient - exact
@@ -279,8 +284,9 @@ def check_codec(
     """
     rng = np.random.default_rng(seed)
     n_jobs = max(n_jobs, 2 * scheme.delay_rounds + 3)
-    plane, later = UnitGradients(scheme.n_error_blocks, seed), _Later()
-    session = valued(scheme, codec_of(scheme, precision, rng), later, n_jobs)
+    plane, later = UnitGradients(scheme.n_error_blocks, seed), Remembered()
+    begun = scheme.start(n_jobs, np.random.default_rng(0))
+    session = RememberingSession(begun, codec_of(scheme, precision, rng), later)
     play_valued(scheme, session, rng, takes_estimate=takes_estimate)
     for _, jobs in itertools.groupby(later, lambda ended: (ended.decode, ended.outcome.job // 3)):
         together = list(jobs)
@@ -293,30 +299,35 @@ def check_codec(
     return plane
 
 
-class _Later(list[Ended]):
-    """Jobs that wait for their values until the run is over: what they are decoded from must be there still."""
+def check_messages(scheme: Scheme, n_jobs: int = 12, seed: int = 0, *, takes_estimate: bool = False) -> int:
+    """Raise ``AssertionError`` if what is decoded from messages is not what the simulator decodes from gradients.
 
-    def end(self, ended: Ended) -> None:
-        self.append(ended)
+    Messages are made as real workers make them, task by task, with :meth:`Scheme.coefficients`; only those count that
+    have come. Rounds are as in :func:`check_codec`.
 
-
-def valued(scheme: Scheme, codec: Codec, plane: ValuePlane, n_jobs: int) -> ValuedSession:
-    """A run of a scheme with numbers."""
-    return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane)
+    Returns
+    -------
+    n
+        Jobs that were compared.
+    """
+    rng = np.random.default_rng(seed)
+    session = MessageSession(scheme, max(n_jobs, 2 * scheme.delay_rounds + 3), rng, takes_estimate=takes_estimate)
+    play_valued(scheme, session, rng, takes_estimate=takes_estimate)
+    return session.n_compared
 
 
 def _check_work(scheme: Scheme, n_jobs: int) -> None:
-    """Work has the right shape, its tasks add up, and nobody gets more than the design load."""
+    """Work has the right shape, its tasks add up, nobody gets more than the design load; `mean_load` is the mean."""
     session = scheme.start(n_jobs, np.random.default_rng(0))
     sizes = scheme.chunk_loads()
     assert session.n_rounds == n_jobs + scheme.delay_rounds, "rounds must be jobs + T"
-    most = 0.0
+    most = np.zeros(scheme.n_workers)
     for index in range(session.n_rounds):
         work = session.open_round(index)
         assert work.loads.shape[0] == scheme.n_workers, "one row of loads for each worker"
         steps = np.diff(work.loads, axis=1, prepend=0.0)
         assert np.nanmin(steps, initial=0.0) >= 0, "loads must be cumulative"
-        most = max(most, float(work.given.max()))
+        most = np.maximum(most, work.given)
         for worker in range(scheme.n_workers):
             tasks = session.tasks(worker)
             total = sum(task.load for task in tasks)
@@ -330,10 +341,12 @@ def _check_work(scheme: Scheme, n_jobs: int) -> None:
                 assert index - scheme.delay_rounds <= task.job <= min(index, n_jobs - 1), (
                     "a task of a job not in flight"
                 )
-        for worker in np.flatnonzero(work.busy).tolist():
-            deliver(session, work, int(worker))
-        session.close_round(Closing(np.zeros(scheme.n_workers, dtype=np.bool_), forced=False))
-    assert most <= scheme.load * (1 + 1e-9), f"a worker got load {most}, more than the design load {scheme.load}"
+        heard = [each for worker in np.flatnonzero(work.busy).tolist() for each in deliver(session, work, worker)]
+        session.close_round(closing_of(heard, np.zeros(scheme.n_workers, dtype=np.bool_), forced=False))
+    largest, mean = float(most.max()), float(most.mean())
+    assert largest <= scheme.load * (1 + 1e-9), f"a worker got load {largest}, more than the design load {scheme.load}"
+    is_mean = session.acts or largest < scheme.load * (1 - 1e-9) or abs(mean - scheme.mean_load) <= 1e-9 * scheme.load
+    assert is_mean, f"workers got a mean load of {mean}, not the mean_load {scheme.mean_load}"
 
 
 def _check_outcomes(scheme: Scheme, n_jobs: int, outcomes: list[Outcome]) -> None:

@@ -46,7 +46,7 @@ class RunRow(TypedDict, total=False):
     scheme: Annotated[str, Column("label of the scheme")]
     kind: Annotated[str, Column("kind of the scheme")]
     trial: Annotated[int, Column("independent repetition")]
-    engine: Annotated[str, Column("`events` or `vectorised`: what computed the run")]
+    engine: Annotated[str, Column("`events`, `vectorised` or `live`: what the run was computed by, or ran on")]
     n_workers: Annotated[int, Column("workers", "workers", fixed=True)]
     n_jobs: Annotated[int, Column("jobs", "jobs", fixed=True)]
     delay_rounds: Annotated[int, Column("T of the scheme", "delay T", "rounds", fixed=True)]
@@ -76,6 +76,7 @@ class RunRow(TypedDict, total=False):
     worst_residual: Annotated[float, Column("largest of any job decoded", "worst relative error of a decoded gradient")]
     worst_condition: Annotated[float, Column("largest of any job decoded", "worst condition number")]
     decode_mean_s: Annotated[float, Column("mean over jobs", "measured decoding time of a job", "seconds")]
+    mean_load: Annotated[float, Column("the same, mean over workers", "mean load", "share of a job", fixed=True)]
     load_bound: Annotated[
         float, Column("no such code has less", "lower bound of the load", "share of a job", fixed=True)
     ]
@@ -99,6 +100,7 @@ class RoundColumns(NamedTuple):
     upload_s: Annotated[list[float], Column("how long the last needed one was on its way", unit="seconds")]
     phases: Annotated[list[int], Column("phases: how often work was given out")]
     stale: Annotated[list[int], Column("responses of earlier rounds that came since the round before was closed")]
+    fresh: Annotated[list[int], Column("results of the round's own lists that came before it ended")]
 
 
 class JobColumns(NamedTuple):
@@ -126,6 +128,7 @@ class WorkerRow(TypedDict):
     startup_s: Annotated[float, Column("its start-up in this round", unit="seconds")]
     seconds_per_load: Annotated[float, Column("its time for a load of 1 in this round", unit="seconds")]
     slowdown: Annotated[float, Column("its factor of both in this round")]
+    used: Annotated[bool, Column("whether a result of it, fresh or stale, was used in this round")]
 
 
 class StepColumns(NamedTuple):
@@ -134,6 +137,7 @@ class StepColumns(NamedTuple):
     model: Annotated[list[int], Column("number of the model")]
     step: Annotated[list[int], Column("number of the step")]
     time_s: Annotated[list[float], Column("when it was taken", unit="seconds")]
+    worker_s: Annotated[list[float], Column("time that workers had been at work until then, summed", unit="seconds")]
     loss: Annotated[list[float], Column("mean over all rows of data; inf: it diverged")]
     accuracy: Annotated[list[float], Column("share of rows classified correctly; NaN if nothing is classified")]
     gradient_error: Annotated[list[float], Column("relative error of the gradient; NaN if none was applied")]
@@ -160,9 +164,13 @@ TABLES = {name: _columns(table) for name, table in SCHEMAS.items()}
 RUNS = TABLES["runs"]
 LISTED = tuple(TABLES)[1:]  # of which a run has several rows
 NULLABLE = {name for table in TABLES.values() for name, column in table.items() if column.may_be_null}
-TIMES_TO: dict[str, Measure] = {"time_to_accuracy": "accuracy", "time_to_loss": "loss"}  # added to runs by `compare`
+TIMES_TO: dict[str, tuple[Measure, str]] = {  # added to runs by `compare`: what is to be reached, and what is spent
+    "time_to_accuracy": ("accuracy", "time_s"),
+    "time_to_loss": ("loss", "time_s"),
+    "worker_s_to_loss": ("loss", "worker_s"),
+}
 SUMMARY = {  # what becomes of the trials of a scheme at a point, in the order of summary.csv
-    **dict.fromkeys(("load", "delay_rounds"), "first"),
+    **dict.fromkeys(("load", "mean_load", "delay_rounds"), "first"),
     **dict.fromkeys(("makespan_s", "jobs_per_s", "job_latency_p50_s", "job_latency_p95_s"), "mean"),
     **dict.fromkeys(("job_latency_p99_s", "waited_rounds", "waited_s", "computed_load", "exact_share"), "mean"),
     **dict.fromkeys(("error_norm_mean", "relative_error_mean", "final_loss", "final_accuracy"), "mean"),

@@ -67,6 +67,10 @@ class LostError(SimulationError):
     """A run that took its process down with it."""
 
 
+class LiveError(UserError):
+    """Real processes that can't be had, or can't go on."""
+
+
 class WriteError(UserError):
     """A file or folder that can't be written."""
 

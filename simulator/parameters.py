@@ -57,3 +57,21 @@ class TakesNumpy:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_before_validator_function(plain_numbers, handler(source))
+
+
+class ComplaintsError(ValueError):
+    """Several of what a ValueError says one of: "<parameter> must be ..., got ..."; in its arguments."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
+
+def complaints_of(error: Exception) -> tuple[str, ...]:
+    """All that an error complains of.
+
+    Examples
+    --------
+    >>> complaints_of(ValueError("p must be given")), complaints_of(ComplaintsError("p must be ...", "q must be ..."))
+    (('p must be given',), ('p must be ...', 'q must be ...'))
+    """
+    return error.args if isinstance(error, ComplaintsError) else (str(error),)

@@ -68,9 +68,7 @@ class StragglerModel(TakesNumpy, ABC):
         fields = fields_of(cls)
         for name in [name for name in parameters if fields and name not in fields]:
             raise TypeError(f"{name} is not a parameter of {cls.__name__} (known: {', '.join(fields)})")
-        for name in [name for name, field in fields.items() if name not in parameters and field.is_required()]:
-            raise ValueError(f"{name} must be given, got nothing")
-        given = {name: field.get_default() for name, field in fields.items()} | parameters
+        given = {name: field.get_default() for name, field in fields.items() if not field.is_required()} | parameters
         lists = {name: value.tolist() for name, value in given.items() if isinstance(value, np.ndarray)}
         return cls.unchecked(plain_numbers(given | lists))
 

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from simulator.parameters import FloatArray, NonNegative, Positive
+from simulator.parameters import ComplaintsError, FloatArray, NonNegative, Positive
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -123,21 +123,20 @@ def distribution_of(given: dict[str, Any]) -> Distribution:
     try:
         return cls(**{name: value for name, value in given.items() if name != "distribution"})
     except ValidationError as error:
-        raise ValueError(complaint(error)) from error
+        raise ComplaintsError(*map(complaint, error.errors(include_url=False))) from error
 
 
-def complaint(error: ValidationError) -> str:
-    """Put the first of what pydantic found in our words: "<parameter> must be ..., got ...".
+def complaint(found: Any) -> str:
+    """Put one of the errors that pydantic found in our words: "<parameter> must be ..., got ...".
 
     Examples
     --------
     >>> try:
     ...     Exponential(mean=-1.0)
     ... except ValidationError as error:
-    ...     complaint(error)
-    'mean must be greater than 0, got -1.0'
+    ...     [complaint(found) for found in error.errors()]
+    ['mean must be greater than 0, got -1.0']
     """
-    found = error.errors(include_url=False)[0]
     if found["type"] == "value_error":
         return str(found["ctx"]["error"])
     place, got = ".".join(map(str, found["loc"])), found["input"]

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
-from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
+from simulator.parameters import ComplaintsError, Count, FloatArray, IntArray, PositiveCount, complaints_of
 from straggler_models.base import ListSeconds, LivesIn, Speeds, StragglerModel, WorkerTimes
 
 Members = Annotated[list[Annotated[list[Count], Field(min_length=1)]], Field(min_length=1)]
@@ -91,13 +91,16 @@ class Groups(StragglerModel):
         try:
             self.model.check(self._n_groups(n_workers), n_rounds)
         except ValueError as error:
-            raise ValueError(f"model.{error}") from error
+            raise _of_model(error) from error
 
     def settled(self, n_workers: int, rng: np.random.Generator) -> "Groups":
         if not self.draws_once:
             return self
         of_members, of_model = (rng if self.seed is None else np.random.default_rng(self.seed)).spawn(2)
-        model, members = self.model.settled(self._n_groups(n_workers), of_model), self.members
+        try:
+            model, members = self.model.settled(self._n_groups(n_workers), of_model), self.members
+        except ValueError as error:
+            raise _of_model(error) from error
         if self.shuffled and self.size is not None:
             order = of_members.permutation(n_workers)
             members = [np.sort(order[at : at + self.size]).tolist() for at in range(0, n_workers, self.size)]
@@ -147,3 +150,8 @@ def _spread(part: FloatArray | float, of_none: float, group: IntArray) -> FloatA
         return part
     of_groups = np.broadcast_to(part, (*np.shape(part)[:-1], int(group.max()) + 1))
     return np.where(group < 0, of_none, of_groups[..., group])
+
+
+def _of_model(error: ValueError) -> ValueError:
+    """What the model inside complains of, at its place."""
+    return ComplaintsError(*(f"model.{said}" for said in complaints_of(error)))

@@ -1,13 +1,13 @@
 """Workers that differ: a model whose parameters are each worker's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Any, get_args
 
 import numpy as np
 from pydantic import InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
-from simulator.parameters import Count, FloatArray, IntArray, OfEach
+from simulator.parameters import ComplaintsError, Count, FloatArray, IntArray, OfEach, complaints_of
 from straggler_models.base import BLOCK_ROUNDS, ListSeconds, LivesIn, StragglerModel, WorkerTimes, fields_of
 from straggler_models.distributions import complaint, distribution_of
 
@@ -39,19 +39,47 @@ class PerWorker(StragglerModel):
     """draws what is drawn from distributions; null: the scenario's"""
 
     def __post_init__(self) -> None:
+        if missing := self._missing():
+            raise ComplaintsError(*missing, *self._malformed(), *self._out_of_range())
         if self.model.lives_in == "seconds" or any(isinstance(v, StragglerModel) for v in vars(self.model).values()):
             kind = type(self.model).__name__
             raise ValueError(f"model must live in rounds and hold no other model, got {kind} (groups take any)")
+        if malformed := list(self._malformed()):
+            raise ComplaintsError(*malformed, *self._out_of_range())
+
+    def _missing(self) -> list[str]:
+        fields = fields_of(type(self.model)).items()
+        missing = [name for name, field in fields if field.is_required() and name not in vars(self.model)]
+        return [f"model.{name} must be given, got nothing" for name in missing]
+
+    def _malformed(self) -> Iterator[str]:
+        """Say which entries are no numbers, and which distributions are none."""
         for name, given in self._own().items():
             if isinstance(given, dict):
                 try:
                     distribution_of(given)
                 except ValueError as error:
-                    raise ValueError(f"model.{name}.{error}") from error
+                    yield from (f"model.{name}.{said}" for said in complaints_of(error))
             else:
                 for worker, value in enumerate(given):
                     if type(value) not in (int, float):
-                        raise ValueError(f"model.{name}.{worker} must be a number, got {value!r} (worker {worker})")
+                        yield f"model.{name}.{worker} must be a number, got {value!r} (worker {worker})"
+
+    def _out_of_range(self, drawn: Collection[str] = ()) -> Iterator[str]:
+        """Say which entries of lists, and shared parameters, are wrong by themselves; of what is drawn the first."""
+        own = self._own()
+        base = vars(self.model) | {name: given[0] for name, given in own.items() if isinstance(given, list) and given}
+        seen: dict[tuple[str, float] | None, list[str]] = {None: _wrong(type(self.model), base)}
+        yield from (f"model.{said}" for said in seen[None] if said.partition(" ")[0] not in own)
+        for name, given in own.items():
+            for worker, value in enumerate(given if isinstance(given, list) else ()):
+                if type(value) in (int, float):
+                    if (name, value) not in seen:
+                        seen[name, value] = _wrong(type(self.model), base | {name: value})
+                    wrong = [self._told(worker, said) for said in seen[name, value] if said.partition(" ")[0] == name]
+                    yield from wrong
+                    if wrong and name in drawn:
+                        break
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]  # of the class elsewhere, here of the model inside
@@ -82,14 +110,22 @@ class PerWorker(StragglerModel):
         return min(model.tail_index for _, model in self._some()._different())
 
     def check(self, n_workers: int, n_rounds: int) -> None:
-        for name, entries in self._own().items():
-            if len(entries) != n_workers:
-                raise ValueError(f"model.{name} must have {n_workers} entries, one for each worker, got {len(entries)}")
-        for worker, model in self._different():
-            try:
-                model.check(n_workers, n_rounds)
-            except ValueError as error:
-                raise self._told(worker, str(error)) from error
+        said = [*self._of_lengths(n_workers), *self._out_of_range()]
+        if not said:
+            for worker, values in self._different_values():
+                try:
+                    self._model_of(worker, values).check(n_workers, n_rounds)
+                except ComplaintsError as error:
+                    said += error.args
+                except ValueError as error:
+                    said.append(self._told(worker, str(error)))
+        if said:
+            raise ComplaintsError(*dict.fromkeys(said))
+
+    def _of_lengths(self, n_workers: int) -> Iterator[str]:
+        for name, given in self._own().items():
+            if isinstance(given, list) and len(given) != n_workers:
+                yield f"model.{name} must have {n_workers} entries, one for each worker, got {len(given)}"
 
     def settled(self, n_workers: int, rng: np.random.Generator) -> "PerWorker":
         if not self.draws_once:
@@ -101,7 +137,10 @@ class PerWorker(StragglerModel):
             for name, value in self._own().items()
             if isinstance(value, dict)
         }
-        return PerWorker(self.model.unchecked(vars(self.model) | drawn))
+        made = PerWorker(self.model.unchecked(vars(self.model) | drawn))
+        if wrong := list(made._out_of_range(drawn)):
+            raise ComplaintsError(*self._of_lengths(n_workers), *wrong)
+        return made
 
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         models, of_worker = self._at_work(n_workers, rng)
@@ -137,22 +176,28 @@ class PerWorker(StragglerModel):
 
     def _different(self) -> Iterator[tuple[int, StragglerModel]]:
         """Models of single workers that differ from those before, each with the first worker that has it."""
+        return ((worker, self._model_of(worker, values)) for worker, values in self._different_values())
+
+    def _different_values(self) -> Iterator[tuple[int, tuple[float, ...]]]:
         own, seen = self._own(), set[tuple[float, ...]]()
         for worker, values in enumerate(zip(*own.values(), strict=False) if own else [()]):
             if values not in seen:
                 seen.add(values)
-                try:
-                    model = type(self.model)(**(vars(self.model) | dict(zip(own, values, strict=True))))
-                except ValueError as error:
-                    said = complaint(error) if isinstance(error, ValidationError) else str(error)
-                    raise self._told(worker, said) from error
-                yield worker, model
+                yield worker, values
 
-    def _told(self, worker: int, message: str) -> ValueError:
+    def _model_of(self, worker: int, values: tuple[float, ...]) -> StragglerModel:
+        try:
+            return type(self.model)(**(vars(self.model) | dict(zip(self._own(), values, strict=True))))
+        except ValidationError as error:
+            raise ComplaintsError(*(self._told(worker, complaint(found)) for found in error.errors())) from error
+        except ValueError as error:
+            raise ComplaintsError(self._told(worker, str(error))) from error
+
+    def _told(self, worker: int, message: str) -> str:
         """A complaint about a worker's model; it is named where its own parameters have to do with it."""
         own, (name, _, rest) = self._own(), message.partition(" ")
         place = f"model.{name}.{worker}" if name in own else f"model.{name}"
-        return ValueError(f"{place} {rest}" + f" (worker {worker})" * any(parameter in message for parameter in own))
+        return f"{place} {rest}" + f" (worker {worker})" * any(parameter in message for parameter in own)
 
     def _at_work(self, n_workers: int, rng: np.random.Generator) -> tuple[list[StragglerModel], IntArray]:
         """Models of all workers, and which of them each worker has: only one, if arrays can say what differs."""
@@ -167,6 +212,18 @@ class PerWorker(StragglerModel):
         every = [shared | arrays | dict(zip(others, values, strict=True)) for values in sets]
         make = self.model.unchecked if arrays else lambda values: type(self.model)(**values)
         return [make(values) for values in every], np.array(of_worker or [0] * n_workers)
+
+
+def _wrong(cls: type[StragglerModel], parameters: dict[str, Any]) -> list[str]:
+    """ComplaintsError about parameters that are given, each by itself and not with others."""
+    try:
+        cls(**parameters)
+    except ValidationError as error:
+        found = [each for each in error.errors(include_url=False) if each["loc"]]
+        return [complaint(each) for each in found if each["loc"][0] in parameters]
+    except (ValueError, TypeError):  # of a model that is no pydantic dataclass: of which parameter is not known yet
+        pass
+    return []
 
 
 def _is_number(annotation: object) -> bool:

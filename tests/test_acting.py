@@ -8,7 +8,19 @@ import pytest
 from test_engine import FREE, durations, starts, statuses, times_of
 
 import stragglersim
-from schemes import BackupTasks, BoundedStaleness, Dsag, FastestK, KAsync, KBatchAsync, KBatchSync, Phase, ToDoList
+from schemes import (
+    BackupTasks,
+    BoundedStaleness,
+    Dsag,
+    FastestK,
+    KAsync,
+    KBatchAsync,
+    KBatchSync,
+    Phase,
+    SelectiveRepeat,
+    ToDoList,
+    Uncoded,
+)
 from schemes.base.codec import Result
 from schemes.base.scheme import Session
 from simulator.engine.events import RunPlan, simulate
@@ -22,16 +34,27 @@ from workloads import LeastSquares
 SHARE = {"after": "share", "share": 0.5}
 
 
-def run(scheme, n_jobs, rows, rule=None, again=(), action_overhead_s=0.0, network=FREE, overhead_s=0.0):
+def run(
+    scheme,
+    n_jobs,
+    rows,
+    rule=None,
+    again=(),
+    action_overhead_s=0.0,
+    network=FREE,
+    overhead_s=0.0,
+    leftover="cancel",
+    collector=None,
+):
     """``again``: worker times of the k-th further lists, for k = 1, 2, ..."""
-    record = RunRecord(scheme.n_workers, n_jobs, keeps_workers=True)
+    record = collector or RunRecord(scheme.n_workers, n_jobs, keeps_workers=True)
     plan = RunPlan(
         scheme=scheme,
         n_jobs=n_jobs,
         times=times_of(rows),
         speeds=None,
         rule=rule or FirstEnough(),
-        leftover="cancel",
+        leftover=leftover,
         round_overhead_s=overhead_s,
         network=network,
         rng=np.random.default_rng(0),
@@ -217,6 +240,65 @@ def test_dsag_uses_stale_results_and_lets_their_workers_begin_anew():
     assert record.jobs.squared_error[:2] == [6.0, 1.5]  # 3 (3 - m) / m with m = 1, then 2 chunks
 
 
+# --- fresh and stale results, and who takes part ---
+
+
+def used(record):
+    return [block["used"].tolist() for block in record.workers]
+
+
+def test_fresh_and_stale_results_of_dsag_and_participation():
+    record = run(Dsag(3, w=1), 3, starts([1, 3, 9], [3, 9, 9], [9, 2, 9]), again=[starts(*[[9, 9, 9]] * 3)])
+    # on the clock: worker 0 at 1, 4 and 13 s, each fresh; worker 1 at 3 and 12 s, worker 2 at 9 s, all stale
+    assert (record.rounds.fresh, record.rounds.stale) == ([1, 1, 1], [0, 1, 2])
+    assert used(record) == [[True, False, False], [True, True, False], [True, True, True]]
+    assert np.mean(used(record), axis=0) == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_fresh_and_stale_results_of_k_async():
+    record = run(KAsync(3, k=1), 3, starts([1, 2.5, 9], [1, 9, 9], [9, 9, 9]))
+    assert (record.rounds.fresh, record.rounds.stale) == ([1, 1, 0], [0, 0, 1])
+    assert used(record) == [[True, False, False], [True, False, False], [False, True, False]]
+
+
+def test_results_beyond_the_kth_are_used_by_the_next_update():
+    record = run(KAsync(3, k=1), 2, starts([1, 1, 9], [9, 9, 9]))
+    assert (record.rounds.fresh, record.rounds.stale) == ([2, 0], [0, 0])
+    assert used(record) == [[True, False, False], [False, True, False]]
+
+
+def test_an_original_that_comes_after_its_copy_is_fresh_and_not_used():
+    backup = BackupTasks(3, policy={"after": "share", "share": 1 / 3})
+    record = run(backup, 1, starts([1, 2.5, 6]), again=[starts([1, 0, 0]), starts([5, 0, 0])])
+    # worker 0 copies chunk 1 (done at 2 s), then chunk 2 (would be at 7 s); worker 1 comes at 2.5 s, in vain
+    assert (durations(record), record.rounds.fresh, record.rounds.stale) == ([6.0], [4], [0])
+    assert used(record) == [[True, False, True]]
+
+
+def test_late_responses_of_rounds_with_a_single_phase_are_stale_results():
+    scheme = SelectiveRepeat(3, B=1, W=2, lam=1, late_responses="keep")
+    record = run(scheme, 2, starts([1, 1, 1.5], [1, 1, 9], [1, 1, 9]), leftover="finish")
+    # round 0 ends at 1 s without worker 2, whose response comes half a second into round 1
+    assert (record.rounds.fresh[:2], record.rounds.stale[:2]) == ([2, 2], [0, 1])
+    assert used(record)[:2] == [[True, True, False], [True, True, True]]
+
+
+def test_a_groupby_of_workers_is_the_participation():
+    scenario = stragglersim.Scenario(
+        workers=3,
+        jobs=40,
+        stragglers={"usual": {"kind": "shifted_exponential", "shift": 1.0, "mean": 1.0, "adds_to": "startup_s"}},
+        schemes={"sync": Uncoded(3), "2-sync": FastestK(3, k=2), "DSAG": Dsag(3, w=1)},
+    )
+    results = stragglersim.run(scenario, detail="workers")
+    share = results.workers.groupby("scheme")["used"].mean()
+    assert share[["sync", "2-sync"]].tolist() == pytest.approx([1, 2 / 3])
+    each = results.workers.groupby(["scheme", "worker"])["used"].mean()["DSAG"]
+    came = results.rounds[results.rounds["scheme"] == "DSAG"][["fresh", "stale"]].to_numpy().sum()
+    assert each.sum() * 40 <= came
+    assert len(each) == 3
+
+
 # --- to-do lists ---
 
 
@@ -259,6 +341,43 @@ def test_progress_is_the_share_of_time_and_nan_for_the_idle():
     run(Curious(3, policy=SHARE), 1, starts([1, 4, 8]))
     assert seen[0][0] == 1.0
     np.testing.assert_allclose(seen[0][1], [math.nan, 0.25, 0.125])
+
+
+def test_progress_of_a_list_that_is_carried_over_counts_from_when_it_began():
+    seen = []
+
+    class Curious(KAsync):
+        def start(self, n_jobs, rng):
+            session = super().start(n_jobs, rng)
+            session.acts = True
+            session.act = lambda now_s, progress: seen.append((session.job, now_s, progress().tolist()))
+            return session
+
+    # on the clock: worker 0 is back at 1 and 3 s, worker 1 at 4 s, worker 2 at 10 s
+    run(Curious(3, k=1), 3, starts([1, 4, 10], [2, 9, 9], [9, 9, 9]))
+    at = {(job, now_s): share for job, now_s, share in seen}
+    assert at[1, 0.0] == pytest.approx([0.0, 1 / 4, 1 / 10])
+    assert at[2, 0.0] == pytest.approx([0.0, 3 / 4, 3 / 10])
+
+
+def test_progress_is_that_of_the_older_list_where_one_is_queued_behind_it():
+    seen = []
+
+    class Curious(BackupTasks):
+        @property
+        def decides_leftover(self):
+            return False
+
+        def start(self, n_jobs, rng):
+            session = super().start(n_jobs, rng)
+            session.act = lambda now_s, progress: seen.append((now_s, progress().tolist()))
+            return session
+
+    policy = {"after": "deadline", "deadline_s": 0.5}
+    run(Curious(2, policy=policy), 2, starts([1, 4], [2, 1]), FixedTime(time_s=2.0), leftover="finish")
+    # round 0 ends at 2 s, when worker 1 is half through; its list of round 1 begins two seconds later
+    of_second = [share for now_s, share in seen if now_s == 0.5][-1]
+    assert of_second == pytest.approx([0.25, 2.5 / 4])
 
 
 def test_instants_are_heard():
@@ -349,3 +468,18 @@ def test_a_policy_that_is_none_is_told_in_words(policy, message):
     given = {"workers": 4, "jobs": 8, "stragglers": {"usual": {"kind": "constant", "startup_s": 1.0}}}
     with pytest.raises(stragglersim.ScenarioError, match=message):
         stragglersim.Scenario(**given, schemes={"it": {"kind": "backup_tasks", "policy": policy}})
+
+
+def test_a_round_of_dsag_without_any_result_uses_what_is_kept():
+    slow = {"kind": "bernoulli", "p": 0.6, "slowdown": 60.0}
+    scenario = stragglersim.Scenario(
+        workers=3,
+        jobs=12,
+        stragglers={"usual": {"kind": "constant", "startup_s": 0.1}, "slow": slow},
+        master=FixedTime(time_s=0.15, timeout_s=0.2),
+        training={"workload": {"kind": "least_squares"}, "learning_rate": 0.1},
+        schemes={"DSAG": Dsag(3, 2)},
+    )
+    training = stragglersim.run(scenario).training
+    assert training["staleness"].isna().sum() > 1  # step 0, and rounds in which nothing came
+    assert len(training) == 13

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import stragglersim
-from schemes import Multiplexed, SelectiveRepeat
+from schemes import BackupTasks, Multiplexed, SelectiveRepeat
+from schemes.backup_tasks import COPIES
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
@@ -98,6 +99,50 @@ def test_runs_of_a_batch_are_runs_of_their_own():
     together = run_measured(scheme, times, rounds, 12, MuRule(mu=0.5))
     alone = [run_measured(scheme, times, one[np.newaxis], 12, MuRule(mu=0.5)) for one in rounds]
     assert together.makespan_s.tolist() == [run.makespan_s.item() for run in alone]
+
+
+def test_a_copy_takes_the_time_of_its_worker_in_that_round():
+    """At 2 s, worker 0 (1 s a list) copies chunk 2, done at 3 s, worker 1 (2 s) chunk 3, which worker 3 ends at 5 s."""
+    times, backup = (
+        WorkerTimes(np.array([[1.0, 2.0, 9.0, 5.0]])),
+        BackupTasks(4, policy={"after": "share", "share": 0.5}),
+    )
+    assert run_measured(backup, times, np.zeros((1, 1), dtype=int), 1, FirstEnough()).makespan_s.tolist() == [4.0]
+
+
+def slow_in_a_row(n_rounds=40):
+    """Of eight workers that take 1 s, three neighbours take 10 s for two rounds, then the three next to them."""
+    measured_s = np.ones((n_rounds, 8))
+    for index in range(n_rounds):
+        measured_s[index, (3 * (index // 2) + np.arange(3)) % 8] = 10.0
+    return measured_s
+
+
+def test_copies_win_where_all_is_work_and_nobody_knows_who_will_be_slow(tmp_path):
+    """Copies of three chunks are there after 2 s; a code that does without any three workers takes 4 s, or 3 chunks."""
+    found = advice_on(tmp_path / "it.csv", slow_in_a_row(), base_load=1 / 8, seconds_per_load=None)
+    assert (found.chosen.scheme, found.chosen.fleet.action, found.verdict) == (COPIES, "keep", "pays")
+    assert found.chosen.setting["load"] == 1 / 8
+    assert found.chosen.time_s == pytest.approx(12 * 2.0)
+    assert found.plain.time_s == pytest.approx(12 * 10.0)
+    assert found.find("GC").time_s == pytest.approx(12 * 4.0)
+    said = sentences(found, SEARCH)
+    assert said[0] == (
+        "Use copies of the last tasks (share 0.5) with the rule first_enough: on later rounds, 12 jobs take 24 s "
+        "rather than 120 s, 80.0 % [80.0, 80.0] less, where every worker must be able to read all of the data."
+    )
+    assert any(line.startswith("Copying the last tasks is faster than every code: ") for line in said)
+    assert not any("the code" in line or "a code" in line for line in said)
+
+
+def test_a_code_wins_where_a_copy_pays_a_long_start_up(tmp_path):
+    """A code with s = 3 takes 1 s and 4/8 of 0.5 s; a copy begins after 1 s and 1/8 of that, and takes as long."""
+    found = advice_on(tmp_path / "it.csv", slow_in_a_row(), dataclasses.replace(SEARCH, max_delay=0))
+    assert found.verdict == "pays"
+    assert found.chosen in found.coded
+    assert found.chosen.time_s <= found.find("GC").time_s == pytest.approx(12 * (1 + 0.5 / 2))
+    assert found.find(COPIES).time_s == pytest.approx(12 * 2 * (1 + 0.5 / 8))
+    assert "Coding itself" not in " ".join(sentences(found, SEARCH))
 
 
 def candidate(scheme, first_s, resampled_s, *, action="keep", workers=(), delay=0, long_s=None):
@@ -216,6 +261,29 @@ def test_a_code_of_far_less_load_is_named():
         said = sentences(made(best, loaded("GC-Rep", 4.1, [time_s, time_s], share), UNCODED), SEARCH)
         named = "use GC-Rep (s 1) with the rule first_enough (4.3 s, 46.2 % [46.2, 46.2] less, load 0.5 rather than 1)"
         assert (named in " ".join(said)) == is_named
+
+
+def test_copies_are_named_beside_codes_and_are_none_of_them():
+    def advice_with(gc_s):
+        coded, copied = candidate("GC", 4.0, [gc_s, gc_s]), candidate("M-SGC", 4.1, [4.2, 4.2])
+        coded = dataclasses.replace(coded, setting=coded.setting | {"load": 0.5})
+        policy = {"kind": "backup_tasks", "policy": {"after": "share", "share": 0.75}, "load": 0.125}
+        return made(coded, dataclasses.replace(copied, setting=copied.setting | policy | {"scheme": COPIES}), UNCODED)
+
+    advice = advice_with(4.0)
+    verdict, instead, *others = sentences(advice, SEARCH)
+    assert verdict.startswith("Use GC (s 1)")
+    assert instead == (
+        "Or else: use copies of the last tasks (share 0.75) with the rule first_enough (4.2 s, 47.5 % [47.5, 47.5] "
+        "less, load 0.125 and as much for each copy, rather than 0.5)."
+    )
+    assert not any(line.startswith("Coding itself") for line in others)
+    assert [one.scheme for one in advice.coded] == ["GC"]
+    assert advice.scheme_matters_percent == 0.0
+    assert (
+        "Coding itself gains nothing that is sure: GC saves most, 0.0 % [0.0, 0.0] against copying the last tasks."
+        in sentences(advice_with(4.2), SEARCH)
+    )
 
 
 def test_of_each_action_the_best_is_tested():
@@ -477,13 +545,13 @@ def test_times_in_proportion_to_the_load(tmp_path):
 
 def test_a_thinner_grid_is_part_of_the_whole():
     groups = every_setting(30, 40, max_delay=3, schemes=searchable().values(), accepts=["pattern"])
-    whole = {group.first: group.values for group in groups}
+    whole = {repr(group.first): group.values for group in groups}
     coarse = thinned(groups)
     assert 0 < len(coarse) < len(whole)
     for group in coarse:
-        whole_of = whole[group.first]
-        assert set(group.values) <= set(whole_of)
-        assert {whole_of[0], whole_of[-1]} <= set(group.values)
+        whole_of = whole[repr(group.first)]
+        assert all(value in whole_of for value in group.values)
+        assert all(value in group.values for value in (whole_of[0], whole_of[-1]))
     windows = [Group(SelectiveRepeat(30, B=1, W=x + 1, lam=2), (2,)) for x in range(1, 61)]
     assert [group.first.W - 1 for group in thinned(windows)] == [1, 2, 3, 5, 8, 13, 21, 34, 55]
 

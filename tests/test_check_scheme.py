@@ -270,3 +270,29 @@ def test_a_description_that_a_run_changes_is_found(scheme):
 
 def test_a_description_may_hold_arrays():
     check_scheme(Weighted())
+
+
+@dataclasses.dataclass(frozen=True)
+class Unequal(Clusters):
+    """Worker 0 sends nothing of its last chunk; the others have the design load."""
+
+    said: float = 0.5
+
+    @property
+    def mean_load(self):
+        return self.said
+
+
+class UnequalSession(ClustersSession):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.loads = np.array([[1 / 6, 2 / 6, np.nan]] + [[1 / 6, 2 / 6, 3 / 6]] * (self.n - 1))
+
+    def tasks(self, worker):
+        return super().tasks(worker)[: 2 if worker == 0 else 3]
+
+
+def test_a_mean_load_must_be_the_mean():
+    check_scheme(Unequal(UnequalSession, said=17 / 36))
+    with pytest.raises(AssertionError, match=r"mean load of 0.472.*, not the mean_load 0.5"):
+        check_scheme(Unequal(UnequalSession))

@@ -236,6 +236,19 @@ def test_explain_shows_load_t_bound_and_reports(call):
     assert "any 2 stragglers in every round" in out
 
 
+def test_explain_and_summary_show_mean_and_largest_load_where_workers_have_unequal_ones(call, tmp_path):
+    # 3 chunks: worker 0 holds all, 1 holds two, 2 holds one
+    (tmp_path / "held.csv").write_text("worker,chunk\n0,0\n0,1\n0,2\n1,0\n1,1\n2,2\n")
+    held = "{kind: partial_gradient_coding, assignment: {kind: file, path: held.csv}}"
+    changes = ("--set", "workers=3", "--set", f"schemes={{uncoded: {{kind: uncoded}}, unequal: {held}}}")
+    for command in (("explain", "small.yaml"), ("run", "small.yaml", "--out", "out")):
+        rows = {line.split()[0]: line for line in call(*command, *changes)[1].splitlines() if line.strip()}
+        assert re.match(r" *unequal +mean 0.66667, largest 1 ", rows["unequal"].replace("0.666667", "0.66667"))
+        assert re.match(r" *uncoded +0.3333\d* ", rows["uncoded"])
+    runs = stragglersim.Results.load(tmp_path / "out").runs.groupby("scheme").first()
+    assert runs.loc["unequal", ["mean_load", "load"]].tolist() == pytest.approx([2 / 3, 1])
+
+
 def test_explain_tells_the_credits_apart(call):
     partial = "{kind: partial_gradient_coding, assignment: {kind: cyclic, chunks_per_worker: 3}, blocks: 2, credit: %s}"
     multiplexed = "{kind: multiplexed, B: 1, W: 3, lam: 2, credit: %s}"

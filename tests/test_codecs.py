@@ -36,10 +36,15 @@ from schemes.base.updates import UpdateScheme
 from schemes.base.valued import ValuedSession
 from schemes.base.work import Closing, Heard, Outcome
 from schemes.codes import code_weights, cyclic_repetition, cyclic_weights
-from schemes.testing import EXACT, UnitGradients, check_codec, valued
+from schemes.testing import EXACT, UnitGradients, check_codec
 from simulator.engine.probing import Probing
 
 LINEAR = [scheme for scheme in examples.SCHEMES if isinstance(scheme, LinearScheme)]
+
+
+def valued(scheme, codec, plane, n_jobs):
+    """A run of a scheme with numbers."""
+    return ValuedSession(scheme.start(n_jobs, np.random.default_rng(0)), codec, plane)
 
 
 @pytest.mark.parametrize("scheme", [*LINEAR, GradientCoding(256, s=27)], ids=repr)
@@ -84,14 +89,20 @@ class Scales:
             self.sizes[ended.outcome.job] = len(pickle.dumps(vars(self.codec)))
 
 
-@pytest.mark.parametrize("scheme", examples.SCHEMES, ids=repr)
-@pytest.mark.parametrize("codec_of", [lambda scheme: codec_of(scheme, "float64", np.random.default_rng(0)), TaskCodec])
-def test_no_codec_grows_with_the_run(scheme, codec_of):
-    if isinstance(scheme, UpdateScheme) and codec_of is TaskCodec:
-        pytest.skip("results that are used in another job than they were begun for are no combinations for it")
-    if isinstance(scheme, KBatchAsync):
-        pytest.skip("what comes beyond k results waits for the next update, and here more comes than is used")
-    codec = codec_of(scheme)
+LASTING = [
+    (scheme, is_own)
+    for scheme in examples.SCHEMES
+    for is_own in (True, False)
+    # results that are used in another job than they were begun for are no combinations for a TaskCodec
+    if is_own or not isinstance(scheme, UpdateScheme)
+    # what comes beyond k results waits for the next update, and here more comes than is used
+    if not isinstance(scheme, KBatchAsync)
+]
+
+
+@pytest.mark.parametrize(("scheme", "is_own"), LASTING, ids=repr)
+def test_no_codec_grows_with_the_run(scheme, is_own):
+    codec = codec_of(scheme, "float64", np.random.default_rng(0)) if is_own else TaskCodec(scheme)
     scales = Scales(codec)
     play_valued(scheme, valued(scheme, codec, scales, 480), np.random.default_rng(0))
     early, late = ([scales.sizes[job] for job in range(first, first + 210, 3)] for first in (30, 249))

@@ -12,10 +12,11 @@ from test_plots import draw_chart
 import stragglersim
 from schemes import FastestK, Uncoded
 from simulator.engine.training import Training
-from simulator.plots.run import draw
+from simulator.plots.run import chart_of, draw
 from simulator.plots.style import ChartError
 from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.frames import title_of
+from simulator.plots.training import training_figures
 from simulator.results.compare import CompareError
 from simulator.results.curves import Curve, curves, with_time_to
 from simulator.results.results import Results
@@ -25,7 +26,9 @@ from workloads import LeastSquares, LogisticRegression
 
 def results_of(training, runs=None, **given):
     frame = pd.DataFrame(training, columns=["scheme", "trial", "model", "step", "time_s", "loss", "accuracy"])
-    frame = frame.assign(point=0, gradient_error=np.nan)
+    frame = frame.assign(
+        point=0, gradient_error=np.nan, worker_s=frame["time_s"] * np.where(frame["scheme"] == "A", 10, 4)
+    )
     runs = frame[["point", "scheme", "trial"]].drop_duplicates().assign(makespan_s=1.0) if runs is None else runs
     return Results(runs=runs, training=frame, **given)
 
@@ -68,6 +71,10 @@ def test_time_to_a_target_by_hand():
     assert len(said) == 1
     runs, _ = with_time_to(results_of(BY_HAND), "time_to_loss", 2.0)
     assert runs["time_to_loss"].tolist() == [1.0, 1.0, 5.0, 5.0]
+    runs, said = with_time_to(results_of(BY_HAND), "worker_s_to_loss", 2.0)
+    assert runs["worker_s_to_loss"].tolist() == [10.0, 10.0, 20.0, 20.0]
+    seconds = "seconds that workers have been at work, summed over them"
+    assert said == [f"worker_s_to_loss: {seconds}, until the mean loss of all models is at most 2 for the first time."]
 
 
 def test_a_scheme_that_does_not_always_get_there_has_no_time():
@@ -99,7 +106,10 @@ def test_a_target_that_is_met_before_training_is_told():
 def test_what_can_not_be_asked_is_refused():
     results = results_of(BY_HAND)
     blind = results_of([(*row[:6], math.nan) for row in BY_HAND])
-    with pytest.raises(CompareError, match=r"must be time_to_loss where nothing is classified, got time_to_accuracy"):
+    with pytest.raises(
+        CompareError,
+        match=r"must be time_to_loss or worker_s_to_loss where nothing is classified, got time_to_accuracy",
+    ):
         with_time_to(blind, "time_to_accuracy", 0.9)
     with pytest.raises(CompareError, match=r"got time_to_loss, which needs a scenario with training"):
         with_time_to(Results(runs=results.runs), "time_to_loss", 0.9)
@@ -124,6 +134,25 @@ def folder(tmp_path_factory):
 
 def command(*arguments):
     return subprocess.run([sys.executable, "-m", "simulator", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_compare_ranks_by_what_workers_spend_until_a_target(folder):
+    done = command("compare", folder, "--metric", "worker_s_to_loss", "--target", "1")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(folder / "compare.csv").set_index("scheme")
+    training = Results.load(folder).training
+    for scheme in ("all", "fastest 3"):
+        spent = []
+        for trial in range(3):
+            steps = training[(training["scheme"] == scheme) & (training["trial"] == trial)]
+            losses = {}
+            for row in steps.sort_values("time_s").itertuples():
+                losses[row.model] = row.loss
+                if len(losses) == 2 and np.mean(list(losses.values())) <= 1:
+                    spent.append(row.worker_s)
+                    break
+        assert table.loc[scheme, "mean"] == pytest.approx(np.mean(spent))
+    assert "seconds that workers have been at work, summed over them, until the mean loss" in done.stdout
 
 
 def test_compare_ranks_by_the_time_to_a_target(folder):
@@ -155,12 +184,12 @@ def test_compare_ranks_by_the_time_to_a_target(folder):
         (["--metric", "time_to_loss", "--target", "nan"], "--target: must be a finite number, got nan"),
         (
             ["--metric", "time_to_los", "--target", "1"],
-            "--metric: must be a column of runs or one of time_to_accuracy, time_to_loss, got time_to_los",
+            "must be a column of runs or one of time_to_accuracy, time_to_loss, worker_s_to_loss, got time_to_los",
         ),
         (["--metric", "time_to_accuracy"], "--metric time_to_accuracy: must go with --target, got none"),
         (
             ["--target", "0.9"],
-            "--target: must go with --metric time_to_accuracy or time_to_loss, got --metric makespan_s",
+            "must go with --metric time_to_accuracy or time_to_loss or worker_s_to_loss, got --metric makespan_s",
         ),
     ],
 )
@@ -179,9 +208,25 @@ def test_a_target_that_nobody_reaches_is_no_crash(folder):
 
 def test_training_has_figures(folder, tmp_path):
     names = {path.stem for path in draw(Results.load(folder), tmp_path).paths}
-    assert {"loss", "accuracy"} <= names
+    assert {"loss", "accuracy", "loss_worker_seconds"} <= names
     svg = (tmp_path / "accuracy.svg").read_text()
     assert svg.count("PolyCollection") == 2  # a band for each scheme
+
+
+@pytest.mark.parametrize(("end_s", "is_wide"), [(19.9, False), (20.0, False), (20.1, True), (0.1, True), (0.0, False)])
+def test_time_is_logarithmic_where_a_scheme_ends_ten_times_later_than_another(end_s, is_wide):
+    rows = [("A", 0, 0, step, time_s, 4.0 - step, math.nan) for step, time_s in enumerate((0.0, 0.5, 2.0))]
+    rows += [("B", 0, 0, step, time_s, 3.0 - step, math.nan) for step, time_s in enumerate((0.0, end_s))]
+    results = results_of(rows)
+    results.runs = results.runs.assign(engine="events", n_jobs=2)
+    said = "log axis of time, from the earliest update on"
+    assert [said in remarks for name, _, remarks in training_figures(results) if name == "loss"] == [is_wide]
+    [axes] = chart_of(results, Chart("time_s", "loss")).axes
+    first_s = min(0.5, end_s) if is_wide else 0.0
+    assert (axes.get_xscale(), *axes.get_xlim()) == ("log" if is_wide else "linear", first_s, max(2.0, end_s))
+    assert all((line.get_xdata() >= first_s).all() for line in axes.lines)
+    worker_s = chart_of(results, Chart("worker_s", "loss")).axes[0]  # A's cost 10 for each second, B's 4
+    assert worker_s.get_xscale() == ("log" if end_s == 0.1 else "linear")
 
 
 SWEPT = """

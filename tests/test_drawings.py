@@ -22,7 +22,7 @@ from test_advise import candidate, made
 from test_plots import SCENARIOS, TWO, make, sweep_of
 
 import stragglersim
-from schemes import FastestK, GradientCoding, Ideal, Multiplexed, Uncoded
+from schemes import BackupTasks, Dsag, FastestK, GradientCoding, Ideal, KAsync, Multiplexed, Uncoded
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.plots import advice, fit, run, stragglers, traces, tuning
 from simulator.plots import point as run_point
@@ -112,6 +112,10 @@ def timelines() -> Figures:
     schemes |= {"GC": GradientCoding(14, s=12)}
     late = dataclasses.replace(here, jobs=4, schemes=schemes, stragglers=slow, leftover="finish", master=MuRule(mu=0.5))
     yield from prefixed("late", of_run(late, ["timeline"], is_close=True))
+    policy = {"after": "share", "share": 0.5}
+    schemes = {"copies": BackupTasks(4, policy=policy, relaunch=True), "1-async": KAsync(4, k=1), "DSAG": Dsag(4, w=2)}
+    acting = make(jobs=90, trials=1, schemes=schemes, master=FirstEnough())
+    yield from prefixed("acting", of_run(acting, ["timeline"], is_close=True))
 
 
 def matrices() -> Figures:
@@ -209,15 +213,18 @@ def searches() -> Figures:
             yield from prefixed(name, saved_by(advice.draw_advice, found, HERE, "it"))
 
 
-def training(n_points: int, n_trials: int, loss: Callable[..., float], *, has_accuracy: bool = True) -> Results:
-    results = made_up({"a": range(n_points)}, n_trials)
+def training(
+    n_points: int, n_trials: int, loss: Callable[..., float], schemes: Sequence[str] = ("one", "two")
+) -> Results:
+    results = made_up({"a": range(n_points)}, n_trials, schemes)
     rows = []
     for run_ in results.runs.to_dict("records"):
-        speed = 1 + 0.2 * (run_["scheme"] == "two") + 0.1 * run_["trial"]
+        speed = 1 + 0.2 * schemes.index(run_["scheme"]) + 0.1 * run_["trial"]
         for step, model in itertools.product(range(6 - run_["trial"]), range(2)):
             row = {key: run_[key] for key in ("point", "scheme", "trial")} | {"model": model, "time_s": step * speed}
+            row |= {"worker_s": row["time_s"] * (2.0 if run_["scheme"] == "one" else 5.0)}
             row |= {"loss": loss(step, run_["point"] + 0.3 * model + 0.1 * run_["trial"])}
-            rows.append(row | {"accuracy": 1 - 0.5**step if has_accuracy and run_["point"] != 1 else np.nan})
+            rows.append(row | {"accuracy": 1 - 0.5**step if run_["point"] != 1 else np.nan})
     results.training = pd.DataFrame(rows)
     return results
 
@@ -227,8 +234,14 @@ def of_training() -> Figures:
     usual = training(3, 3, lambda step, more: (2 + more) * 0.6**step)
     yield from of_charts(usual, Chart("time_s", "loss"), Chart("time_s", "accuracy", where={"a": [0]}))
     yield from of_charts(usual, Chart("time_s", "loss", where={"a": [2], "scheme": ["two"]}))
+    yield from of_charts(usual, Chart("worker_s", "loss", where={"a": [0]}), Chart("worker_s", "loss"))
+    late = dataclasses.replace(usual, training=usual.training.copy())
+    late.training.loc[late.training["scheme"] == "two", "time_s"] *= 12.0
+    yield from prefixed("late", of_charts(late, Chart("time_s", "loss", where={"a": [0]}), Chart("time_s", "loss")))
     wide = training(1, 1, lambda step, more: np.inf if step > 4 and more > 0 else 1e-3 * 5.0 ** (step + more))
     yield from prefixed("wide", of_charts(wide, Chart("time_s", "loss")))
+    many = training(1, 2, lambda step, more: 0.6**step, [f"scheme {n}" for n in range(13)])
+    yield from prefixed("many", of_charts(many, Chart("time_s", "loss")))
     two = training(2, 1, lambda step, more: max(0.0, 1.0 - 0.3 * step + more))
     yield from prefixed("zero", of_charts(two, Chart("time_s", "loss")))
 

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from cycler import cycler
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from test_plots import TWO, drawn_by, make, sweep_of, texts
 
 import stragglersim
 from schemes import GradientCoding, Multiplexed, SelectiveRepeat, Uncoded
 from simulator.plots.naming import MOST_LINES, MOST_SCHEMES, Naming
-from simulator.plots.run import draw, figure_of, figures_of, run_figures
+from simulator.plots.run import chart_of, draw, figure_of, figures_of, run_figures
 from simulator.plots.saving import captions, read_style, save
 from simulator.plots.sheet import Sheet
 from simulator.plots.stragglers import straggler_logs
 from simulator.plots.style import ChartError, looks_of, style
+from simulator.plots.sweep.charts import Chart
 from simulator.plots.text import key_label, literal, wrapped
 from simulator.plots.timeline import draw_timeline, timelines
 from simulator.results.fairness import fairness
@@ -666,3 +668,51 @@ def test_what_cannot_be_drawn_so_is_said_in_one_line_and_nothing_is_written(fold
     assert message in err
     assert len([line for line in err.splitlines() if not line.startswith("Drawing")]) == 1
     assert not (folder / "plots").exists()
+
+
+@pytest.fixture(scope="module")
+def racks():
+    slow = {"kind": "groups", "size": 1, "shuffled": False, "model": {"kind": "bernoulli", "p": 0.2, "slowdown": 4.0}}
+    scenario = make(
+        workers=12,
+        stragglers={"usual": Constant(1.0), "racks": slow},
+        schemes={
+            "uncoded": Uncoded(12),
+            "copies": {"kind": "backup_tasks", "policy": {"after": "share", "share": 0.5}},
+        },
+        sweep={
+            "stragglers.racks.size": [1, 3],
+            "stragglers.racks.shuffled": [False, True],
+            "schemes.copies.relaunch": [False, True],
+        },
+    )
+    return stragglersim.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("chart", "expected"),
+    [
+        (
+            Chart("stragglers.racks.size", "makespan_s"),
+            ["racks not shuffled, copies not relaunched", "racks shuffled, copies relaunched", "size of racks"],
+        ),
+        (Chart("stragglers.racks.shuffled", "makespan_s"), ["racks shuffled", "no", "yes"]),
+        (
+            Chart("stragglers.racks.size", "makespan_s", by="stragglers.racks.shuffled", where={"scheme": ["uncoded"]}),
+            ["not shuffled", "shuffled"],
+        ),
+    ],
+)
+def test_what_is_true_or_false_is_said_as_a_person_would(racks, chart, expected):
+    figure = chart_of(racks, chart)
+    figure.draw_without_rendering()
+    ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
+    found = [" ".join(text.get_text().split()) for text in figure.findobj(Text)] + ticks
+    assert set(expected) <= set(found)
+    assert not {"False", "True"} & set(re.findall(r"\w+", " ".join([*found, figure.get_label()])))
+
+
+def test_a_choice_of_what_is_true_or_false_is_said_in_captions(racks):
+    where = {"stragglers.racks.shuffled": [True], "schemes.copies.relaunch": [False]}
+    figure = racks.plot.chart("stragglers.racks.size", "makespan_s", where=where)
+    assert "only racks shuffled; only copies not relaunched" in figure.get_label()

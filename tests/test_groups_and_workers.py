@@ -506,6 +506,60 @@ def test_what_is_wrong_inside_is_told_at_its_line_and_column(tmp_path, model, sa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (
+            "{kind: gilbert_elliott, p_slow: [0.1, x, 2, .2], slowdown: {distribution: uniform, low: x, hih: 1}}",
+            [
+                "stragglers.x.model.p_recover: must be given, got nothing",
+                "5:70: stragglers.x.model.p_slow.1: must be a number, got 'x' (worker 1)",
+                "stragglers.x.model.slowdown.low: must be a valid number, got 'x'",
+                "stragglers.x.model.slowdown.hih: must be left out, because there is no such parameter, got 1",
+                "stragglers.x.model.slowdown.high: must be given, got nothing",
+                "stragglers.x.model.p_slow.2: must be less than or equal to 1, got 2 (worker 2)",
+            ],
+        ),
+        (
+            "{kind: gilbert_elliott, p_slow: [3, 0.1, 3], p_recover: -1, slowdown: [2, 0, 1, -2, 1]}",
+            [
+                "stragglers.x.model.p_slow: must have 4 entries, one for each worker, got 3",
+                "stragglers.x.model.slowdown: must have 4 entries, one for each worker, got 5",
+                "stragglers.x.model.p_recover: must be greater than or equal to 0, got -1",
+                "stragglers.x.model.p_slow.0: must be less than or equal to 1, got 3 (worker 0)",
+                "stragglers.x.model.p_slow.2: must be less than or equal to 1, got 3 (worker 2)",
+                "stragglers.x.model.slowdown.1: must be greater than 0, got 0 (worker 1)",
+                "stragglers.x.model.slowdown.3: must be greater than 0, got -2 (worker 3)",
+            ],
+        ),
+        (
+            "{kind: bernoulli, p: {distribution: uniform, low: 2, high: 3}, slowdown: [1, -1, 1, -1]}",
+            [
+                "stragglers.x.model.p.0: must be less than or equal to 1, got 2.",  # the first of what was drawn
+                "stragglers.x.model.slowdown.1: must be greater than 0, got -1 (worker 1)",
+                "stragglers.x.model.slowdown.3: must be greater than 0, got -1 (worker 3)",
+            ],
+        ),
+        (
+            "{kind: partial_slowdown, share: 1, slowdown_min: 3, slowdown_max: [4, 2, 4, 1], drawn: per_run}",
+            [
+                "stragglers.x.model.slowdown_max.1: must be finite and at least slowdown_min = 3.0, got 2.0 (worker 1)",
+                "stragglers.x.model.slowdown_max.3: must be finite and at least slowdown_min = 3.0, got 1.0 (worker 3)",
+            ],
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_told_in_a_line_each(tmp_path, model, said):
+    path = tmp_path / "it.yaml"
+    model = f"{{kind: per_worker, model: {model}}}"
+    path.write_text(f"workers: 4\njobs: 2\n\nstragglers:\n  x: {model}\nschemes: {{uncoded: {{kind: uncoded}}}}\n")
+    with pytest.raises(ScenarioError) as error:
+        stragglersim.load(path)
+    assert len(error.value.lines) == len(said), error.value
+    for line in said:
+        assert any(line in found for found in error.value.lines), (line, error.value)
+
+
 def test_python_is_told_the_same():
     with pytest.raises(ScenarioError, match=r"stragglers.it.model.p.1: must be less than or equal to 1, got 2.0"):
         scenario({"it": PerWorker(Bernoulli.each(p=np.array([0.1, 2.0]), slowdown=2.0))}, workers=2, jobs=1)
@@ -514,7 +568,7 @@ def test_python_is_told_the_same():
     with pytest.raises(TypeError, match=r"q is not a parameter of Bernoulli \(known: p, slowdown\)"):
         Bernoulli.each(q=0.1)
     with pytest.raises(ValueError, match="slowdown must be given, got nothing"):
-        Bernoulli.each(p=0.1)
+        PerWorker(Bernoulli.each(p=0.1))
 
 
 class Breaks(StragglerModel):

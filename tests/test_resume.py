@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import stragglersim
@@ -24,7 +26,7 @@ from simulator.engine.master_rules import FirstEnough, FixedTime
 from simulator.errors import LostError, WriteError
 from simulator.execution import tasks
 from simulator.execution.executors import ExecutorError, Lost, Processes, executor_of
-from simulator.execution.store import Parts, Unit
+from simulator.execution.store import Parts, Unit, _name
 from simulator.execution.sweep import run_into
 from simulator.execution.tasks import Bundles, Done, Failure, Order
 from simulator.results.compare import trials_needed
@@ -638,3 +640,70 @@ def test_on_arrays_too_a_run_goes_on_where_it_stopped(sweep, tmp_path):
         part.unlink()
     finish(tmp_path / "out", sweep(), engine="auto", executor="processes", processes=2)
     assert_same(tmp_path / "at once", tmp_path / "out")
+
+
+NEWER = {"runs": ["mean_load"], "rounds": ["phases", "stale", "fresh"], "workers": ["used"]}
+
+
+def as_written_before(folder, newer=NEWER):
+    """Take columns from the tables and parts of a folder, as if it were from before there were any."""
+    for path in folder.glob("*.parquet"):
+        pd.read_parquet(path).drop(columns=newer.get(path.stem, [])).to_parquet(path)
+    for path in (folder / "parts").glob("*.arrow"):
+        table = pa.ipc.open_file(path.read_bytes()).read_all()
+        for name in table.column_names:
+            if name in newer.get("runs", []):
+                table = table.drop_columns([name])
+            elif name in newer:
+                lists = table[name].combine_chunks()
+                kept = [field.name for field in lists.type.value_type if field.name not in newer[name]]
+                rows = pa.StructArray.from_arrays([lists.flatten().field(each) for each in kept], kept)
+                of_runs = pa.ListArray.from_arrays(lists.offsets, rows)
+                table = table.set_column(table.column_names.index(name), name, of_runs)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        content = bytes(sink.getvalue())
+        path.unlink()
+        (path.parent / _name(content)).write_bytes(content)
+
+
+@pytest.mark.parametrize("table", NEWER)
+def test_a_folder_that_lacks_columns_of_today_is_refused_with_what_to_do_and_run_again(table, sweep, tmp_path, cli):
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("trials: 30", "trials: 2"))
+    command = ["run", "sweep.yaml", "--out", "out", *["--detail", "workers"] * (table == "workers")]
+    assert cli(*command)[0] == 0
+    folder = tmp_path / "out"
+    expected = {path.name: pd.read_parquet(path) for path in folder.glob("*.parquet")}
+    as_written_before(folder, {table: NEWER[table]})
+    with pytest.raises(ResultsError) as refused:
+        Results.load(folder)
+    (line,) = str(refused.value).splitlines()
+    assert line.endswith(
+        f"{table}.parquet: must have the column {NEWER[table][0]}, got none (written by another version? "
+        "`stragglersim run` with --force writes it anew)"
+    )
+    for reading in ("compare", "plot", "report"):
+        status, _, err = cli(reading, "out")
+        assert status == 2 if table == "runs" else "Traceback" not in err
+        assert table != "runs" or err.splitlines()[-1] == line.replace(str(folder), "out")
+    for again in ([], ["--force"]):
+        status, out, _ = cli(*command, *again)
+        assert status == 0
+        for name, frame in expected.items():
+            pd.testing.assert_frame_equal(pd.read_parquet(folder / name), frame)
+        if table != "workers":  # on arrays
+            n_repeated, n_runs = map(int, re.search(r"(\d+) of (\d+) runs repeated", out).groups())
+            assert n_repeated <= n_runs == 36
+
+
+def test_going_on_with_more_trials_uses_no_part_that_lacks_a_column(sweep, tmp_path):
+    small = "trials=2"
+    finish(tmp_path / "out", sweep(small), detail="workers")
+    as_written_before(tmp_path / "out")
+    seen, _ = finish(tmp_path / "out", sweep("trials=3"), detail="workers")
+    assert seen[0] == (0, 54)
+    finish(tmp_path / "fresh", sweep("trials=3"), detail="workers")
+    for name in ("runs", "rounds", "workers"):
+        both = [pd.read_parquet(tmp_path / where / f"{name}.parquet") for where in ("out", "fresh")]
+        pd.testing.assert_frame_equal(*both)

@@ -25,6 +25,7 @@ from schemes import (
     at_most,
 )
 from schemes.assignment import Cyclic
+from schemes.backup_tasks import COPIES as LAST_COPIES
 from schemes.base.rule import Recent, permits
 from schemes.base.sets import ManySets, OneSet
 from simulator.cli.app import main
@@ -168,7 +169,9 @@ def test_evaluate_equals_events(accepts, rule, tmp_path):
     found = evaluate(WorkerTimes(measured_s, 2.0), n_workers, n_jobs, groups, [*RULES[1:4], rule])
     found = found.iloc[[place for place, row in enumerate(found["rule"]) if row == rule.name]]
     sample = found.iloc[np.sort(rng.choice(len(found), 12, replace=False))]
-    sample = pd.concat([sample, found[found["scheme"] == "repetition only"].iloc[:2]])
+    sample = pd.concat(
+        [sample, *(found[found["scheme"] == scheme].iloc[:2] for scheme in ("repetition only", LAST_COPIES))]
+    )
     schemes = {str(place): scheme_of(row, n_workers) for place, row in enumerate(sample.to_dict("records"))}
     runs = stragglersim.run(
         Scenario(workers=n_workers, jobs=n_jobs, stragglers={"it": trace}, schemes=schemes, master=rule)
@@ -190,15 +193,15 @@ def trace_of(measured_s):
 def test_every_legal_setting_is_there_once(n_workers, max_delay):
     n_jobs = 5
     found = every_scheme(n_workers, n_jobs, max_delay, ["pattern"])
-    assert len(set(found)) == len(found)
-    assert set(found) == set(legal_schemes(n_workers, n_jobs, max_delay))
+    assert len(set(map(repr, found))) == len(found)
+    assert set(map(repr, found)) == set(map(repr, legal_schemes(n_workers, n_jobs, max_delay)))
     published = every_scheme(n_workers, n_jobs, max_delay, ["published"])
     assert published == [as_published(scheme) for scheme in found]
     recoverable = every_scheme(n_workers, n_jobs, max_delay, ["recoverable"])
     least = {}
     for scheme in found:  # of `selective_repeat` B and s are all that matters then
         is_repeat = isinstance(scheme, SelectiveRepeat)
-        least.setdefault((scheme.B, scheme.s, scheme.code) if is_repeat else scheme, scheme)
+        least.setdefault((scheme.B, scheme.s, scheme.code) if is_repeat else repr(scheme), scheme)
     assert recoverable == [with_acceptance(scheme, accepts="recoverable") for scheme in least.values()]
 
 
@@ -218,12 +221,12 @@ def with_acceptance(scheme, **given):
 @pytest.mark.parametrize(
     ("n_workers", "max_delay", "n_jobs", "options", "n_settings"),
     [
-        (2, 1, 1, {"accepts": ("pattern",)}, 11),
-        (6, 2, 5, {}, 127),
-        (12, 4, 40, {}, 2160),
-        (25, 2, 40, {"accepts": ("recoverable",)}, 118),
-        (3, 4, 5, {"as_published": True}, 58),
-        (25, 4, 40, {"is_coarse": True}, 876),
+        (2, 1, 1, {"accepts": ("pattern",)}, 12),
+        (6, 2, 5, {}, 129),
+        (12, 4, 40, {}, 2163),
+        (25, 2, 40, {"accepts": ("recoverable",)}, 122),
+        (3, 4, 5, {"as_published": True}, 59),
+        (25, 4, 40, {"is_coarse": True}, 880),
     ],
 )
 def test_a_search_has_as_many_settings_as_ever(n_workers, max_delay, n_jobs, options, n_settings):
@@ -240,6 +243,8 @@ def legal_schemes(n_workers, n_jobs, max_delay):
         yield from tried(kind, n_workers, s=s)
     for copies in {min(n_workers, copies) for copies in (2, 3, 4, 6, 8) if n_workers > 1}:
         yield SCHEMES["partial_gradient_coding"](n_workers=n_workers, assignment=Cyclic(chunks_per_worker=copies))
+    for share in {1: (), 2: (0.5,), 3: (0.5,), 6: (0.5, 0.75)}[n_workers]:  # that leave something to copy, and differ
+        yield SCHEMES["backup_tasks"](n_workers=n_workers, policy={"after": "share", "share": share})
     for kind, B, W, lam, code in itertools.product(
         ("selective_repeat", "multiplexed"),
         range(1, max_delay + 1),
@@ -363,6 +368,11 @@ def test_winners_by_hand():
     assert found["first_enough", 1].coding_saves_percent == pytest.approx(100 / 16)
     assert found["mu 1, all", 1].scheme == "repetition only"
     assert found["mu 1, all", 1].coding_saves_percent == pytest.approx(100 * (1 - 17 / 14))
+    policy = {"after": "share", "share": 0.5}
+    copies = TABLE.iloc[:1].assign(scheme=LAST_COPIES, kind="backup_tasks", makespan_s=12.0, policy=[policy])
+    first = winners(pd.concat([TABLE, copies], ignore_index=True))[0]
+    assert (first.scheme, first.setting) == (LAST_COPIES, "share 0.5")
+    assert first.coding_saves_percent == pytest.approx(25.0)  # copies are no code
 
 
 def test_schemes_that_tie_are_told_apart_by_t_and_load_and_not_by_rounding():
@@ -593,7 +603,7 @@ def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, trace,
 
 def test_labels_have_the_same_looks_in_every_search():
     expected = ["uncoded", "GC", "GC-Rep", "SR-SGC", "SR-SGC-Rep", "M-SGC", "repetition only", "M-SGC-Rep"]
-    expected += ["partial GC"]
+    expected += ["partial GC", LAST_COPIES]
     assert shipped_labels() == expected
     assert list(looks_among(TABLE)) == ["uncoded", "GC", "repetition only"]
     assert looks_among(TABLE)["GC"] == looks_of(expected)["GC"]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from schemes.base.codec import Codec, Decoded, Ended, Weights, combined
+from schemes.base.codec import Answer, Codec, Decoded, Ended, Weights, combined, placed
 from schemes.base.scheme import Session
 from schemes.base.work import Outcome, Work
 from simulator.parameters import FloatArray
@@ -35,6 +35,13 @@ class ChunkCodec(Codec):
 
     def _decode(self, responses: Sequence[Sequence[int]], gradients: FloatArray) -> Sequence[Decoded]:
         return combined(responses, self._weights, self.sent(gradients))
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        return [Answer(ended.outcome.job, (chunk,)) for chunk in ended.responses]
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        rows = placed(messages, ended.responses, len(self.chunk_loads))
+        return combined([ended.responses], self._weights, rows)[0]
 
 
 def scaled(n_chunks: int, job: int, n_have: int) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -73,6 +73,52 @@ class Result(NamedTuple):
     steps: int = 1  # more: so many steps of its own, each on a batch of its own; the gradient is what these add up to
 
 
+class Answer(NamedTuple):
+    """A message that the master has: what answers a worker's task, the combination of some chunks of a job."""
+
+    job: int
+    chunks: tuple[int, ...]
+    worker: int | None = None  # None: whoever has sent it
+    of_round: int | None = None  # in which the task was given; None: it would be the same in any
+
+
+class Upload(NamedTuple):
+    """What a worker is to send of the chunks that it has finished: a combination of the blocks of their gradients."""
+
+    chunks: tuple[int, ...]
+    coefficients: FloatArray  # shape (n_chunks, blocks); a gradient is cut into so many blocks, with zeros behind
+
+    def of(self, gradients: FloatArray) -> FloatArray:
+        """The upload, given the gradients of the chunks, shape ``(n_chunks, dimension)``."""
+        n_chunks, blocks = self.coefficients.shape
+        padded = np.pad(gradients, ((0, 0), (0, -gradients.shape[1] % blocks)))
+        return np.asarray(np.einsum("cb,cbd->d", self.coefficients, padded.reshape(n_chunks, blocks, -1)))
+
+
+class Messages:
+    """Messages that have come, by what they answer."""
+
+    def __init__(self) -> None:
+        self._came: dict[int, dict[Answer, FloatArray]] = {}
+
+    def add(self, answer: Answer, message: FloatArray) -> None:
+        """Keep a message: the answer of a worker to a task that it was given in some round."""
+        of_job = self._came.setdefault(answer.job, {})
+        for known_as in (answer, answer._replace(of_round=None), answer._replace(of_round=None, worker=None)):
+            of_job[known_as] = message
+
+    def of(self, answers: Sequence[Answer], dimension: int) -> FloatArray:
+        """Return some messages, shape ``(n, dimension)``, which must have come."""
+        messages = np.empty((len(answers), dimension))
+        for place, answer in zip(messages, answers, strict=True):
+            place[:] = self._came[answer.job][answer]
+        return messages
+
+    def forget(self, job: int) -> None:
+        """Forget the messages of a job."""
+        self._came.pop(job, None)
+
+
 class Codec(ABC):
     """The numbers of one run of a scheme.
 
@@ -103,6 +149,38 @@ class Codec(ABC):
     @abstractmethod
     def end(self, outcome: Outcome) -> Ended:
         """Note that a job has ended, perhaps failed, with the round that was closed last."""
+
+    def uploads(self, n_received: IntArray, takes_estimate: bool) -> Mapping[int, Upload]:
+        """Say what real workers are to upload, now that the master has stopped the round; asked if the session asks.
+
+        Parameters
+        ----------
+        n_received
+            How many reports of each worker have arrived, shape ``(n_workers,)``.
+        takes_estimate
+            Whether the rule waits for nobody.
+        """
+        raise ValueError(f"{type(self).__name__} must say what is uploaded (uploads) to run on workers")
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        """Name the messages that :meth:`combine` needs for a job that has ended, all of which have come.
+
+        Raises
+        ------
+        ValueError
+            If the scheme can't be run on real workers, or does not say.
+        """
+        raise ValueError(f"{type(self).__name__} must say which messages it needs (answers, combine) to run on workers")
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        """Decode a job from what real workers have sent: the messages of :meth:`answers`, or all uploads.
+
+        Parameters
+        ----------
+        messages
+            Shape ``(n_answers, dimension)``; of uploads, by worker, ``(n_uploads, dimension / blocks)``, rounded up.
+        """
+        raise ValueError(f"{type(self).__name__} must say how messages are decoded (combine) to run on workers")
 
     def sent(self, messages: FloatArray) -> FloatArray:
         """Messages as they arrive: rounded to the precision in which they are sent."""
@@ -175,6 +253,19 @@ class Encoder:
         for workers, chunks, coefficients in self._blocks:
             np.matmul(coefficients, gradients[chunks], out=messages[workers])
         return messages.reshape(self._n_workers, n_jobs, dimension)
+
+
+def placed(messages: FloatArray, places: Any, n_messages: int) -> FloatArray:
+    """Some messages, shape ``(n, dimension)``, among those of one job: zeros for what has not come.
+
+    Examples
+    --------
+    >>> placed(np.array([[5.0]]), [1], 3).tolist()
+    [[[0.0]], [[5.0]], [[0.0]]]
+    """
+    all_messages = np.zeros((n_messages, 1, messages.shape[1]))
+    all_messages[places, 0] = messages
+    return all_messages
 
 
 def combined(

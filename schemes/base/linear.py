@@ -9,7 +9,18 @@ from typing import Any, Self
 import numpy as np
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch, permitted_s
-from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Weights, combined, least_squares_weights
+from schemes.base.codec import (
+    Answer,
+    Codec,
+    Decoded,
+    Encoder,
+    Ended,
+    Precision,
+    Weights,
+    combined,
+    least_squares_weights,
+    placed,
+)
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.least_squares import least_squares_errors
 from schemes.base.rule import Clause, Rule, permits
@@ -108,6 +119,10 @@ class LinearScheme(Scheme):
         return LinearCodec(self, precision)
 
     @property
+    def is_memoryless(self) -> bool:
+        return True
+
+    @property
     def n_error_blocks(self) -> int:
         return int(self.encoding_matrix().shape[1])
 
@@ -132,6 +147,10 @@ class LinearScheme(Scheme):
     @property
     def load(self) -> float:
         return float(self.worker_loads().max())
+
+    @property
+    def mean_load(self) -> float:
+        return float(self.worker_loads().mean())
 
     @property
     def tolerates(self) -> str:
@@ -233,6 +252,14 @@ class LinearCodec(Codec):
 
     def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
         return combined(responses, self._scheme.weights, self.sent(self._encoder.messages(gradients)))
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        scheme, job = self._scheme, ended.outcome.job
+        return [Answer(job, scheme.chunks_of(worker), worker) for worker in ended.responses.tolist()]
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        rows = placed(messages, ended.responses, self._scheme.n_workers)
+        return combined([ended.responses], self._scheme.weights, rows)[0]
 
 
 class _SpanSession(MemorylessSession):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Heard, Outcome, Work
+from simulator.choices import Leftover
 from simulator.parameters import BoolArray, FloatArray
 
+MOST_REPORTS = 1000  # of a worker in a round: a session that gives out more never has enough
 Chooser = Callable[[int, BoolArray], BoolArray]
 """Stragglers, given the round and who has work; both of shape (n_workers,)."""
 
@@ -41,8 +44,13 @@ def play(
             heard += deliver(session, work, worker)
         heard += _deliver_more(session, work)
         accepted.append(session.enough())
-        outcomes += session.close_round(Closing(missing, forced=not accepted[-1], heard=Heard.of(heard)))
+        outcomes += session.close_round(closing_of(heard, missing, forced=not accepted[-1]))
     return outcomes, accepted
+
+
+def closing_of(heard: list[tuple[int, int]], missing: BoolArray, *, forced: bool) -> Closing:
+    """The end of a round in which reports came one a second."""
+    return Closing(missing, forced, heard=Heard.of(heard), stop_s=float(len(heard)))
 
 
 def deliver(session: Session, work: Work, worker: int) -> list[tuple[int, int]]:
@@ -66,6 +74,7 @@ def _deliver_more(session: Session, work: Work) -> list[tuple[int, int]]:
                 session.receive(worker, n_given[worker])
                 heard.append((worker, n_given[worker]))
                 n_given[worker] += 1
+        assert max(n_given) <= MOST_REPORTS, "work is given out without end, and is never enough"
     return heard
 
 
@@ -157,10 +166,15 @@ class _Run:
         return self._act()
 
     def _act(self) -> bool:
-        phase = self._session.act(self.now_s, self._progress) if self._session.acts else None
+        if not self._session.acts:
+            return False
+        n_tasks = [len(self._session.tasks(worker)) for worker in range(self._scheme.n_workers)]
+        phase = self._session.act(self.now_s, self._progress)
+        assert not np.isnan(self._session.look_s), f"round {self.index}: look_s must be an instant, got nan"
         for worker in phase.dropped if phase is not None else ():
             self._due[worker].clear()
         for worker, loads in phase.lists.items() if phase is not None else ():
+            assert 0 <= worker < len(n_tasks), f"round {self.index}: there is no worker {worker} to give work to"
             assert not self._due[worker], f"round {self.index}: worker {worker} has work, and is given more"
             steps = np.diff(loads, prepend=0.0)
             assert len(steps), f"round {self.index}: a list of worker {worker} must have a report"
@@ -169,8 +183,14 @@ class _Run:
             self._due[worker] += [(self.index, first + place) for place in range(len(steps))]
             self._n_given[worker] += len(steps)
             self._n_lacking[worker] += len(steps)
-            n_tasks = len(self._session.tasks(worker))
-            assert n_tasks, f"round {self.index}: tasks of worker {worker} must have those given out in the round"
+            assert self._n_given[worker] <= MOST_REPORTS, "work is given out without end, and is never enough"
+            new = [task.load for task in self._session.tasks(worker)[n_tasks[worker] :]]
+            assert len(new) == len(steps), (
+                f"round {self.index}: worker {worker} must have a new task for each new report"
+            )
+            assert np.allclose(new, steps), (
+                f"round {self.index}: worker {worker} was given {steps}, its tasks say {new}"
+            )
         return bool(phase is not None and phase.lists)
 
     def _progress(self) -> FloatArray:
@@ -188,6 +208,9 @@ class _Run:
     def close(self) -> None:
         """Keep what goes on and is heard."""
         scheme = self._scheme
-        goes_on = self._session.leftover() == "finish" if scheme.decides_leftover else scheme.hears_late
+        leftover = self._session.leftover()
+        assert leftover in (None, *get_args(Leftover)), f"round {self.index}: no such leftover as {leftover!r}"
+        assert leftover is None or scheme.decides_leftover, "a scheme whose session says leftover must decide_leftover"
+        goes_on = leftover == "finish" if scheme.decides_leftover else scheme.hears_late
         if not (goes_on and (scheme.hears_late or scheme.late_ends_rounds)):
             self._due = [deque() for _ in self._due]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -102,9 +102,20 @@ class Session(ABC):
         """
         return None
 
+    def used_workers(self) -> Collection[int] | None:
+        """Return the workers of which a result was used in the round that has been closed, fresh or stale.
+
+        None (default): of all of which one has come.
+        """
+        return None
+
     @abstractmethod
     def tasks(self, worker: int) -> Sequence[Task]:
-        """Say what the worker's list in the open round consists of, in its order; idle: empty."""
+        """Say what the worker's list in the open round consists of, in its order; idle: empty.
+
+        Lists that were given out while the round goes on follow, with a task for each report. If the session
+        :attr:`acts`, it says so also of the round that has just been closed.
+        """
 
 
 class Scheme(TakesNumpy, ABC):
@@ -176,6 +187,11 @@ class Scheme(TakesNumpy, ABC):
         """Largest share of one job's data that a worker processes in a round."""
 
     @property
+    def mean_load(self) -> float:
+        """Mean over workers of the largest share that each processes in a round; by default, all have the same."""
+        return self.load
+
+    @property
     @abstractmethod
     def tolerates(self) -> str:
         """The straggler patterns under which every job is decoded in time, in words."""
@@ -213,6 +229,11 @@ class Scheme(TakesNumpy, ABC):
     @property
     def begins_anew(self) -> bool:
         """True if workers are given work as soon as they have responded, while a round goes on."""
+        return False
+
+    @property
+    def is_memoryless(self) -> bool:
+        """True if no round depends on earlier ones: searches and advice then run each round of a trace once."""
         return False
 
     @property

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from schemes.base.codec import Codec, Decoded, Ended, Precision
+from schemes.base.codec import Answer, Codec, Decoded, Ended, Precision
+from schemes.base.lists import Lists
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Heard, Outcome, Phase, Task, Work
 from simulator.parameters import FloatArray
@@ -34,31 +35,22 @@ class TaskCodec(Codec):
     def __init__(self, scheme: Scheme, precision: Precision = "float64") -> None:
         super().__init__(scheme, precision)
         self._scheme = scheme
-        self._lists: dict[int, list[list[Sequence[Task]]]] = {}  # of a round: what each report of each worker is about
+        self._lists = Lists()
         self._heard: dict[int, list[tuple[int, Task, int]]] = defaultdict(list)  # of a job: who did what, given when
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         self._round = index
-        self._lists[index] = [
-            self._by_report(session.tasks(worker), int(last)) for worker, last in enumerate(work.last_report)
-        ]
+        self._lists.open_round(index, work, session)
         # no older job is still open, nor one of an older list
-        self._lists.pop(index - self._scheme.delay_rounds - 1, None)
+        self._lists.forget(index - self._scheme.delay_rounds - 1)
         self._heard.pop(index - self._scheme.delay_rounds - 1, None)
 
     def act(self, phase: Phase, session: Session) -> None:
-        lists = self._lists[self._round]
-        for worker, loads in phase.lists.items():
-            lists[worker] += [[task] for task in session.tasks(worker)[-len(loads) :]]
-
-    @staticmethod
-    def _by_report(tasks: Sequence[Task], last_report: int) -> list[Sequence[Task]]:
-        """A list is reported as a whole, or task by task."""
-        return [tasks] if last_report <= 0 else [[task] for task in tasks]
+        self._lists.act(phase, session)
 
     def receive_late(self, index: int, worker: int, report: int) -> None:
-        if index in self._lists:
-            for task in self._lists[index][worker][report]:
+        if self._lists.has(index):
+            for task in self._lists.of(index, worker, report):
                 if task.job >= self._round - self._scheme.delay_rounds:  # older ones have ended
                     self._heard[task.job].append((worker, task, index))
 
@@ -72,13 +64,27 @@ class TaskCodec(Codec):
     def _decode(self, responses: Sequence[Sequence[tuple[int, Task, int]]], gradients: FloatArray) -> Sequence[Decoded]:
         return [self._decode_job(heard, gradients[:, place]) for place, heard in enumerate(responses)]
 
-    def _decode_job(self, heard: Sequence[tuple[int, Task, int]], gradients: FloatArray) -> Decoded:
-        rows = np.zeros((len(heard), len(gradients)))
+    def _rows(self, heard: Sequence[tuple[int, Task, int]], n_chunks: int) -> FloatArray:
+        """Coefficients of all chunks in some messages, shape ``(n_messages, n_chunks)``."""
+        rows = np.zeros((len(heard), n_chunks))
         for row, (worker, task, index) in zip(rows, heard, strict=True):
             row[list(task.chunks)] = self._scheme.coefficients(worker, task, index)
-        messages = self.sent(rows @ gradients)
+        return rows
+
+    def _decode_job(self, heard: Sequence[tuple[int, Task, int]], gradients: FloatArray) -> Decoded:
+        rows = self._rows(heard, len(gradients))
+        return self._solved(rows, self.sent(rows @ gradients))
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        return [Answer(task.job, task.chunks, worker, index) for worker, task, index in ended.responses]
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        return self._solved(self._rows(ended.responses, len(self.chunk_loads)), messages)
+
+    @staticmethod
+    def _solved(rows: FloatArray, messages: FloatArray) -> Decoded:
         began_s = time.perf_counter()
-        weights, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(len(gradients)), rcond=None)
+        weights, _, rank, singular = np.linalg.lstsq(rows.T, np.ones(rows.shape[1]), rcond=None)
         gradient = weights @ messages
         condition = float(singular[0] / singular[rank - 1]) if rank else 1.0
         return Decoded(gradient, condition, time.perf_counter() - began_s)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from schemes.base.codec import Codec, Decoded, Ended, Precision, Result
+from schemes.base.codec import Answer, Codec, Decoded, Ended, Precision, Result
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Outcome, Phase, Status, Task, Work
 from simulator.parameters import FloatArray, PositiveCount
@@ -106,6 +106,9 @@ class UpdateSession(Session):
             if not self._open[result.job]:
                 del self._open[result.job]
 
+    def used_workers(self) -> Collection[int]:
+        return {result.worker for result in self.used}
+
     @property
     def oldest(self) -> int:
         """The earliest job of which a result may still be used."""
@@ -175,9 +178,18 @@ class ResultCodec(Codec):
         return Ended(outcome, self.chunk_loads, used, self._estimate, used, oldest)
 
     def _estimate(self, responses: Sequence[Sequence[Result]], gradients: FloatArray) -> Sequence[Decoded]:
+        return [self._weighed(responses[0], self.sent(gradients[:, 0]))]
+
+    def _weighed(self, used: Sequence[Result], messages: FloatArray) -> Decoded:
         began_s = time.perf_counter()
-        gradient = self.weigh(responses[0], self.sent(gradients[:, 0]))
-        return [Decoded(gradient, 1.0, time.perf_counter() - began_s)]
+        gradient = self.weigh(used, messages)
+        return Decoded(gradient, 1.0, time.perf_counter() - began_s)
+
+    def answers(self, ended: Ended) -> Sequence[Answer]:
+        return [Answer(result.job, (result.chunk,), result.worker) for result in ended.results or ()]
+
+    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
+        return self._weighed(ended.responses, messages)
 
     def weigh(self, used: Sequence[Result], gradients: FloatArray) -> FloatArray:
         """The estimate from the gradients of some results, shape ``(n_results, dimension)``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from schemes.base.codec import Codec, Ended
@@ -78,6 +78,9 @@ class ValuedSession(Session):
         for outcome in outcomes:
             self._plane.end(self._codec.end(outcome))
         return outcomes
+
+    def used_workers(self) -> Collection[int] | None:
+        return self._session.used_workers()
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return self._session.tasks(worker)

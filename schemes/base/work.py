@@ -23,6 +23,7 @@ class Task:
     kind: TaskKind  # "plain": a first try, uncoded; "coded": a combination; "repeat": a second try
     load: float  # share of the job's data
     chunks: tuple[int, ...]  # indices into the scheme's `chunk_loads()`
+    step: int = 0  # of several that a worker takes by itself, each from where the one before has led
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typer
 
 from simulator.cli.advise import advise
 from simulator.cli.fit import fit
+from simulator.cli.live import live
 from simulator.cli.look_up import examples, explain, list_plugins, schema
 from simulator.cli.report import report
 from simulator.cli.run import run, validate
@@ -51,6 +52,7 @@ def common(
 
 app.command()(run)
 app.command()(validate)
+app.command()(live)
 app.command()(tune)
 app.command()(advise)
 app.command("list")(list_plugins)

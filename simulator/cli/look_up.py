@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from simulator.cli.options import Overrides, ScenarioFile, Sweeps, load_scenario
-from simulator.cli.terminal import InputError, print_table, say
+from simulator.cli.terminal import InputError, print_table, said_load, say
 
 if TYPE_CHECKING:
     from schemes import Scheme
@@ -61,7 +61,7 @@ def explain(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sw
             at, bound = _of_scheme(values, label), scheme.load_bound
             row = (
                 label,
-                f"{scheme.load:.6g}",
+                said_load(scheme.mean_load, scheme.load, 6),
                 f"{scheme.load * at_point.workers:.3g}x",
                 str(scheme.delay_rounds),
                 "-" if bound is None else f"{bound:.6g}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from simulator.cli.terminal import print_table, say
+from simulator.cli.terminal import print_table, said_load, say
 
 if TYPE_CHECKING:
     from simulator.results.results import Results
@@ -95,7 +95,7 @@ def _summary_cells(row: dict[Any, Any], makespan: str, has_errors: bool) -> dict
     errors = {"error norm": f"{row['error_norm_mean']:.4g}", "exact": f"{100 * row['exact_share']:.4g} %"}
     return {
         "scheme": str(row["scheme"]),
-        "load": f"{row['load']:.5g}",
+        "load": said_load(row["mean_load"], row["load"], 5),
         "T": str(row["delay_rounds"]),
         f"{makespan} s": f"{row['makespan_s']:.5g}{interval}",
         "change": f"{row['change_percent']:+.1f} %",

@@ -157,10 +157,13 @@ def compare(
         str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
     ] = None,
     metric: Annotated[
-        str, typer.Option(metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss.")
+        str,
+        typer.Option(
+            metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss, worker_s_to_loss."
+        ),
     ] = "makespan_s",
     target: Annotated[
-        float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for time_to_...")
+        float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for ..._to_...")
     ] = None,
 ) -> None:
     """Compare the schemes of a run, paired by trial; also into DIR/compare.csv, compare.md and compare.tex.
@@ -177,13 +180,13 @@ def compare(
     from simulator.results.fairness import fairness
     from simulator.results.results import Results
 
-    if metric.startswith("time_to_") and metric not in TIMES_TO:
+    if metric.startswith(("time_to_", "worker_s_to_")) and metric not in TIMES_TO:
         raise InputError(f"--metric: must be a column of runs or one of {', '.join(TIMES_TO)}, got {metric}")
     if target is not None and metric not in TIMES_TO:
         raise InputError(f"--target: must go with --metric {' or '.join(TIMES_TO)}, got --metric {metric}")
     if target is None and metric in TIMES_TO:
         raise InputError(f"--metric {metric}: must go with --target, got none (e.g. --target 0.9)")
-    if target is not None and TIMES_TO[metric] == "accuracy" and not 0 <= target <= 1:
+    if target is not None and TIMES_TO[metric][0] == "accuracy" and not 0 <= target <= 1:
         raise InputError(f"--target: must be a share between 0 and 1 for {metric}, got {target:g}")
     if target is not None and not math.isfinite(target):
         raise InputError(f"--target: must be a finite number, got {target:g}")

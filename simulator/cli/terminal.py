@@ -39,6 +39,18 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: 
     console.print(table, markup=False)
 
 
+def said_load(mean: float, largest: float, digits: int) -> str:
+    """Loads of the workers in a table: one number if they are equal, mean and largest otherwise.
+
+    Examples
+    --------
+    >>> said_load(0.25, 0.25, 5), said_load(2 / 3, 1.0, 5)
+    ('0.25', 'mean 0.66667, largest 1')
+    """
+    is_one = abs(largest - mean) <= 1e-9 * largest
+    return f"{largest:.{digits}g}" if is_one else f"mean {mean:.{digits}g}, largest {largest:.{digits}g}"
+
+
 @contextmanager
 def progress(what: str, units: str = "runs") -> Iterator[Callable[[int, int], None]]:
     """A bar with the remaining time on a terminal, a line at each tenth otherwise."""

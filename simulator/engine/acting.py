@@ -7,7 +7,9 @@ the clock of the run, whatever round it belongs to; instants of the open round a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections import Counter
+from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import simpy
@@ -15,10 +17,30 @@ import simpy
 from schemes.base.scheme import Session
 from schemes.base.work import Heard, Work
 from simulator.engine.acting_workers import ActingWorkers
-from simulator.engine.mail import Mail
+from simulator.engine.mail import Message
 from simulator.engine.master_rules import MasterRule
 from simulator.errors import SimulationError
 from simulator.parameters import BoolArray, IntArray
+
+
+class Post(Protocol):
+    """What has arrived, and what may."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing has arrived or may arrive."""
+
+    def next_s(self) -> float:
+        """Return when the next message arrives, as far as it is known, in seconds after the round's start."""
+
+    def take(self, until_s: float) -> Iterator[Message]:
+        """Take what has arrived by then."""
+
+    def send(self, worker: int, first_report: int, due_s: Sequence[float]) -> None:
+        """Tell when the reports of a list are due that is given out while the round goes on."""
+
+    def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
+        """Let workers send no more of what they have; count what is on its way of this round."""
 
 
 class ActingRound:
@@ -29,11 +51,11 @@ class ActingRound:
         rule: MasterRule,
         session: Session,
         workers: ActingWorkers,
-        mail: Mail,
+        mail: Post,
         work: Work,
         *,
         late_ends: bool,
-        n_late: int,
+        late: list[int],
         action_overhead_s: float,
     ) -> None:
         self._rule, self._session, self._workers, self._mail = rule, session, workers, mail
@@ -45,7 +67,7 @@ class ActingRound:
         self._given_up: dict[int, int] = {}  # reports that were dropped, by worker
         self._finished: set[int] = set()  # workers that have reported all that they had been given
         self._heard: list[tuple[int, int, float]] = []
-        self.n_late = n_late  # reports of earlier rounds that have come since the last one
+        self.late = late  # workers of the reports of earlier rounds that have come since the last one
         self.n_phases, self.stop_s, self._first_finish_s = 1, 0.0, np.nan
         self._rank = rule.reference_rank(work.n_busy)
         self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
@@ -61,28 +83,42 @@ class ActingRound:
 
     def wait(self, env: simpy.Environment, start_s: float) -> Generator[simpy.Event, None, None]:
         """Go from instant to instant until the round ends."""
-        if not self._rank:
-            self._want(self._rule.wants_s(0.0))
-        self._plan_action(0.0)
-        if self._late_ends:
-            self._attend(0.0)
+        self.begin()
         while True:
-            now_s = min(self._mail.next_s(), self._ends_s, self._look_s, self._act_s)
+            now_s = min(self._mail.next_s(), self.next_s())
             if now_s == np.inf:
                 raise SimulationError(
                     "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
                 )
             if start_s + now_s > env.now:
                 yield env.timeout(start_s + now_s - env.now)
-            if self._receive_until(now_s):
-                self._attend(now_s)
-            if self._look_s <= now_s < self._ends_s:
-                self._look(now_s)
-            if self._act_s <= now_s < self._ends_s:
-                self._act(now_s)
-            if self._ends_s <= now_s:
-                self.stop_s = self._ends_s
+            if self.step(now_s):
                 return
+
+    def begin(self) -> None:
+        """See what is to be done first."""
+        if not self._rank:
+            self._want(self._rule.wants_s(0.0))
+        self._plan_action(0.0)
+        if self._late_ends:
+            self._attend(0.0)
+
+    def next_s(self) -> float:
+        """Return when the master does something next if nothing arrives; inf: never."""
+        return min(self._ends_s, self._look_s, self._act_s)
+
+    def step(self, now_s: float) -> bool:
+        """Take in what has arrived by now, no later than `next_s`, and do what is due; true: the round is over."""
+        if self._receive_until(now_s):
+            self._attend(now_s)
+        if self._look_s <= now_s < self._ends_s:
+            self._look(now_s)
+        if self._act_s <= now_s < self._ends_s:
+            self._act(now_s)
+        if self._ends_s <= now_s:
+            self.stop_s = self._ends_s
+            return True
+        return False
 
     def _want(self, instant_s: float | None) -> None:
         """Note the instant at which the rule wants to stop, now that it is known."""
@@ -93,11 +129,11 @@ class ActingRound:
 
     def _receive_until(self, now_s: float) -> bool:
         """Receive all that has arrived by now; say whether anything has."""
-        n_before = len(self._heard) + self.n_late
+        n_before = len(self._heard) + len(self.late)
         for message in self._mail.take(now_s):
             worker = message.worker
             if message.of_round != self._workers.index:
-                self.n_late += 1
+                self.late.append(worker)
                 self._session.receive_late(message.of_round, worker, message.report)
                 continue
             self._heard.append((worker, message.report, message.arrives_s))
@@ -106,7 +142,7 @@ class ActingRound:
             self._lacking[worker] -= 1
             if not self._lacking[worker]:
                 self._note_finish(worker, message.arrives_s)
-        return len(self._heard) + self.n_late > n_before
+        return len(self._heard) + len(self.late) > n_before
 
     def _note_finish(self, worker: int, at_s: float) -> None:
         """Count the workers that have reported all that they were given; the rule may depend on one of them."""
@@ -124,7 +160,7 @@ class ActingRound:
 
     def _nothing_comes(self) -> bool:
         """True if all that may end the round has arrived."""
-        return not self._n_lacking and not (self._late_ends and self._mail.next_s() < np.inf)
+        return not self._n_lacking and (not self._late_ends or self._mail.is_empty)
 
     def _attend(self, now_s: float) -> None:
         """Look at what has arrived, if the rule does, and let the session act on it."""
@@ -138,7 +174,7 @@ class ActingRound:
     def _look(self, now_s: float) -> None:
         """Look at the instant that the rule has named."""
         self._look_s = np.inf
-        if not self._has_answer and self._n_lacking and self._mail.next_s() < np.inf:
+        if not self._has_answer and self._n_lacking and not self._mail.is_empty:
             self._is_postponed = True
         elif self._enough() or self._rule.waits_for == "nobody":
             self._ends_s = now_s

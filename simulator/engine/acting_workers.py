@@ -28,6 +28,8 @@ class Given(NamedTuple):
     begin_s: float
     loads: Sequence[float]
     finish_s: list[float]
+    cut_s: float = np.inf  # when it was dropped
+    startup_share: float = 0.0  # of its time
 
     def done(self, until_s: float) -> float:
         """Load done until then."""
@@ -62,8 +64,7 @@ class ActingWorkers(Workers):
         self.given: list[Given] = []
         self._latest: dict[int, int] = {}  # place of a worker's latest list in `given`
         self._n_given: dict[int, int] = {}
-        self._dropped_s: dict[int, float] = {}  # when a list was dropped that the round began with
-        self._cut_s: dict[int, float] = {}  # the same for those of `given`, by place
+        self.dropped_s: dict[int, float] = {}  # when a list was dropped that the round began with
         self._free_s = np.maximum(self._busy_until_s, np.where(np.isnan(finish_s), -np.inf, finish_s).max(axis=1))
         return work, finish_s
 
@@ -77,17 +78,20 @@ class ActingWorkers(Workers):
         if before is not None:
             first = self.given[before].first_report + len(self.given[before].loads)
         n_before = self._n_given.get(worker, int(self._work.busy[worker]))
-        finish_s = self._times_of(n_before).work_of(worker, loads)
+        times = self._times_of(n_before)
+        finish_s = times.work_of(worker, loads)
         if finish_s and min(finish_s) < 0:
             raise SimulationError(
                 f"round {self.index}, worker {worker}: completion times must be at least 0 s, got {min(finish_s):g} s"
             )
+        startup_s = float(times.slowdown[worker] * times.startup_s[worker])
+        startup_share = startup_s / finish_s[-1] if 0 < finish_s[-1] < np.inf else 0.0
         if self._speeds:
             finish_s = self._speeds.finishing_of(worker, self._start_s, begin_s, finish_s)
         else:
             finish_s = [begin_s + each_s for each_s in finish_s]
         self._n_given[worker], self._latest[worker] = n_before + 1, len(self.given)
-        self.given.append(Given(worker, first, begin_s, loads, finish_s))
+        self.given.append(Given(worker, first, begin_s, loads, finish_s, startup_share=startup_share))
         self._free_s[worker] = finish_s[-1]
         return self.given[-1]
 
@@ -107,41 +111,47 @@ class ActingWorkers(Workers):
         for worker in workers:
             if self._free_s[worker] > now_s:
                 if worker in self._latest:
-                    self._cut_s[self._latest[worker]] = now_s
+                    place = self._latest[worker]
+                    self.given[place] = self.given[place]._replace(cut_s=now_s)
                 else:
-                    self._dropped_s[worker] = now_s
+                    self.dropped_s[worker] = now_s
                 self._free_s[worker] = now_s
 
     def progress(self, now_s: float) -> FloatArray:
         """Return the share of its list's time that each worker has behind it, ``(n_workers,)``; NaN: idle."""
-        begin_s, end_s = self._busy_until_s.copy(), self._free_s
+        begin_s, end_s = self._busy_until_s.copy(), self._free_s.copy()
         if self._latest:
             begin_s[[*self._latest]] = [self.given[place].begin_s for place in self._latest.values()]
+        for late in self._late:  # lists of earlier rounds, of which a worker may have several to go
+            since_s, until_s = late.begin_s, np.nanmax(late.finish_s, axis=1)
+            is_on = (since_s <= (at_s := now_s + self._start_s - late.start_s)) & (at_s < until_s)
+            begin_s[late.workers[is_on]] = since_s[is_on] - (at_s - now_s)
+            end_s[late.workers[is_on]] = until_s[is_on] - (at_s - now_s)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.clip((now_s - begin_s) / (end_s - begin_s), 0.0, 1.0)
-        return np.where(end_s > now_s, share, np.nan)
+        return np.where(self._free_s > now_s, share, np.nan)
 
     def close(self, index: int, stop_s: float, next_s: float, missing: BoolArray) -> FloatArray:
         until_s = np.full(len(missing), stop_s)
-        for worker, when_s in self._dropped_s.items():
+        for worker, when_s in self.dropped_s.items():
             until_s[worker] = min(stop_s, when_s)
         begin_s, finish_s = self._busy_until_s, self._finish_s
         if self._leftover == "cancel":
             done = load_done(self._work.loads, begin_s, finish_s, until_s[:, np.newaxis])
-            for place, given in enumerate(self.given):
-                done[given.worker] += given.done(min(stop_s, self._cut_s.get(place, np.inf)))
-            self._busy_until_s = np.zeros(len(missing))
+            for given in self.given:
+                done[given.worker] += given.done(min(stop_s, given.cut_s))
+            self._busy_until_s = self.idle_until_s = np.zeros(len(missing))
             return done
-        who = np.array([*self._dropped_s], dtype=np.int64)
+        who = np.array([*self.dropped_s], dtype=np.int64)
         cut = load_done(self._work.loads[who], begin_s[who], finish_s[who], until_s[who][:, np.newaxis])
         self._finish_s = finish_s.copy()
         self._finish_s[who] = np.where(finish_s[who] <= until_s[who][:, np.newaxis], finish_s[who], np.inf)
         done = super().close(index, stop_s, next_s, missing)
         done[who] = cut
-        for place, given in enumerate(self.given):
-            cut_s = self._cut_s.get(place)
-            if cut_s is not None:
-                done[given.worker] += given.done(cut_s)
+        self.idle_until_s = np.maximum(0.0, self.idle_until_s - next_s)
+        for given in self.given:
+            if given.cut_s < np.inf:
+                done[given.worker] += given.done(given.cut_s)
                 continue
             last_s = max((each_s for each_s in given.finish_s if each_s < np.inf), default=-np.inf)
             done[given.worker] += given.done(last_s)
@@ -149,6 +159,7 @@ class ActingWorkers(Workers):
                 which, begins_s = np.array([given.worker]), np.array([given.begin_s])
                 late = Late(index, self._start_s, which, np.array([given.loads]), begins_s, np.array([given.finish_s]))
                 self._go_on(late)
+                self.idle_until_s[given.worker] = max(0.0, given.begin_s - next_s)
             self._busy_until_s[given.worker] = max(0.0, last_s - next_s, self._busy_until_s[given.worker])
         return done
 

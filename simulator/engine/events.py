@@ -7,27 +7,29 @@ of a round is left in the queue when it closes, and no late event can reach a la
 pays no attention, such as those between the first worker's and the look of the mu-rule, are received at the next event.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import simpy
 
 from schemes.base.scheme import Scheme, Session
-from schemes.base.work import Closing, Outcome, Work
+from schemes.base.work import Closing, Heard, Outcome, Work
 from simulator.choices import Leftover
 from simulator.engine.acting import ActingRound
 from simulator.engine.acting_workers import ActingWorkers, Again, Given
 from simulator.engine.mail import Mail
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.network import Arrivals, Network, Traffic, Uplink
+from simulator.engine.network import Network, Traffic, Uplink
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Workers
 from simulator.errors import SimulationError
-from simulator.parameters import FloatArray, IntArray
+from simulator.parameters import BoolArray, FloatArray, IntArray
 
 NUMERICS = 8
 """Version of the numbers: raise it when a change of the simulator, of a shipped scheme or model changes any number.
@@ -60,14 +62,18 @@ class ClosedRound:
     work: Work  # that the round began with
     n_given: int  # workers that were given work
     times: RoundTimes
+    idle_until_s: FloatArray  # shape (n_workers,): later than 0 where what is left over begins later than the round
+    begin_s: FloatArray  # shape (n_workers,): when each worker is through with older lists, and takes up its new one
     finish_s: FloatArray  # shape (n_workers, n_reports): when the work of each report was done, heard or not
     load_done: FloatArray  # shape (n_workers,)
     is_cut_off: bool  # whether stragglers drop their lists
     traffic: Traffic
     outcomes: tuple[Outcome, ...]
     given: Sequence[Given] = ()  # lists that were given out while it went on
+    dropped_s: Mapping[int, float] = field(default_factory=dict)  # when workers dropped lists that it began with
     phases: int = 1
-    stale: int = 0  # reports of earlier rounds that came since the last one
+    late: Sequence[int] = ()  # workers of the reports of earlier rounds that came since the last one
+    used: Collection[int] | None = None  # workers of which a result was used; None: of which one has come
 
 
 class Collector(Protocol):
@@ -98,15 +104,29 @@ class RunPlan:
     rng: np.random.Generator  # for what the scheme draws for itself
     again: Again | None = None  # worker times of further work in a round, if the scheme gives out any
     action_overhead_s: float = 0.0  # that passes before such work begins
+    overheads_s: Sequence[float] | None = None  # of each round, as measured, in place of the one of all
+
+    def overhead_s(self, index: int, *, has_work: bool) -> float:
+        """Seconds between the end of a round and the beginning of the next one."""
+        if self.overheads_s is not None:
+            return self.overheads_s[index]
+        return self.round_overhead_s if has_work else 0.0
 
 
-def simulate(plan: RunPlan, collector: Collector, session: Session | None = None) -> None:
+def simulate(
+    plan: RunPlan,
+    collector: Collector,
+    session: Session | None = None,
+    floor_of: Callable[[bool], FloorMaker] = lambda acts: ActingFloor if acts else Floor,
+) -> None:
     """Run all jobs of a plan and tell the collector about every round.
 
     Parameters
     ----------
     session
         Of the plan's scheme, if it is to be another one than a new one.
+    floor_of
+        What workers do in a round, for schemes that act and for others, if it is not what the plan's times say.
 
     Raises
     ------
@@ -121,15 +141,15 @@ def simulate(plan: RunPlan, collector: Collector, session: Session | None = None
         expected = f"jobs + delay_rounds = {plan.n_jobs} + {plan.scheme.delay_rounds}"
         raise SimulationError(f"n_rounds of the session must be {expected}, got {session.n_rounds}")
     # always until the process: a run in which everybody waits for ever would otherwise end silently
-    env.run(until=env.process(_master(env, plan, session, collector)))
+    env.run(until=env.process(_master(env, plan, session, collector, floor_of)))
 
 
 def _master(
-    env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector
+    env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector, make: Callable[[bool], FloorMaker]
 ) -> Generator[simpy.Event, None, None]:
     scheme = plan.scheme
     acts = session.acts or scheme.late_ends_rounds or scheme.decides_leftover
-    floor = _ActingFloor(env, plan, session, collector) if acts else _Floor(env, plan, session)
+    floor = make(acts)(env, plan, session, collector)
     start_s = 0.0
     for index in range(session.n_rounds):
         for known in floor.known(index, start_s):
@@ -145,10 +165,19 @@ def _master(
         collector.cut_off(*late)
 
 
-class _Floor:
+class FloorMaker(Protocol):
+    """What makes a :class:`Floor`, or another one."""
+
+    def __call__(
+        self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector
+    ) -> Floor | ActingFloor:
+        """Begin a run."""
+
+
+class Floor:
     """Rounds in which all work is given out at the start: what arrives when is known then."""
 
-    def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session) -> None:
+    def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector) -> None:
         self._env, self._plan, self._session = env, plan, session
         self._workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover)
         self._uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
@@ -156,19 +185,21 @@ class _Floor:
 
     def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
         """Round, worker and report of what has come late since the last round was closed."""
-        return self._uplink.known()
+        self._known = list(self._uplink.known())
+        return iter(self._known)
 
     def run(self, index: int, start_s: float, work: Work) -> Generator[simpy.Event, None, ClosedRound]:
         """Run the round that the session has opened."""
         plan, session, workers, uplink = self._plan, self._session, self._workers, self._uplink
         work, finish_s = workers.dispatch(index, start_s, work)
         arrivals = uplink.open(index, work, finish_s)
-        stop_s = waited_s = overhead_s = 0.0
+        stop_s = waited_s = 0.0
         if work.n_busy:
             watch = Watch(self._env, start_s, plan.rule, session, work, arrivals)
             yield watch.closed
-            stop_s, waited_s, overhead_s = watch.duration_s, watch.waited_s(), plan.round_overhead_s
-        duration_s, closing = _uploaded(plan.rule, session, uplink, arrivals, stop_s)
+            stop_s, waited_s = watch.duration_s, watch.waited_s()
+        overhead_s = plan.overhead_s(index, has_work=work.n_busy > 0)
+        duration_s, closing = uploaded(plan.rule, session, uplink, arrivals, stop_s)
         outcomes = tuple(session.close_round(closing))
         return ClosedRound(
             index=index,
@@ -182,15 +213,18 @@ class _Floor:
             work=work,
             n_given=work.n_busy,
             times=workers.times,
+            idle_until_s=workers.idle_until_s,
+            begin_s=workers.begin_s,
             finish_s=finish_s,
             load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
             is_cut_off=plan.leftover == "cancel",
             traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
             outcomes=outcomes,
+            late=[worker for _, worker, _ in self._known] + arrivals.late_workers(),
         )
 
 
-class _ActingFloor:
+class ActingFloor:
     """Rounds in which work is given out at any time, or that late responses may end."""
 
     def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector) -> None:
@@ -199,15 +233,13 @@ class _ActingFloor:
         self._env, self._plan, self._session, self._collector = env, plan, session, collector
         self._workers = ActingWorkers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover, plan.again)
         self._mail = Mail(plan.network)
-        self._n_known = 0
         self.cut_off = self._workers.cut_off
 
     def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
         """Round, worker and report of what has come late since the last round was closed."""
-        self._n_known = 0
         self._mail.open(index, start_s)
-        for message in self._mail.take(0.0):
-            self._n_known += 1
+        self._known = list(self._mail.take(0.0))
+        for message in self._known:
             yield message.of_round, message.worker, message.report
 
     def run(self, index: int, start_s: float, work: Work) -> Generator[simpy.Event, None, ClosedRound]:
@@ -223,18 +255,19 @@ class _ActingFloor:
             mail,
             work,
             late_ends=late_ends,
-            n_late=self._n_known,
+            late=[message.worker for message in self._known],
             action_overhead_s=plan.action_overhead_s,
         )
-        overhead_s = 0.0
-        if work.n_busy or late_ends:
+        has_work = work.n_busy > 0 or late_ends
+        if has_work:
             yield from acting.wait(self._env, start_s)
-            overhead_s = plan.round_overhead_s
+        overhead_s = plan.overhead_s(index, has_work=has_work)
         stop_s, takes_estimate = acting.stop_s, plan.rule.waits_for == "nobody"
         closing = Closing(acting.missing(), not session.enough(), takes_estimate, acting.heard(), stop_s)
         outcomes = tuple(session.close_round(closing))
         leftover = session.leftover() or plan.leftover if plan.scheme.decides_leftover else plan.leftover
         workers.goes_on(leftover)
+        idle_until_s = workers.idle_until_s
         load_done = workers.close(index, stop_s, stop_s + overhead_s, closing.missing)
         goes_on = leftover == "finish" and (late_ends or plan.scheme.hears_late)
         traffic = mail.close(stop_s + overhead_s if goes_on else stop_s)
@@ -255,19 +288,40 @@ class _ActingFloor:
             work=work,
             n_given=acting.n_worked(),
             times=workers.times,
+            idle_until_s=idle_until_s,
+            begin_s=workers.begin_s,
             finish_s=finish_s,
             load_done=load_done,
             is_cut_off=leftover == "cancel",
             traffic=traffic,
             outcomes=outcomes,
             given=workers.given,
+            dropped_s=workers.dropped_s,
             phases=acting.n_phases,
-            stale=acting.n_late,
+            late=acting.late,
+            used=session.used_workers(),
         )
 
 
-def _uploaded(
-    rule: MasterRule, session: Session, uplink: Uplink, arrivals: Arrivals, stop_s: float
+class Asked(Protocol):
+    """What workers are asked through for uploads."""
+
+    def ask(self, word_s: float, gradients: FloatArray) -> float:
+        """Let workers upload something, from that instant on; return when all of it has arrived."""
+
+
+class Gathered(Received, Protocol):
+    """What the master heard in a round that it has stopped."""
+
+    def missing(self) -> BoolArray:
+        """Return a mask of the workers that have not reported everything."""
+
+    def heard(self) -> Heard:
+        """Return the reports of this round that have arrived."""
+
+
+def uploaded(
+    rule: MasterRule, session: Session, uplink: Asked, arrivals: Gathered, stop_s: float
 ) -> tuple[float, Closing]:
     """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any."""
     takes_estimate, heard = rule.waits_for == "nobody", arrivals.heard()

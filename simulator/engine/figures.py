@@ -38,6 +38,7 @@ class Runs:
     upload_s: FloatArray
     phases: IntArray
     stale: IntArray
+    fresh: IntArray
     n_given: IntArray  # shape (n_runs,): lists of work given out, over all rounds and workers
     load_done: FloatArray  # shape (n_runs,)
     status: IntArray  # of jobs: DECODED, APPROXIMATE or FAILED
@@ -82,6 +83,7 @@ class Runs:
             ended_in=ended_in.astype(np.int64),
             phases=np.array([each.phases for each in rounds]),
             stale=np.array([each.stale for each in rounds]),
+            fresh=np.array([each.fresh for each in rounds]),
             started_in=started_in.astype(np.int64),
         )
 
@@ -142,6 +144,7 @@ class Runs:
             "upload_s": self.upload_s,
             "phases": self.phases,
             "stale": self.stale,
+            "fresh": self.fresh,
         }
         return {name: column.reshape(-1) for name, column in columns.items()}
 

@@ -103,6 +103,11 @@ class Mail:
             heapq.heapreplace(self._queue, self._passed(message))
         return np.inf
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is on its way."""
+        return self.next_s() == np.inf
+
     def _passed(self, message: Message) -> Message:
         """Let a message through the ingress, which serves one after another in the order in which they reach it."""
         rate = self._network.ingress_bytes_per_s

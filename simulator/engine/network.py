@@ -134,6 +134,13 @@ class Arrivals:
         heard = Heard(self.workers[:n], self.reports[:n], self._arrive_s[:n])
         return heard if self.late is NO_MESSAGES else Heard._make(field[heard.workers >= 0] for field in heard)
 
+    def late_workers(self) -> list[int]:
+        """Return the workers of the late reports that have arrived."""
+        if self.late is NO_MESSAGES:
+            return []
+        workers = self.workers[: self.n_arrived]
+        return list(self.late.workers[workers[workers < 0]].tolist())
+
     def n_received(self) -> IntArray:
         """Count the reports that have arrived from each worker, shape ``(n_workers,)``."""
         workers = self.workers[: self.n_arrived]

@@ -56,7 +56,8 @@ class RunRecord:
         self.rounds.bytes_up.append(closed.traffic.bytes_up)
         self.rounds.upload_s.append(closed.traffic.upload_s)
         self.rounds.phases.append(closed.phases)
-        self.rounds.stale.append(closed.stale)
+        self.rounds.stale.append(len(closed.late))
+        self.rounds.fresh.append(_n_fresh(closed))
         self.n_given += closed.n_given
         self.makespan_s = closed.end_s
         self.load_done += float(closed.load_done.sum())
@@ -97,6 +98,9 @@ class RunRecord:
         is_cut_off = ~np.isfinite(last_s)
         if closed.is_cut_off:
             is_cut_off |= closed.closing.missing & (last_s > closed.stop_s)  # else its response was only on its way
+        used = closed.used
+        if used is None:
+            used = np.array([*np.flatnonzero(closed.arrivals.n_received()), *closed.late], dtype=np.int64)
         self.workers.append(
             {
                 "round": np.full(self.n_workers, closed.index),
@@ -108,6 +112,7 @@ class RunRecord:
                 "startup_s": closed.times.startup_s,
                 "seconds_per_load": closed.times.of_lists(work.given).seconds_per_load,
                 "slowdown": closed.times.slowdown,
+                "used": np.isin(np.arange(self.n_workers), [*used]),
             }
         )
 
@@ -129,3 +134,17 @@ class RunRecord:
         """
         figures = Runs.of([self]).figures(n_error_blocks or 1)
         return {name: value.item() for name, value in figures.items()}  # type: ignore[return-value] # by their names
+
+
+def _n_fresh(closed: ClosedRound) -> int:
+    """Count the results of the round's own lists: reports that carry a gradient, or what the master asked for."""
+    heard, gradients = closed.closing.heard, closed.work.gradients
+    assert heard is not None, "the engine says what was heard"
+    if gradients is None:
+        return len(heard.workers)
+    if not gradients.any():
+        is_asked = not closed.closing.forced or closed.closing.takes_estimate
+        return closed.traffic.uploads if is_asked else 0
+    of_start = heard.reports <= closed.work.last_report[heard.workers]  # later lists carry one with each report
+    n_later = len(of_start) - int(np.count_nonzero(of_start))
+    return n_later + int(np.count_nonzero(gradients[heard.workers[of_start], heard.reports[of_start]]))

@@ -25,6 +25,7 @@ from simulator.engine.optimisers import OPTIMISERS, Optimiser, OptimiserName
 from simulator.engine.record import RunRecord
 from simulator.engine.result_gradients import Begun, ResultGradients, n_rows_of
 from simulator.engine.streams import stream
+from simulator.engine.worker_seconds import worker_seconds
 from simulator.errors import SimulationError, is_shipped
 from simulator.parameters import FloatArray, Positive, PositiveCount, TakesNumpy
 from workloads import Rows, Workload
@@ -84,16 +85,17 @@ class _Model:
     has_diverged: bool = False
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """A step of a model; step 0 is its beginning."""
 
     model: int
     time_s: float
+    worker_s: float
     gradient_error: float
     staleness: float
 
 
-def _staleness(ended: Ended) -> float:
+def staleness_of(ended: Ended) -> float:
     """Mean number of updates between the beginning of a result and its use."""
     if ended.results is None:
         return 0.0
@@ -118,7 +120,8 @@ class TrainingRecord(RunRecord):
         self._models = [self._model(number) for number in range(self.n_models)]
         self._chunks: dict[int, tuple[FloatArray, list[slice]]] = {}
         self._ended_jobs: dict[int, Ended] = {}
-        self._ended_s: dict[int, float] = {}
+        self._ended_s: dict[int, tuple[float, float]] = {}  # with the seconds of all workers until then
+        self._worker_s = 0.0
         self._turn = range(0, min(self.n_models, self.n_jobs))  # the jobs whose gradients are used next
         self._results = ResultGradients(self._workload, self.plan.learning_rate, self._cut)
         self._buffer = np.empty(0)
@@ -129,7 +132,7 @@ class TrainingRecord(RunRecord):
         with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
             if not self._is_shipped:
                 check_parts(self._workload, self._models[0].parameters)
-            self._note([_Step(number, 0.0, math.nan, math.nan) for number in range(self.n_models)])
+            self._note([Step(number, 0.0, 0.0, math.nan, math.nan) for number in range(self.n_models)])
 
     def _model(self, number: int) -> _Model:
         """Make a model of the trial; its beginning and its batches are the same under every scheme."""
@@ -153,8 +156,9 @@ class TrainingRecord(RunRecord):
 
     def round_closed(self, closed: ClosedRound) -> None:
         super().round_closed(closed)
+        self._worker_s += worker_seconds(closed)
         for outcome in closed.outcomes:
-            self._ended_s[outcome.job] = closed.end_s
+            self._ended_s[outcome.job] = closed.end_s, self._worker_s
             if closed.index >= outcome.job + self.n_models:
                 raise SimulationError(
                     f"job {outcome.job}: must have ended when the next one of its model began, in round "
@@ -182,14 +186,14 @@ class TrainingRecord(RunRecord):
         with_chunks = [ended for ended in of_use if ended.results is None and ended.outcome.status != "failed"]
         for jobs in self._together(with_chunks):
             errors |= self._apply(jobs)
-        times_s = {job: self._ended_s.pop(job) for job in self._turn}
+        seconds = {job: self._ended_s.pop(job) for job in self._turn}
         steps = []
         for ended in of_use:
             if ended.outcome.status != "failed" or self.plan.on_failure == "skip":
                 model, job = self._model_of(ended), ended.outcome.job
                 model.step += 1
                 model.rows = next(model.batches)
-                steps.append(_Step(job % self.n_models, times_s[job], errors[job], _staleness(ended)))
+                steps.append(Step(job % self.n_models, *seconds[job], errors[job], staleness_of(ended)))
         self._note(steps)
 
     def _apply_results(self, ended: Ended) -> dict[int, float]:
@@ -200,7 +204,9 @@ class TrainingRecord(RunRecord):
         self._results.begin(job, Begun(model.parameters, [model.rows, *further]))
         if ended.outcome.status == "failed":
             return {}
-        gradients = np.stack([self._results.computed(result, ended.chunk_loads) for result in results])
+        gradients = np.empty((len(results), len(model.parameters)))  # there may be none, with older ones that are kept
+        for place, result in zip(gradients, results, strict=True):
+            place[:] = self._results.computed(result, ended.chunk_loads)
         self._results.forget(ended.oldest)
         (found,) = ended.decode([ended.responses], gradients[:, np.newaxis])
         self._decode_s.append(found.decode_s)
@@ -297,6 +303,10 @@ class TrainingRecord(RunRecord):
         # (which takes time, and is not needed where it changes nothing: no new worst, and nothing to complain of)
         is_usual = error <= min(self._worst_residual, EXACT) * length
         scale = length if is_usual else max(length, float(np.linalg.norm(gradients)))
+        return self._residual(ended, decoded, error, scale)
+
+    def _residual(self, ended: Ended, decoded: Decoded, error: float, scale: float) -> float:
+        """Residual of a gradient that is called exact, which must be one."""
         residual = error / scale if scale else 0.0
         self._worst_residual = max(residual, self._worst_residual)  # NaN gives way
         allowed = max(EXACT, ROUNDING * decoded.condition)
@@ -307,12 +317,12 @@ class TrainingRecord(RunRecord):
             )
         return residual
 
-    def _note(self, steps: Sequence[_Step]) -> None:
+    def _note(self, steps: Sequence[Step]) -> None:
         """Measure some models that have made a step."""
         measured: list[Measured] = []
         for block in _blocks(steps, self._workload.models_at_once):
             measured += measured_of(self._workload, self._stack([self._models[step.model] for step in block]))
-        for (number, time_s, error, staleness), (loss, accuracy) in zip(steps, measured, strict=True):
+        for (number, time_s, worker_s, error, staleness), (loss, accuracy) in zip(steps, measured, strict=True):
             model = self._models[number]
             if not model.step and not math.isfinite(loss):
                 raise SimulationError(f"model {number}: its loss must be finite at the beginning, got {loss:g}")
@@ -321,6 +331,7 @@ class TrainingRecord(RunRecord):
             self.training.model.append(number)
             self.training.step.append(model.step)
             self.training.time_s.append(time_s)
+            self.training.worker_s.append(worker_s)
             self.training.loss.append(loss)
             self.training.accuracy.append(accuracy)
             self.training.gradient_error.append(error)

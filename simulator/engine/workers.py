@@ -38,6 +38,7 @@ class Workers:
         self._speeds = speeds
         self._leftover = leftover
         self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
+        self.idle_until_s = np.zeros(n_workers)  # before what is left over begins, if it has not yet
         self._late: list[Late] = []
         self._room = 64
 
@@ -60,7 +61,7 @@ class Workers:
             self._note_slowdown(work, work_s, finish_s)
         elif self._leftover == "finish":
             finish_s = self._busy_until_s[:, np.newaxis] + finish_s
-        self._start_s, self._work, self._finish_s = start_s, work, finish_s
+        self._start_s, self._work, self.begin_s, self._finish_s = start_s, work, self._busy_until_s, finish_s
         return work, finish_s
 
     def _share_out(self) -> tuple[Work, FloatArray]:

@@ -46,28 +46,33 @@ def _run_trial(scenario: Scenario, label: str, trial: int, detail: Detail) -> Ru
 
 def run_one(scenario: Scenario, label: str, trial: int, collector: Collector) -> None:
     """Run one scheme in one trial of a scenario (without its sweep); with numbers, if the collector has them."""
+    with telling(scenario, label, trial):
+        plan = plan_of(scenario, label, trial)
+        session = plan.scheme.start(plan.n_jobs, plan.rng)
+        if isinstance(collector, TrainingRecord):
+            codec = codec_of(plan.scheme, collector.plan.messages, stream(scenario.seed, trial, "codec", label))
+            session = ValuedSession(session, codec, collector)
+        simulate(plan, collector, session)
+
+
+def plan_of(scenario: Scenario, label: str, trial: int) -> RunPlan:
+    """All that a run of a scheme in one trial of a scenario depends on."""
     where = (scenario.stragglers, scenario.workers, scenario.seed, trial)
     scheme = scenario.scheme_to_run(label)
     n_rounds = scenario.jobs + scheme.delay_rounds
-    with telling(scenario, label, trial):
-        plan = RunPlan(
-            scheme=scheme,
-            n_jobs=scenario.jobs,
-            times=round_times(*where, n_rounds),
-            again=lambda k: round_times(*where, n_rounds, again=k),
-            speeds=SpeedChanges(*where),
-            rule=scenario.rule_for(label),
-            leftover=scenario.leftover,
-            round_overhead_s=scenario.round_overhead_s,
-            action_overhead_s=scenario.action_overhead_s,
-            network=scenario.network,
-            rng=stream(scenario.seed, ONCE, "scheme", label),
-        )
-        session = scheme.start(plan.n_jobs, plan.rng)
-        if isinstance(collector, TrainingRecord):
-            codec = codec_of(scheme, collector.plan.messages, stream(scenario.seed, trial, "codec", label))
-            session = ValuedSession(session, codec, collector)
-        simulate(plan, collector, session)
+    return RunPlan(
+        scheme=scheme,
+        n_jobs=scenario.jobs,
+        times=round_times(*where, n_rounds),
+        again=lambda k: round_times(*where, n_rounds, again=k),
+        speeds=SpeedChanges(*where),
+        rule=scenario.rule_for(label),
+        leftover=scenario.leftover,
+        round_overhead_s=scenario.round_overhead_s,
+        action_overhead_s=scenario.action_overhead_s,
+        network=scenario.network,
+        rng=stream(scenario.seed, ONCE, "scheme", label),
+    )
 
 
 @contextmanager
@@ -105,6 +110,7 @@ def facts_of(scenario: Scenario, label: str) -> dict[str, Any]:
         "n_jobs": scenario.jobs,
         "delay_rounds": scheme.delay_rounds,
         "load": float(scheme.load),
+        "mean_load": float(scheme.mean_load),
         "load_bound": math.nan if bound is None else float(bound),
         "models": math.nan if scenario.models is None else float(scenario.models),
     }

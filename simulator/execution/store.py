@@ -29,6 +29,7 @@ from simulator.engine.training import TrainingRecord
 from simulator.files import whole, writing
 from simulator.parameters import IntArray
 from simulator.results.folder import PART_SUFFIX
+from simulator.results.reading import NOT_ALWAYS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,7 +159,7 @@ class Parts:
     """The units that are done: in a folder, or in memory if there is none."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Look through a folder; what is not a whole part counts for nothing."""
+        """Look through a folder; what is not a whole part, or lacks columns of today, counts for nothing."""
         self._folder = folder
         self._contents: dict[str, bytes] = {}
         self._held: dict[str, list[_Held]] = defaultdict(list)
@@ -199,6 +200,8 @@ class Parts:
         import pyarrow as pa
 
         schema = pa.ipc.open_file(content).schema
+        if not _has_all_columns(schema):
+            return
         for key, first, stop, batch, row, n_rows in json.loads(schema.metadata[UNITS]):
             self._held[key].append(_Held(range(first, stop), name, batch, row, n_rows))
         self._schemas[name] = schema.remove_metadata()
@@ -242,6 +245,15 @@ class Parts:
 
         names = {held.part for key in keys for held in self._held.get(key, ())}
         return pa.unify_schemas(list({self._schemas[name] for name in names}), promote_options="permissive")
+
+
+def _has_all_columns(schema: pa.Schema) -> bool:
+    """True if all tables of a part have the columns that they are written with."""
+    needed = RUNS.keys() - {"scenario", "point", "scheme"} - NOT_ALWAYS  # those that follow from where a run belongs
+    lists = [name for name in LISTED if name in schema.names]
+    return needed <= set(schema.names) and all(
+        [field.name for field in schema.field(name).type.value_type] == list(TABLES[name]) for name in lists
+    )
 
 
 def _name(content: bytes) -> str:

@@ -159,6 +159,7 @@ def run_into(
     (folder / MANIFEST).unlink(missing_ok=True)
     while True:
         sweep = _Sweep(scenario, engine, detail, Parts(folder / PARTS), executor_of(executor, processes, address))
+        before = before if finished or sweep.goes_on else None  # none of what was checked is used
         sweep.finished += finished
         sweep.run(progress, keep_going=keep_going)
         needed = sweep.trials_needed(until) if until is not None else {}
@@ -212,6 +213,11 @@ class _Sweep:
         at_point, identify = self.points[point][1], self._identities
         return setting_key(at_point, label, detail=self._detail, engine=self._engine, identify=identify)
 
+    @property
+    def goes_on(self) -> bool:
+        """True if anything of it is there already."""
+        return any(self._parts.has(place.key) for places in self._places for place in places)
+
     def run(self, progress: Progress | None, *, keep_going: bool = False) -> None:
         """Run what is missing, and keep it."""
         n_runs: Counter[tuple[range, str]] = Counter()  # that a unit is good for: a key may be that of several points
@@ -244,7 +250,7 @@ class _Sweep:
                 if progress is not None and (done.units or done.failures):
                     progress(n_done, n_all)
         self.failures.sort(key=attrgetter("unit.point", "unit.label", "unit.trials.start"))  # not as they came
-        if not any(self._parts.has(place.key) for places in self._places for place in places):
+        if not self.goes_on:
             raise self._error_of(self.failures[0])
 
     def _error_of(self, failure: Failure) -> SimulationError:

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.choices import FigureFormat, Measure
+from simulator.choices import FigureFormat
 from simulator.columns import RUNS
 from simulator.plots.naming import AS_THEY_ARE, MOST_LINES, MOST_SCHEMES, Naming, few_schemes
 from simulator.plots.point import draw_jobs_finished, draw_latency, draw_load_makespan, draw_makespan, has_bands
@@ -21,7 +21,7 @@ from simulator.plots.sweep.charts import Chart
 from simulator.plots.sweep.figures import chart_figure, sweep_figures
 from simulator.plots.text import key_name
 from simulator.plots.timeline import draw_timeline, left_out_of, timelines
-from simulator.plots.training import training_figures
+from simulator.plots.training import SHOWN, training_figures
 from simulator.results.fairness import fairness
 from simulator.results.results import MOST_POINTS, Results
 from simulator.results.summary import name_of, summary
@@ -33,6 +33,7 @@ OF_POINT = {  # every figure of a run, and what it shows
     "latency": "Share of jobs that take longer than a time",
     "loss": "Loss against simulated time, mean over models",
     "accuracy": "Accuracy against simulated time, mean over models",
+    "loss_worker_seconds": "Loss against the seconds that workers have been at work, mean over models",
     "load_makespan": "Makespan against load",
     "stragglers": "Workers that straggled in each round",
     "timeline": "What the workers were busy with in some rounds",
@@ -48,8 +49,7 @@ OF_SWEEP = {
     "gain": "Gain of the best of the other schemes over the first one, over two swept values",
     "gains": "Gain of each of the other schemes over the first one, over two swept values",
     "load_latency": "95 % quantile of job latency against load",
-    "loss": OF_POINT["loss"],
-    "accuracy": OF_POINT["accuracy"],
+    **{name: OF_POINT[name] for name in SHOWN},
 }
 Drawing = tuple[str, Draw, list[str]]  # name, how it is drawn, and what its caption has to add
 
@@ -72,7 +72,7 @@ class Drawn(NamedTuple):
 def figures_of(results: Results) -> dict[str, str]:
     """The figures that results of this kind can have, and what each shows."""
     known = OF_SWEEP if results.runs["point"].nunique() > 1 else OF_POINT
-    of_training = ("loss", "accuracy", "final_loss", "final_accuracy") if results.training is None else ()
+    of_training = (*SHOWN, "final_loss", "final_accuracy") if results.training is None else ()
     makespan = name_of("makespan_s", results.runs).capitalize()
     return {name: shows.replace("Makespan", makespan) for name, shows in known.items() if name not in of_training}
 
@@ -184,18 +184,19 @@ def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes:
     renamed, chart = naming.renamed(results), naming.chart(chart)
     draw_on, remarks = _curve_figure(renamed, chart) or chart_figure(renamed, chart)
     names = {key: name_of(key, results.runs) if key in RUNS else key_name(key) for key in (chart.y, chart.x)}
-    names |= {"time_s": "simulated time"}  # of training
+    names |= {"time_s": "simulated time", "worker_s": "time of all workers at work"}  # of training
     return _figure(results, draw_on, [f"{names[chart.y]} against {names[chart.x]}", *remarks], naming, axes)
 
 
 def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | None:
     """Loss or accuracy against time, which are in a table of their own; None if the chart is of something else."""
-    if chart.x != "time_s" or chart.y not in get_args(Measure) or results.training is None:
+    wanted = next((name for name, shown in SHOWN.items() if shown[:2] == (chart.y, chart.x)), None)
+    if wanted is None or results.training is None:
         return None
     if chart.by != "scheme":
-        raise ChartError(f"--by {chart.by}: must be scheme with --x time_s, of which each has a line")
+        raise ChartError(f"--by {chart.by}: must be scheme with --x {chart.x}, of which each has a line")
     for name, draw_on, remarks in training_figures(results, chart.where):
-        if name == chart.y:
+        if name == wanted:
             return draw_on, remarks
     if results.training[chart.y].isna().all():
         raise ChartError(f"--y {chart.y}: must be loss where nothing is classified")
@@ -256,8 +257,8 @@ def _drawings(results: Results, scenario: Scenario | None, naming: Naming) -> It
         remarks = ["log axis with 0 below it"]
         remarks += ["failed jobs count as infinite"] if jobs["latency_s"].isna().any() else []
         yield "latency", partial(draw_latency, jobs=jobs), [*remarks, *few_lines]
-    for name, draw_on, remarks in training_figures(lines):
-        yield name, draw_on, [*remarks, *few_lines]
+    for name, draw_on, remarks in training_figures(results):
+        yield name, draw_on, [*remarks, *few]
     yield "load_makespan", partial(draw_load_makespan, results=results, schemes=ranked), [*bars, *few]
     if scenario is not None:
         yield from _close_ups(results, scenario, naming, few)

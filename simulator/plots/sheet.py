@@ -123,10 +123,7 @@ class Sheet:
 
     def add_legend(self, looks: Mapping[str, Look], *, has_lines: bool = True, extra: Sequence[Artist] = ()) -> None:
         """Add a legend: above, in as many columns as the labels leave room for, or in the user's axes."""
-        handles = [
-            Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if has_lines else "none")
-            for look in looks.values()
-        ]
+        handles = _handles(looks, has_lines=has_lines)
         labels = [*(wrapped(label, 26) for label in looks), *(str(one.get_label()) for one in extra)]
         how: dict[str, Any] = {"handlelength": 3 if has_lines else 1, "columnspacing": 1.2}
         if self._axes is not None:
@@ -139,6 +136,11 @@ class Sheet:
         self.set_height(float(self.figure.get_figheight()) + 0.1 + 0.14 * n_lines)
         self.figure.legend([*handles, *extra], labels, loc="outside upper center", ncols=n_columns, **how)
 
+    def add_legend_beside(self, axes: Axes, looks: Mapping[str, Look]) -> None:
+        """Add a legend of some schemes on the right of the only panel that they are in."""
+        labels = [wrapped(label, 20) for label in looks]
+        axes.legend(_handles(looks), labels, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3)
+
     def add_key(self, handles: Sequence[Artist]) -> None:
         """Add a legend of what marks mean, in two columns if there is room."""
         if self._axes is None:
@@ -148,6 +150,13 @@ class Sheet:
             self.figure.legend(handles=handles, loc="outside upper center", ncols=2 if fits_two else 1)
         else:
             self._axes.legend(handles=list(handles), ncols=2)
+
+
+def _handles(looks: Mapping[str, Look], *, has_lines: bool = True) -> list[Line2D]:
+    return [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes if has_lines else "none")
+        for look in looks.values()
+    ]
 
 
 Draw = Callable[[Sheet], None]

@@ -34,6 +34,9 @@ class StragglerLog:
         self._n_workers = 0
         self._n_given = 0
         self.waited: list[bool] = []
+        self.helped: dict[
+            int, list[int]
+        ] = {}  # rounds with phases: who sent nothing, and whose later work came in time
 
     def round_opened(self, index: int, work: Work, session: Session) -> None:
         """Do nothing: there is nothing to see yet."""
@@ -44,6 +47,10 @@ class StragglerLog:
         self._n_given += closed.n_given
         self._packed.append(np.packbits(closed.closing.missing))
         self.waited.append(closed.waited_s > 0)
+        if closed.given:
+            n_received, missing = closed.arrivals.n_received(), closed.closing.missing
+            came = [later.worker for later in closed.given if later.first_report < n_received[later.worker]]
+            self.helped[closed.index] = [*np.flatnonzero(missing & (n_received == 0)).tolist(), *came]
 
     def cut_off(self, index: int, workers: IntArray, load: FloatArray) -> None:
         """Leave it: whoever is late has been counted when the round closed."""

@@ -4,6 +4,7 @@ import re
 import textwrap
 from functools import cache
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.mathtext import MathTextParser
 
@@ -18,6 +19,7 @@ WORDS = {
     "worker_bytes_per_s": "bandwidth of a worker",
     "ingress_bytes_per_s": "bandwidth of the master",
 }
+STATES = {"shuffled": "shuffled", "relaunch": "relaunched", "as_published": "as published"}  # or not
 UNITS = {
     "_bytes_per_s": ("bytes per second", "B/s"),
     "_bytes": ("bytes", "B"),
@@ -105,6 +107,8 @@ def said(value: object) -> str:
     """A swept value; a whole mapping, which the tables hold as text, without its punctuation."""
     if value != value:  # NaN: null in the scenario
         return "none"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return re.sub(r"[{}']", "", text).removeprefix("kind: ")
 
@@ -120,6 +124,8 @@ def parameter(name: str) -> str:
     >>> parameter("lam"), parameter("W"), parameter("p_slow"), parameter("wait_for")
     ('$\\\\lambda$', '$W$', 'p_slow', 'wait for')
     """
+    if name in STATES:
+        return STATES[name]
     letter = LETTERS.get(name, name if len(name) == 1 and name.isalpha() else "")
     if letter or name in WORDS:
         return f"${letter}$" if letter else WORDS[name]
@@ -130,12 +136,26 @@ def parameter(name: str) -> str:
 def key_name(key: str) -> str:
     """A dotted key in words, with the letter that the papers have for it.
 
-    >>> key_name("schemes.M-SGC.lam"), key_name("stragglers.bursts.p_slow"), key_name("master.time_s")
-    ('$\\\\lambda$ of M-SGC', 'p_slow of bursts', 'deadline')
+    >>> key_name("schemes.M-SGC.lam"), key_name("stragglers.racks.shuffled"), key_name("master.time_s")
+    ('$\\\\lambda$ of M-SGC', 'racks shuffled', 'deadline')
     """
     path = key.removesuffix(".kind")  # whose value says what it is
     owner, name = found.groups() if (found := OWNED.fullmatch(path)) else ("*", path.rpartition(".")[2])
-    return parameter(name) if owner == "*" else f"{parameter(name)} of {owner}"
+    if owner == "*":
+        return parameter(name)
+    return f"{owner} {parameter(name)}" if name in STATES else f"{parameter(name)} of {owner}"
+
+
+def setting(key: str, text: str, equals: str = " = ") -> str:
+    """A swept key with what is said of its value.
+
+    >>> setting("stragglers.racks.size", "3"), setting("stragglers.racks.shuffled", "no"), setting("shuffled", "yes")
+    ('size of racks = 3', 'racks not shuffled', 'shuffled')
+    """
+    name, state = key_name(key), STATES.get(key.rpartition(".")[2])
+    if state is None or text not in ("yes", "no"):
+        return f"{name}{equals}{text}"
+    return name if text == "yes" else f"{name.removesuffix(state)}not {state}"
 
 
 def key_label(key: str, width: int) -> str:

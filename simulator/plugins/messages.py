@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from simulator.errors import Path_, Problem, show
+from simulator.parameters import complaints_of
 from simulator.plugins.fields import fields_of, unwrap
 
 
@@ -52,7 +53,7 @@ def problems_in(error: ValidationError, fields: Mapping[str, FieldInfo], path: P
         place = (*path, *found["loc"][:1], *inside)
         kind, got = found["type"], show(found["input"])
         if kind == "value_error":
-            problems.append(at_parameter(str(found["ctx"]["error"]), fields, place))
+            problems += [at_parameter(said, fields, place) for said in complaints_of(found["ctx"]["error"])]
         elif kind.endswith("too_short"):
             problems.append(Problem(place, f"must not be empty, got {got}"))
         elif kind.startswith("missing"):

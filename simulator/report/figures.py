@@ -27,6 +27,7 @@ SHOWS = {  # by the last part of its file's name
     "load": "Load of each scheme: the share of a job that a worker computes in a round",
     "loss": "Training loss against time, a line for each scheme",
     "accuracy": "Accuracy against time, a line for each scheme",
+    "loss_worker_seconds": "Training loss against the seconds that workers have been at work, a line for each scheme",
     "timeline": "What each worker does in the first rounds, a row for each worker",
     "stragglers": "Stragglers: which workers, or how many, are late in each round",
     "settings": "Every setting that was tried: makespan against load, a panel for each master rule",

@@ -19,6 +19,8 @@ WORDS = {  # with commas between those that mean the same
     "repeat; multiplexed), which costs less load than GC, and T rounds of delay",
     "SR-SGC-Rep, M-SGC-Rep, GC-Rep": "the same with copies of data in place of coded sums",
     "repetition only": "M-SGC in which nothing is coded: missing work is only given out again, within T rounds",
+    "copies of the last tasks": "backup tasks: no code; once most results have come, workers that are done compute "
+    "again what is missing, and the first result counts; share: of the results, after which copies begin",
     "T": "delay: a job that begins in round t must be decoded by the end of round t + T",
     "chunk": "one of the equal parts of a job's data",
     "response": "what a worker sends to the master",

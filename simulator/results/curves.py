@@ -1,4 +1,4 @@
-"""Loss and accuracy against simulated time, and when they reach a target."""
+"""Loss and accuracy against simulated time or the time of workers, and when they reach a target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Curve(NamedTuple):
-    """The mean over the models of a run, which stays as it is from each time to the next."""
+    """The mean over the models of a run, which stays as it is from each time to the next; or each time of workers."""
 
     times_s: FloatArray
     values: FloatArray
@@ -41,7 +41,9 @@ class Curve(NamedTuple):
         return float(self.times_s[np.argmax(there)]) if there.any() else math.nan
 
 
-def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any, str, Any], Curve]]:
+def curves(
+    training: pd.DataFrame, measure: Measure, spent: str = "time_s"
+) -> Iterator[tuple[tuple[Any, str, Any], Curve]]:
     """The curve of each run, with its point, scheme and trial.
 
     Parameters
@@ -50,6 +52,8 @@ def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any
         The table of that name.
     measure
         A column of it.
+    spent
+        Another one, of what has been spent until each step.
 
     Examples
     --------
@@ -61,7 +65,7 @@ def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any
     (array([0., 1., 3.]), array([3. , 2. , 1.5]))
     """
     for (point, scheme, trial), steps in training.groupby(list(KEYS), sort=False):
-        by_model = steps.pivot_table(index="time_s", columns="model", values=measure, aggfunc="last", dropna=False)
+        by_model = steps.pivot_table(index=spent, columns="model", values=measure, aggfunc="last", dropna=False)
         mean = by_model.ffill().mean(axis=1, skipna=False)
         yield (point, str(scheme), trial), Curve(mean.index.to_numpy(np.float64), mean.to_numpy(np.float64))
 
@@ -69,8 +73,8 @@ def curves(training: pd.DataFrame, measure: Measure) -> Iterator[tuple[tuple[Any
 def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataFrame, list[str]]:
     """The table of runs with one more column, and what has to be said about it.
 
-    The column is the time at which the mean of all models is at the target. A scheme that does not get there in every
-    trial has none at all: the mean of its lucky trials would flatter it.
+    The column is the time at which the mean of all models is at the target, or that of all workers until then. A scheme
+    that does not get there in every trial has none at all: the mean of its lucky trials would flatter it.
 
     Raises
     ------
@@ -79,12 +83,14 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     """
     if results.training is None:
         raise CompareError(f"--metric: must be a column of runs, got {metric}, which needs a scenario with training")
-    measure = TIMES_TO[metric]
+    measure, spent = TIMES_TO[metric]
     if results.training[measure].isna().all():
-        raise CompareError(f"--metric: must be time_to_loss where nothing is classified, got {metric}")
+        raise CompareError(
+            f"--metric: must be time_to_loss or worker_s_to_loss where nothing is classified, got {metric}"
+        )
     times_s: dict[Any, float] = {}
     best: dict[Any, float] = {}
-    for run, curve in curves(results.training, measure):
+    for run, curve in curves(results.training, measure, spent):
         times_s[run] = curve.reaches(measure, target)
         best[run] = float(curve.values.max() if measure == "accuracy" else curve.values.min())
     keys = list(results.runs[list(KEYS)].itertuples(index=False, name=None))
@@ -97,7 +103,8 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     is_short = groups[metric].transform("count") < runs["point"].map(n_trials)
     sign = "at least" if measure == "accuracy" else "at most"
     goal = f"the mean {measure} of all models is {sign} {target:g}"
-    remarks = [f"{metric}: simulated seconds until {goal} for the first time."]
+    seconds = "simulated seconds" if spent == "time_s" else "seconds that workers have been at work, summed over them,"
+    remarks = [f"{metric}: {seconds} until {goal} for the first time."]
     for (point, scheme), rows in groups:
         at = f" at point {point}" if runs["point"].nunique() > 1 else ""
         times, short = rows[metric], rows.loc[rows[metric].isna(), "best"]

@@ -38,9 +38,11 @@ def _holds_results_only(folder: Path) -> bool:
     """True if all that is there was written by a run, finished or not."""
     written = {f"{name}.parquet" for name in TABLES}
     written |= {
+        "arrivals.parquet",
         "compare.csv",
         "compare.md",
         "compare.tex",
+        "live.csv",
         "summary.csv",
         "scenario.yaml",
         REPORT,
@@ -48,6 +50,7 @@ def _holds_results_only(folder: Path) -> bool:
         MANIFEST,
         "plots",
         PARTS,
+        "traces",
     }
     try:
         names = {path.name for path in folder.iterdir()}

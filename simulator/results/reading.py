@@ -26,6 +26,7 @@ NOT_ALWAYS = {  # in runs: with training, or several models
     "decode_mean_s",
     "seconds_per_update",
 }
+ANOTHER_VERSION = "written by another version? `stragglersim run` with --force writes it anew"
 KINDS = {"int64": "iuf", "float64": "iuf", "bool": "b", "large_string": "OT"}  # of numpy, by type on disk
 
 
@@ -163,7 +164,7 @@ def read_table(path: Path) -> pd.DataFrame:
     columns = {name: RUNS[name] for name in KEYS} | TABLES[path.stem]
     for name in (name for name in columns if name not in NOT_ALWAYS or name in table):
         if name not in table:
-            raise ResultsError(f"{path}: must have the column {name}, got none (written by another version?)")
+            raise ResultsError(f"{path}: must have the column {name}, got none ({ANOTHER_VERSION})")
         if table.dtypes[name].kind not in KINDS[columns[name].type]:
             raise ResultsError(f"{path}: {name}: must be of type {columns[name].type}, got {table.dtypes[name]}")
     if table[list(KEYS)].isna().any(axis=None):

@@ -18,7 +18,7 @@ from simulator.engine.network import Network
 from simulator.engine.probing import Probing
 from simulator.engine.training import Training
 from simulator.errors import Path_, Problem, ScenarioError, show
-from simulator.parameters import Count, PositiveCount, Seconds, TakesNumpy
+from simulator.parameters import Count, PositiveCount, Seconds, TakesNumpy, complaints_of
 from simulator.plugins.fields import fields_of
 from simulator.plugins.messages import at_parameter
 from simulator.scenario.limits import COARSE_POLL_S, MOST_WORKERS
@@ -307,7 +307,8 @@ def _of_models(
             model.check(workers, n_rounds)
             never += [f"stragglers.{label}"] if model.may_never_answer else []
         except ValueError as error:
-            yield at_parameter(str(error), fields_of(type(given)), ("stragglers", label))
+            for said in complaints_of(error):
+                yield at_parameter(said, fields_of(type(given)), ("stragglers", label))
     for place in waiting if never else ():
         why = f"workers of {', '.join(never)} may never answer and the master would wait for them"
         yield Problem((*place, "timeout_s"), f"must be given, because {why}, got nothing")

@@ -7,13 +7,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from schemes.multiplexed import REPETITION
 from simulator.choices import LoadEffect
 from simulator.parameters import FloatArray
 from simulator.statistics import expanded_tail, is_tie, percentile_interval
 from simulator.traces.change_points import FailSlow
 from simulator.tuning.actions import Action, Fleet
-from simulator.tuning.best import ALIKE, WORTH_PERCENT
+from simulator.tuning.best import ALIKE, UNCODED, WORTH_PERCENT
 from simulator.tuning.rows import said_setting
 
 SURE_ROUNDS = 30  # fewer say too little to choose by: half of them are tested
@@ -67,7 +66,7 @@ class Candidate:
 
     @property
     def is_coded(self) -> bool:
-        """True if it is a code, or repeats."""
+        """True if it is a code, repeats or copies."""
         return self.scheme != "uncoded"
 
     @property
@@ -177,8 +176,13 @@ class Advice:
 
     @property
     def codes(self) -> list[Candidate]:
-        """What is coded, or repeats, with workers as they are."""
+        """What is coded, repeats or copies, with workers as they are."""
         return [one for one in self.candidates if one.fleet.action == "keep" and not one.is_plain]
+
+    @property
+    def coded(self) -> list[Candidate]:
+        """Codes proper, with workers as they are."""
+        return [one for one in self.codes if one.scheme not in UNCODED]
 
     def find(self, scheme: str) -> Candidate | None:
         """The best of a scheme with workers as they are; None if it was not tried."""
@@ -256,7 +260,7 @@ class Advice:
     @property
     def scheme_matters_percent(self) -> float:
         """Percentage by which the worst of the coded schemes takes longer than the best, under the best code's rule."""
-        is_coded = ~self.settings["scheme"].isin(["uncoded", REPETITION])
+        is_coded = ~self.settings["scheme"].isin(UNCODED)
         under = self.settings[(self.settings["rule"] == self.codes[0].setting["rule"]) & is_coded]
         by_scheme_s = under.groupby("scheme")["makespan_s"].min()
         return float(100 * (by_scheme_s.max() / by_scheme_s.min() - 1)) if len(by_scheme_s) else 0.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from schemes.backup_tasks import COPIES
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.tuning.actions import named
@@ -58,8 +59,9 @@ def _verdict(advice: Advice) -> str:
     """Say what to do, in a sentence or two."""
     chosen, plain = advice.chosen, advice.plain
     if advice.verdict == "pays":
-        load = chosen.setting["load"]
-        holds = f", each worker holding {100 * load:.3g} % of the data" if chosen.is_coded else ""
+        holds = f", each worker holding {100 * chosen.setting['load']:.3g} % of the data" if chosen.is_coded else ""
+        if chosen.scheme == COPIES:
+            holds = ", where every worker must be able to read all of the data"
         return (
             f"{_capital(what(chosen))}: on later rounds, {advice.n_jobs} jobs take "
             f"{_seconds(chosen.time_s)} rather than {_seconds(plain.time_s)}, {advice.saved(chosen)} less{holds}."
@@ -92,7 +94,7 @@ def _nothing_pays(advice: Advice) -> str:
         else f"twice the load takes {advice.twice_percent:.0f} % longer"
     )
     why = f"{work}, and all waiting for slow workers is {advice.waiting_percent:.1f} % of the time"
-    codes = [one for one in advice.codes if one.scheme != REPETITION]
+    codes = advice.coded
     best = min(codes, key=lambda one: one.time_s, default=None)
     if best is not None and advice.saved(best).percent < WORTH_PERCENT:
         copies = advice.find("GC")
@@ -118,26 +120,36 @@ def _instead(advice: Advice) -> Iterator[str]:
     """Say what else can be done: the best of each other action, and the best code."""
     if advice.verdict != "pays":
         return
+    lighter = _lighter(advice)
     others: list[Candidate] = []
     for one in sorted(advice.candidates[1:], key=lambda one: one.time_s):
-        known = {(other.fleet.action, other.is_coded) for other in (advice.chosen, *others)}
-        kind = one.fleet.action, one.is_coded
+        is_known = _kind(one) in map(_kind, (advice.chosen, *others))
         is_more = one.steps > advice.chosen.steps and advice.saved(one, advice.chosen).percent < WORTH_PERCENT
-        if kind not in known and not one.is_plain and not is_more and advice.saved(one).low > 0:
+        if not (is_known or is_more or one.is_plain or one is lighter) and advice.saved(one).low > 0:
             others.append(one)
     said = [f"{what(one)} ({_seconds(one.time_s)}, {advice.saved(one)} less)" for one in others[:MOST_NAMED]]
-    if advice.chosen.is_coded:
-        load = advice.chosen.setting["load"]
-        lighter = [one for one in advice.codes if one.setting["load"] <= load / 2 and advice.saved(one).low > 0]
-        best = min(lighter, key=lambda one: one.time_s, default=None)
-        if best is not None and best.time_s < NEARLY * advice.chosen.time_s:
-            shares = f"load {best.setting['load']:.3g} rather than {load:.3g}"
-            said.insert(0, f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less, {shares})")
+    if lighter is not None:
+        copies = " and as much for each copy," if lighter.scheme == COPIES else ""
+        shares = f"load {lighter.setting['load']:.3g}{copies} rather than {advice.chosen.setting['load']:.3g}"
+        said.insert(0, f"{what(lighter)} ({_seconds(lighter.time_s)}, {advice.saved(lighter)} less, {shares})")
     sure = [one for one in advice.candidates[1:] if not one.is_plain and advice.saved(one).low > 0]
     if not said and sure:
         best = min(sure, key=lambda one: one.time_s)
         said = [f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less)"]
     yield f"Or else: {'; '.join(said)}." if said else "Nothing else that was tried saves for sure."
+
+
+def _kind(one: Candidate) -> tuple[str, bool, bool]:
+    """Say what kind of thing it is, of which the best is named: an action, a code, copies, or both of two."""
+    return one.fleet.action, one.is_coded, one.scheme == COPIES
+
+
+def _lighter(advice: Advice) -> Candidate | None:
+    """Find what is nearly as fast as the choice with at most half of its load, if that is a code."""
+    most = advice.chosen.setting["load"] / 2 if advice.chosen.is_coded else 0.0
+    lighter = [one for one in advice.codes if one.setting["load"] <= most and advice.saved(one).low > 0]
+    best = min(lighter, key=lambda one: one.time_s, default=None)
+    return best if best is not None and best.time_s < NEARLY * advice.chosen.time_s else None
 
 
 def _changes(advice: Advice) -> Iterator[str]:
@@ -179,21 +191,20 @@ def _how_sure(advice: Advice) -> Iterator[str]:
 
 
 def _of_coding(advice: Advice) -> Iterator[str]:
-    """Say what coding adds to repeating what was missed."""
-    repetition = advice.find(REPETITION)
-    if repetition is None or advice.verdict != "pays" or advice.chosen.fleet.action != "keep":
+    """Say what coding adds to repeating what was missed, or to copies of it."""
+    repeated = [one for one in map(advice.find, (REPETITION, COPIES)) if one is not None]
+    if not repeated or advice.verdict != "pays" or advice.chosen.fleet.action != "keep":
         return
-    savings = {one: advice.saved(one, repetition) for one in advice.codes if one.scheme != REPETITION}
+    best_repeated = min(repeated, key=lambda one: one.time_s)
+    name = "repetition without coding" if best_repeated.scheme == REPETITION else "copying the last tasks"
+    savings = {one: advice.saved(one, best_repeated) for one in advice.coded}
     if not savings or any(saved.low > 0 for saved in savings.values()):
         return
     best = max(savings, key=lambda one: savings[one].percent)
     if all(saved.high < 0 for saved in savings.values()):
-        yield (f"Repetition without coding is faster than every code: {best.scheme} saves {savings[best]} against it.")
+        yield f"{_capital(name)} is faster than every code: {best.scheme} saves {savings[best]} against it."
     else:
-        yield (
-            f"Coding itself gains nothing that is sure: {best.scheme} saves most, {savings[best]} against repetition "
-            "without coding."
-        )
+        yield f"Coding itself gains nothing that is sure: {best.scheme} saves most, {savings[best]} against {name}."
 
 
 def _approximate(advice: Advice) -> Iterator[str]:
@@ -211,8 +222,8 @@ def _rule_or_code(advice: Advice, search: Search) -> Iterator[str]:
     if len(search.rules) < 2 or advice.verdict != "pays" or advice.chosen not in advice.codes:
         return
     rule, code = advice.rule_matters_percent, advice.scheme_matters_percent
-    n_codes = len({one.scheme for one in advice.codes if one.scheme != REPETITION})
-    if max(rule, code) >= WORTH_PERCENT and n_codes > 1:
+    n_codes = len({one.scheme for one in advice.coded})
+    if advice.chosen.scheme != COPIES and max(rule, code) >= WORTH_PERCENT and n_codes > 1:
         more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
         yield (
             f"{more} on the rounds of choosing: {advice.codes[0].scheme} at its best takes {rule:.0f} % longer under "
@@ -225,16 +236,16 @@ def _probing(advice: Advice) -> Iterator[str]:
     """Say how many probing rounds would have been enough."""
     if advice.verdict != "pays" or advice.chosen not in advice.codes:
         return
-    enough = advice.rounds_enough
+    enough, thing = advice.rounds_enough, "scheme" if advice.chosen.scheme == COPIES else "code"
     if enough is None:
         yield (
-            f"The choice of a code still changed by more than {100 * ALIKE:.0f} % near the end of the "
+            f"The choice of a {thing} still changed by more than {100 * ALIKE:.0f} % near the end of the "
             f"{advice.chosen_on[1] - advice.chosen_on[0]} rounds of choosing: more of them may choose better."
         )
     else:
         yield (
-            f"The code that {enough} round{'s' if enough > 1 else ''} would have chosen, and each later choice, is at "
-            f"most {100 * ALIKE:.0f} % slower than the last on the tested rounds."
+            f"The {thing} that {enough} round{'s' if enough > 1 else ''} would have chosen, and each later choice, is "
+            f"at most {100 * ALIKE:.0f} % slower than the last on the tested rounds."
         )
 
 

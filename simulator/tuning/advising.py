@@ -248,7 +248,7 @@ def _makespans_s(setting: dict[Any, Any], part: Fleet, search: Search, rounds: I
     """Makespans of a setting under its rule, for runs that meet these rounds, over and over; shape ``(n_runs,)``."""
     scheme, n_rounds = scheme_of(setting, part.n_workers), part.times.n_rounds
     rule = {rule.name: rule for rule in (FirstEnough(), *search.rules)}[setting["rule"]]
-    if not scheme.delay_rounds:  # rounds by themselves, so that each need be simulated once only
+    if scheme.is_memoryless:  # each round need be simulated once only
         each = run_measured(scheme, part.times, np.arange(n_rounds)[np.newaxis], n_rounds, rule).duration_s[0]
         return np.asarray(each[rounds[:, : search.n_jobs] % n_rounds].sum(axis=1))
     needed = rounds[:, : search.n_jobs + scheme.delay_rounds]

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from schemes import Scheme
+from schemes.backup_tasks import COPIES
 from schemes.multiplexed import REPETITION
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.statistics import TIE
 from simulator.tuning.rows import parameters_of, said_setting
 
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
+UNCODED = ("uncoded", REPETITION, COPIES)  # labels of what is no code
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 DIGITS = round(-math.log10(TIE))
 NEAR = 1.01  # settings within 1 % of the best are as good, for all that a trace says
@@ -106,7 +108,7 @@ def winners(settings: pd.DataFrame) -> list[Winner]:
             first = best.iloc[0]
             makespans_s = best.set_index("scheme")["makespan_s"]
             baseline = REPETITION if REPETITION in makespans_s else "uncoded"
-            coded_s = makespans_s.drop([REPETITION, "uncoded"], errors="ignore").min()
+            coded_s = makespans_s.drop(list(UNCODED), errors="ignore").min()
             baseline_s = float(makespans_s.get(baseline, float("nan")))
             found.append(
                 Winner(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from simulator.engine.figures import Runs
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network
 from simulator.engine.record import RunRecord
-from simulator.engine.replay import MeasuredRounds, NoOneOrderError, replay
+from simulator.engine.replay import MeasuredRounds, NoOneOrderError, Played, replay
 from simulator.engine.streams import ONCE, stream
 from simulator.engine.worker_times import DrawnTimes, Kept, RoundTimes
 from simulator.errors import SimulationError
@@ -178,9 +178,12 @@ def _columns(
     settings = group.grid(portion.n_jobs, len(rules)) if measured is not None else None
     if settings is None or measured is None:
         return _one_by_one(portion, group, rules)
-    played = replay(settings, measured, rules)
+    return _sums(replay(settings, measured, rules)) | {"load": settings.n_slots * settings.top / settings.bottom}
+
+
+def _sums(played: Played) -> dict[str, FloatArray]:
+    """Columns of what was played, an entry for each setting."""
     return {
-        "load": settings.n_slots * settings.top / settings.bottom,
         "makespan_s": played.duration_s.sum(axis=0),
         "waited_rounds": np.count_nonzero(played.waited_s, axis=0),
         "waited_s": played.waited_s.sum(axis=0),
@@ -197,19 +200,28 @@ def _one_by_one(portion: Portion, group: Group, rules: Sequence[MasterRule]) -> 
     found: dict[str, list[FloatArray]] = {name: [] for name in COLUMNS}
     for places in (list(places) for _, places in kinds):
         most = MOST_WORKERS // (portion.n_workers * len(places)) if has_arrays and schemes[0].varied else 0
+        figures: Mapping[str, FloatArray | IntArray]
         parts = []
         for first in range(0, len(schemes), max(1, most)):
             some = schemes[first : first + max(1, most)]
             under = [rules[place] for place in places for _ in some]
             if has_arrays:
-                runs = on_arrays(some * len(places), _drawn(portion.times, rounds), portion.n_jobs, under)
+                figures = on_arrays(some * len(places), _drawn(portion.times, rounds), portion.n_jobs, under).figures()
+            elif some[0].is_memoryless:
+                figures = _each_round_once(some[0], portion.times, portion.n_jobs, under[0])
             else:
-                runs = run_measured(some[0], portion.times, rounds, portion.n_jobs, under[0])
-            parts.append(runs.figures() | {"load": np.array([scheme.load for scheme in some] * len(places))})
+                figures = run_measured(some[0], portion.times, rounds, portion.n_jobs, under[0]).figures()
+            parts.append({**figures, "load": np.array([scheme.load for scheme in some] * len(places))})
         for name in COLUMNS:
             by_rule = np.concatenate([part[name].reshape(len(places), -1) for part in parts], axis=1)
             found[name].append(by_rule.ravel())
     return {name: np.concatenate(of_rules) for name, of_rules in found.items()}
+
+
+def _each_round_once(scheme: Scheme, times: WorkerTimes, n_jobs: int, rule: MasterRule) -> dict[str, FloatArray]:
+    n_met = min(n_jobs, times.n_rounds)
+    runs = run_measured(scheme, times, np.arange(n_met)[:, np.newaxis], 1, rule).rows(np.arange(n_jobs) % n_met)
+    return _sums(Played(runs.duration_s, runs.waited_s, runs.stragglers, runs.n_given[:, np.newaxis]))
 
 
 def run_measured(scheme: Scheme, times: WorkerTimes, rounds: IntArray, n_jobs: int, rule: MasterRule) -> Runs:
@@ -262,10 +274,16 @@ def _on_events(
 ) -> RunRecord:
     record = RunRecord(scheme.n_workers, n_jobs)
     startup_s, seconds_per_load, slowdown = parts
+
+    def again(k: int) -> Iterator[RoundTimes]:
+        """What was measured is a state of the worker: further lists meet the same times."""
+        return (RoundTimes(startup_s[one], seconds_per_load[one], slowdown[one], None) for one in rounds.tolist())
+
     plan = RunPlan(
         scheme=scheme,
         n_jobs=n_jobs,
-        times=(RoundTimes(startup_s[one], seconds_per_load[one], slowdown[one], None) for one in rounds.tolist()),
+        times=again(0),
+        again=again,
         speeds=None,
         rule=rule,
         leftover="cancel",

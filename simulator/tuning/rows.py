@@ -75,6 +75,8 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     --------
     >>> said_setting({"kind": "multiplexed", "B": 1, "W": 2, "lam": 27, "accepts": "recoverable"})
     'B 1, W 2, lam 27, recoverable'
+    >>> said_setting({"kind": "backup_tasks", "policy": {"after": "share", "share": 0.9}})
+    'share 0.9'
     """
     names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name != "code"]
     given = {name: row[name] for name in names if row.get(name) is not None}
@@ -83,5 +85,6 @@ def said_setting(row: Mapping[Any, Any]) -> str:
 
 def _said(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in value.items())
+        said = ((key, part) for key, part in value.items() if part not in list(value))  # {after: share, share: 0.5}
+        return ", ".join(str(part) if key == "kind" else f"{key} {part}" for key, part in said)
     return value if isinstance(value, str) else f"{name} {value}"

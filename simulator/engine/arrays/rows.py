@@ -97,6 +97,7 @@ class Log:
             upload_s=np.zeros(is_given.shape),
             phases=rounds.phases,
             stale=np.broadcast_to(0, is_given.shape),
+            fresh=rounds.uploads,  # whatever is sent comes at once
             n_given=rounds.n_given.sum(axis=1),
             load_done=rounds.load_done.sum(axis=1),
             status=self.status,

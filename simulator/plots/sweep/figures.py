@@ -13,7 +13,7 @@ from simulator.plots.sweep.charts import Chart, bound_remarks, file_name, prepar
 from simulator.plots.sweep.lines import draw_errors, draw_lines
 from simulator.plots.sweep.load_latency import draw_load_latency, remarks_of
 from simulator.plots.sweep.maps import Map, draw_best, draw_gain, draw_gains, map_of
-from simulator.plots.text import key_name, said
+from simulator.plots.text import key_name, said, setting
 from simulator.results.results import Results
 from simulator.results.summary import name_of
 
@@ -101,7 +101,7 @@ def chart_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]]:
         If a key or column does not exist or holds no numbers, or the chart would have too many panels.
     """
     shown = prepared(results, chart)
-    remarks = [f"only {key_name(key)} = {' or '.join(map(said, values))}" for key, values in chart.where.items()]
+    remarks = [f"only {setting(key, ' or '.join(map(said, values)))}" for key, values in chart.where.items()]
     remarks += [f"a line for each {key_name(chart.by)}"] if chart.by != "scheme" else []
     metric, why = frames.main_metric(results)
     if why and chart.y != metric:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from simulator.columns import RUNS
 from simulator.plots.style import ChartError
-from simulator.plots.text import key_label, key_name, literal, parameter, said, units, wrapped
+from simulator.plots.text import key_label, key_name, literal, parameter, said, setting, units, wrapped
 from simulator.results.results import Results
 from simulator.scenario.dotted_keys import swept_together
 from simulator.statistics import half_width
@@ -123,7 +123,7 @@ def title_of(keys: Sequence[str], choice: Sequence[Any], width: int) -> str:
     for key, value in zip(keys, choice, strict=True):
         text = said(value) + f"{hard}{units(key)[1]}" * bool(units(key)[1])
         is_long = len(f"{key_name(key).split()[-1]} = {text},") > width
-        says.append(f"{key_name(key)}{hard}={' ' if is_long else hard}{text}")
+        says.append(setting(key, text, f"{hard}={' ' if is_long else hard}"))
     return literal("\n".join(textwrap.wrap(", ".join(says), width)).replace(hard, " "))
 
 

@@ -18,7 +18,7 @@ from simulator.plots.sheet import HOLLOW, Sheet
 from simulator.plots.style import GREY, Look, log_with_zero, number, plain_ticks
 from simulator.plots.sweep import frames
 from simulator.plots.sweep.charts import Chart, prepared
-from simulator.plots.text import parameter, said, wrapped
+from simulator.plots.text import said, setting, wrapped
 from simulator.results.results import Results
 
 BOUND_DASHES = ((0, (4, 2)), (0, (1.5, 1.5)))
@@ -65,9 +65,7 @@ def draw_lines(sheet: Sheet, results: Results, chart: Chart) -> None:
     shown = prepared(results, chart)
     is_of_schemes, is_swept = chart.by == "scheme", chart.x not in RUNS
     every = list(dict.fromkeys(results.runs["scheme"] if is_of_schemes else shown.table[chart.by]))
-    names = [
-        str(label) if is_of_schemes else f"{parameter(chart.by.split('.')[-1])} = {said(label)}" for label in every
-    ]
+    names = [str(label) if is_of_schemes else setting(chart.by.split(".")[-1], said(label)) for label in every]
     drawn = set(shown.table[chart.by])
     labels = [label for label in every if label in drawn]
     references = set(results.runs.loc[results.runs["kind"] == "ideal", "scheme"]) if is_of_schemes else set()

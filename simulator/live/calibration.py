@@ -1,0 +1,73 @@
+"""What a cluster costs besides the work: measured with constant work before the schemes run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from schemes import Uncoded
+from simulator.engine.events import RunPlan
+from simulator.engine.master_rules import FirstEnough
+from simulator.engine.network import Network
+from simulator.engine.speed_changes import SpeedChanges
+from simulator.engine.streams import ONCE, stream
+from simulator.engine.training import Training
+from simulator.engine.worker_times import round_times
+from simulator.live.hub import Hub
+from simulator.live.master import run_live
+from simulator.live.values import LiveRecord
+from simulator.scenario.scenario import Scenario
+from straggler_models import Constant
+
+N_ROUNDS = 24
+WORK_S = 0.05  # of every worker in every round
+
+
+class Calibration(NamedTuple):
+    """Seconds that a real run takes beside the work.
+
+    Examples
+    --------
+    >>> Calibration(latency_s=0.002, round_overhead_s=0.001).network.latency_s
+    0.002
+    """
+
+    latency_s: float  # from the instant at which a list was to be done until the master has heard of it, in the mean
+    round_overhead_s: float  # between the end of a round and the beginning of the next
+
+    @property
+    def network(self) -> Network:
+        """The network that has this latency."""
+        return Network(latency_s=self.latency_s)
+
+    def of(self, scenario: Scenario, trials: int) -> Scenario:
+        """A scenario with these costs in place of its own; no values are computed."""
+        return dataclasses.replace(
+            scenario, network=self.network, round_overhead_s=self.round_overhead_s, trials=trials, training=None
+        )
+
+
+def calibrate(hub: Hub, scenario: Scenario, training: Training) -> Calibration:
+    """Run uncoded rounds of constant work, with the gradients of the scenario."""
+    scheme, models = Uncoded(scenario.workers), {"constant": Constant(WORK_S)}
+    where = (models, scenario.workers, scenario.seed, 0)
+    plan = RunPlan(
+        scheme=scheme,
+        n_jobs=N_ROUNDS,
+        times=round_times(*where, N_ROUNDS),
+        speeds=SpeedChanges(*where),
+        rule=FirstEnough(),
+        leftover="cancel",
+        round_overhead_s=0.0,
+        network=Network(),
+        rng=stream(scenario.seed, ONCE, "scheme", "calibration"),
+    )
+    codec = scheme.codec(training.messages, plan.rng)
+    record = LiveRecord(scenario.workers, N_ROUNDS, plan=training, n_models=1, seed=scenario.seed, trial=0, codec=codec)
+    run = run_live(plan, hub, record, is_injected=True)
+    starts_s = [closed.start_s for closed in run.rounds]
+    late_s = [arrival.heard_s - starts_s[arrival.of_round] - WORK_S for arrival in run.arrivals if arrival.of_round]
+    gaps_s = [closed.end_s - closed.start_s - closed.duration_s for closed in run.rounds[1:-1]]
+    return Calibration(float(np.mean(late_s)), float(np.mean(gaps_s)))

@@ -1,0 +1,47 @@
+"""The figure of a live run: measured against predicted times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from simulator.plots.saving import save
+from simulator.plots.style import GREY, looks_of, style
+
+if TYPE_CHECKING:
+    from simulator.live.run import Live
+
+SIZE_IN = 4.5
+
+
+def draw_live(found: Live, folder: Path) -> list[Path]:
+    """Write the figure; returns the paths of the PNGs."""
+    return [save(_page(found), folder, "live")]
+
+
+def _page(found: Live) -> Figure:
+    rows, looks = found.rows, looks_of([row.scheme for row in found.rows])
+    with style():
+        figure = Figure(figsize=(SIZE_IN, SIZE_IN + 0.3 * ((len(rows) + 1) // 2)), layout="constrained")
+        axes = figure.subplots()
+        ends = [*(row.live_s for row in rows), *(row.predicted_low_s for row in rows)]
+        ends += [row.predicted_high_s for row in rows]
+        low, high = 0.9 * min(ends), 1.1 * max(ends)
+        axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
+        for row in rows:
+            look = looks[row.scheme]
+            axes.plot([row.live_s] * 2, [row.predicted_low_s, row.predicted_high_s], color=look.colour, linewidth=1.4)
+            axes.plot(row.live_s, row.predicted_s, look.marker, color=look.colour, label=row.scheme, linestyle="none")
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_aspect("equal")
+        axes.set_xlabel("measured makespan (seconds)")
+        axes.set_ylabel("predicted makespan (seconds), 95 % of trials")
+        figure.legend(loc="outside upper center", ncols=2)
+        figure.set_label(
+            "Makespan on real processes against its prediction from straggler models and calibration; lines: 95 % of "
+            "trials; grey: equal"
+        )
+    return figure
