@@ -299,6 +299,19 @@ def test_a_groupby_of_workers_is_the_participation():
     assert len(each) == 3
 
 
+def test_after_probing_a_scheme_says_whose_results_it_used():
+    scenario = stragglersim.Scenario(
+        workers=3,
+        jobs=8,
+        probe=2,
+        stragglers={"usual": {"kind": "constant", "startup_s": 1.0}},
+        schemes={"async": KAsync(3, k=1)},
+    )
+    workers = stragglersim.run(scenario, detail="workers").workers
+    # all three come at once, each for an update of its own
+    assert workers.groupby("round")["used"].sum().tolist() == [3, 3, 1, 1, 1, 1, 1, 1]
+
+
 # --- to-do lists ---
 
 

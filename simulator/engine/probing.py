@@ -1,7 +1,7 @@
 """Uncoded at first, while the cluster is watched, and a code afterwards."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Self
 
 import numpy as np
@@ -140,6 +140,9 @@ class _ProbingSession(Session):
 
     def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
         return self._now.act(now_s, progress)
+
+    def used_workers(self) -> Collection[int] | None:
+        return self._now.used_workers()
 
     def leftover(self) -> Leftover | None:
         return self._now.leftover()
