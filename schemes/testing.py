@@ -186,6 +186,7 @@ class UnitGradients:
     Examples
     --------
     >>> from schemes import GradientCoding
+    >>> from schemes.base.valued import ValuedSession
     >>> code, plane = GradientCoding(n_workers=3, s=1), UnitGradients(3)
     >>> session = ValuedSession(code.start(1, plane.rng), code.codec("float64", plane.rng), plane)
     >>> outcomes, _ = play(code, 1, lambda index, busy: np.array([False, True, False]), session)
