@@ -46,7 +46,7 @@ def live(
     Schemes run one after another, each once. Tables, summary and figures are those of `run`; live.csv has the measured
     time of each scheme, that of its replay in the simulator, which must be equal, and its prediction.
 
-    Example: stragglersim live quickstart.yaml --inject --set jobs=20
+    Example: stragglersim live async.yaml --inject --set jobs=20
     """
     from simulator.files import replacing
     from simulator.plugins.identity import checksum

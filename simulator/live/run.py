@@ -82,7 +82,8 @@ def live(
         If there are no workers, if they do not answer and the rule would wait for ever, or if a scheme can't be run.
     """
     if scenario.sweep:
-        raise LiveError("sweep: must be none for a live run, which runs one point, got one (leave it out)")
+        said = "must be none for a live run, which runs one point, got one (--set sweep={} leaves it out)"
+        raise LiveError(f"sweep: {said}")
     began, (scenario, training) = time.time(), trained(scenario)
     runs: dict[str, LiveRun] = {}
     workload = as_values(training.workload, WORKLOAD_TABLE)
