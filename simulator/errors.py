@@ -67,7 +67,7 @@ class LostError(SimulationError):
     """A run that took its process down with it."""
 
 
-class LiveError(UserError):
+class LiveError(SimulationError):
     """Real processes that can't be had, or can't go on."""
 
 
