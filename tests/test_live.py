@@ -30,6 +30,7 @@ from simulator.live.hub import Hub
 from simulator.live.run import live
 from simulator.live.verdict import Row, table
 from simulator.live.wire import WireError, pack, unpack
+from simulator.plots.live import live_page
 from stragglersim import Scenario
 
 zmq = pytest.importorskip("zmq", reason="live runs need the extra stragglersim[live]")
@@ -349,6 +350,16 @@ def test_a_round_closes_alike_whether_arrivals_are_known_ahead_or_heard_as_they_
     assert known.rounds.stragglers == heard.rounds.stragglers
     assert known.rounds.waited_s == pytest.approx(heard.rounds.waited_s, abs=1e-12)
     assert known.jobs == heard.jobs or known.jobs.status == heard.jobs.status
+
+
+@pytest.mark.parametrize(("slowest_s", "scale"), [(5.0, "linear"), (50.0, "log")])
+def test_the_figure_shows_all_schemes_whatever_their_times(slowest_s, scale):
+    rows = [Row(label, t, t, True, t, 0.9 * t, 1.1 * t) for label, t in (("GC", 2.0), ("uncoded", slowest_s))]
+    (axes,) = live_page(rows).axes
+    assert axes.get_xscale() == axes.get_yscale() == scale
+    low, high = axes.get_xlim()
+    assert low < 0.9 * 2.0
+    assert high > 1.1 * slowest_s
 
 
 def test_a_verdict_has_a_row_for_each_scheme():

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
 from simulator.plots.saving import save
-from simulator.plots.style import GREY, looks_of, style
+from simulator.plots.style import GREY, looks_of, plain_ticks, style
 
 if TYPE_CHECKING:
     from simulator.live.run import Live
+    from simulator.live.verdict import Row
 
 SIZE_IN = 4.5
 
 
 def draw_live(found: Live, folder: Path) -> list[Path]:
     """Write the figure; returns the paths of the PNGs."""
-    return [save(_page(found), folder, "live")]
+    return [save(live_page(found.rows), folder, "live")]
 
 
-def _page(found: Live) -> Figure:
-    rows, looks = found.rows, looks_of([row.scheme for row in found.rows])
+def live_page(rows: Sequence[Row]) -> Figure:
+    """Measured against predicted makespans, with the ranges of the predictions."""
+    looks = looks_of([row.scheme for row in rows])
     with style():
-        figure = Figure(figsize=(SIZE_IN, SIZE_IN + 0.3 * ((len(rows) + 1) // 2)), layout="constrained")
+        figure = Figure(figsize=(SIZE_IN, SIZE_IN + 0.15 * ((len(rows) + 1) // 2)), layout="constrained")
         axes = figure.subplots()
         ends = [*(row.live_s for row in rows), *(row.predicted_low_s for row in rows)]
         ends += [row.predicted_high_s for row in rows]
-        low, high = 0.9 * min(ends), 1.1 * max(ends)
+        low, high = min(ends), max(ends)
+        if high > 10 * low:
+            low, high = low / 1.5, high * 1.5
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                plain_ticks(axis, low, high)
+        else:
+            low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
         axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
         for row in rows:
             look = looks[row.scheme]
