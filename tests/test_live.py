@@ -232,15 +232,19 @@ def test_no_worker_outlives_its_master(how, tmp_path):
     )
     command = [sys.executable, "-m", "simulator", "live", "long.yaml", "--inject"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    children, until = [], time.monotonic() + 30
-    while len(children) < 4 and time.monotonic() < until:
-        time.sleep(0.1)
-        children = descendants(process.pid)
-    time.sleep(1.0)
-    process.send_signal(how)
-    began = time.monotonic()
-    _, words = process.communicate(timeout=20)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
+        try:
+            children, until = [], time.monotonic() + 30
+            while len(children) < 4 and time.monotonic() < until:
+                time.sleep(0.1)
+                children = descendants(process.pid)
+            time.sleep(1.0)
+            process.send_signal(how)
+            began = time.monotonic()
+            _, words = process.communicate(timeout=20)
+        finally:
+            process.kill()
     while any(map(alive, children)) and time.monotonic() < began + 10:
         time.sleep(0.02)
     assert len(children) == 4
