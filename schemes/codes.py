@@ -40,10 +40,13 @@ def cyclic_repetition(n_workers: int, s: int) -> FloatArray:
     return matrix
 
 
+@functools.lru_cache(maxsize=8)
 def fractional_repetition(n_workers: int, s: int) -> FloatArray:
     """Encoding matrix of groups of s + 1 neighbours that hold the same chunks, shape ``(n_workers, n_workers)``."""
     replicas = s + 1
-    return np.kron(np.eye(n_workers // replicas), np.ones((replicas, replicas))).astype(np.float64)
+    matrix = np.kron(np.eye(n_workers // replicas), np.ones((replicas, replicas))).astype(np.float64)
+    matrix.setflags(write=False)
+    return matrix
 
 
 class _Solutions(NamedTuple):

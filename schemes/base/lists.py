@@ -50,6 +50,7 @@ class Lists:
         """True if a round is known, and not forgotten."""
         return index in self._lists
 
-    def forget(self, index: int) -> None:
-        """Forget a round."""
-        self._lists.pop(index, None)
+    def forget_before(self, index: int) -> None:
+        """Forget all rounds before one."""
+        while next(iter(self._lists), index) < index:
+            del self._lists[next(iter(self._lists))]

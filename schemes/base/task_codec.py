@@ -42,7 +42,7 @@ class TaskCodec(Codec):
         self._round = index
         self._lists.open_round(index, work, session)
         # no older job is still open, nor one of an older list
-        self._lists.forget(index - self._scheme.delay_rounds - 1)
+        self._lists.forget_before(index - self._scheme.delay_rounds)
         self._heard.pop(index - self._scheme.delay_rounds - 1, None)
 
     def act(self, phase: Phase, session: Session) -> None:

@@ -131,4 +131,6 @@ def _say_verdict(found: Live) -> None:
         f"{1000 * calibration.round_overhead_s:.2f} ms between rounds; predicted from these and the scenario's models."
     )
     say(sentence(found.rows))
+    if found.n_refused:
+        say(f"Messages dropped that were none of this run's: {found.n_refused}.")
     say("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,12 +31,14 @@ class Calibration(NamedTuple):
 
     Examples
     --------
-    >>> Calibration(latency_s=0.002, round_overhead_s=0.001).network.latency_s
+    >>> Calibration(latency_s=0.002, round_overhead_s=0.001, cost_of_rounds_s=(0.002, 0.004)).network.latency_s
     0.002
     """
 
-    latency_s: float  # from the instant at which a list was to be done until the master has heard of it, in the mean
+    # both of the median round: a round in which other programs ran counts no more than others
+    latency_s: float  # from the instant at which a list was to be done until the master has heard of it
     round_overhead_s: float  # between the end of a round and the beginning of the next
+    cost_of_rounds_s: Sequence[float]  # both together in each of the rounds: they vary with what the machine is at
 
     @property
     def network(self) -> Network:
@@ -68,6 +71,12 @@ def calibrate(hub: Hub, scenario: Scenario, training: Training) -> Calibration:
     record = LiveRecord(scenario.workers, N_ROUNDS, plan=training, n_models=1, seed=scenario.seed, trial=0, codec=codec)
     run = run_live(plan, hub, record, is_injected=True)
     starts_s = [closed.start_s for closed in run.rounds]
-    late_s = [arrival.heard_s - starts_s[arrival.of_round] - WORK_S for arrival in run.arrivals if arrival.of_round]
-    gaps_s = [closed.end_s - closed.start_s - closed.duration_s for closed in run.rounds[1:-1]]
-    return Calibration(float(np.mean(late_s)), float(np.mean(gaps_s)))
+    late_s: list[list[float]] = [[] for _ in range(N_ROUNDS)]
+    for arrival in run.arrivals:
+        late_s[arrival.of_round].append(arrival.heard_s - starts_s[arrival.of_round] - WORK_S)
+    measured = range(1, N_ROUNDS - 1)  # the first one warms up, and after the last one nothing begins
+    latencies_s = [float(np.mean(late_s[index])) for index in measured]
+    closed = [run.rounds[index] for index in measured]
+    gaps_s = [each.end_s - each.start_s - each.duration_s for each in closed]
+    costs_s = [sum(pair) for pair in zip(latencies_s, gaps_s, strict=True)]
+    return Calibration(float(np.median(latencies_s)), float(np.median(gaps_s)), costs_s)

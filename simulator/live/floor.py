@@ -23,7 +23,7 @@ from simulator.engine.mail import Message
 from simulator.engine.network import Traffic
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import LiveError
-from simulator.live.hub import Heard, Hub
+from simulator.live.hub import Heard, Hub, number_of
 from simulator.live.orders import Orders
 from simulator.live.values import LiveRecord
 from simulator.parameters import BoolArray, FloatArray
@@ -122,6 +122,7 @@ class LiveWorkers(ActingWorkers):
         self._lists = Lists()
         self._open: dict[int, dict[int, Order]] = defaultdict(dict)  # by worker and number
         self._by_round: dict[tuple[int, int], Order] = {}  # the one with which a worker began a round
+        self._unwanted: dict[int, int] = {}  # up to which order workers are to drop all; their next one will say so
         self.arrivals: list[Arrival] = []
         self.progresses: list[FloatArray] = []  # that the session was told
         self.uploads: dict[int, FloatArray] = {}
@@ -136,7 +137,8 @@ class LiveWorkers(ActingWorkers):
         self._session = session
         work, finish_s = super().dispatch(index, start_s, work)
         self._lists.open_round(index, work, session)
-        self._lists.forget(index - self._scheme.delay_rounds - 2 if not self._hears_late else index - 1000)
+        oldest = min((order.of_round for orders in self._open.values() for order in orders.values()), default=index)
+        self._lists.forget_before(min(oldest, index - self._scheme.delay_rounds - 2))
         self._measured_s = np.where(np.isnan(work.loads), np.nan, np.inf)
         self._sends = work.gradients
         orders = []
@@ -144,6 +146,7 @@ class LiveWorkers(ActingWorkers):
             n_reports = int(work.last_report[worker]) + 1
             due_s = finish_s[worker, :n_reports] - self._busy_until_s[worker]  # since it has done what it had before
             orders.append((worker, self._order(worker, 0, n_reports, due_s.tolist())))
+        self.cancel(())  # of those with nothing to do next
         return work, orders
 
     def _order(self, worker: int, first_report: int, n_reports: int, due_s: Sequence[float]) -> Order:
@@ -158,6 +161,7 @@ class LiveWorkers(ActingWorkers):
         header, arrays = self._orders.made(worker, index, tasks)
         header |= {
             "id": self._hub.n_orders,
+            "drops": self._unwanted.pop(worker, -1),
             "due_s": list(due_s) if self._is_injected else None,
             "sends": list(map(bool, sends)),
         }
@@ -185,12 +189,21 @@ class LiveWorkers(ActingWorkers):
         super().drop(workers, now_s)
         self.cancel(workers)
 
-    def cancel(self, workers: Collection[int] | None = None) -> None:
-        """Let workers drop all that they have."""
-        for worker in [*self._open] if workers is None else workers:
-            orders = self._open.pop(worker, {})
-            if orders:
-                self._hub.send(worker, "cancel", {"up_to": max(orders)})
+    def drop_all(self) -> None:
+        """Let everybody drop all, as soon as there is something to be said to them."""
+        self._give_up([*self._open])
+
+    def cancel(self, workers: Collection[int]) -> None:
+        """Let workers drop all that they have, and those that are to, at once."""
+        self._give_up(workers)
+        for worker, up_to in self._unwanted.items():
+            self._hub.send(worker, "cancel", {"up_to": up_to})
+        self._unwanted.clear()
+
+    def _give_up(self, workers: Collection[int]) -> None:
+        for worker in workers:
+            if orders := self._open.pop(worker, {}):
+                self._unwanted[worker] = max(orders)
                 self._mail.n_outstanding -= sum(len(order.lacking) for order in orders.values())
 
     def progress(self, now_s: float) -> FloatArray:
@@ -210,7 +223,9 @@ class LiveWorkers(ActingWorkers):
         elif heard.kind == "gone":
             self._mail.n_outstanding -= sum(len(order.lacking) for order in self._open.pop(heard.worker, {}).values())
         elif heard.kind == "uploaded":
-            self.uploads[heard.worker] = heard.arrays[0]
+            asked, arrays = self._by_round.get((self.index, heard.worker)), heard.arrays
+            if asked is not None and asked.id == heard.header.get("id"):  # else it was asked in an earlier round
+                self.uploads[heard.worker] = arrays[0] if arrays else np.zeros(0)
         else:
             self._report(heard, clock_s)
 
@@ -223,7 +238,7 @@ class LiveWorkers(ActingWorkers):
         self._mail.n_outstanding -= 1
         report, at_s = order.first_report + place, heard.at_s - clock_s
         is_own = order.of_round == self.index
-        work_s = float(heard.header["work_s"])
+        work_s = number_of(heard.header, "work_s", worker)
         if is_own and report < self._measured_s.shape[1]:
             self._measured_s[worker, report] = work_s
         if not order.lacking:

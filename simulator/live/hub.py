@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import socket as sockets
@@ -23,6 +24,7 @@ from simulator.live.wire import VERSION, Array, Message, WireError, pack, unpack
 
 HELLO_S = 60.0  # to start all workers in
 SILENCE_S = 10.0  # after which a worker that does not answer counts as gone, and a worker leaves
+HANG_S = 120.0  # for one gradient of one chunk, after which a worker counts as gone, though its heart beats
 PING_S = 1.0
 FINE_S = 0.0015  # the last of a wait is spent looking: polls end at whole milliseconds
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -95,6 +97,7 @@ class Hub:
         self.progress: dict[int, float] = {}  # share of its list that each worker has done, as it told last
         self.pids: dict[int, int] = {}  # processes, on the machines where they are
         self.n_refused = 0  # messages of strangers
+        self._gradient_s: dict[int, float] = {}  # for how long each has been at the present one
         self.n_orders = 0  # given out, in all runs: an order's number is never used again
 
     def __enter__(self) -> Self:
@@ -205,7 +208,8 @@ class Hub:
             if is_new:
                 self._waiting.append(Heard("reborn", worker, at_s, header, []))
         elif message.kind == "beat":
-            self.progress[worker] = float(header.get("progress", 0.0))
+            self.progress[worker] = number_of(header, "progress", worker)
+            self._gradient_s[worker] = number_of(header, "gradient_s", worker)
         elif message.kind in ("report", "uploaded", "gone"):
             self._gone |= {worker} if message.kind == "gone" else set()
             self._waiting.append(Heard(message.kind, worker, at_s, header, message.arrays))
@@ -215,9 +219,30 @@ class Hub:
         self._pinged_s = now_s
         for worker in self._routes:
             self.send(worker, "ping", {})
-            if now_s > self._heard_s[worker] + SILENCE_S and worker not in self._gone:
-                self._gone.add(worker)
-                self._waiting.append(Heard("gone", worker, now_s, {}, []))
+            if worker in self._gone:
+                continue
+            for past_s, limit_s, what in (
+                (now_s - self._heard_s[worker], SILENCE_S, "nothing"),
+                (self._gradient_s.get(worker, 0.0), HANG_S, "no end of one gradient"),
+            ):
+                if past_s > limit_s:
+                    self._gone.add(worker)
+                    self._waiting.append(Heard("gone", worker, now_s, {"got": f"{what} for {limit_s:g} s"}, []))
+                    break
+
+
+def number_of(header: Mapping[str, Any], name: str, worker: int) -> float:
+    """A number that a worker must have said.
+
+    Raises
+    ------
+    LiveError
+        If it has not.
+    """
+    number = header.get(name)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise LiveError(f"worker {worker}: must send a number as {name}, got {number!r}")
+    return float(number)
 
 
 class _Local:

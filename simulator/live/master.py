@@ -89,7 +89,8 @@ class _Master:
                 progress(index + 1, self.session.n_rounds)
         if open_ is not None:
             self._end(open_, self._now_s())
-        self.workers.cancel()
+        self.workers.drop_all()
+        self.workers.cancel(())
 
     def _now_s(self) -> float:
         """Seconds since the run began."""
@@ -117,9 +118,9 @@ class _Master:
             self._gone.add(heard.worker)
             if self._may_wait_for_ever:
                 words = self.hub.last_words()
+                got = heard.header.get("got") or f"its end{f' ({words})' if words else ''}"
                 raise LiveError(
-                    f"worker {heard.worker}: must answer, got its end{f' ({words})' if words else ''}; "
-                    "the master waits for it: give it a timeout_s"
+                    f"worker {heard.worker}: must answer, got {got}; the master waits for it: give it a timeout_s"
                 )
         self.workers.hear(heard, self._clock_s)
 
@@ -141,19 +142,20 @@ class _Master:
         duration_s, closing = uploaded(plan.rule, session, asker, acting, acting.stop_s)
         leftover = plan.leftover
         if not scheme.decides_leftover and leftover == "cancel" and not scheme.hears_late:
-            self.workers.cancel()  # before what takes time
+            self.workers.drop_all()
         outcomes = tuple(session.close_round(closing))
         if scheme.decides_leftover:
             leftover = session.leftover() or plan.leftover
             if leftover == "cancel":
-                self.workers.cancel()
+                self.workers.drop_all()
         self.workers.goes_on(leftover)
         self.record.uploaded = None
         load_done = self.workers.close(index, acting.stop_s, self._now_s() - start_s, closing.missing)
         if leftover == "cancel":
             self.mail.drop_all()
         self.workers.forget(index - scheme.delay_rounds)
-        bytes_each, at_once = 8 * self.record.dimension, np.zeros(scheme.n_workers)
+        bytes_each = np.dtype(self.record.plan.messages).itemsize * self.record.dimension
+        at_once = np.zeros(scheme.n_workers)
         return ClosedRound(
             index=index,
             start_s=start_s,
@@ -220,6 +222,9 @@ class _Asker:
             master._take(heard)
         came = master.workers.uploads
         dimension = -(-master.record.dimension // max((u.coefficients.shape[1] for u in uploads.values()), default=1))
+        for worker in uploads:
+            if (shape := came[worker].shape) != (dimension,):
+                raise LiveError(f"worker {worker}: must upload {dimension} numbers, got an array of shape {shape}")
         each = [came[worker].astype(np.float64) for worker in uploads]
         master.record.uploaded = np.stack(each) if each else np.zeros((0, dimension))
         asked_s[self._index] = master._now_s() - self._start_s

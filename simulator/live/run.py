@@ -50,6 +50,7 @@ class Live:
     rows: Sequence[Row]
     calibration: Calibration
     differences: Mapping[str, Sequence[str]]  # of the replay, by scheme
+    n_refused: int  # messages that came, and were none of this run's
 
 
 def live(
@@ -111,7 +112,7 @@ def live(
         **origin(read_from or {}, began),
     }
     traces = {label: _trace(run) for label, run in runs.items()}
-    return Live(results, _arrivals(runs), traces, rows, calibration, unequal)
+    return Live(results, _arrivals(runs), traces, rows, calibration, unequal, hub.n_refused)
 
 
 def trained(scenario: Scenario) -> tuple[Scenario, Training]:

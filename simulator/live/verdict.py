@@ -14,7 +14,7 @@ from simulator.scenario.scenario import Scenario
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_TRIALS = 40  # behind a range of predictions
+FEWEST_TRIALS = 100  # behind a range of predictions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,16 +40,19 @@ def predictions(
 ) -> Mapping[str, tuple[float, float, float]]:
     """Simulate what the models and the calibration say: seconds and the 95 % range over trials, by scheme.
 
-    With injected times, the seconds are those of trial 0, whose times they are; otherwise the mean over trials.
+    With injected times, the seconds are those of trial 0, whose times they are; otherwise the mean over trials. The
+    range is of trials that meet other times and pay other costs: each those of one of the calibration's rounds.
     """
     from simulator.execution.sweep import run
 
     runs = run(calibration.of(scenario, max(scenario.trials, FEWEST_TRIALS))).runs
+    dearer_s = np.array(calibration.cost_of_rounds_s) - calibration.latency_s - calibration.round_overhead_s
     found = {}
     for label, of_scheme in runs.groupby("scheme", sort=False):
-        makespans = of_scheme["makespan_s"].to_numpy()
-        centre = makespans[of_scheme["trial"].to_numpy() == 0][0] if is_injected else makespans.mean()
-        low, high = np.quantile(makespans, [0.025, 0.975])
+        makespans, trials = of_scheme["makespan_s"].to_numpy(), of_scheme["trial"].to_numpy()
+        centre = makespans[trials == 0][0] if is_injected else makespans.mean()
+        n_rounds = scenario.jobs + scenario.schemes[str(label)].delay_rounds
+        low, high = np.quantile(makespans + n_rounds * dearer_s[trials % len(dearer_s)], [0.025, 0.975])
         found[str(label)] = float(centre), float(low), float(high)
     return found
 

@@ -41,6 +41,7 @@ class Beats(threading.Thread):
         self._context, self._address, self._header = context, address, header
         self.began_s, self.lasts_s = 0.0, np.inf  # of the list; an estimate, if no instant was drawn
         self.n_done, self.n_tasks = 0, 0
+        self.gradient_began_s = np.inf  # if one is being computed
 
     def run(self) -> None:
         """Send them until the process ends."""
@@ -48,7 +49,8 @@ class Beats(threading.Thread):
         socket.setsockopt(zmq.LINGER, 0)
         socket.connect(self._address)
         while True:
-            socket.send_multipart(pack("beat", self._header | {"progress": self._progress()}))
+            one_s = max(0.0, time.perf_counter() - self.gradient_began_s)
+            socket.send_multipart(pack("beat", self._header | {"progress": self._progress(), "gradient_s": one_s}))
             time.sleep(BEAT_S)
 
     def _progress(self) -> float:
@@ -128,6 +130,7 @@ class Worker:
             raise Leave
         if message.kind == "order":
             self._orders.append(message)
+            self._cancelled = max(self._cancelled, message.header["drops"])
         elif message.kind == "cancel":
             self._cancelled = max(self._cancelled, message.header["up_to"])
         elif message.kind == "upload":
@@ -205,7 +208,10 @@ class Worker:
         return [slice(*rows) if isinstance(rows, list) else order.arrays[rows] for rows in task["rows"]]
 
     def _gradient(self, parameters: Array, rows: Rows) -> Array:
-        return np.asarray(self._workload.gradient(parameters, rows), dtype=np.float64)
+        self._beats.gradient_began_s = time.perf_counter()
+        gradient = np.asarray(self._workload.gradient(parameters, rows), dtype=np.float64)
+        self._beats.gradient_began_s = np.inf
+        return gradient
 
     def _upload(self, message: Message) -> None:
         """Send a combination of what has been finished, and stop."""
