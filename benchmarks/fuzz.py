@@ -66,6 +66,10 @@ SCHEMES: list[dict[str, Any]] = [
     {"kind": "multiplexed", "B": 1, "W": 2, "lam": 2, "credit": "prefix"},
     {"kind": "bernoulli_gradient_coding", "p": 0.5},
     {"kind": "expander_gradient_coding", "chunks_per_worker": 3},
+    {"kind": "heterogeneous_gradient_coding", "s": 1, "speeds": [1, 2, 3, 4, 1, 2]},
+    {"kind": "communication_efficient_gradient_coding", "s": 1, "m": 2},
+    {"kind": "nested_gradient_coding", "s_max": 2},
+    {"kind": "sparse_graph_gradient_coding", "d": 2, "shuffle": True},
     {"kind": "partial_gradient_coding", "assignment": CYCLIC, "ordering": {"kind": "best_of_random", "k": 3}},
 ]
 WORKLOADS: list[dict[str, Any]] = [

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.assignment import BernoulliAssignment, drawn
 from schemes.base.linear import ApproximateScheme
+from schemes.base.shuffling import SHUFFLE
 from simulator.parameters import Count, FloatArray, PositiveCount
 
 
@@ -31,6 +32,7 @@ class BernoulliGradientCoding(ApproximateScheme):
     n_workers: PositiveCount
     p: Annotated[float, Field(gt=0, le=1)]
     """probability that a worker holds a chunk; drawn once"""
+    shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
     seed: Annotated[Count, Field(repr=False)] = 0
     """for the draw; filled in from the scenario"""
 

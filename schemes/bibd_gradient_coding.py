@@ -7,10 +7,12 @@ import itertools
 import math
 
 import numpy as np
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.base.linear import ApproximateScheme
-from simulator.parameters import FloatArray, PositiveCount
+from schemes.base.shuffling import SEED, SHUFFLE
+from simulator.parameters import Count, FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class BibdGradientCoding(ApproximateScheme):
 
     n_workers: PositiveCount
     """q^2 + q + 1 for a prime q: 7, 13, 31, 57, 133, 183, ..."""
+    shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
+    seed: Count = Field(default=0, repr=False, kw_only=True, description=SEED)
 
     def __post_init__(self) -> None:
         q = (math.isqrt(4 * self.n_workers - 3) - 1) // 2

@@ -130,6 +130,70 @@ def check_published(accepts: Accepts, late_responses: LateResponses, *, as_publi
         raise ValueError(f"late_responses must be drop with as_published, got {late_responses}")
 
 
+class _Checks(NamedTuple):
+    """What messages add up to with some weights, whoever holds what: orthonormal rows, one weight for each worker."""
+
+    nothing: FloatArray  # weights with which they cancel out, shape (s, n_workers)
+    parts: FloatArray  # weights with which they add up to each part of the gradient, shape (blocks, n_workers)
+
+
+@functools.lru_cache(maxsize=8)
+def _checks(n_workers: int, s: int, blocks: int) -> _Checks:
+    rows = np.linalg.qr(np.random.default_rng([n_workers, s, blocks]).standard_normal((n_workers, s + blocks)))[0].T
+    rows.setflags(write=False)  # they are handed out
+    return _Checks(rows[:s], rows[s:])
+
+
+def supported_matrix(holders: IntArray, n_workers: int, blocks: int = 1) -> FloatArray:
+    """Encoding matrix of a code that decodes without any s workers, whoever holds what.
+
+    Each gradient is cut into ``blocks`` parts, and a message is one combination of the parts of the worker's chunks:
+    1/blocks of a gradient. With random weights, s of which are to cancel out all messages and ``blocks`` to give the
+    parts of the gradient, a chunk's coefficients solve as many equations as it has holders, s + blocks.
+
+    Parameters
+    ----------
+    holders
+        The workers that hold each chunk, shape ``(n_chunks, s + blocks)``.
+
+    Returns
+    -------
+    matrix
+        Shape ``(n_workers, n_chunks * blocks)``, the parts of a chunk side by side.
+
+    Examples
+    --------
+    >>> matrix = supported_matrix(np.array([[0, 1], [2, 0], [1, 0]]), n_workers=3)
+    >>> weights = supported_weights(3, 1, 1, np.array([2, 1])).values
+    >>> bool(np.allclose(weights.T @ matrix[:, [1, 2]], 1)), (matrix != 0).astype(int).tolist()
+    (True, [[1, 1, 1], [1, 0, 1], [0, 1, 0]])
+    """
+    n_chunks, n_holders = holders.shape
+    checks = np.concatenate(_checks(n_workers, n_holders - blocks, blocks))
+    wanted = np.eye(n_holders)[:, n_holders - blocks :]
+    found = np.linalg.solve(checks.T[holders].transpose(0, 2, 1), wanted)  # shape (n_chunks, n_holders, blocks)
+    matrix = np.zeros((n_workers, n_chunks, blocks))
+    matrix[holders, np.arange(n_chunks)[:, np.newaxis]] = found
+    return matrix.reshape(n_workers, -1)
+
+
+def supported_weights(n_workers: int, s: int, blocks: int, answered: IntArray) -> Weights:
+    """Weights, shape ``(n_workers, blocks)``, for the messages of at least n - s workers of such a code.
+
+    With one block, shape ``(n_workers,)``.
+
+    To those that use everybody, what cancels out is added so that the missing workers' become 0. The condition number
+    is that of this system, which has a row for each of them.
+    """
+    nothing, parts = _checks(n_workers, s, blocks)
+    missing = np.setdiff1d(np.arange(n_workers), answered)
+    added, _, _, singular = np.linalg.lstsq(nothing.T[missing], -parts.T[missing], rcond=None)
+    values = parts.T + nothing.T @ added
+    values[missing] = 0.0
+    condition = float(singular[0] / singular[-1]) if len(singular) else 1.0
+    return Weights(values if blocks > 1 else values[:, 0], condition)
+
+
 def code_matrix(code: Code, n_workers: int, s: int) -> FloatArray:
     """Encoding matrix of the code of one job, or of one group of coded chunks, shape ``(n_workers, n_workers)``."""
     if code == "gradient_coding":

@@ -9,15 +9,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.assignment import RandomRegular, drawn
-from schemes.base.batch import Closed
-from schemes.base.codec import Weights
-from schemes.base.counting import Allowance, at_most
-from schemes.base.linear import ApproximateScheme
-from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
+from schemes.base.one_step import OneStepScheme
+from schemes.base.shuffling import SHUFFLE
+from simulator.parameters import Count, FloatArray, PositiveCount
 
 
 @dataclass(frozen=True)
-class ExpanderGradientCoding(ApproximateScheme):
+class ExpanderGradientCoding(OneStepScheme):
     """Worker w sums the chunks that are its neighbours in a random d-regular graph.
 
     With r responses, ``decoding: fixed`` weighs each by n/(d r); ``optimal`` picks the best weights. With s = n - r
@@ -41,6 +39,7 @@ class ExpanderGradientCoding(ApproximateScheme):
     """d, the degree of the graph"""
     decoding: Literal["fixed", "optimal"] = "optimal"
     """weights of the responses: all the same, or the best"""
+    shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
     seed: Annotated[Count, Field(repr=False)] = 0
     """for the graph; filled in from the scenario"""
 
@@ -54,25 +53,13 @@ class ExpanderGradientCoding(ApproximateScheme):
         graph = RandomRegular(chunks_per_worker=self.chunks_per_worker)
         return drawn(graph, self.n_workers, self.seed).astype(np.float64)
 
-    def allowance(self) -> Allowance | None:
-        return at_most(0, self.n_workers) if self.decoding == "fixed" else None
+    @property
+    def is_one_step(self) -> bool:
+        return self.decoding == "fixed"
 
-    def squared_errors(self, closed: Closed) -> FloatArray:
-        if self.decoding == "optimal":
-            return super().squared_errors(closed)
-        answered = ~closed.missing
-        n_responses = np.maximum(1, np.count_nonzero(answered, axis=1))  # without any, the estimate is 0
-        weights = self.n_workers / (self.chunks_per_worker * n_responses)
-        estimates = weights[:, np.newaxis] * (answered @ self.encoding_matrix())
-        errors = ((estimates - 1) ** 2).sum(axis=1)
-        return np.asarray(np.where(errors > 1e-12 * self.n_workers, errors, 0.0))
-
-    def weights(self, answered: IntArray) -> Weights:
-        if self.decoding == "optimal":
-            return super().weights(answered)
-        values = np.zeros(self.n_workers)
-        values[answered] = self.n_workers / (self.chunks_per_worker * max(1, len(answered)))
-        return Weights(values)
+    @property
+    def copies(self) -> int:
+        return self.chunks_per_worker
 
     def error_bound(self, n_missing: int) -> float:
         """The bound on the squared error for so many missing workers."""

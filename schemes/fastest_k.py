@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import PlainScheme
-from simulator.parameters import FloatArray, IntArray, PositiveCount
+from schemes.base.shuffling import SEED, SHUFFLE
+from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class FastestK(PlainScheme):
     n_workers: PositiveCount
     k: PositiveCount
     """responses that the master uses"""
+    shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
+    seed: Count = Field(default=0, repr=False, kw_only=True, description=SEED)
 
     def __post_init__(self) -> None:
         if self.k > self.n_workers:

@@ -43,7 +43,7 @@ class LocalSgd(FastestK):
         return np.full(self.n_workers, self.steps / self.n_workers)
 
     def tasks_of(self, worker: int, job: int) -> Sequence[Task]:
-        return [Task(job, "plain", 1 / self.n_workers, (worker,), step) for step in range(self.steps)]
+        return [Task(job, "plain", 1 / self.n_workers, self.data_of(worker, job), step) for step in range(self.steps)]
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _LocalCodec(self, precision)
@@ -52,14 +52,15 @@ class LocalSgd(FastestK):
 class _LocalCodec(ResultCodec):
     def __init__(self, scheme: LocalSgd, precision: Precision) -> None:
         super().__init__(scheme, precision)
-        self._k, self._steps = scheme.k, scheme.steps
+        self._scheme, self._steps = scheme, scheme.steps
 
     def open_round(self, index: int, work: Work, session: Session) -> None:
         """Nothing of earlier rounds counts."""
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
-        self._answered = heard.workers[: self._k].tolist()
+        self._answered = heard.workers[: self._scheme.k].tolist()
 
     def end(self, outcome: Outcome) -> Ended:
-        used = [Result(outcome.job, worker, worker, self._steps) for worker in self._answered]
-        return self.of_results(outcome, used, outcome.job + 1)
+        scheme, job = self._scheme, outcome.job
+        used = [Result(job, worker, scheme.data_of(worker, job)[0], self._steps) for worker in self._answered]
+        return self.of_results(outcome, used, job + 1)

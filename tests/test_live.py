@@ -18,7 +18,7 @@ from test_engine import times_of
 
 import examples
 import stragglersim
-from schemes import Ideal, PartialGradientCoding
+from schemes import Ideal, NestedGradientCoding, PartialGradientCoding
 from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
 from simulator.engine.network import Network
@@ -53,6 +53,7 @@ SYNCHRONOUS = {
     "uncoded": {"kind": "uncoded"},
     "GC": {"kind": "gradient_coding", "s": 1},
     "GC-Rep": {"kind": "fractional_repetition", "s": 1},
+    "parts": {"kind": "communication_efficient_gradient_coding", "s": 1, "m": 2},
     "SR-SGC": {"kind": "selective_repeat", "B": 1, "W": 2, "lam": 2},
     "M-SGC": {"kind": "multiplexed", "B": 1, "W": 2, "lam": 2},
     "partial": {
@@ -60,6 +61,7 @@ SYNCHRONOUS = {
         "assignment": {"kind": "cyclic", "chunks_per_worker": 2},
         "blocks": 2,
     },
+    "nested": {"kind": "nested_gradient_coding", "s_max": 2},
     "fastest 3": {"kind": "fastest_k", "k": 3},
     "to-do": {"kind": "to_do_list", "r": 2, "k": 4, "order": "cyclic"},
     "copies": {"kind": "backup_tasks", "policy": {"after": "share", "share": 0.5}},
@@ -299,7 +301,8 @@ def test_arrays_that_are_not_as_the_header_says_are_refused(header):
 SINGLE_PHASE = [
     scheme
     for scheme in examples.SCHEMES
-    if not isinstance(scheme, Ideal | PartialGradientCoding) and not scheme.late_ends_rounds and not scheme.begins_anew
+    if not isinstance(scheme, Ideal | PartialGradientCoding | NestedGradientCoding)
+    if not scheme.late_ends_rounds and not scheme.begins_anew
 ]
 RULES = [
     FirstEnough(),

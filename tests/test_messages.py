@@ -6,7 +6,7 @@ import pytest
 import examples
 from schemes import GradientCoding, Ideal, Multiplexed
 from schemes.base.codec import Upload
-from schemes.base.linear import LinearCodec
+from schemes.base.linear_codec import LinearCodec
 from schemes.testing import check_messages
 
 REAL = [scheme for scheme in examples.SCHEMES if not isinstance(scheme, Ideal)]

@@ -9,7 +9,7 @@ from training_examples import EXACT_SCHEMES, curve, scenario
 import stragglersim
 from schemes import GradientCoding, Multiplexed
 from schemes.base.codec import Weights
-from schemes.base.linear import LinearCodec
+from schemes.base.linear_codec import LinearCodec
 from simulator.engine.training import Training
 from straggler_models import Constant
 from stragglersim import SimulationError

@@ -15,12 +15,15 @@ import examples
 import stragglersim
 from schemes import (
     ApproximateScheme,
+    CommunicationEfficientGradientCoding,
     FastestK,
     FractionalRepetition,
     GradientCoding,
+    HeterogeneousGradientCoding,
     Ideal,
     KBatchSync,
     Multiplexed,
+    NestedGradientCoding,
     PartialGradientCoding,
     SelectiveRepeat,
     ToDoList,
@@ -65,12 +68,20 @@ def divisors(n):
 @st.composite
 def schemes(draw):
     n = draw(st.integers(2, 6))
-    kind = draw(st.sampled_from(["memoryless", "approximate", "partial", "to do", "renewed", "SR", "M", "M"]))
+    kind = draw(
+        st.sampled_from(["memoryless", "unequal", "approximate", "partial", "to do", "renewed", "SR", "M", "M"])
+    )
     if kind == "memoryless":
         s = draw(st.integers(0, n - 1))
         group = draw(st.sampled_from(divisors(n)))
         options = [Uncoded(n), GradientCoding(n, s=s), FractionalRepetition(n, s=group - 1), Ideal(n)]
         return draw(st.sampled_from([*options, FastestK(n, k=draw(st.integers(1, n)))]))
+    if kind == "unequal":  # in load, in the size of messages, in what is needed
+        s = draw(st.integers(0, n - 1))
+        speeds = draw(st.lists(st.sampled_from([0.2, 1.0, 3.0]), min_size=n, max_size=n))
+        own = HeterogeneousGradientCoding(n, speeds=speeds, s=s)
+        parts = CommunicationEfficientGradientCoding(n, s=s, m=draw(st.integers(1, n - s)))
+        return draw(st.sampled_from([own, parts, NestedGradientCoding(n, s_max=s)]))
     if kind == "to do":
         r, k = draw(st.integers(1, n)), draw(st.integers(1, n))
         return ToDoList(n, r=r, k=k, order=draw(st.sampled_from(["cyclic", "staircase"])))

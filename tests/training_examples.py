@@ -4,10 +4,13 @@ import numpy as np
 
 import stragglersim
 from schemes import (
+    CommunicationEfficientGradientCoding,
     FractionalRepetition,
     GradientCoding,
+    HeterogeneousGradientCoding,
     Ideal,
     Multiplexed,
+    NestedGradientCoding,
     PartialGradientCoding,
     SelectiveRepeat,
     Uncoded,
@@ -30,6 +33,9 @@ EXACT_SCHEMES = {
     "M-SGC, prefix": Multiplexed(8, B=2, W=3, lam=2, credit="prefix", accepts="recoverable", late_responses="keep"),
     "partial": PartialGradientCoding(8, assignment=Cyclic(4)),
     "partial, l = 2": PartialGradientCoding(8, assignment=Cyclic(4), blocks=2),
+    "by speed": HeterogeneousGradientCoding(8, speeds=[1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 5.0, 7.0], s=2),
+    "parts": CommunicationEfficientGradientCoding(8, s=2, m=3),
+    "nested": NestedGradientCoding(8, s_max=3),
     "ideal": Ideal(8),
 }
 

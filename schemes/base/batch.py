@@ -56,7 +56,7 @@ class Batch(ABC):
     n_workers: int
     n_rounds: int
     is_divisible = False  # as of `Work`
-    asks_for_uploads = False  # whether all who have reported something upload at the master's word
+    asks_for_uploads = False  # whether there are `uploaders` at the master's word
     blocks = 1  # such an upload is so small a part of a gradient
 
     @abstractmethod
@@ -67,6 +67,14 @@ class Batch(ABC):
     def gradients(self) -> FloatArray | None:
         """Number of gradients that go up with each report, shape as of the loads; None (default): one."""
         return None
+
+    def uploaders(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
+        """Who uploads at the master's word, given at an instant? By default, whoever has reported something.
+
+        The parameters are those of :meth:`enough`; shape ``(n, n_workers)``.
+        """
+        first_s = due_s[:, :, 0]
+        return np.asarray((first_s <= by_s[:, np.newaxis]) & (first_s > -np.inf))
 
     def enough(self, due_s: FloatArray, by_s: FloatArray, rows: IntArray) -> BoolArray:
         """Is what has arrived by an instant enough? By default from the instant of :meth:`enough_s` on.

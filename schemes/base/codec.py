@@ -60,7 +60,7 @@ Given the responses of each job, and the gradients of their chunks, shape ``(n_c
 class Weights(NamedTuple):
     """Weights with which the master combines the responses of one code."""
 
-    values: FloatArray  # shape (n_workers,); exactly 0 for everybody who has not answered
+    values: FloatArray  # shape (n_workers,) or (n_workers, blocks); exactly 0 for everybody who has not answered
     condition: float = 1.0
 
 
@@ -90,9 +90,29 @@ class Upload(NamedTuple):
 
     def of(self, gradients: FloatArray) -> FloatArray:
         """The upload, given the gradients of the chunks, shape ``(n_chunks, dimension)``."""
-        n_chunks, blocks = self.coefficients.shape
-        padded = np.pad(gradients, ((0, 0), (0, -gradients.shape[1] % blocks)))
-        return np.asarray(np.einsum("cb,cbd->d", self.coefficients, padded.reshape(n_chunks, blocks, -1)))
+        parts = in_parts(gradients, self.coefficients.shape[1])
+        return np.asarray(np.einsum("cb,cbd->d", self.coefficients, parts))
+
+
+def in_parts(gradients: FloatArray, blocks: int) -> FloatArray:
+    """Gradients, shape ``(..., dimension)``, cut into parts, ``(..., blocks, length)``, with zeros behind.
+
+    Examples
+    --------
+    >>> in_parts(np.array([1.0, 2.0, 3.0]), 2).tolist()
+    [[1.0, 2.0], [3.0, 0.0]]
+    """
+    *shape, dimension = gradients.shape
+    if dimension % blocks:
+        gradients = np.pad(gradients, [(0, 0)] * len(shape) + [(0, -dimension % blocks)])
+    return gradients.reshape(*shape, blocks, -1)
+
+
+def message(coefficients: FloatArray, gradients: FloatArray) -> FloatArray:
+    """What answers a task, from the gradients of its chunks and :meth:`~schemes.base.scheme.Scheme.coefficients`."""
+    if coefficients.ndim == 1:
+        return np.asarray(coefficients @ gradients)
+    return Upload((), coefficients).of(gradients)
 
 
 class Messages:
@@ -108,11 +128,9 @@ class Messages:
             of_job[known_as] = message
 
     def of(self, answers: Sequence[Answer], dimension: int) -> FloatArray:
-        """Return some messages, shape ``(n, dimension)``, which must have come."""
-        messages = np.empty((len(answers), dimension))
-        for place, answer in zip(messages, answers, strict=True):
-            place[:] = self._came[answer.job][answer]
-        return messages
+        """Return some messages, shape ``(n, dimension)``, which must have come; or shorter ones, if they are parts."""
+        messages = [self._came[answer.job][answer] for answer in answers]
+        return np.array(messages) if messages else np.empty((0, dimension))
 
     def forget(self, job: int) -> None:
         """Forget the messages of a job."""
@@ -178,7 +196,8 @@ class Codec(ABC):
         Parameters
         ----------
         messages
-            Shape ``(n_answers, dimension)``; of uploads, by worker, ``(n_uploads, dimension / blocks)``, rounded up.
+            Shape ``(n_answers, dimension)``; of uploads, by worker, ``(n_uploads, dimension / blocks)``, rounded up; so
+            are messages that combine parts of gradients.
         """
         raise ValueError(f"{type(self).__name__} must say how messages are decoded (combine) to run on workers")
 
@@ -280,17 +299,18 @@ def combined(
     solve
         Gives the weights for them.
     messages
-        Of all workers, shape ``(n_workers, n_jobs, dimension)``.
+        Of all workers, shape ``(n_workers, n_jobs, dimension)``; of parts, if there are weights for each part of a
+        gradient.
     """
     decoded = []
     for job, answered in enumerate(responses):
         began_s = time.perf_counter()
         weights = solve(answered)
-        if weights.values.shape != messages.shape[:1]:
+        if weights.values.shape[:1] != messages.shape[:1]:
             raise ValueError(
                 f"weights must be one for each of {len(messages)} messages, 0 for those that have not come, "
                 f"got shape {weights.values.shape}"
             )
-        gradient = weights.values @ messages[:, job]
+        gradient = (weights.values.T @ messages[:, job]).ravel()
         decoded.append(Decoded(gradient, weights.condition, time.perf_counter() - began_s))
     return decoded

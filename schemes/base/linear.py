@@ -9,24 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch, permitted_s
-from schemes.base.codec import (
-    Answer,
-    Codec,
-    Decoded,
-    Encoder,
-    Ended,
-    Precision,
-    Weights,
-    combined,
-    least_squares_weights,
-    placed,
-)
+from schemes.base.codec import Codec, Precision, Weights, least_squares_weights
 from schemes.base.counting import Allowance, CountingSession, clauses_of
 from schemes.base.least_squares import least_squares_errors
+from schemes.base.linear_codec import LinearCodec
 from schemes.base.rule import Clause, Rule, permits
 from schemes.base.scheme import Scheme, Session
 from schemes.base.sets import ManySets
-from schemes.base.work import Closing, Heard, Outcome, Task, Work
+from schemes.base.shuffling import shuffled
+from schemes.base.work import Closing, Outcome, Task, Work
 from simulator.parameters import BoolArray, FloatArray, IntArray
 
 DECODED = 1e-6  # largest error in any chunk's coefficient of a gradient that counts as decoded
@@ -37,16 +28,30 @@ class LinearScheme(Scheme):
 
     A subclass gives the matrix. It may also say in closed form who may be missing (:meth:`allowance`), which is
     faster than the general response from the rank of the matrix, and what an incomplete response is worth
-    (:meth:`squared_errors`).
+    (:meth:`squared_errors`). Its parameters may be ``shuffle`` and ``seed``, if all chunks are of equal size.
     """
+
+    shuffle: bool = False
+    seed: int = 0
+
+    @property
+    def blocks(self) -> int:
+        """Parts that each gradient is cut into; a response is a combination of parts. With more than one, a subclass
+        says its :meth:`allowance` and its :meth:`weights`, shape ``(n_workers, blocks)``."""
+        return 1
 
     @abstractmethod
     def encoding_matrix(self) -> FloatArray:
-        """Coefficients of each worker's combination, shape ``(n_workers, n_chunks)``."""
+        """Coefficients of each worker's combination, shape ``(n_workers, n_chunks * blocks)``."""
 
     def allowance(self) -> Allowance | None:
         """Return who may be missing; None (default): whoever leaves the matrix decodable."""
         return None
+
+    @property
+    def decodes_more(self) -> bool:
+        """True if the matrix may be decodable without workers of whom :meth:`allowance` says that they are needed."""
+        return False
 
     def squared_errors(self, closed: Closed) -> FloatArray:
         """Squared errors of the gradients that the master returns, in units of one chunk's squared gradient norm.
@@ -81,8 +86,9 @@ class LinearScheme(Scheme):
 
         Returns
         -------
-        weights : array, shape (len(finished),), or None
-            ``a`` with ``a @ encoding_matrix()[finished] == 1`` in every chunk; None while no such ``a`` exists.
+        weights : array, shape (len(finished),) or (len(finished), blocks), or None
+            ``a`` with ``a @ encoding_matrix()[finished] == 1`` in every chunk; None while no such ``a`` exists. With
+            parts of gradients, ``a.T`` times these rows is 1 for the same part of each chunk, and 0 for others.
 
         Examples
         --------
@@ -91,8 +97,10 @@ class LinearScheme(Scheme):
         array([1., 1.])
         """
         responses = self.encoding_matrix()[list(finished)]
-        weights = np.linalg.lstsq(responses.T, np.ones(responses.shape[1]), rcond=None)[0].astype(np.float64)
-        return weights if np.abs(weights @ responses - 1).max() <= DECODED else None
+        wanted = np.tile(np.eye(self.blocks), responses.shape[1] // self.blocks)  # (blocks, n_chunks * blocks)
+        weights = np.linalg.lstsq(responses.T, wanted.T, rcond=None)[0].astype(np.float64)
+        is_exact = np.abs(weights.T @ responses - wanted).max() <= DECODED
+        return (weights if self.blocks > 1 else weights[:, 0]) if is_exact else None
 
     def weights(self, answered: IntArray) -> Weights:
         """The weights by which the master combines the responses that it has when a job ends.
@@ -113,7 +121,14 @@ class LinearScheme(Scheme):
         return least_squares_weights(self.encoding_matrix(), answered)
 
     def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
-        return self.encoding_matrix()[worker, list(task.chunks)]
+        order = self.data_order(index)
+        chunks = np.array(task.chunks) if order is None else np.argsort(order)[list(task.chunks)]
+        coefficients: FloatArray = self._by_chunk()[worker, chunks]
+        return coefficients if self.blocks > 1 else coefficients[:, 0]
+
+    def _by_chunk(self) -> FloatArray:
+        """The encoding matrix, shape ``(n_workers, n_chunks, blocks)``."""
+        return self.encoding_matrix().reshape(self.n_workers, -1, self.blocks)
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return LinearCodec(self, precision)
@@ -127,20 +142,30 @@ class LinearScheme(Scheme):
         return int(self.encoding_matrix().shape[1])
 
     def chunk_loads(self) -> FloatArray:
-        return np.full(self.n_error_blocks, 1 / self.n_error_blocks)
+        n_chunks = self.n_error_blocks // self.blocks
+        return np.full(n_chunks, 1 / n_chunks)
 
     def worker_loads(self) -> FloatArray:
         """Load of each worker, shape ``(n_workers,)``: the share of the chunks in its combination."""
-        matrix = self.encoding_matrix()
-        return np.asarray(np.count_nonzero(matrix, axis=1) / matrix.shape[1])
+        holds = self._by_chunk().any(axis=2)
+        return np.asarray(np.count_nonzero(holds, axis=1) / holds.shape[1])
 
     def chunks_of(self, worker: int) -> tuple[int, ...]:
         """The chunks in a worker's combination."""
-        return tuple(np.flatnonzero(self.encoding_matrix()[worker]).tolist())
+        return tuple(np.flatnonzero(self._by_chunk()[worker].any(axis=1)).tolist())
+
+    def data_order(self, job: int) -> IntArray | None:
+        """Which of the data each chunk of the code is for a job, shape ``(n_chunks,)``; None: the one of its number."""
+        return shuffled(self.seed, len(self.chunk_loads()), job) if self.shuffle else None
+
+    def data_of(self, worker: int, job: int) -> tuple[int, ...]:
+        """Which of the data a worker's combination for a job is of."""
+        chunks, order = self.chunks_of(worker), self.data_order(job)
+        return chunks if order is None else tuple(order[list(chunks)].tolist())
 
     def tasks_of(self, worker: int, job: int) -> Sequence[Task]:
         """Say what a worker's list for a job consists of."""
-        chunks = self.chunks_of(worker)
+        chunks = self.data_of(worker, job)
         load = float(self.worker_loads()[worker])
         return [Task(job, "coded" if len(chunks) > 1 else "plain", load, chunks)] if chunks else []
 
@@ -218,7 +243,8 @@ class MemorylessSession(CountingSession):
         self._scheme = scheme
         self._alternatives = [] if allowance is None else [clauses_of(self.sets, [allowance])]
         loads = scheme.worker_loads()
-        self._work = Work(np.where(loads > 0, loads, np.nan)[:, np.newaxis])
+        loads = np.where(loads > 0, loads, np.nan)[:, np.newaxis]
+        self._work = Work(loads, gradients=np.full_like(loads, 1 / scheme.blocks) if scheme.blocks > 1 else None)
         self._busy = self.sets.of(self._work.busy)
         self._job = -1
 
@@ -234,32 +260,6 @@ class MemorylessSession(CountingSession):
 
     def tasks(self, worker: int) -> Sequence[Task]:
         return self._scheme.tasks_of(worker, self._job)
-
-
-class LinearCodec(Codec):
-    """Each round a job, each response one combination of the worker's chunks."""
-
-    def __init__(self, scheme: LinearScheme, precision: Precision = "float64") -> None:
-        super().__init__(scheme, precision)
-        self._scheme = scheme
-        self._encoder = Encoder(scheme.encoding_matrix())
-
-    def close_round(self, heard: Heard, closing: Closing) -> None:
-        self._answered = heard.workers
-
-    def end(self, outcome: Outcome) -> Ended:
-        return Ended(outcome, self.chunk_loads, self._answered, self._decode)
-
-    def _decode(self, responses: Sequence[IntArray], gradients: FloatArray) -> Sequence[Decoded]:
-        return combined(responses, self._scheme.weights, self.sent(self._encoder.messages(gradients)))
-
-    def answers(self, ended: Ended) -> Sequence[Answer]:
-        scheme, job = self._scheme, ended.outcome.job
-        return [Answer(job, scheme.chunks_of(worker), worker) for worker in ended.responses.tolist()]
-
-    def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
-        rows = placed(messages, ended.responses, self._scheme.n_workers)
-        return combined([ended.responses], self._scheme.weights, rows)[0]
 
 
 class _SpanSession(MemorylessSession):
@@ -323,11 +323,17 @@ class _LinearBatch(MemorylessBatch):
         loads = np.where(loads > 0, loads, np.nan)[:, :, np.newaxis]
         self._loads = loads if len(loads) == 1 else loads[self._which]
         allowances = [allowance for setting in self._settings if (allowance := setting.allowance()) is not None]
+        blocks = np.array([setting.blocks for setting in self._settings])[:, np.newaxis, np.newaxis]
+        gradients = np.full_like(loads, 1.0) / blocks
+        self._gradients = None if (blocks == 1).all() else gradients if len(loads) == 1 else gradients[self._which]
         self._sets = ManySets(len(loads), self.n_workers)
         self._clauses = clauses_of(self._sets, allowances) if len(allowances) == len(loads) else None
 
     def loads(self) -> FloatArray:
         return self._loads
+
+    def gradients(self) -> FloatArray | None:
+        return self._gradients
 
     def _of_rows(self, rows: IntArray) -> list[Clause]:
         if self._clauses is None or len(self._settings) == 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from schemes.base.codec import Answer, Codec, Ended, Messages, Result, Upload
+from schemes.base.codec import Answer, Codec, Ended, Messages, Result, Upload, message
 from schemes.base.lists import Lists
 from schemes.base.scheme import Scheme, Session
 from schemes.base.task_codec import codec_of
@@ -118,8 +118,8 @@ class MessageSession(ListedSession):
         for task in self._lists.of(index, worker, report):
             if not task.step:  # gradients of several steps are those of the first one here
                 coefficients = self._scheme.coefficients(worker, task, index)
-                message = coefficients @ self._gradient(task.job)[list(task.chunks)]
-                self._came.add(Answer(task.job, task.chunks, worker, index), message)
+                made = message(coefficients, self._gradient(task.job)[list(task.chunks)])
+                self._came.add(Answer(task.job, task.chunks, worker, index), made)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         asks = self._session.asks_for_uploads and (self._takes_estimate or not closing.forced)

@@ -272,6 +272,7 @@ class Scheme(TakesNumpy, ABC):
     def coefficients(self, worker: int, task: Task, index: int) -> FloatArray:
         """Coefficients of a task's chunks in the message that answers it, in the order of ``task.chunks``.
 
+        Shape ``(n_chunks,)``; or ``(n_chunks, blocks)``, of the parts of their gradients, if the message is one part.
         ``index`` is the round in which the worker was given the task. By default, all 1 for what is not coded: sums.
 
         Raises

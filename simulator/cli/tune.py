@@ -146,7 +146,7 @@ def _under_other_effect(settings: pd.DataFrame, trace: AdjustedTrace, other: Adj
 
     try:
         with progress(f"Trying settings with load effect {other.effect}", "settings") as told:
-            there = search_trace(other, search, progress=told)
+            there = search_trace(other, search, like=trace, progress=told)
     except UserError as error:
         return f"Load effect {other.effect} in place of {trace.effect} was not tried: {error}"
     chosen, chosen_there = (int(fastest_first(table).index[0]) for table in (settings, there))

@@ -247,12 +247,20 @@ class LiveWorkers(ActingWorkers):
             return
         self.arrivals.append(Arrival(order.of_round, worker, report, at_s, work_s))
         self._keep(order, worker, report, heard.arrays)
-        self._mail.put(order.of_round, worker, report, at_s, float(bool(heard.arrays)))
+        share = self._share(worker, report) if heard.arrays else 0.0
+        self._mail.put(order.of_round, worker, report, at_s, share)
+
+    def _share(self, worker: int, report: int) -> float:
+        """Share of a gradient that a message of a report is."""
+        sends = self._sends
+        return 1.0 if sends is None or report >= sends.shape[1] else min(1.0, float(sends[worker, report]))
 
     def _keep(self, order: Order, worker: int, report: int, arrays: Sequence[Any]) -> None:
         """Keep the messages of a report."""
         tasks = self._lists.of(order.of_round, worker, report)
         dimension = self._record.dimension
+        if arrays:  # of parts of gradients, if messages are smaller
+            dimension = -(-dimension // round(1 / self._share(worker, report)))
         if any(array.shape != (dimension,) for array in arrays):
             raise LiveError(f"worker {worker}: must send gradients of {dimension} numbers, got others")
         if arrays and len(arrays) != (1 if any(task.step for task in tasks) else len(tasks)):

@@ -186,7 +186,7 @@ class Worker:
                     self._gradients[task["place"] + place] = parts[-1]
                     self._listen(0.0)
                     self._check(order)
-                messages.append(self._sent(order, coefficients @ np.array(parts)))
+                messages.append(self._sent(order, _combined(coefficients, np.array(parts))))
             else:
                 there = parameters if there is None else there
                 rate, n_rows = order.header["learning_rate"], task["n_rows"]
@@ -227,15 +227,20 @@ class Worker:
             else:
                 found = self._gradients[place]
             gradients.append(found)
-        coefficients = message.arrays[0]
-        padded = np.pad(np.array(gradients), ((0, 0), (0, -gradients[0].size % coefficients.shape[1])))
-        blocks = padded.reshape(*coefficients.shape, -1)
-        upload = self._sent(order, np.einsum("cb,cbd->d", coefficients, blocks))
+        upload = self._sent(order, _combined(message.arrays[0], np.array(gradients)))
         self._send("uploaded", {"id": order.header["id"]}, [upload])
 
     @staticmethod
     def _matches(order: Message, message: Message) -> bool:
         return bool(order.header["id"] == message.header["id"])
+
+
+def _combined(coefficients: Array, gradients: Array) -> Array:
+    """Combine gradients, shape ``(n_chunks, dimension)``, or the parts of them for which there are coefficients."""
+    if coefficients.ndim == 1:
+        return np.asarray(coefficients @ gradients)
+    padded = np.pad(gradients, ((0, 0), (0, -gradients.shape[1] % coefficients.shape[1])))
+    return np.asarray(np.einsum("cb,cbd->d", coefficients, padded.reshape(*coefficients.shape, -1)))
 
 
 def die_with_parent() -> None:

@@ -14,7 +14,7 @@ from simulator.plugins.fields import fields_of
 from straggler_models import STRAGGLER_MODELS, StragglerModel
 from workloads import WORKLOADS, Workload
 
-FILLED_IN = ("n_workers", "seed")  # parameters that schemes get from the scenario
+FILLED_IN = ("n_workers", "seed", "worker_speeds")  # parameters that schemes get from the scenario
 
 
 class Table(NamedTuple):

@@ -22,7 +22,9 @@ from simulator.scenario.limits import MOST_RUNS, MOST_WORKERS
 from simulator.scenario.plain import plain
 from simulator.scenario.points import Points, Swept, entries_of, points_of
 from simulator.scenario.scenario import ContradictionError, Scenario
+from simulator.scenario.speeds import worker_speeds
 from simulator.scenario.yaml_file import Document
+from straggler_models import StragglerModel
 
 Made = tuple[Any, list[Problem]]  # None if there are problems
 KEYS = {name: field for name, field in fields_of(Scenario).items() if name not in ("masters", "points")}
@@ -248,13 +250,24 @@ class Maker:
     def _labelled(self, data: dict[str, Any], section: str, label: str) -> Made:
         given, path, table = data[section][label], (section, label), LABELLED[section]
         if section == "stragglers":
-            return self._once(from_values, given, path, table)
+            return (given, []) if isinstance(given, StragglerModel) else self._once(from_values, given, path, table)
         if isinstance(given, dict):
             given = {key: value for key, value in given.items() if key != "master"}
         workers, seed = data.get("workers"), data.get("seed", 0)
         knows_n = isinstance(workers, int) and not isinstance(workers, bool) and 1 <= workers <= MOST_WORKERS
         seed = seed if isinstance(seed, int) and seed >= 0 else 0
-        return self._once(from_values, given, path, table, {"n_workers": workers if knows_n else None, "seed": seed})
+        is_auto = knows_n and isinstance(given, dict) and given.get("speeds") == "auto"
+        speeds = self._speeds(data, seed) if is_auto else None
+        filled_in = {"n_workers": workers if knows_n else None, "seed": seed, "worker_speeds": speeds}
+        return self._once(from_values, given, path, table, filled_in)
+
+    def _speeds(self, data: dict[str, Any], seed: int) -> list[float] | None:
+        """Speeds that the straggler models say; if these are wrong, any: there is no scenario."""
+        models, problems = self._every_label(data, "stragglers")
+        with contextlib.suppress(ValueError):
+            if not problems:
+                return worker_speeds(models, data["workers"], seed)
+        return [1.0] * int(data["workers"])
 
     def _own_rules(self, data: dict[str, Any]) -> Made:
         """The master rules that schemes carry themselves."""

@@ -133,7 +133,9 @@ class _Siblings:
             if field in ("stragglers", "schemes") and (field,) not in every:
                 labels = list(dict.fromkeys([*data[field], *(path[1] for path in every if path[0] == field)]))
             for label in labels:
-                numbers = [n for n, paths in enumerate(places) if any(_decides(path, field, label) for path in paths)]
+                numbers = [
+                    n for n, paths in enumerate(places) if any(_decides(path, field, label, data) for path in paths)
+                ]
                 if numbers:
                     self._parts.append(_Part(field, label, itemgetter(*numbers), {}))
 
@@ -187,10 +189,14 @@ class _Siblings:
         return self.at(place, chosen) or scenario
 
 
-def _decides(path: Path_, field: str, label: str | None) -> bool:
+def _decides(path: Path_, field: str, label: str | None, data: dict[str, Any]) -> bool:
     """Say whether what stands at a place of the file decides a field of a scenario, or one label of it."""
     if field == "schemes" and path[0] in FILLED_IN_FROM:
         return True
+    if field == "schemes" and path[0] == "stragglers":  # which may say the speeds of the workers
+        schemes = data["schemes"]
+        parts = [schemes.get(label)] if label is not None else schemes.values()
+        return any(isinstance(part, dict) and "speeds" in part for part in parts)
     if field == "masters":
         return path[0] == "schemes" and (len(path) < 3 or path[2] == "master")
     return path[0] == field and label in (None, *path[1:2])

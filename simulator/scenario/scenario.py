@@ -136,7 +136,9 @@ class Scenario(TakesNumpy):
     def _has_its_points(self) -> bool:
         """True if there are points, and they have not been left behind by `dataclasses.replace` of what they share."""
         swept = {key.strip().partition(".")[0] for entry in self.sweep for key in entry.split(",")}
-        swept |= {"sweep", "points"} | ({"schemes", "masters"} if swept & {"workers", "seed", "schemes"} else set())
+        swept |= {"sweep", "points"} | (
+            {"schemes", "masters"} if swept & {"workers", "seed", "stragglers", "schemes"} else set()
+        )
         shared = [field.name for field in dataclasses.fields(self) if field.name not in swept]
         return any(all(getattr(at, name) == getattr(self, name) for name in shared) for _, at in self.points[:1])
 

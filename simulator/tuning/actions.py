@@ -130,6 +130,21 @@ def balanced(times: WorkerTimes) -> FloatArray:
     return shares
 
 
+def speeds_of(times: WorkerTimes, n_workers: int) -> list[float] | None:
+    """Speeds from the workers' median times at the load of uncoded work, the fastest 1; None: they do not differ.
+
+    Examples
+    --------
+    >>> speeds_of(WorkerTimes(0.0, np.tile([1.0, 2.0, 3.0], (12, 1))), 3)
+    [1.0, 0.5, 0.3333]
+    """
+    usual_s = at_equal_load_s(WorkerTimes(*_parts(times, n_workers)), 1 / n_workers)
+    median_s = np.median(usual_s, axis=0)
+    if not _differ(usual_s) or not median_s.all():
+        return None
+    return [float(f"{speed:.4g}") for speed in median_s.min() / median_s]
+
+
 def _differ(duration_s: FloatArray) -> bool:
     """Tell if some workers are faster than others (Friedman's test, 5 %)."""
     from scipy.special import chdtrc

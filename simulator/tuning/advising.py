@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from schemes.heterogeneous_gradient_coding import BY_SPEED
 from simulator.engine.master_rules import FirstEnough
 from simulator.parameters import FloatArray, IntArray
 from simulator.statistics import block_resamples
 from simulator.traces.change_points import FailSlow, fail_slows
 from simulator.traces.measures import median_worker_s
-from simulator.tuning.actions import Fleet, at_equal_load_s, fleets
+from simulator.tuning.actions import Fleet, at_equal_load_s, fleets, speeds_of
 from simulator.tuning.advice import LONGER, Advice, Candidate, Other
 from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_measured
+from simulator.tuning.legal_settings import Group
 from simulator.tuning.rows import said_setting
 from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
@@ -178,17 +180,24 @@ def _learned(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What would be chosen after so many rounds, with its makespan on those tested; and all settings on all of them."""
     in_order = np.arange(search.n_jobs + search.delay)[np.newaxis]
-    groups = _shorter(search, probes[-1]).groups(keep.n_workers)
+    longest = _shorter(search, probes[-1])
     learned, settings = [], pd.DataFrame()
     for place, n_used in enumerate(probes):
         told, part = _within(progress, place, n_parts), keep.part(slice(begin, begin + n_used))
         n_jobs = _shorter(search, n_used).n_jobs
+        groups = _groups(longest, part)
         settings = evaluate(part.times, part.n_workers, n_jobs, groups, search.rules, progress=told)
         best = fastest_first(settings).iloc[0].to_dict()
         [time_s] = _makespans_s(best, keep.part(rest), search, in_order)
         found = {"scheme": best["scheme"], "setting": said_setting(best), "rule": best["rule"], "time_s": time_s}
         learned.append({"rounds": n_used} | found)
     return pd.DataFrame(learned), settings
+
+
+def _groups(search: Search, seen: Fleet) -> list[Group]:
+    """Settings for workers with such times; load in proportion to speed without a code is an action."""
+    groups = search.groups(seen.n_workers, speeds_of(seen.times, seen.n_workers))
+    return [group for group in groups if group.first.label != BY_SPEED]
 
 
 def _few(search: Search, fleet: Fleet, settings: pd.DataFrame) -> Search:
@@ -200,7 +209,7 @@ def _few(search: Search, fleet: Fleet, settings: pd.DataFrame) -> Search:
 
 def _after(seen: Fleet, fleet: Fleet, search: Search, progress: Progress | None) -> Iterator[Tried]:
     """What is best after an action, and uncoded work."""
-    groups = search.groups(seen.n_workers)
+    groups = _groups(search, seen)
     settings = evaluate(seen.times, seen.n_workers, search.n_jobs, groups, search.rules, progress=progress)
     for place, row in enumerate(fastest_first(settings).to_dict("records")):
         if place == 0 or row["scheme"] == "uncoded":

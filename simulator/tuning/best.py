@@ -9,13 +9,14 @@ import pandas as pd
 
 from schemes import Scheme
 from schemes.backup_tasks import COPIES
+from schemes.heterogeneous_gradient_coding import BY_SPEED
 from schemes.multiplexed import REPETITION
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.statistics import TIE
 from simulator.tuning.rows import parameters_of, said_setting
 
 WORTH_PERCENT = 1.0  # time saved that nobody would go to any trouble for
-UNCODED = ("uncoded", REPETITION, COPIES)  # labels of what is no code
+UNCODED = ("uncoded", REPETITION, COPIES, BY_SPEED)  # labels of what is no code
 ALIKE = 0.02  # choices that differ by less on the other half are as good
 DIGITS = round(-math.log10(TIE))
 NEAR = 1.01  # settings within 1 % of the best are as good, for all that a trace says
@@ -77,7 +78,7 @@ def flatness(settings: pd.DataFrame, best: Mapping[Any, Any]) -> Flatness:
     alike = near
     for name in parameters_of(cls):
         if name != parameter and name in best:
-            alike = alike[alike[name] == best[name]]
+            alike = alike[[value == best[name] for value in alike[name]]]  # also if these are lists
     return Flatness(len(near), len(own), parameter, alike[parameter].min(), alike[parameter].max())
 
 

@@ -71,7 +71,13 @@ def shipped_labels() -> list[str]:
 
 
 def every_setting(
-    n_workers: int, n_jobs: int, *, max_delay: int, schemes: Iterable[type[Scheme]], accepts: Sequence[Acceptance]
+    n_workers: int,
+    n_jobs: int,
+    *,
+    max_delay: int,
+    schemes: Iterable[type[Scheme]],
+    accepts: Sequence[Acceptance],
+    speeds: Sequence[float] | None = None,
 ) -> list[Group]:
     """Every legal setting with T of at most ``max_delay``, and W of at most ``n_jobs`` where T does not limit it.
 
@@ -85,12 +91,14 @@ def every_setting(
         What is tried, in this order.
     accepts
         What the sequential schemes may accept, each of these.
+    speeds
+        Of the workers, if they differ.
     """
     groups: list[Group] = []
     for place, accepted in enumerate(accepts):
         for cls in schemes:
             taken = inspect.signature(cls.settings).parameters
-            limits = {"max_window": n_jobs, "accepts": accepted}
+            limits = {"max_window": n_jobs, "accepts": accepted, "speeds": speeds}
             if place == 0 or "accepts" in taken:
                 known = {name: limit for name, limit in limits.items() if name in taken}
                 groups += grouped(cls.settings(n_workers, max_delay, **known))

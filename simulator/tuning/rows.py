@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemes import Scheme
 from simulator.plugins.fields import fields_of
@@ -36,7 +37,17 @@ def described(groups: Sequence[Group], columns: Mapping[str, str | int | None]) 
     for group in groups:
         same = {"scheme": group.first.label, "kind": kinds[type(group.first)]}
         said = {name: np.full(len(group.values), value, dtype=object) for name, value in same.items()}
-        yield said | {name: np.array(_column(group, name, columns[name])) for name in columns}
+        yield said | {name: _array(_column(group, name, columns[name])) for name in columns}
+
+
+def _array(values: list[Any]) -> NDArray[Any]:
+    """An entry for each value, also if these are lists."""
+    if not isinstance(values[0], list):
+        return np.array(values)
+    entries = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        entries[place] = value
+    return entries
 
 
 def _column(group: Group, name: str, nothing: str | int | None) -> list[Any]:
@@ -78,7 +89,7 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     >>> said_setting({"kind": "backup_tasks", "policy": {"after": "share", "share": 0.9}})
     'share 0.9'
     """
-    names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name != "code"]
+    names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name not in ("code", "speeds")]
     given = {name: row[name] for name in names if row.get(name) is not None}
     return ", ".join(_said(name, value) for name, value in given.items())
 

@@ -8,12 +8,13 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 
-from schemes import Scheme
+from schemes import HeterogeneousGradientCoding, Scheme
 from schemes.base.patterns import Acceptance, Accepts
 from simulator.engine.master_rules import FirstEnough, MasterRule, MuRule
 from simulator.errors import OUTSIDE, SimulationError, place_in, told
 from simulator.plugins.kinds import SCHEME_TABLE
 from simulator.tuning import legal_settings
+from simulator.tuning.actions import speeds_of
 from simulator.tuning.evaluate import Progress, evaluate
 from simulator.tuning.trace import AdjustedTrace, SearchError
 
@@ -107,15 +108,18 @@ class Search:
             return ("pattern",) if self.is_published_grid else ("pattern", "recoverable")
         return tuple(accepted for accepted in get_args(Accepts) if accepted in self.accepts)
 
-    def groups(self, n_workers: int) -> list[legal_settings.Group]:
-        """The settings."""
+    def groups(self, n_workers: int, speeds: Sequence[float] | None = None) -> list[legal_settings.Group]:
+        """The settings, for workers of such speeds; None: they do not differ."""
         classes = self.classes()
         if self.is_published_grid:
             groups = legal_settings.published_grid(n_workers, self.acceptances[0])
             return [one for one in groups if one.first.delay_rounds <= self.delay and type(one.first) in classes]
         groups = legal_settings.every_setting(
-            n_workers, self.n_jobs, max_delay=self.delay, schemes=classes, accepts=self.acceptances
+            n_workers, self.n_jobs, max_delay=self.delay, schemes=classes, accepts=self.acceptances, speeds=speeds
         )
+        if not groups and classes == [HeterogeneousGradientCoding]:
+            why = "workers do not differ in speed (Friedman's test, 5 %)"
+            raise SearchError(f"--schemes: must name others than heterogeneous_gradient_coding, because {why}")
         labels: dict[str, type[Scheme]] = {}
         for scheme, _ in groups:
             other = labels.setdefault(scheme.label, type(scheme))
@@ -125,8 +129,12 @@ class Search:
         return legal_settings.thinned(groups) if self.is_coarse else groups
 
 
-def search_trace(trace: AdjustedTrace, search: Search, *, progress: Progress | None = None) -> pd.DataFrame:
+def search_trace(
+    trace: AdjustedTrace, search: Search, *, like: AdjustedTrace | None = None, progress: Progress | None = None
+) -> pd.DataFrame:
     """Evaluate all settings on a trace, see `simulator.tuning.evaluate.evaluate`.
+
+    Load is in proportion to the speeds of its workers, or to those in the trace ``like``.
 
     Raises
     ------
@@ -134,8 +142,10 @@ def search_trace(trace: AdjustedTrace, search: Search, *, progress: Progress | N
         If the trace does not allow it.
     """
     times, n_workers = trace.times()
+    speeds = speeds_of(*(like or trace).times())
     with searching(trace):
-        return evaluate(times, n_workers, search.n_jobs, search.groups(n_workers), search.rules, progress=progress)
+        groups = search.groups(n_workers, speeds)
+        return evaluate(times, n_workers, search.n_jobs, groups, search.rules, progress=progress)
 
 
 @contextmanager

@@ -91,9 +91,7 @@ def _uploads(
 ) -> tuple[IntArray, FloatArray]:
     """Messages with gradients, and the gradients in them."""
     if batch.asks_for_uploads:
-        heard = due_s[:, :, 0] <= stop_s[:, np.newaxis]
-        heard &= due_s[:, :, 0] > -np.inf
-        uploads = np.where(asked, np.count_nonzero(heard, axis=1), 0)
+        uploads = np.where(asked, np.count_nonzero(batch.uploaders(due_s, stop_s, each), axis=1), 0)
         return uploads, uploads / batch.blocks
     gradients = batch.gradients()
     if gradients is None and due_s.shape[2] == 1:
