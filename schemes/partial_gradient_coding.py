@@ -318,6 +318,11 @@ class _PartialCodec(Codec):
 
     def close_round(self, heard: Heard, closing: Closing) -> None:
         self._n_done = self._chunks_done(np.bincount(heard.workers, minlength=self._scheme.n_workers))
+        self._finished = self._held & (self._n_done > 0)
+        if self._scheme.credit == "prefix":  # reports that are delayed come in any order
+            told = np.zeros((self._positions.max() + 1, self._scheme.n_workers), dtype=np.bool_)
+            told[heard.reports + 1, heard.workers] = True
+            self._finished &= np.take_along_axis(told, self._positions, axis=0)
         self._decode: Decode = self._decode_coded
         if self._scheme.credit == "whole_list" and closing.takes_estimate:
             self._decode = self._decode_sums
@@ -345,19 +350,19 @@ class _PartialCodec(Codec):
         if outcome.status == "failed" or self._decode == self._decode_sums:
             return Ended(outcome, self.chunk_loads, self._n_done, self._decode)
         random = self._random if self._random is not None else self._draw()
-        return Ended(outcome, self.chunk_loads, (self._n_done, random), self._decode)
+        return Ended(outcome, self.chunk_loads, (self._finished, random), self._decode)
 
     def _draw(self) -> FloatArray:
         return self._rng.standard_normal((self._scheme.n_workers, self._scheme.blocks))
 
     def _decode_coded(
-        self, responses: Sequence[tuple[IntArray, FloatArray]], gradients: FloatArray
+        self, responses: Sequence[tuple[BoolArray, FloatArray]], gradients: FloatArray
     ) -> Sequence[Decoded]:
         return [self._decode_job(*of_job, gradients[:, place]) for place, of_job in enumerate(responses)]
 
-    def _decode_job(self, n_done: IntArray, random: FloatArray, gradients: FloatArray) -> Decoded:
+    def _decode_job(self, finished: BoolArray, random: FloatArray, gradients: FloatArray) -> Decoded:
         began_s = time.perf_counter()
-        code = decoder(self._held & (self._positions <= n_done), random)
+        code = decoder(finished, random)
         ready_s = time.perf_counter()
         (n_chunks, dimension), blocks = gradients.shape, self._scheme.blocks
         if dimension % blocks:  # zeros behind
@@ -374,9 +379,10 @@ class _PartialCodec(Codec):
             rows = placed(messages, np.flatnonzero(n_done), self._scheme.n_workers)
             return combined([n_done], self._weights_of_sums, rows)[0]
         began_s = time.perf_counter()
-        n_done, random = ended.responses
-        code = decoder(self._held & (self._positions <= n_done), random)
-        gradient = code.gradient(placed(messages, np.flatnonzero(n_done), self._scheme.n_workers)[:, 0])
+        finished, random = ended.responses
+        code = decoder(finished, random)
+        who = np.flatnonzero(finished.any(axis=0))
+        gradient = code.gradient(placed(messages, who, self._scheme.n_workers)[:, 0])
         return Decoded(gradient, code.condition, time.perf_counter() - began_s)
 
     def _weights_of_sums(self, n_done: IntArray) -> Weights:

@@ -1,25 +1,34 @@
 """Base of the straggler models, descriptions of how long work takes.
 
 A model lives in *rounds* (new worker times every round), in *seconds* (:class:`SecondsModel`: a speed that changes
-while work is going on) or in *loads* (the time of a list, not linear in its load). Models compose: start-up times and
-seconds per load add, slowdowns multiply.
+while work is going on), in *loads* (the time of a list, not linear in its load), or in *tasks*, *messages* or the
+*gradients* in messages (a number for each place in a list). Models compose: start-up times, seconds per load and delays
+add, slowdowns multiply.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from simulator.parameters import BoolArray, FloatArray, IntArray, TakesNumpy, plain_numbers
 
-AddsTo = Literal["startup_s", "seconds_per_load"]
+AddsTo = Annotated[
+    Literal["startup_s", "seconds_per_load", "task", "message_s", "seconds_per_gradient"],
+    Field(
+        description="what is drawn: for each round startup_s in seconds, or seconds_per_load in seconds for load 1; "
+        "for each task its own seconds for load 1 (task); for each message its delay in seconds (message_s), or that "
+        "for each gradient in it (seconds_per_gradient)"
+    ),
+]
 Drawn = Literal["per_round", "per_run"]
-LivesIn = Literal["rounds", "seconds", "loads"]
+LivesIn = Literal["rounds", "seconds", "loads", "tasks", "messages", "gradients"]
 ListSeconds = Callable[[FloatArray, IntArray], FloatArray]  # seconds of lists of such loads, each of such a worker
 Part = Literal["startup_s", "seconds_per_load", "slowdown"]  # of worker times
+PLACES: dict[str, LivesIn] = {"task": "tasks", "message_s": "messages", "seconds_per_gradient": "gradients"}
 BLOCK_ROUNDS = 64  # rounds drawn at a time: few Python calls, little memory, no influence on how a stream is used
 
 
@@ -81,7 +90,10 @@ class StragglerModel(TakesNumpy, ABC):
 
     @property
     def lives_in(self) -> LivesIn:
-        """Where its times are: in :meth:`rounds`, in :meth:`slowdowns` over seconds, or in :meth:`lists` of loads."""
+        """Where its times are: in :meth:`rounds`, in :meth:`slowdowns` over seconds, or in :meth:`lists` of loads.
+
+        Or they are in :meth:`places` of tasks, of messages, or of messages in proportion to their gradients.
+        """
         return "rounds"
 
     @property
@@ -132,6 +144,13 @@ class StragglerModel(TakesNumpy, ABC):
         """Yield for each round what lists take, start-up apart, from their whole loads; equal loads, equal times."""
         raise NotImplementedError
 
+    def places(self, n_workers: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+        """Yield a number of each worker for the first, second, ... task or message of its list, in one round.
+
+        Numbers of tasks are seconds per load, those of messages seconds; at least 0. Each round has its own stream.
+        """
+        raise NotImplementedError
+
 
 class DrawnModel(StragglerModel):
     """A model whose rounds do not depend on those before: it says how they are drawn, and :meth:`rounds` follows."""
@@ -156,6 +175,33 @@ class DrawnModel(StragglerModel):
             yield times
 
 
+class NoiseModel(DrawnModel):
+    """A model that is noise: a random number for each worker and round, or for each of its tasks or messages."""
+
+    adds_to: AddsTo
+
+    @property
+    def lives_in(self) -> LivesIn:
+        return PLACES.get(self.adds_to, "rounds")
+
+    @property
+    def is_noise(self) -> bool:
+        return True
+
+    @abstractmethod
+    def numbers(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> FloatArray:
+        """Draw a number for each round and worker, shape ``(n_rounds, n_workers)``."""
+
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        if self.lives_in != "rounds":  # rounds as such change nothing
+            return WorkerTimes()
+        return WorkerTimes(**{part_of(self.adds_to): self.numbers(n_rounds, n_workers, rng)})
+
+    def places(self, n_workers: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+        while True:
+            yield self.numbers(1, n_workers, rng)[0]
+
+
 class StandardModel(DrawnModel):
     """A drawn model of standard draws, random numbers that depend on no parameter: models of a class share them."""
 
@@ -173,11 +219,17 @@ class StandardModel(DrawnModel):
     def turn(self, draws: FloatArray) -> None:
         """Turn standard draws into worker times, in place."""
 
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+    def numbers(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> FloatArray:
+        """Draw a number for each round and worker, shape ``(n_rounds, n_workers)``."""
         draws = np.empty((n_rounds, n_workers))
         self.fill(draws, rng)
         self.turn(draws)
-        return WorkerTimes(**{self.part: draws})
+        return draws
+
+    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
+        if self.lives_in != "rounds":  # rounds as such change nothing
+            return WorkerTimes()
+        return WorkerTimes(**{self.part: self.numbers(n_rounds, n_workers, rng)})
 
 
 class ChainModel(StragglerModel):
@@ -244,9 +296,9 @@ def fields_of(cls: type[StragglerModel]) -> dict[str, FieldInfo]:
     return {name: field for name, field in getattr(cls, "__pydantic_fields__", {}).items() if field.init is not False}
 
 
-def added_to(target: AddsTo, draws: FloatArray) -> WorkerTimes:
-    """Worker times whose ``target`` component is what was drawn."""
-    return WorkerTimes(startup_s=draws) if target == "startup_s" else WorkerTimes(seconds_per_load=draws)
+def part_of(target: AddsTo) -> Part:
+    """Return the part of worker times that is drawn."""
+    return "startup_s" if target == "startup_s" else "seconds_per_load"
 
 
 def slow_down(out: FloatArray, is_slow: BoolArray, slowdown: float | FloatArray) -> None:

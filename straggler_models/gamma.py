@@ -8,17 +8,17 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from simulator.parameters import FloatArray, IntArray, Positive
-from straggler_models.base import BLOCK_ROUNDS, AddsTo, DrawnModel, ListSeconds, LivesIn, WorkerTimes
+from straggler_models.base import BLOCK_ROUNDS, AddsTo, ListSeconds, LivesIn, NoiseModel
 
 
 @dataclass(frozen=True)
-class Gamma(DrawnModel):
+class Gamma(NoiseModel):
     """Each worker and round draws a Gamma time for the whole list, with mean and variance in proportion to its load.
 
     A list of load c takes a time of mean ``mean * c`` and variance ``variance * c`` (shape mean^2 c/variance, scale
     variance/mean), as a sum of independent tasks does; within the list, time is linear in load. One uniform number per
-    worker and round decides: lists of any load have the same quantile. With ``adds_to: startup_s`` mean and variance
-    are those of the start-up time, whatever the load.
+    worker and round decides: lists of any load have the same quantile. With another ``adds_to`` mean and variance are
+    those of the number that is drawn, whatever the load.
 
     Source: Severinson, Rosnes, El Rouayheb and Graell i Amat, "DSAG: A Mixed Synchronous-Asynchronous Iterative Method
     for Straggler-Resilient Learning", 2021.
@@ -34,11 +34,10 @@ class Gamma(DrawnModel):
     takes_arrays: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
     mean: Positive
-    """mean for load 1, or of the start-up time"""
+    """mean for load 1, or of the number that is drawn"""
     variance: Positive
-    """variance for load 1, or of the start-up time"""
+    """variance for load 1, or of the number that is drawn"""
     adds_to: AddsTo
-    """what is drawn: startup_s (sending), or seconds_per_load (computing)"""
 
     def __post_init__(self) -> None:
         shape = self.mean**2 / self.variance
@@ -49,17 +48,10 @@ class Gamma(DrawnModel):
 
     @property
     def lives_in(self) -> LivesIn:
-        return "rounds" if self.adds_to == "startup_s" else "loads"
+        return "loads" if self.adds_to == "seconds_per_load" else super().lives_in
 
-    @property
-    def is_noise(self) -> bool:
-        return True
-
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        if self.lives_in == "loads":  # rounds as such change nothing
-            return WorkerTimes()
-        shape, scale = self.mean**2 / self.variance, self.variance / self.mean
-        return WorkerTimes(startup_s=rng.gamma(shape, scale, (n_rounds, n_workers)))
+    def numbers(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> FloatArray:
+        return rng.gamma(self.mean**2 / self.variance, self.variance / self.mean, (n_rounds, n_workers))
 
     def lists(self, n_workers: int, rng: np.random.Generator) -> Iterator[ListSeconds]:
         shape = np.broadcast_to(self.mean**2 / self.variance, n_workers)

@@ -129,6 +129,11 @@ class Groups(StragglerModel):
 
             yield seconds
 
+    def places(self, n_workers: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+        model, group = self._at_work(n_workers, rng)
+        for of_groups in model.places(self._n_groups(n_workers), rng):
+            yield np.asarray(_spread(of_groups, 0.0, group))
+
     def _n_groups(self, n_workers: int) -> int:
         return len(self.members) if self.members else -(-n_workers // (self.size or 1))
 

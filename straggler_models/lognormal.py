@@ -6,11 +6,11 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from simulator.parameters import FloatArray, Positive, Seconds
-from straggler_models.base import AddsTo, Part, StandardModel
+from straggler_models.base import AddsTo, NoiseModel, Part, StandardModel, part_of
 
 
 @dataclass(frozen=True)
-class Lognormal(StandardModel):
+class Lognormal(StandardModel, NoiseModel):
     """Each worker and round draws median * exp(sigma Z) with Z standard normal, independently.
 
     The mean is median * exp(sigma^2/2).
@@ -30,15 +30,10 @@ class Lognormal(StandardModel):
     sigma: Seconds
     """standard deviation of the logarithm"""
     adds_to: AddsTo
-    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
-
-    @property
-    def is_noise(self) -> bool:
-        return True
 
     @property
     def part(self) -> Part:
-        return self.adds_to
+        return part_of(self.adds_to)
 
     @staticmethod
     def fill(draws: FloatArray, rng: np.random.Generator) -> None:

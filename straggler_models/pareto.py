@@ -5,12 +5,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from simulator.parameters import Positive
-from straggler_models.base import AddsTo, DrawnModel, WorkerTimes, added_to
+from simulator.parameters import FloatArray, Positive
+from straggler_models.base import AddsTo, NoiseModel
 
 
 @dataclass(frozen=True)
-class Pareto(DrawnModel):
+class Pareto(NoiseModel):
     """Each worker and round draws from the Pareto distribution: P(X > x) = (scale/x)^shape for x >= scale.
 
     The mean is scale * shape/(shape - 1) for shape > 1, and infinite otherwise; the variance is infinite up to shape 2.
@@ -32,15 +32,10 @@ class Pareto(DrawnModel):
     shape: Positive
     """tail index: the smaller, the heavier the tail"""
     adds_to: AddsTo
-    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
-
-    @property
-    def is_noise(self) -> bool:
-        return True
 
     @property
     def tail_index(self) -> float:
         return self.shape
 
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        return added_to(self.adds_to, self.scale * (1 + rng.pareto(self.shape, (n_rounds, n_workers))))
+    def numbers(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> FloatArray:
+        return np.asarray(self.scale * (1 + rng.pareto(self.shape, (n_rounds, n_workers))))

@@ -34,7 +34,7 @@ class PerWorker(StragglerModel):
     """
 
     model: Annotated[InstanceOf[StragglerModel], OfEach()]
-    """any straggler model that lives in rounds or loads; its numbers may be lists or distributions"""
+    """any straggler model that does not live in seconds; its numbers may be lists or distributions"""
     seed: Count | None = None
     """draws what is drawn from distributions; null: the scenario's"""
 
@@ -160,6 +160,12 @@ class PerWorker(StragglerModel):
                 return _own_of([of(loads, workers) for of in each], of_worker[workers])
 
             yield seconds
+
+    def places(self, n_workers: int, rng: np.random.Generator) -> Iterator[FloatArray]:
+        models, of_worker = self._at_work(n_workers, rng)
+        every = [model.places(n_workers, twin) for model, twin in zip(models, _twins(rng, models), strict=True)]
+        for together in zip(*every, strict=True):
+            yield _own_of(together, of_worker)
 
     def _own(self) -> dict[str, Any]:
         """The parameters that are each worker's own: lists, or distributions."""

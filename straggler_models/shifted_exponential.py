@@ -6,11 +6,11 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from simulator.parameters import FloatArray, Positive, Seconds
-from straggler_models.base import AddsTo, Part, StandardModel
+from straggler_models.base import AddsTo, NoiseModel, Part, StandardModel, part_of
 
 
 @dataclass(frozen=True)
-class ShiftedExponential(StandardModel):
+class ShiftedExponential(StandardModel, NoiseModel):
     """Each worker and round draws shift + Exp(mean), independently: P(X > x) = exp(-(x - shift)/mean) for x >= shift.
 
     Source: Lee, Lam, Pedarsani, Papailiopoulos and Ramchandran, "Speeding Up Distributed Machine Learning Using
@@ -30,15 +30,10 @@ class ShiftedExponential(StandardModel):
     mean: Positive
     """mean of the exponential part, which comes on top of the shift"""
     adds_to: AddsTo
-    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
-
-    @property
-    def is_noise(self) -> bool:
-        return True
 
     @property
     def part(self) -> Part:
-        return self.adds_to
+        return part_of(self.adds_to)
 
     @staticmethod
     def fill(draws: FloatArray, rng: np.random.Generator) -> None:

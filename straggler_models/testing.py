@@ -66,6 +66,8 @@ def check_model(model: StragglerModel, n_workers: int = 6, n_rounds: int = 150) 
         _check_speeds(model, n_workers)
     if model.lives_in == "loads":
         _check_lists(model, n_workers)
+    if model.lives_in in ("tasks", "messages", "gradients"):
+        _check_places(model, n_workers)
 
 
 def _check_arrays(model: StragglerModel, times: tuple[FloatArray, ...]) -> None:
@@ -87,6 +89,16 @@ def _check_lists(model: StragglerModel, n_workers: int) -> None:
         assert (of_half <= of_all).all(), "more load must not take less time"
         assert np.array_equal(of_all, again(np.ones(n_workers), workers)), "the same stream must give the same times"
         assert of_all[-1] == seconds(np.ones(1), workers[-1:])[0], "a worker's time must not depend on others' lists"
+
+
+def _check_places(model: StragglerModel, n_workers: int) -> None:
+    first, second = (model.places(n_workers, _rng()) for _ in range(2))
+    assert model.is_noise, "what is drawn for each task or message is noise"
+    for _ in range(3):
+        numbers, again = next(first), next(second)
+        assert numbers.shape == (n_workers,), "a number for each worker"
+        assert (np.isfinite(numbers) & (numbers >= 0)).all(), "a number of a task or message is at least 0 and finite"
+        assert np.array_equal(numbers, again), "the same stream must give the same numbers"
 
 
 def _check_speeds(model: StragglerModel, n_workers: int) -> None:

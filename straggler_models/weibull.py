@@ -5,12 +5,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from simulator.parameters import Positive
-from straggler_models.base import AddsTo, DrawnModel, WorkerTimes, added_to
+from simulator.parameters import FloatArray, Positive
+from straggler_models.base import AddsTo, NoiseModel
 
 
 @dataclass(frozen=True)
-class Weibull(DrawnModel):
+class Weibull(NoiseModel):
     """Each worker and round draws from the Weibull distribution, independently: P(X > x) = exp(-(x/scale)^shape).
 
     The mean is scale * Gamma(1 + 1/shape); shape 1 is the exponential distribution, a smaller one has a heavier tail.
@@ -30,11 +30,6 @@ class Weibull(DrawnModel):
     shape: Positive
     """below 1: heavier than exponential; above: lighter"""
     adds_to: AddsTo
-    """what is drawn: startup_s in seconds, or seconds_per_load in seconds for load 1"""
 
-    @property
-    def is_noise(self) -> bool:
-        return True
-
-    def draw(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> WorkerTimes:
-        return added_to(self.adds_to, self.scale * rng.weibull(self.shape, (n_rounds, n_workers)))
+    def numbers(self, n_rounds: int, n_workers: int, rng: np.random.Generator) -> FloatArray:
+        return np.asarray(self.scale * rng.weibull(self.shape, (n_rounds, n_workers)))

@@ -163,11 +163,13 @@ MODELS = [
     FailedWorkers(count=2, drawn="per_run"),
     Gamma(mean=2.0, variance=1.5, adds_to="seconds_per_load"),
     Gamma(mean=2.0, variance=1.5, adds_to="startup_s"),
+    Gamma(mean=2.0, variance=1.5, adds_to="task"),
     GilbertElliott(p_slow=0.1, p_recover=0.4, slowdown=4.0),
     GilbertElliott(p_slow=0.0, p_recover=0.0, slowdown=4.0),
     Groups(Gamma(mean=2.0, variance=1.5, adds_to="seconds_per_load"), members=[[0, 3], [2]]),
     Groups(GilbertElliott(p_slow=0.2, p_recover=0.4, slowdown=4.0), size=2),
     Groups(MarkovSpeed(states=TWO_STATES), size=2, shuffled=True),
+    Groups(Lognormal(median=1.0, sigma=0.5, adds_to="message_s"), members=[[3, 0], [2]]),
     Groups(PerWorker(Constant.each(startup_s=UNIFORM)), members=[[0, 3], [2]]),
     Groups(ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"), members=[[3, 0], [2]]),
     Lognormal(median=1.0, sigma=0.5, adds_to="startup_s"),
@@ -179,6 +181,7 @@ MODELS = [
     PerWorker(Adversarial.each(B=1, W=3, lam={"distribution": "choice", "values": [0, 1, 3]}, slowdown=3.0)),
     PerWorker(Bernoulli.each(p=UNIFORM, slowdown={"distribution": "choice", "values": [2.0, math.inf]})),
     PerWorker(Gamma.each(mean=UNIFORM, variance=UNIFORM, adds_to="seconds_per_load"), seed=3),
+    PerWorker(Pareto.each(scale=UNIFORM, shape=3.0, adds_to="seconds_per_gradient")),
     PerWorker(GilbertElliott.each(p_slow=UNIFORM, p_recover=0.4, slowdown=4.0)),
     PerWorker(
         Weibull.each(scale=1.0, shape={"distribution": "gamma", "mean": 1.0, "variance": 0.1}, adds_to="startup_s")
@@ -186,7 +189,9 @@ MODELS = [
     ProneWorkers(share=0.5, p=0.4, slowdown=3.0),
     ProneWorkers(share=0.5, p=0.2, slowdown=math.inf),
     ShiftedExponential(shift=1.0, mean=2.0, adds_to="startup_s"),
+    ShiftedExponential(shift=1.0, mean=2.0, adds_to="task"),
     Weibull(scale=1.0, shape=0.7, adds_to="startup_s"),
+    Weibull(scale=1.0, shape=0.7, adds_to="message_s"),
 ]
 RULES = [
     FirstEnough(),

@@ -58,7 +58,14 @@ CHANGES = {  # of each key of a scenario
     "sweep": {"seed": [0, 1]},
     "points": (({}, PLAIN),),
 }
-OF_NETWORK = {"latency_s": 0.1, "worker_bytes_per_s": 8.0, "ingress_bytes_per_s": 8.0, "gradient_bytes": 2.0}
+OF_NETWORK = {
+    "latency_s": 0.1,
+    "worker_bytes_per_s": [9.0, 9.0, 9.0, 8.0],
+    "ingress_bytes_per_s": 8.0,
+    "downlink_bytes_per_s": 8.0,
+    "egress_bytes_per_s": 8.0,
+    "gradient_bytes": 2.0,
+}
 OF_TRAINING = {
     "workload": LeastSquares(rows=60, dimension=4),
     "batch": 20,

@@ -102,6 +102,7 @@ class TaskwiseSession(MultiplexedSession):
     def open_round(self, index: int) -> Work:
         work = super().open_round(index)
         self._lists[index] = Lists(self._jobs(), self._repeats)
+        self._lacking = [*map(len, self._lists[index].jobs)]  # results of each worker
         self._lists.pop(index - self._scheme.n_slots, None)
         self._by_job = {job: self.rule.serves(job) for job in self._lost} if self.rule.by_task else {}
         self._late = dict.fromkeys(self._lost, 0)
@@ -130,7 +131,8 @@ class TaskwiseSession(MultiplexedSession):
         jobs, bit = self._lists[self.rule.index].jobs[worker], 1 << worker
         self._by_job[jobs[report]] ^= bit
         self._n_short -= 1
-        if report == len(jobs) - 1:
+        lacking = self._lacking[worker] = self._lacking[worker] - 1  # they may come in any order
+        if not lacking:
             self._missing ^= bit
 
     def receive_late(self, index: int, worker: int, report: int) -> None:

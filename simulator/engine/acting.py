@@ -8,7 +8,7 @@ the clock of the run, whatever round it belongs to; instants of the open round a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ import simpy
 
 from schemes.base.scheme import Session
 from schemes.base.work import Heard, Work
-from simulator.engine.acting_workers import ActingWorkers
+from simulator.engine.acting_workers import ActingWorkers, Given
 from simulator.engine.mail import Message
 from simulator.engine.master_rules import MasterRule
 from simulator.errors import SimulationError
@@ -36,7 +36,7 @@ class Post(Protocol):
     def take(self, until_s: float) -> Iterator[Message]:
         """Take what has arrived by then."""
 
-    def send(self, worker: int, first_report: int, due_s: Sequence[float]) -> None:
+    def send(self, given: Given) -> None:
         """Tell when the reports of a list are due that is given out while the round goes on."""
 
     def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
@@ -190,7 +190,7 @@ class ActingRound:
             begin_s = now_s + self._action_overhead_s
             for worker, loads in phase.lists.items():
                 given = self._workers.begin(worker, now_s, begin_s, loads)
-                self._mail.send(worker, given.first_report, given.finish_s)
+                self._mail.send(given)
                 self._has_worked[worker] = True
                 self._lacking[worker] += len(loads)
                 self._n_lacking += len(loads)

@@ -9,6 +9,7 @@ import numpy as np
 
 from schemes.base.work import Work
 from simulator.choices import Leftover
+from simulator.engine.downlink import Downlink
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Late, Workers, load_done
@@ -30,6 +31,7 @@ class Given(NamedTuple):
     finish_s: list[float]
     cut_s: float = np.inf  # when it was dropped
     startup_share: float = 0.0  # of its time
+    delays_s: Sequence[float] = ()  # of its messages; none: they are not delayed
 
     def done(self, until_s: float) -> float:
         """Load done until then."""
@@ -52,8 +54,9 @@ class ActingWorkers(Workers):
         speeds: SpeedChanges | None,
         leftover: Leftover,
         again: Again | None,
+        downlink: Downlink | None = None,
     ) -> None:
-        super().__init__(n_workers, times, speeds, leftover)
+        super().__init__(n_workers, times, speeds, leftover, downlink)
         self._again = again
         self._streams: dict[int, tuple[int, Iterator[RoundTimes]]] = {}  # and how many rounds of each are taken
 
@@ -69,7 +72,7 @@ class ActingWorkers(Workers):
         return work, finish_s
 
     def begin(self, worker: int, now_s: float, begin_s: float, loads: Sequence[float]) -> Given:
-        """Give an idle worker a list that begins at ``begin_s``; say when its reports are due."""
+        """Give an idle worker a list, which is sent at ``begin_s``; say when its reports are due."""
         slack_s = ROUNDING * (self._start_s + now_s)
         if not 0 <= worker < len(self._free_s) or self._free_s[worker] > now_s + slack_s:
             raise SimulationError(f"round {self.index}: new work must go to an idle worker, got worker {worker}")
@@ -84,6 +87,8 @@ class ActingWorkers(Workers):
             raise SimulationError(
                 f"round {self.index}, worker {worker}: completion times must be at least 0 s, got {min(finish_s):g} s"
             )
+        if self._downlink:
+            begin_s = self._downlink.send(worker, begin_s)
         startup_s = float(times.slowdown[worker] * times.startup_s[worker])
         startup_share = startup_s / finish_s[-1] if 0 < finish_s[-1] < np.inf else 0.0
         if self._speeds:
@@ -91,7 +96,9 @@ class ActingWorkers(Workers):
         else:
             finish_s = [begin_s + each_s for each_s in finish_s]
         self._n_given[worker], self._latest[worker] = n_before + 1, len(self.given)
-        self.given.append(Given(worker, first, begin_s, loads, finish_s, startup_share=startup_share))
+        delays_s = times.places.delays_of(worker, len(loads))
+        given = Given(worker, first, begin_s, loads, finish_s, startup_share=startup_share, delays_s=delays_s)
+        self.given.append(given)
         self._free_s[worker] = finish_s[-1]
         return self.given[-1]
 
@@ -119,7 +126,7 @@ class ActingWorkers(Workers):
 
     def progress(self, now_s: float) -> FloatArray:
         """Return the share of its list's time that each worker has behind it, ``(n_workers,)``; NaN: idle."""
-        begin_s, end_s = self._busy_until_s.copy(), self._free_s.copy()
+        begin_s, end_s = self.begin_s.copy(), self._free_s.copy()
         if self._latest:
             begin_s[[*self._latest]] = [self.given[place].begin_s for place in self._latest.values()]
         for late in self._late:  # lists of earlier rounds, of which a worker may have several to go
@@ -135,8 +142,10 @@ class ActingWorkers(Workers):
         until_s = np.full(len(missing), stop_s)
         for worker, when_s in self.dropped_s.items():
             until_s[worker] = min(stop_s, when_s)
-        begin_s, finish_s = self._busy_until_s, self._finish_s
+        begin_s, finish_s = self.begin_s, self._finish_s
         if self._leftover == "cancel":
+            if self._downlink:
+                self._downlink.close(next_s, goes_on=False)
             done = load_done(self._work.loads, begin_s, finish_s, until_s[:, np.newaxis])
             for given in self.given:
                 done[given.worker] += given.done(min(stop_s, given.cut_s))
@@ -148,7 +157,6 @@ class ActingWorkers(Workers):
         self._finish_s[who] = np.where(finish_s[who] <= until_s[who][:, np.newaxis], finish_s[who], np.inf)
         done = super().close(index, stop_s, next_s, missing)
         done[who] = cut
-        self.idle_until_s = np.maximum(0.0, self.idle_until_s - next_s)
         for given in self.given:
             if given.cut_s < np.inf:
                 done[given.worker] += given.done(given.cut_s)

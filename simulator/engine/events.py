@@ -21,6 +21,7 @@ from schemes.base.work import Closing, Heard, Outcome, Work
 from simulator.choices import Leftover
 from simulator.engine.acting import ActingRound
 from simulator.engine.acting_workers import ActingWorkers, Again, Given
+from simulator.engine.downlink import Downlink
 from simulator.engine.mail import Mail
 from simulator.engine.master_rules import MasterRule
 from simulator.engine.network import Network, Traffic, Uplink
@@ -63,7 +64,8 @@ class ClosedRound:
     n_given: int  # workers that were given work
     times: RoundTimes
     idle_until_s: FloatArray  # shape (n_workers,): later than 0 where what is left over begins later than the round
-    begin_s: FloatArray  # shape (n_workers,): when each worker is through with older lists, and takes up its new one
+    through_s: FloatArray  # shape (n_workers,): when each worker is through with older lists
+    begin_s: FloatArray  # shape (n_workers,): when it takes up its new one: later, if that is still on its way
     finish_s: FloatArray  # shape (n_workers, n_reports): when the work of each report was done, heard or not
     load_done: FloatArray  # shape (n_workers,)
     is_cut_off: bool  # whether stragglers drop their lists
@@ -105,6 +107,10 @@ class RunPlan:
     again: Again | None = None  # worker times of further work in a round, if the scheme gives out any
     action_overhead_s: float = 0.0  # that passes before such work begins
     overheads_s: Sequence[float] | None = None  # of each round, as measured, in place of the one of all
+
+    def downlink(self) -> Downlink | None:
+        """What orders go through; None: they are there at once."""
+        return Downlink(self.network, self.scheme.n_workers) if self.network.takes_orders else None
 
     def overhead_s(self, index: int, *, has_work: bool) -> float:
         """Seconds between the end of a round and the beginning of the next one."""
@@ -179,7 +185,7 @@ class Floor:
 
     def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector) -> None:
         self._env, self._plan, self._session = env, plan, session
-        self._workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover)
+        self._workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover, plan.downlink())
         self._uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
         self.cut_off = self._workers.cut_off
 
@@ -192,7 +198,7 @@ class Floor:
         """Run the round that the session has opened."""
         plan, session, workers, uplink = self._plan, self._session, self._workers, self._uplink
         work, finish_s = workers.dispatch(index, start_s, work)
-        arrivals = uplink.open(index, work, finish_s)
+        arrivals = uplink.open(index, work, finish_s, workers.times.places)
         stop_s = waited_s = 0.0
         if work.n_busy:
             watch = Watch(self._env, start_s, plan.rule, session, work, arrivals)
@@ -214,6 +220,7 @@ class Floor:
             n_given=work.n_busy,
             times=workers.times,
             idle_until_s=workers.idle_until_s,
+            through_s=workers.through_s,
             begin_s=workers.begin_s,
             finish_s=finish_s,
             load_done=workers.close(index, stop_s, duration_s + overhead_s, closing.missing),
@@ -231,8 +238,9 @@ class ActingFloor:
         if session.asks_for_uploads:
             raise SimulationError("a scheme that acts while a round goes on can't ask for uploads at its end")
         self._env, self._plan, self._session, self._collector = env, plan, session, collector
-        self._workers = ActingWorkers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover, plan.again)
-        self._mail = Mail(plan.network)
+        common = plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover
+        self._workers = ActingWorkers(*common, plan.again, plan.downlink())
+        self._mail = Mail(plan.network, plan.scheme.n_workers)
         self.cut_off = self._workers.cut_off
 
     def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
@@ -246,7 +254,7 @@ class ActingFloor:
         """Run the round that the session has opened."""
         plan, session, workers, mail = self._plan, self._session, self._workers, self._mail
         work, finish_s = workers.dispatch(index, start_s, work)
-        mail.send_all(work, finish_s)
+        mail.send_all(work, finish_s, workers.times.places)
         late_ends = plan.scheme.late_ends_rounds
         acting = ActingRound(
             plan.rule,
@@ -289,6 +297,7 @@ class ActingFloor:
             n_given=acting.n_worked(),
             times=workers.times,
             idle_until_s=idle_until_s,
+            through_s=workers.through_s,
             begin_s=workers.begin_s,
             finish_s=finish_s,
             load_done=load_done,

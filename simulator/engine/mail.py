@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from schemes.base.work import Work
 from simulator.engine.network import Network, Traffic
 from simulator.parameters import FloatArray
+
+if TYPE_CHECKING:
+    from simulator.engine.acting_workers import Given
+    from simulator.engine.places import ListPlaces
 
 
 class Message(NamedTuple):
@@ -35,8 +40,10 @@ class Mail:
     Once a message queues at the ingress it is known when it has come through: what is given out later queues behind it.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, n_workers: int) -> None:
         self._network = network
+        rates = network.uplinks(n_workers)
+        self._rates: list[float] | None = None if rates is None else rates.tolist()
         self._is_plain = network.is_free
         self._queue: list[Message] = []
         self._n_told = 0
@@ -52,14 +59,21 @@ class Mail:
         self._start_s, self._index = start_s, index
         self._uploads, self._gradients, self._upload_s = 0, 0.0, 0.0
 
-    def send_all(self, work: Work, due_s: FloatArray) -> None:
+    def send_all(self, work: Work, due_s: FloatArray, places: ListPlaces) -> None:
         """Tell when the reports of the round are due: shape ``(n_workers, n_reports)``; NaN and inf never come."""
         workers, reports = np.nonzero(due_s < np.inf)
         if not len(workers):
             return
+        each = np.ones_like(due_s) if work.gradients is None else work.gradients
+        delays_s = places.delays_s(each)
+        if delays_s is None:
+            delays_s = np.zeros_like(due_s)
+        else:  # one may overtake another of its worker
+            in_order = np.lexsort(((due_s + delays_s)[workers, reports], workers))
+            workers, reports = workers[in_order], reports[in_order]
         at = workers, reports
-        gradients = np.ones(len(workers)) if work.gradients is None else work.gradients[at]
-        fields = workers.tolist(), reports.tolist(), due_s[at].tolist(), gradients.tolist()
+        numbers = (array[at].tolist() for array in (due_s, each, delays_s))
+        fields = workers.tolist(), reports.tolist(), *numbers
         new = [self._message(*each) for each in zip(*fields, strict=True)]
         if 8 * len(new) < len(self._queue):
             for message in new:
@@ -68,23 +82,26 @@ class Mail:
             self._queue += new
             heapq.heapify(self._queue)
 
-    def send(self, worker: int, first_report: int, due_s: Sequence[float]) -> None:
+    def send(self, given: Given) -> None:
         """Tell when the reports of a list are due that was given out while the round goes on."""
-        for report, each_s in enumerate(due_s, first_report):
-            if each_s < np.inf:
-                heapq.heappush(self._queue, self._message(worker, report, each_s, 1.0))
+        due: Iterable[tuple[float, float, int]] = zip(
+            given.finish_s, given.delays_s or itertools.repeat(0.0), itertools.count(given.first_report)
+        )
+        for due_s, delay_s, report in sorted(due, key=lambda each: each[0] + each[1]) if given.delays_s else due:
+            if due_s < np.inf:
+                heapq.heappush(self._queue, self._message(given.worker, report, due_s, 1.0, delay_s))
 
-    def _message(self, worker: int, report: int, due_s: float, gradients: float) -> Message:
-        """Let a message leave its worker."""
+    def _message(self, worker: int, report: int, due_s: float, gradients: float, delay_s: float) -> Message:
+        """Let a message leave its worker, when its work is done and its delay is over."""
+        ready_s = due_s + delay_s
         order, self._n_told = self._n_told, self._n_told + 1
         if self._is_plain:
-            at_s = self._start_s + due_s
-            return Message(at_s, order, True, self._index, worker, report, due_s, due_s, at_s, gradients)
-        begins_s = leaves_s = due_s
-        rate = self._network.worker_bytes_per_s
-        if rate is not None and gradients > 0:
-            begins_s = max(due_s, self._link_free_s.get(worker, -np.inf) - self._start_s)
-            leaves_s = begins_s + gradients * self._network.gradient_bytes / rate
+            at_s = self._start_s + ready_s
+            return Message(at_s, order, True, self._index, worker, report, ready_s, due_s, at_s, gradients)
+        begins_s = leaves_s = ready_s
+        if self._rates is not None and gradients > 0:
+            begins_s = max(ready_s, self._link_free_s.get(worker, -np.inf) - self._start_s)
+            leaves_s = begins_s + gradients * self._network.gradient_bytes / self._rates[worker]
             self._link_free_s[worker] = self._start_s + leaves_s
         reaches_s = leaves_s + self._network.latency_s
         is_through = self._network.ingress_bytes_per_s is None or not gradients
@@ -131,16 +148,16 @@ class Mail:
 
     def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
         """Let workers send no more of what they have been given up to now; count what is on its way of this round."""
-        clock_s, rate = self._start_s + now_s, self._network.worker_bytes_per_s
+        clock_s = self._start_s + now_s
         self._queue = [each for each in self._queue if each.worker not in workers or each.begins_s <= clock_s]
         heapq.heapify(self._queue)
         self._begun = [each for each in self._begun if each[2] not in workers or each[0] <= clock_s]
         heapq.heapify(self._begun)
         for worker in workers:
-            if rate is None:
+            if self._rates is None:
                 break
             sent = [each for each in self._queue if each.worker == worker]
-            size = self._network.gradient_bytes
+            size, rate = self._network.gradient_bytes, self._rates[worker]
             self._link_free_s[worker] = max((m.begins_s + m.gradients * size / rate for m in sent), default=-np.inf)
         return Counter(each.worker for each in self._queue if each.worker in workers and each.of_round == self._index)
 

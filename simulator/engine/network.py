@@ -4,22 +4,28 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from schemes.base.work import Heard, Work
+from simulator.engine.places import NO_PLACES, ListPlaces
 from simulator.parameters import BoolArray, FloatArray, IntArray, NonNegative, TakesNumpy
 
 Rate = Annotated[float, Field(gt=0)]
+OneOrEach = Discriminator(lambda value: "each" if isinstance(value, list) else "one")
+RATES = ("worker_bytes_per_s", "ingress_bytes_per_s", "downlink_bytes_per_s", "egress_bytes_per_s")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Network(TakesNumpy):
     """Cost of sending a message; by default none.
 
     A message leaves a worker at the worker's own rate, one after another; ``latency_s`` later it queues at the master's
     ingress, which all workers share: first come first served, one message at a time. It counts when it has come
     through. A report without a gradient takes the latency only.
+
+    What workers are given to do comes with the parameters, which are as large as a gradient: through the master's
+    outgoing link, one after another, then through the worker's own downlink.
 
     Raises
     ------
@@ -36,22 +42,42 @@ class Network(TakesNumpy):
 
     latency_s: NonNegative = 0.0
     """seconds that any message takes, besides what follows from its size"""
-    worker_bytes_per_s: Rate | None = None
-    """rate at which a worker sends; without it, at once"""
+    worker_bytes_per_s: Annotated[
+        Annotated[Rate | None, Tag("one")] | Annotated[list[Rate], Tag("each")], Field(discriminator=OneOrEach)
+    ] = None
+    """rate at which a worker sends, or a list with an entry for each worker; without it, at once"""
     ingress_bytes_per_s: Rate | None = None
     """rate at which the master receives, from all workers together; without it, at once"""
+    downlink_bytes_per_s: Rate | None = None
+    """rate at which a worker receives parameters; without it, at once"""
+    egress_bytes_per_s: Rate | None = None
+    """rate at which the master sends parameters, to all workers together; without it, at once"""
     gradient_bytes: NonNegative = 0.0
-    """size of one gradient"""
+    """size of one gradient, and of the parameters"""
 
     def __post_init__(self) -> None:
-        for name in ("worker_bytes_per_s", "ingress_bytes_per_s"):
+        for name in RATES:
             if getattr(self, name) is not None and not self.gradient_bytes:
                 raise ValueError(f"gradient_bytes must be given with {name}, got {self.gradient_bytes:g}")
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"Network({', '.join(given)})"
 
     @property
     def is_free(self) -> bool:
         """True if whatever is sent arrives at once."""
-        return not self.latency_s and self.worker_bytes_per_s is None and self.ingress_bytes_per_s is None
+        return not self.latency_s and all(getattr(self, name) is None for name in RATES)
+
+    @property
+    def takes_orders(self) -> bool:
+        """True if what workers are given to do takes time to reach them."""
+        return self.downlink_bytes_per_s is not None or self.egress_bytes_per_s is not None
+
+    def uplinks(self, n_workers: int) -> FloatArray | None:
+        """Rates at which workers send, shape ``(n_workers,)``; None: at once."""
+        rate = self.worker_bytes_per_s
+        return None if rate is None else np.broadcast_to(np.array(rate, dtype=np.float64), n_workers)
 
 
 class Traffic(NamedTuple):
@@ -86,10 +112,12 @@ NO_MESSAGES = Messages._make(np.zeros(0, dtype=kind) for kind in ("int64",) * 3 
 class Arrivals:
     """The reports of one round, and late ones of earlier rounds, in the order of their arrival.
 
-    ``places`` count in that order, from 0.
+    ``places`` count in that order, from 0. Where messages are delayed, one may overtake another of its worker.
     """
 
-    def __init__(self, work: Work, arrives_s: FloatArray, late: Messages = NO_MESSAGES) -> None:
+    def __init__(
+        self, work: Work, arrives_s: FloatArray, late: Messages = NO_MESSAGES, *, may_overtake: bool = False
+    ) -> None:
         self._work = work
         times_s = np.concatenate([late.arrives_s, arrives_s.ravel()]) if len(late.workers) else arrives_s.ravel()
         order = np.argsort(times_s, kind="stable")  # NaN and inf go last
@@ -109,8 +137,14 @@ class Arrivals:
         # where all have come; if some never do, a place that is never reached
         self.all_own = int(own.max(initial=-1)) + 1 if len(own) == work.n_reports else len(order) + 1
         # places of the reports that complete a worker's list
-        is_last = self.reports[own] == work.last_report[self.workers[own]] if n_reports_each > 1 else slice(None)
-        self._completing = own[is_last]
+        if may_overtake:
+            last, workers = np.full(len(work.busy), -1), self.workers[own]
+            last[workers] = own  # the last one stays
+            has_all = np.bincount(workers, minlength=len(last)) == np.count_nonzero(work.reporting, axis=1)
+            self._completing = np.sort(last[has_all & work.busy])
+        else:
+            is_last = self.reports[own] == work.last_report[self.workers[own]] if n_reports_each > 1 else slice(None)
+            self._completing = own[is_last]
 
     def finisher(self, rank: int) -> int | None:
         """Place of the report with which the rank-th worker finishes; None if so many never do."""
@@ -157,8 +191,9 @@ class Uplink:
     def __init__(self, network: Network, n_workers: int, *, hears_late: bool) -> None:
         self._network = network
         self._hears_late = hears_late
-        self._is_plain = network.is_free and not hears_late  # a report arrives when it is due, or is lost
+        self._is_plain = True  # a report arrives when it is due, or is lost
         self._late = NO_MESSAGES
+        self._rates = network.uplinks(n_workers)
         self._link_free_s = np.full(n_workers, -np.inf)
         self._ingress_free_s = -np.inf
         self._asked: tuple[FloatArray, FloatArray] | None = None  # when it begins, and gradients
@@ -176,16 +211,19 @@ class Uplink:
             for field in zip(known.rounds[order], known.workers[order], known.reports[order], strict=True):
                 yield int(field[0]), int(field[1]), int(field[2])
 
-    def open(self, index: int, work: Work, due_s: FloatArray) -> Arrivals:
-        """Send the reports of a round when they are due; say what arrives, and when."""
-        self._index, self._work = index, work
+    def open(self, index: int, work: Work, due_s: FloatArray, places: ListPlaces = NO_PLACES) -> Arrivals:
+        """Send the reports of a round when they are due, or are delayed beyond that; say what arrives, and when."""
+        self._index, self._work, self._places = index, work, places
+        self._is_plain = self._network.is_free and not (self._hears_late or places.delay)
         if self._is_plain:
             self._arrivals = Arrivals(work, due_s)
             return self._arrivals
         workers, reports = np.nonzero(due_s < np.inf)
         gradients = work.gradients if work.gradients is not None else np.ones_like(due_s)
-        begins_s, leaves_s = self._leave(due_s, gradients)
-        reaches_s = np.where(gradients > 0, leaves_s, due_s) + self._network.latency_s
+        delays_s = places.delays_s(gradients)
+        ready_s = due_s if delays_s is None else due_s + delays_s
+        begins_s, leaves_s = self._leave(ready_s, gradients)
+        reaches_s = np.where(gradients > 0, leaves_s, ready_s) + self._network.latency_s
         at = workers, reports
         rounds, counted = np.full(len(workers), index), np.zeros(len(workers), dtype=np.bool_)
         own = Messages(rounds, *at, gradients[at], due_s[at], begins_s[at], reaches_s[at], reaches_s[at], counted)
@@ -195,21 +233,22 @@ class Uplink:
         self._messages, self._late = both, both.only(np.arange(len(both.workers)) < n_late)
         arrives_s = np.where(np.isnan(due_s), np.nan, np.inf)
         arrives_s[at] = both.arrives_s[n_late:]
-        self._arrivals = Arrivals(work, arrives_s, self._late)
+        self._arrivals = Arrivals(work, arrives_s, self._late, may_overtake=places.delay)
         return self._arrivals
 
-    def _leave(self, due_s: FloatArray, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return when each message begins to leave its worker, and when it has left; shapes of ``due_s``."""
-        rate = self._network.worker_bytes_per_s
-        if rate is None:
-            return due_s, due_s
-        begins_s, leaves_s = due_s.copy(), due_s.copy()
+    def _leave(self, ready_s: FloatArray, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return when each message begins to leave its worker, and when it has left; shapes of ``ready_s``."""
+        if self._rates is None:
+            return ready_s, ready_s
+        begins_s, leaves_s = ready_s.copy(), ready_s.copy()
         free_s = self._link_free_s.copy()
-        for report in range(due_s.shape[1]):
-            sends = (gradients[:, report] > 0) & (due_s[:, report] < np.inf)
-            begins_s[sends, report] = np.maximum(due_s[sends, report], free_s[sends])
-            seconds = gradients[sends, report] * self._network.gradient_bytes / rate
-            free_s[sends] = leaves_s[sends, report] = begins_s[sends, report] + seconds
+        for each in np.argsort(ready_s, axis=1, kind="stable").T:  # each worker's next one
+            at = np.arange(len(each)), each
+            sends = np.flatnonzero((gradients[at] > 0) & (ready_s[at] < np.inf))
+            at = sends, each[sends]
+            begins_s[at] = np.maximum(ready_s[at], free_s[sends])
+            seconds = gradients[at] * self._network.gradient_bytes / self._rates[sends]
+            free_s[sends] = leaves_s[at] = begins_s[at] + seconds
         self._link_free_s = free_s
         return begins_s, leaves_s
 
@@ -239,8 +278,8 @@ class Uplink:
         workers = np.flatnonzero(gradients > 0)
         size = gradients[workers]
         begins_s = np.full(len(workers), word_s + self._network.latency_s)
-        rate = self._network.worker_bytes_per_s
-        seconds = size * self._network.gradient_bytes / rate if rate is not None else 0.0
+        begins_s += self._places.upload_delays_s(gradients, self._work.last_report + 1)[workers]
+        seconds = size * self._network.gradient_bytes / self._rates[workers] if self._rates is not None else 0.0
         reaches_s = begins_s + seconds + self._network.latency_s
         self._asked = begins_s, size
         return float(self._pass_ingress(reaches_s, size).max(initial=word_s))

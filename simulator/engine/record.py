@@ -110,7 +110,7 @@ class RunRecord:
                 "load_done": closed.load_done,
                 "straggler": closed.closing.missing,
                 "startup_s": closed.times.startup_s,
-                "seconds_per_load": closed.times.of_lists(work.given).seconds_per_load,
+                "seconds_per_load": closed.times.evened_out(work.loads).seconds_per_load,
                 "slowdown": closed.times.slowdown,
                 "used": np.isin(np.arange(self.n_workers), [*used]),
             }

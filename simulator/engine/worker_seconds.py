@@ -23,8 +23,10 @@ def worker_seconds(closed: ClosedRound) -> float:
     ends_s = _ends_s(closed.finish_s, closed.stop_s)
     for worker, when_s in closed.dropped_s.items():
         ends_s[worker] = min(ends_s[worker], when_s)
-    ends_s = np.maximum(ends_s, closed.begin_s)  # when it is through with older lists
+    ends_s = np.maximum(ends_s, closed.through_s)
     seconds = float((np.minimum(ends_s, until_s) - np.minimum(closed.idle_until_s, until_s)).sum())
+    waits_until_s = np.minimum(closed.begin_s, ends_s)  # for what is on its way
+    seconds -= float((np.minimum(waits_until_s, until_s) - np.minimum(closed.through_s, until_s)).sum())
     for given in closed.given:
         end_s = min(given.cut_s, float(_ends_s(np.array([given.finish_s]), closed.stop_s)[0]), until_s)
         seconds += max(0.0, end_s - given.begin_s)

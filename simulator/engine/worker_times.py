@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 
 from simulator.engine.drawn_once import settled
+from simulator.engine.places import NO_PLACES, ListPlaces, list_places
 from simulator.engine.sharing_out import shared_out
 from simulator.engine.streams import streams
 from simulator.parameters import BoolArray, FloatArray, IntArray
@@ -34,6 +35,7 @@ class RoundTimes(NamedTuple):
     slowdown: FloatArray
     never: BoolArray | None  # who never answers; None: nobody
     lists: tuple[ListSeconds, ...] = ()  # of models that live in loads
+    places: ListPlaces = NO_PLACES  # of models that live in tasks, messages or gradients
 
     def of_lists(self, loads: FloatArray) -> RoundTimes:
         """The same where whole lists have such loads, shape ``(n_workers,)``: linear in load, within each list."""
@@ -46,13 +48,25 @@ class RoundTimes(NamedTuple):
             raise ValueError(f"seconds of a list must be at least 0, got {seconds_per_load.min():g} per load")
         return self._replace(seconds_per_load=seconds_per_load, lists=())
 
+    def evened_out(self, loads: FloatArray) -> RoundTimes:
+        """The same without what is drawn for single tasks: linear within lists of such cumulative loads."""
+        given = np.nan_to_num(np.fmax.reduce(loads, axis=1))
+        times, who = self.of_lists(given), given > 0
+        if self.places.tasks is None:
+            return times
+        of_tasks = np.asarray(self.places.task_seconds(loads))[who, -1] / given[who]
+        seconds_per_load = times.seconds_per_load.copy()
+        seconds_per_load[who] += of_tasks
+        return times._replace(seconds_per_load=seconds_per_load, places=self.places._replace(tasks=None))
+
     def work_s(self, loads: FloatArray) -> FloatArray:
         """Seconds of work, at the speed of the round, up to each cumulative load; shape of ``loads``."""
         if self.lists:
             return self.of_lists(np.fmax.reduce(loads, axis=1)).work_s(loads)
         startup_s, seconds_per_load = self.startup_s[:, np.newaxis], self.seconds_per_load[:, np.newaxis]
         with np.errstate(invalid="ignore"):  # inf * 0 where a worker never answers
-            seconds: FloatArray = self.slowdown[:, np.newaxis] * (startup_s + seconds_per_load * loads)
+            seconds: FloatArray = startup_s + seconds_per_load * loads
+            seconds = self.slowdown[:, np.newaxis] * (seconds + self.places.task_seconds(loads))
         if self.never is not None:
             seconds[self.never] = np.where(np.isnan(loads[self.never]), np.nan, np.inf)
         return seconds
@@ -67,7 +81,8 @@ class RoundTimes(NamedTuple):
             return [float("inf")] * len(loads)
         startup_s, seconds_per_load = float(self.startup_s[worker]), float(self.seconds_per_load[worker])
         slowdown = float(self.slowdown[worker])
-        return [slowdown * (startup_s + seconds_per_load * load) for load in loads]
+        pairs = zip(loads, self.places.task_seconds_of(worker, loads), strict=True)
+        return [slowdown * (startup_s + seconds_per_load * load + of_tasks) for load, of_tasks in pairs]
 
     def share_out(self) -> tuple[FloatArray, float]:
         """Share one job out so that all who work finish together: loads, shape ``(n_workers, 1)``, and the instant.
@@ -93,13 +108,15 @@ def round_times(
     rngs = streams([source.key(label) for label in in_loads])
     every = [source.models[label].lists(n_workers, rng) for label, rng in zip(in_loads, rngs, strict=True)]
     lists: Iterator[tuple[ListSeconds, ...]] = zip(*every, strict=True) if every else repeat(())
+    places = list_places(source.models, n_workers, seed, trial, again)
     for first in range(0, n_rounds, BLOCK_ROUNDS):
         shape = (min(BLOCK_ROUNDS, n_rounds - first), n_workers)
         startup_s, seconds_per_load, slowdown = (np.broadcast_to(field[0], shape) for field in draws.take(shape[0]))
         never = np.isinf(startup_s) | np.isinf(seconds_per_load) | np.isinf(slowdown)
         for row, has_any in enumerate(np.any(never, axis=1).tolist()):
             who = never[row] if has_any else None
-            yield RoundTimes(startup_s[row], seconds_per_load[row], slowdown[row], who, next(lists))
+            fields = startup_s[row], seconds_per_load[row], slowdown[row], who, next(lists)
+            yield RoundTimes(*fields, places(first + row))
 
 
 class DrawnTimes(NamedTuple):
@@ -164,7 +181,7 @@ class Source(NamedTuple):
 class Draws:
     """Worker times of many sources side by side: start-up times and seconds per load add, slowdowns multiply.
 
-    Models that live in seconds or loads are left out. What several sources draw from one stream is drawn once.
+    Models that do not live in rounds are left out. What several sources draw from one stream is drawn once.
 
     Examples
     --------

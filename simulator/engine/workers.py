@@ -9,6 +9,7 @@ import numpy as np
 
 from schemes.base.work import Work
 from simulator.choices import Leftover
+from simulator.engine.downlink import Downlink
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import SimulationError
@@ -32,11 +33,17 @@ class Workers:
     times: RoundTimes
 
     def __init__(
-        self, n_workers: int, times: Iterator[RoundTimes], speeds: SpeedChanges | None, leftover: Leftover
+        self,
+        n_workers: int,
+        times: Iterator[RoundTimes],
+        speeds: SpeedChanges | None,
+        leftover: Leftover,
+        downlink: Downlink | None = None,
     ) -> None:
         self._stream = times
         self._speeds = speeds
         self._leftover = leftover
+        self._downlink = downlink
         self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
         self.idle_until_s = np.zeros(n_workers)  # before what is left over begins, if it has not yet
         self._late: list[Late] = []
@@ -45,6 +52,9 @@ class Workers:
     def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
         """Give out the work; return it and when each report is due, NaN where there is none."""
         self.times = next(self._stream)
+        self.through_s = self.begin_s = self._busy_until_s
+        if self._downlink and not work.is_divisible:  # the shares of that are free
+            self.begin_s = np.maximum(self.through_s, self._downlink.send_all(work.busy))
         if work.is_divisible:
             work, finish_s = self._share_out()
         else:
@@ -57,11 +67,11 @@ class Workers:
                 "(does base_load * seconds_per_load exceed a measured duration? try load_effect: proportional)"
             )
         if self._speeds:
-            work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self._busy_until_s, finish_s)
+            work_s, finish_s = finish_s, self._speeds.finishing_s(start_s, self.begin_s, finish_s)
             self._note_slowdown(work, work_s, finish_s)
-        elif self._leftover == "finish":
-            finish_s = self._busy_until_s[:, np.newaxis] + finish_s
-        self._start_s, self._work, self.begin_s, self._finish_s = start_s, work, self._busy_until_s, finish_s
+        elif self._leftover == "finish" or self._downlink:
+            finish_s = self.begin_s[:, np.newaxis] + finish_s
+        self._start_s, self._work, self._finish_s = start_s, work, finish_s
         return work, finish_s
 
     def _share_out(self) -> tuple[Work, FloatArray]:
@@ -77,7 +87,7 @@ class Workers:
         """Let the times of the round say how slow each worker turned out to be."""
         each = np.arange(len(finish_s)), work.last_report
         with np.errstate(invalid="ignore"):
-            factor = (finish_s[each] - self._busy_until_s) / work_s[each]
+            factor = (finish_s[each] - self.begin_s) / work_s[each]
         known = work.busy & ~np.isnan(factor)
         self.times = self.times._replace(slowdown=self.times.slowdown * np.where(known, factor, 1.0))
 
@@ -86,8 +96,10 @@ class Workers:
 
         The next round begins at ``next_s``, in seconds after the start of this one.
         """
-        work, begin_s, finish_s = self._work, self._busy_until_s, self._finish_s
+        work, begin_s, finish_s = self._work, self.begin_s, self._finish_s
         if self._leftover == "cancel":
+            if self._downlink:
+                self._downlink.close(next_s, goes_on=False)
             done = work.given.copy()
             who = np.flatnonzero(missing)
             if len(who):
@@ -99,6 +111,11 @@ class Workers:
             who = np.flatnonzero(late)
             self._go_on(Late(index, self._start_s, who, work.loads[who], begin_s[who], finish_s[who]))
         self._busy_until_s = np.maximum(0.0, last_s - next_s)
+        self.idle_until_s = np.maximum(0.0, self.idle_until_s - next_s)
+        if self._downlink:
+            self._downlink.close(next_s, goes_on=True)
+            waits_s = np.where(self.through_s <= next_s, self.begin_s - next_s, 0.0)  # for what is on its way
+            self.idle_until_s = np.minimum(np.maximum(self.idle_until_s, waits_s), self._busy_until_s)
         return np.asarray(np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1))
 
     def _last_s(self) -> FloatArray:

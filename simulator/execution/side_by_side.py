@@ -36,6 +36,8 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
         return "a straggler model lives in seconds"
     if "loads" in lives_in:
         return "times of a straggler model are not linear in the load"
+    if lives_in & {"tasks", "messages", "gradients"}:
+        return "a straggler model draws anew for each task or message"
     if scenario.leftover == "finish":
         return "workers finish what is left over"
     if not scenario.network.is_free:

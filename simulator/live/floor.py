@@ -86,7 +86,7 @@ class LiveMail:
         while self.next_s() <= until_s:
             yield heapq.heappop(self._queue)
 
-    def send(self, worker: int, first_report: int, due_s: Sequence[float]) -> None:
+    def send(self, given: Given) -> None:
         """Do nothing: workers send what they send."""
 
     def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:

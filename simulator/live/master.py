@@ -170,6 +170,7 @@ class _Master:
             times=self.workers.times,
             finish_s=self.workers.measured_s,
             idle_until_s=at_once,
+            through_s=at_once,
             begin_s=at_once,
             dropped_s=self.workers.dropped_s,
             load_done=load_done,

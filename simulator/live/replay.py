@@ -132,7 +132,7 @@ class _RecordedWorkers(Workers):
         self._heard = heard
 
     def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
-        self.times, self.begin_s = next(self._stream), self._busy_until_s
+        self.times, self.through_s, self.begin_s = next(self._stream), self._busy_until_s, self._busy_until_s
         return work, self._heard.of_work(index, work)
 
     def close(self, index: int, stop_s: float, next_s: float, missing: BoolArray) -> FloatArray:
@@ -147,7 +147,7 @@ class _RecordedActingWorkers(ActingWorkers):
 
     def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
         self.times, self.index, self.given, self.dropped_s = next(self._stream), index, [], {}
-        self.begin_s = self._busy_until_s
+        self.through_s = self.begin_s = self._busy_until_s
         self._n_reports = dict(enumerate((work.last_report + 1).tolist()))
         return work, self._heard.of_work(index, work)
 

@@ -85,6 +85,10 @@ def live(
     if scenario.sweep:
         said = "must be none for a live run, which runs one point, got one (--set sweep={} leaves it out)"
         raise LiveError(f"sweep: {said}")
+    delaying = [label for label, model in scenario.stragglers.items() if model.lives_in in ("messages", "gradients")]
+    if is_injected and delaying:
+        said = "must not delay messages where times are injected, because real ones take as long as they take"
+        raise LiveError(f"stragglers.{delaying[0]}: {said} (leave it out)")
     began, (scenario, training) = time.time(), trained(scenario)
     runs: dict[str, LiveRun] = {}
     workload = as_values(training.workload, WORKLOAD_TABLE)

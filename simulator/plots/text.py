@@ -18,6 +18,8 @@ WORDS = {
     "gradient_bytes": "gradient size",
     "worker_bytes_per_s": "bandwidth of a worker",
     "ingress_bytes_per_s": "bandwidth of the master",
+    "downlink_bytes_per_s": "downlink of a worker",
+    "egress_bytes_per_s": "outgoing bandwidth of the master",
 }
 STATES = {"shuffled": "shuffled", "relaunch": "relaunched", "as_published": "as published"}  # or not
 UNITS = {

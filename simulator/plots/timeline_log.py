@@ -130,7 +130,7 @@ class TimelineLog:
 
     def _first(self, closed: ClosedRound) -> Iterator[_List]:
         """Lists that the round began with."""
-        times, work = closed.times.of_lists(closed.work.given), closed.work
+        times, work = closed.times.evened_out(closed.work.loads), closed.work
         for worker, tasks in self.tasks.items():
             startup_s, rate, slowdown = (float(part[worker]) for part in times[:3])
             last, given = int(work.last_report[worker]), float(work.given[worker])

@@ -24,8 +24,7 @@ def fairness(results: Results) -> str:
     trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
     network = scenario.get("network", {})
     keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
-    how = {key: "swept" if f"network.{key}" in keys else f"= {value:g}" for key, value in network.items() if value}
-    sent = ", ".join(f"{key} {said}" for key, said in how.items())
+    sent = ", ".join(f"{key} {_rate(key, value, keys)}" for key, value in network.items() if value)
     said = [
         *rules,
         *([f"network: {sent}"] if sent else []),
@@ -38,6 +37,13 @@ def fairness(results: Results) -> str:
         *_checked(results.manifest.get("checked", {})),
     ]
     return "; ".join(said)
+
+
+def _rate(key: str, value: float | list[float], swept: set[str]) -> str:
+    """Say a number of the network, or of a list with an entry for each worker the smallest and the largest."""
+    if any(f"{each}.".startswith(f"network.{key}.") for each in swept):
+        return "swept"
+    return f"from {min(value):g} to {max(value):g}" if isinstance(value, list) else f"= {value:g}"
 
 
 def _checked(checked: dict[str, Any]) -> list[str]:

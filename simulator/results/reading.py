@@ -51,7 +51,7 @@ class _Scenario(BaseModel):
     name: str
     models: int | None = None
     probe: int | None = None
-    network: dict[str, float] = {}
+    network: dict[str, float | list[float]] = {}
     training: _Training | None = None
     master: _Kind | None = None
     schemes: dict[str, _Scheme] = {}

@@ -214,6 +214,7 @@ def checks(
     of = scenario
     empty = tuple(section for section in ("stragglers", "schemes") if not getattr(of, section))
     yield _of_values, (empty, of.name, of.probe, of.jobs)
+    yield _of_network, (of.network, of.workers)
     changing = next((label for label, model in of.stragglers.items() if model.lives_in != "rounds"), None)
     is_single = of.training is not None and of.models is None
     limits = of.workers, of.models, is_single, of.leftover, changing
@@ -260,6 +261,13 @@ def _of_values(empty: Sequence[str], name: str, probe: int, jobs: int) -> Iterat
         yield Problem(("probe",), f"must be less than jobs = {jobs}, got {probe}")
 
 
+def _of_network(network: Network, workers: int) -> Iterator[Problem]:
+    rates = network.worker_bytes_per_s
+    if isinstance(rates, list) and len(rates) != workers:
+        message = f"must have {workers} entries, one for each worker, got {len(rates)}"
+        yield Problem(("network", "worker_bytes_per_s"), message)
+
+
 def _of_schemes(
     schemes: Mapping[str, Scheme],
     masters: Mapping[str, MasterRule],
@@ -284,7 +292,7 @@ def _of_schemes(
             got = f"models: {models} (leave it out)"
             yield Problem(place, f"must be the updates of a single model, because late responses count, got {got}")
         if isinstance(scheme, Ideal) and changing is not None:
-            got = f"stragglers.{changing}, in seconds or loads (leave one of them out)"
+            got = f"stragglers.{changing}, in seconds, loads, tasks or messages (leave one of them out)"
             yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
             yield Problem(place, f"load must be finite, got {scheme.load}")
