@@ -1,5 +1,6 @@
 """Schemes: who computes what, and when the responses are enough."""
 
+from schemes.adaptive import Adaptive
 from schemes.backup_tasks import BackupTasks
 from schemes.base.counting import Allowance, CountingSession, at_most
 from schemes.base.linear import ApproximateScheme, LinearScheme, MemorylessSession
@@ -52,10 +53,12 @@ SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides 
     "bounded_staleness": BoundedStaleness,
     "dsag": Dsag,
     "local_sgd": LocalSgd,
+    "adaptive": Adaptive,
 }
 
 __all__ = [
     "SCHEMES",
+    "Adaptive",
     "Allowance",
     "ApproximateScheme",
     "BackupTasks",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from patterns import is_arbitrary, is_bursty
 
 from schemes import (
+    Adaptive,
     ApproximateScheme,
     BackupTasks,
     BernoulliGradientCoding,
@@ -115,6 +116,8 @@ SCHEMES = [
     Dsag(4, w=4),
     LocalSgd(5, k=5, steps=3),
     LocalSgd(4, k=2, steps=9),
+    Adaptive(5, of={"uncoded": Uncoded(5), "GC": GradientCoding(5, s=2), "3": FastestK(5, k=3)}, window=3),
+    Adaptive(6, of={"uncoded": Uncoded(6), "M-SGC": Multiplexed(6, B=1, W=2, lam=3)}, window=2, once=True),
     *[
         SelectiveRepeat(6, B=B, W=W, lam=lam, accepts=accepts)
         for (B, W, lam), accepts in itertools.product(

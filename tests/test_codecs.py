@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import examples
 from schemes import (
+    Adaptive,
     ApproximateScheme,
     BernoulliGradientCoding,
     BibdGradientCoding,
@@ -114,7 +115,9 @@ def test_no_codec_grows_with_the_run(scheme, is_own):
 SLOW_PATH = [
     scheme
     for scheme in examples.SCHEMES
-    if not isinstance(scheme, NestedGradientCoding | PartialGradientCoding | FastestK | Ideal | UpdateScheme | ToDoList)
+    # whose task it is in an adaptive run, its session knows alone
+    if not isinstance(scheme, Adaptive | NestedGradientCoding | PartialGradientCoding | FastestK | Ideal)
+    and not isinstance(scheme, UpdateScheme | ToDoList)
     and getattr(scheme, "decoding", "optimal") == "optimal"
     and (scheme in WHOLE or scheme not in LINEAR)
 ]

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from simulator.errors import OUTSIDE, SHIPPED, Path_, Problem, did_you_mean, is_shipped, place_in, show, told
-from simulator.plugins.fields import fields_of, is_input_path, is_of_each, unwrap
+from simulator.plugins.fields import fields_of, is_input_path, is_of_each, plugin_in
 from simulator.plugins.kinds import NESTED, Table
 from simulator.plugins.messages import at_parameter, problems_in
 from straggler_models import StragglerModel
@@ -36,18 +37,9 @@ def build(
     problems, values = unknown_keys(given, known, path, "here") if fields else [], {}
     for name, value in given.items():
         if name in known or not fields:
-            is_path = name in fields and is_input_path(fields[name])
-            nested = NESTED.get(unwrap(fields[name].annotation, [])[0]) if name in fields else None
-            if is_path and isinstance(value, str) and value:
-                values[name], found = _beside(folder, value, (*path, name))
-                problems += found
-            elif nested is not None:
-                values[name], found = from_values(
-                    value, (*path, name), nested, folder, of_each=is_of_each(fields[name])
-                )
-                problems += found
-            else:
-                values[name] = value
+            field = fields.get(name)
+            values[name], found = _parameter(value, field, (*path, name), folder, filled_in) if field else (value, [])
+            problems += found
     if any(values[name] is None and given[name] is not None for name in values):
         return None, problems
     if inspect.isabstract(cls):
@@ -67,6 +59,23 @@ def build(
             raise  # a fault of ours: its traceback is wanted
         return None, [*problems, Problem(path, f"can't be made: {told(error, place_in(error, OUTSIDE))}")]
     return (None if problems else plugin), problems
+
+
+def _parameter(
+    value: Any, field: FieldInfo, path: Path_, folder: Path, filled_in: Mapping[str, Any]
+) -> tuple[Any, list[Problem]]:
+    """A parameter as a plug-in takes it: paths found, and plug-ins in it made; None if there are problems."""
+    if is_input_path(field) and isinstance(value, str) and value:
+        return _beside(folder, value, path)
+    base, by_label = plugin_in(field)
+    table = NESTED.get(base)
+    if table is None or (by_label and not isinstance(value, dict)):
+        return value, []
+    if not by_label:
+        return from_values(value, path, table, folder, of_each=is_of_each(field))
+    made = {label: from_values(one, (*path, label), table, folder, filled_in) for label, one in value.items()}
+    problems = [problem for _, found in made.values() for problem in found]
+    return None if problems else {label: plugin for label, (plugin, _) in made.items()}, problems
 
 
 def unknown_keys(given: Mapping[str, Any], known: list[str], path: Path_, where: str) -> list[Problem]:

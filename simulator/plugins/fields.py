@@ -1,6 +1,6 @@
 """The parameters of a plug-in: the fields of a pydantic dataclass."""
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -20,6 +20,14 @@ def is_input_path(field: FieldInfo) -> bool:
 def is_of_each(field: FieldInfo) -> bool:
     """Say whether a parameter is a model of which any number may be each worker's own."""
     return any(isinstance(mark, OfEach) for mark in field.metadata)
+
+
+def plugin_in(field: FieldInfo) -> tuple[Any, bool]:
+    """Return the base of the plug-in that a parameter is, or of those by label in it; and whether it is of these."""
+    annotation, _ = unwrap(field.annotation, [])
+    if get_origin(annotation) is dict:
+        return unwrap(get_args(annotation)[1], [])[0], True
+    return annotation, False
 
 
 def unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any]]:

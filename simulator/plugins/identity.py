@@ -40,6 +40,8 @@ def identity(plugin: object) -> dict[str, Any]:
             value = checksum(value)
         elif isinstance(value, PLUGINS):
             value = identity(value)
+        elif isinstance(value, dict):
+            value = {label: identity(one) if isinstance(one, PLUGINS) else one for label, one in value.items()}
         values[name] = value
     if not is_shipped(plugin):
         classes = [base for base in cls.__mro__ if issubclass(base, PLUGINS)]
@@ -52,8 +54,9 @@ def parts(plugin: object) -> Iterator[object]:
     """Yield a plug-in, and the plug-ins in it."""
     yield plugin
     for value in vars(plugin).values():
-        if isinstance(value, PLUGINS):
-            yield from parts(value)
+        for one in value.values() if isinstance(value, dict) else (value,):
+            if isinstance(one, PLUGINS):
+                yield from parts(one)
 
 
 def input_files(plugin: object) -> Iterator[tuple[str, str]]:

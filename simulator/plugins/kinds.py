@@ -92,7 +92,7 @@ ASSIGNMENT_TABLE = Table("assignment", Assignment, ASSIGNMENTS, "stragglersim.as
 ORDERING_TABLE = Table("ordering", Ordering, ORDERINGS, "stragglersim.orderings")
 WORKLOAD_TABLE = Table("workload", Workload, WORKLOADS, "stragglersim.workloads")
 # plug-ins of plug-ins
-NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE, MODEL_TABLE)}
+NESTED = {table.base: table for table in (ASSIGNMENT_TABLE, ORDERING_TABLE, WORKLOAD_TABLE, MODEL_TABLE, SCHEME_TABLE)}
 
 
 def as_values(plugin: object, table: Table) -> dict[str, Any]:
@@ -100,7 +100,20 @@ def as_values(plugin: object, table: Table) -> dict[str, Any]:
     values: dict[str, Any] = {"kind": table.kind_of(plugin)}
     for name in fields_of(type(plugin)) or vars(plugin):
         value = getattr(plugin, name)
-        nested = next((NESTED[base] for base in NESTED if isinstance(value, base)), None)
         if value is not None and name not in table.filled_in:
-            values[name] = value if nested is None else as_values(value, nested)
+            values[name] = nested_values(value)
     return values
+
+
+def nested_values(value: Any) -> Any:
+    """A parameter as a scenario says it: one that is a plug-in itself, such as an assignment, as a mapping.
+
+    Examples
+    --------
+    >>> from schemes.assignment import Cyclic
+    >>> nested_values(Cyclic(chunks_per_worker=3)), nested_values(5)
+    ({'kind': 'cyclic', 'chunks_per_worker': 3}, 5)
+    """
+    if isinstance(value, dict):
+        return {label: nested_values(one) for label, one in value.items()}
+    return next((as_values(value, table) for base, table in NESTED.items() if isinstance(value, base)), value)

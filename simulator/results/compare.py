@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HIGHER_IS_BETTER = [name for name, column in RUNS.items() if column.higher_is_better]  # of all others, less is better
 UNFAIR_WITH_FAILURES = [name for name, column in RUNS.items() if column.unfair]
+CHOOSES = "adaptive"  # kind of the schemes that choose on line among others
 LEAST_TRIALS, MOST_TRIALS = 10, 10_000
 
 
@@ -46,6 +47,8 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
     table : DataFrame
         A row for each point and scheme: ``point``, swept keys, ``scheme``, ``metric``, ``n_trials``;
         ``mean`` of the metric with its 95 % interval ``low``, ``high``;
+        ``regret_percent``, where a scheme chooses on line: how much worse each did than the best of the others in
+        hindsight, trial by trial, in the mean;
         ``baseline``, ``n_paired`` (trials that both have), ``change_percent`` with its 95 % interval
         ``change_low_percent``, ``change_high_percent``, and ``won_share`` of the paired trials;
         ``failed_jobs`` of ``all_jobs``, ``failure_rate`` with its 95 % interval ``failure_low``, ``failure_high``;
@@ -105,6 +108,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
         "mean": mean,
         "low": mean - half_width,
         "high": mean + half_width,
+        "regret_percent": 100 * _regret(runs, layout, metric, failures["failure_rate"]),
         "baseline": baseline,
         **paired,
         **failures,
@@ -311,6 +315,28 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
         "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
         "near_best": is_undecided(cost, layout.beside(cost, best)),
     }
+
+
+def _regret(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: FloatArray) -> FloatArray:
+    """Ratio of what schemes are ranked by to the best fixed one in hindsight, trial by trial, - 1; shape (rows,).
+
+    NaN where a ratio says nothing, and everywhere if no scheme chooses on line.
+    """
+    chooses = runs["kind"].eq(CHOOSES).to_numpy() if "kind" in runs else np.zeros(len(runs), dtype=np.bool_)
+    if not chooses.any():
+        return np.full(len(layout.point), np.nan)
+    values, is_more = layout.spread(runs[metric]), np.full(len(layout.point), metric in HIGHER_IS_BETTER)
+    if metric in UNFAIR_WITH_FAILURES:
+        is_more = _is_unfair(layout, failure_rate)
+        values = np.where(is_more[:, None], layout.spread(runs["jobs_per_s"]), values)
+    with np.errstate(divide="ignore"):
+        cost = np.where(is_more[:, None], 1 / values, values)
+    is_fixed = np.ones(len(layout.point), dtype=np.bool_)
+    is_fixed[layout.row[chooses]] = False
+    best = np.full((len(layout.row_of), layout.n_trials), np.inf)
+    np.fmin.at(best, layout.point[is_fixed], cost[is_fixed])
+    ratio = np.divide(cost, best[layout.point], out=np.full_like(cost, np.nan), where=best[layout.point] > 0)
+    return mean_and_half_width(np.where(np.isfinite(ratio), ratio, np.nan))[0] - 1
 
 
 def _is_unfair(layout: _Layout, failure_rate: FloatArray) -> BoolArray:

@@ -18,6 +18,7 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     """Header and rows of a comparison as people read it, without point and swept keys."""
     metric, baseline = table["metric"].iloc[0], table["baseline"].iloc[0]
     others = [name for name in table["ranked_by"].unique() if name != metric]
+    has_regret = bool(table["regret_percent"].notna().any())
     rows = []
     for row in table.to_dict("records"):
         is_other = row["scheme"] != baseline
@@ -31,13 +32,15 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
                 _number(row["change_percent"], "+.1f", " %"),
                 _range(row["change_low_percent"], row["change_high_percent"], "+.1f") if is_other else "",
                 _number(100 * row["won_share"], ".3g", " %") if is_other else "",
+                *([_number(row["regret_percent"], "+.1f", " %")] if has_regret else []),
                 f"{100 * row['failure_rate']:.3g} %",
                 _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
             )
         )
     change = f"against {baseline}"
-    header = ("scheme", "rank", "", metric, *others, change, "95 % of that", "won", "failed", "95 % of failed")
-    return header, rows
+    regret = ("regret",) * has_regret
+    failed = ("failed", "95 % of failed")
+    return ("scheme", "rank", "", metric, *others, change, "95 % of that", "won", *regret, *failed), rows
 
 
 def _with_interval(mean: float, half_width: float) -> str:
@@ -64,6 +67,8 @@ def notes(table: pd.DataFrame, called: str = "") -> list[str]:
         f"{better} {called} is better. Means over trials and shares of failed jobs with 95 % intervals.",
         f"against {baseline}: ratio of means, share of trials won; over the same trials of both.",
     ]
+    if table["regret_percent"].notna().any():
+        said.append("regret: against the best scheme of each trial that does not choose on line.")
     if table["near_best"].any():
         said.append(
             "~ best: not distinguishable from the best (the 95 % interval of the paired difference contains 0)."

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, model_valid
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from schemes import Ideal, Scheme
+from schemes import Adaptive, Ideal, Scheme
 from simulator.choices import Leftover, WaitFor
 from simulator.engine.drawn_once import settled
 from simulator.engine.master_rules import FirstEnough, MasterRule
@@ -163,6 +163,8 @@ class Scenario(TakesNumpy):
     def scheme_to_run(self, label: str) -> Scheme:
         """Return what runs under a scheme's name: the scheme, after uncoded rounds if there are any."""
         scheme = self.schemes[label]
+        if isinstance(scheme, Adaptive):
+            scheme = scheme.under(self.rule_for(label))
         return Probing(scheme.n_workers, scheme, self.probe) if self.probe else scheme
 
     @property

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemes import Scheme
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import FILLED_IN, NESTED, SCHEME_TABLE, as_values
+from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE, nested_values
 
 if TYPE_CHECKING:
     from simulator.tuning.legal_settings import Group
@@ -53,25 +53,13 @@ def _array(values: list[Any]) -> NDArray[Any]:
 def _column(group: Group, name: str, nothing: str | int | None) -> list[Any]:
     first, cls = group.first, type(group.first)
     if name == group.searched:
-        return [plain(value) for value in group.values]
+        return [nested_values(value) for value in group.values]
     if name == "s" and "s" not in fields_of(cls) and hasattr(cls, "s") and group.searched:  # it follows from lam
         return [getattr(one, name) for one in first.with_each(group.searched, group.values)]
     value = getattr(first, name) if name in fields_of(cls) or name == "delay_rounds" else nothing
     if name == "accepts" and getattr(first, "as_published", False):
         value = PUBLISHED
-    return [plain(value)] * len(group.values)
-
-
-def plain(value: Any) -> Any:
-    """A parameter as a scenario says it: one that is a plug-in itself, such as an assignment, as a mapping.
-
-    Examples
-    --------
-    >>> from schemes.assignment import Cyclic
-    >>> plain(Cyclic(chunks_per_worker=3)), plain(5)
-    ({'kind': 'cyclic', 'chunks_per_worker': 3}, 5)
-    """
-    return next((as_values(value, table) for base, table in NESTED.items() if isinstance(value, base)), value)
+    return [nested_values(value)] * len(group.values)
 
 
 def parameters_of(cls: type[Scheme]) -> list[str]:

@@ -11,9 +11,9 @@ import numpy as np
 from schemes import Scheme
 from simulator.plugins.building import from_values
 from simulator.plugins.fields import fields_of
-from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE, as_values
+from simulator.plugins.kinds import RULE_TABLE, SCHEME_TABLE, as_values, nested_values
 from simulator.tuning.best import best_settings
-from simulator.tuning.rows import PUBLISHED, parameters_of, plain
+from simulator.tuning.rows import PUBLISHED, parameters_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def as_scheme(setting: Mapping[Any, Any]) -> dict[str, Any]:
     """
     cls = SCHEME_TABLE.find(setting["kind"])
     values = {name: setting[name] for name in parameters_of(cls) if setting.get(name) is not None}
-    given = {name: value for name, value in values.items() if value != plain(fields_of(cls)[name].default)}
+    given = {name: value for name, value in values.items() if value != nested_values(fields_of(cls)[name].default)}
     if given.get("accepts") == PUBLISHED:
         given["as_published"] = given.pop("accepts") == PUBLISHED
     return {"kind": setting["kind"]} | {
