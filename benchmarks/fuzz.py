@@ -47,6 +47,9 @@ MODELS: list[dict[str, Any]] = [
     {"kind": "fail_slow", "p_fail": 0.02, "slowdown": 5.0, "mean_rounds": 9},
     {"kind": "fail_stop", "mean_rounds_to_failure": 20, "mean_rounds_to_repair": 2},
     {"kind": "markov_speed", "states": [{"slowdown": 1.0, "mean_s": 9.0}, {"slowdown": 3.0, "mean_s": 3.0}]},
+    {"kind": "time_of_day", "wave": {"mean": 2.0, "amplitude": 0.5, "peak_s": 3.0}, "period_s": 9.0},
+    {"kind": "queueing", "rate": 0.2, "mean_s": 2.0, "discipline": "processor_sharing"},
+    {"kind": "churn", "mean_stay_s": 50.0, "mean_away_s": 5.0, "detect_s": 0.5},
     {"kind": "adversarial", "B": 1, "W": 3, "lam": 2, "slowdown": 5.0},
 ]
 RULES: list[dict[str, Any]] = [

@@ -57,7 +57,8 @@ class BackupTasks(Scheme):
 
     From the instant that the policy names, every idle worker that has finished takes a chunk of which nothing has come
     and of which no copy has begun; the original goes on, unless ``relaunch`` cancels it. The round ends when all
-    chunks are there, and everything else is dropped.
+    chunks are there, and everything else is dropped. A chunk whose worker has left goes to the next one that is idle at
+    once, whatever the policy.
 
     ``after: late`` copies at each heartbeat, at most ``max_copies`` at once, the task first whose remaining time
     (1 - progress) / rate is longest, where progress is the share of a task's time that is over and rate is progress by
@@ -131,15 +132,23 @@ class _BackupSession(Session):
         self.n_rounds, self._n, self._policy, self._relaunch = n_jobs, scheme.n_workers, scheme.policy, scheme.relaunch
         self._load = scheme.load
         self._work = Work(np.full((self._n, 1), self._load))
+        self._away: Collection[int] = ()
+        self._at: dict[int, int] = {}  # chunks in hand, by worker
+        self._lacking: dict[int, None] = {}  # chunks, in order
+        self._orphans: dict[int, None] = {}  # chunks that nobody has in hand, because workers have left
+        self._idle: list[int] = []
+        self._n_copies = 0  # that are running
 
     def open_round(self, index: int) -> Work:
         self._job, policy = index, self._policy
         self._lists = [[worker] for worker in range(self._n)]  # the chunks that each worker is given
-        self._lacking = dict.fromkeys(range(self._n))  # chunks, in order
+        self._lacking = dict.fromkeys(range(self._n))
         self._to_copy = dict.fromkeys(range(self._n))  # chunks of which no copy has begun
-        self._idle: list[int] = []
+        self._at = {worker: worker for worker in range(self._n) if worker not in self._away}
+        self._orphans = dict.fromkeys(self._away)
+        self._idle = []
         self._used: set[int] = set()  # workers of which a result was the first of its chunk
-        self._n_copies = 0  # that are running
+        self._n_copies = 0
         self.look_s = math.inf
         if policy["after"] != "share":
             self.look_s = policy["deadline_s"] if policy["after"] == "deadline" else policy["heartbeat_s"]
@@ -151,8 +160,20 @@ class _BackupSession(Session):
             del self._lacking[chunk]
             self._used.add(worker)
         self._to_copy.pop(chunk, None)
+        self._orphans.pop(chunk, None)
         self._n_copies -= chunk != worker
+        self._at.pop(worker, None)
         self._idle.append(worker)
+
+    def hear_absences(self, left: Collection[int], away: Collection[int], now_s: float) -> None:
+        for worker in left:
+            chunk = self._at.pop(worker, None)
+            self._n_copies -= chunk is not None and chunk != worker
+            if chunk in self._lacking and chunk not in self._at.values():
+                self._orphans[chunk] = None
+        is_idle = {*self._idle, *left, *self._away} - {*self._at} - {*away}
+        self._idle = [*(worker for worker in self._idle if worker in is_idle), *sorted(is_idle - {*self._idle})]
+        self._away = away
 
     def enough(self) -> bool:
         return not self._lacking
@@ -160,37 +181,41 @@ class _BackupSession(Session):
     def act(self, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
         policy = self._policy
         if policy["after"] == "late":
-            return self._at_heartbeat(policy, now_s, progress)
+            return self._copied([*self._orphans, *self._at_heartbeat(policy, now_s, progress)])
         if policy["after"] == "share":
             is_on = self._n - len(self._lacking) >= policy["share"] * self._n * (1 - ROUNDING)
         else:
             is_on = now_s >= policy["deadline_s"]
-        return self._copied([*self._to_copy]) if is_on else None
+        return self._copied([*self._orphans, *(self._to_copy if is_on else ())])
 
-    def _at_heartbeat(self, policy: Late, now_s: float, progress: Callable[[], FloatArray]) -> Phase | None:
+    def _at_heartbeat(self, policy: Late, now_s: float, progress: Callable[[], FloatArray]) -> Sequence[int]:
         if now_s < self.look_s:
-            return None
+            return []
         self.look_s = (round(now_s / policy["heartbeat_s"]) + 1) * policy["heartbeat_s"]
         n_more = policy["max_copies"] - self._n_copies
-        if n_more <= 0 or not self._idle or not self._to_copy:
-            return None
-        chunks = np.array([*self._to_copy])
+        chunks = np.array([chunk for chunk in self._to_copy if chunk not in self._orphans], dtype=np.int64)
+        if n_more <= 0 or not self._idle or not len(chunks):
+            return []
         share = progress()[chunks]
         with np.errstate(divide="ignore"):
             remaining_s = (1 - share) / (share / now_s)
-        return self._copied(chunks[np.argsort(-remaining_s, kind="stable")][:n_more].tolist())
+        return list(chunks[np.argsort(-remaining_s, kind="stable")][:n_more].tolist())
 
     def _copied(self, chunks: Sequence[int]) -> Phase | None:
-        """Let idle workers begin copies of some chunks, in that order."""
-        pairs = list(zip(self._idle, chunks, strict=False))
+        """Let idle workers begin copies of some chunks, each once, in that order."""
+        pairs = list(zip(self._idle, dict.fromkeys(chunks), strict=False))
         if not pairs:
             return None
         self._idle = self._idle[len(pairs) :]
+        dropped = [chunk for _, chunk in pairs if self._at.get(chunk) == chunk] if self._relaunch else []
         for worker, chunk in pairs:
             self._lists[worker].append(chunk)
-            del self._to_copy[chunk]
-        self._n_copies += len(pairs)
-        dropped = [chunk for _, chunk in pairs] if self._relaunch else []
+            self._to_copy.pop(chunk, None)
+            self._orphans.pop(chunk, None)
+            self._n_copies += chunk != worker
+        for worker in dropped:
+            del self._at[worker]
+        self._at.update(pairs)
         return Phase({worker: [self._load] for worker, _ in pairs}, dropped)
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:

@@ -56,7 +56,7 @@ class _BoundedSession(CountedSession):
 
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = super().close_round(closing)
-        before, self.idle = self._slowest, []
+        before = self._slowest
         for result in self.used:
             made = self._updates[result.worker] = self._updates[result.worker] + 1
             self._workers_at[made] += 1

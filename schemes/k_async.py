@@ -50,7 +50,7 @@ class KAsync(UpdateScheme):
 class _KAsyncSession(CountedSession):
     def close_round(self, closing: Closing) -> Sequence[Outcome]:
         outcomes = super().close_round(closing)
-        self.idle = [result.worker for result in self.used]
+        self.idle += [result.worker for result in self.used]
         return outcomes
 
     def leftover(self) -> Leftover:

@@ -1,8 +1,18 @@
 """Straggler models: how long work takes, and for whom it takes longer."""
 
 from straggler_models.adversarial import Adversarial
-from straggler_models.base import SecondsModel, Speeds, StragglerModel, WorkerTimes
+from straggler_models.base import (
+    Absence,
+    LeavingModel,
+    OtherWork,
+    SecondsModel,
+    SharedModel,
+    Speeds,
+    StragglerModel,
+    WorkerTimes,
+)
 from straggler_models.bernoulli import Bernoulli
+from straggler_models.churn import Churn
 from straggler_models.common_shock import CommonShock
 from straggler_models.constant import Constant
 from straggler_models.fail_slow import FailSlow
@@ -17,13 +27,16 @@ from straggler_models.pareto import Pareto
 from straggler_models.partial_slowdown import PartialSlowdown
 from straggler_models.per_worker import PerWorker
 from straggler_models.prone_workers import ProneWorkers
+from straggler_models.queueing import Queueing
 from straggler_models.shifted_exponential import ShiftedExponential
+from straggler_models.time_of_day import TimeOfDay
 from straggler_models.trace import Trace
 from straggler_models.weibull import Weibull
 
 STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
     "adversarial": Adversarial,
     "bernoulli": Bernoulli,
+    "churn": Churn,
     "common_shock": CommonShock,
     "constant": Constant,
     "fail_slow": FailSlow,
@@ -38,15 +51,19 @@ STRAGGLER_MODELS: dict[str, type[StragglerModel]] = {
     "partial_slowdown": PartialSlowdown,
     "per_worker": PerWorker,
     "prone_workers": ProneWorkers,
+    "queueing": Queueing,
     "shifted_exponential": ShiftedExponential,
+    "time_of_day": TimeOfDay,
     "trace": Trace,
     "weibull": Weibull,
 }
 
 __all__ = [
     "STRAGGLER_MODELS",
+    "Absence",
     "Adversarial",
     "Bernoulli",
+    "Churn",
     "CommonShock",
     "Constant",
     "FailSlow",
@@ -55,17 +72,22 @@ __all__ = [
     "Gamma",
     "GilbertElliott",
     "Groups",
+    "LeavingModel",
     "Lognormal",
     "MarkovSpeed",
+    "OtherWork",
     "Pareto",
     "PartialSlowdown",
     "PerWorker",
     "ProneWorkers",
+    "Queueing",
     "SecondsModel",
+    "SharedModel",
     "ShiftedExponential",
     "SpeedState",
     "Speeds",
     "StragglerModel",
+    "TimeOfDay",
     "Trace",
     "Weibull",
     "WorkerTimes",

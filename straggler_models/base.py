@@ -1,13 +1,13 @@
 """Base of the straggler models, descriptions of how long work takes.
 
 A model lives in *rounds* (new worker times every round), in *seconds* (:class:`SecondsModel`: a speed that changes
-while work is going on), in *loads* (the time of a list, not linear in its load), or in *tasks*, *messages* or the
-*gradients* in messages (a number for each place in a list). Models compose: start-up times, seconds per load and delays
-add, slowdowns multiply.
+while work is going on), in *loads* (the time of a list, not linear in its load), in *absences* (who is not there), or
+in *tasks*, *messages* or the *gradients* in messages (a number for each place in a list). Models compose: start-up
+times, seconds per load and delays add, slowdowns multiply, and a worker is there if all say so.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -25,7 +25,7 @@ AddsTo = Annotated[
     ),
 ]
 Drawn = Literal["per_round", "per_run"]
-LivesIn = Literal["rounds", "seconds", "loads", "tasks", "messages", "gradients"]
+LivesIn = Literal["rounds", "seconds", "loads", "absences", "tasks", "messages", "gradients"]
 ListSeconds = Callable[[FloatArray, IntArray], FloatArray]  # seconds of lists of such loads, each of such a worker
 Part = Literal["startup_s", "seconds_per_load", "slowdown"]  # of worker times
 PLACES: dict[str, LivesIn] = {"task": "tasks", "message_s": "messages", "seconds_per_gradient": "gradients"}
@@ -90,9 +90,10 @@ class StragglerModel(TakesNumpy, ABC):
 
     @property
     def lives_in(self) -> LivesIn:
-        """Where its times are: in :meth:`rounds`, in :meth:`slowdowns` over seconds, or in :meth:`lists` of loads.
+        """Where its times are: in :meth:`rounds`, in seconds, in :meth:`lists` of loads, or in :meth:`absences`.
 
-        Or they are in :meth:`places` of tasks, of messages, or of messages in proportion to their gradients.
+        In seconds: in :meth:`slowdowns`, or in :meth:`others`. Or they are in :meth:`places` of tasks, of messages, or
+        of messages in proportion to their gradients.
         """
         return "rounds"
 
@@ -110,6 +111,11 @@ class StragglerModel(TakesNumpy, ABC):
     def may_never_answer(self) -> bool:
         """True if a worker may take for ever: the master then needs a timeout."""
         return False
+
+    @property
+    def changes_per_s(self) -> float:
+        """Mean number of changes of one worker in a second, if it says so: too many in a round are refused."""
+        return 0.0
 
     @property
     def is_noise(self) -> bool:
@@ -138,6 +144,14 @@ class StragglerModel(TakesNumpy, ABC):
 
     def slowdowns(self, n_workers: int, rng: np.random.Generator) -> "Iterator[Speeds]":
         """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
+        raise NotImplementedError
+
+    def others(self, n_workers: int, rng: np.random.Generator) -> "Sequence[OtherWork] | None":
+        """Return what else each worker is at from 0 s on, if our lists change that; None (default): nothing else."""
+        return None
+
+    def absences(self, n_workers: int, rng: np.random.Generator) -> "Sequence[Iterator[Absence]]":
+        """Return each worker's absences from 0 s on, in order, without an overlap."""
         raise NotImplementedError
 
     def lists(self, n_workers: int, rng: np.random.Generator) -> Iterator[ListSeconds]:
@@ -274,21 +288,90 @@ class Speeds(NamedTuple):
     slowdown: FloatArray  # during it; inf: the worker stands still
 
 
-class SecondsModel(StragglerModel):
-    """A model in which workers change their speed at any time, also in the middle of a task."""
+class ClockModel(StragglerModel):
+    """A model of what happens over wall-clock time."""
 
     @property
     def lives_in(self) -> LivesIn:
         return "seconds"
 
-    @abstractmethod
-    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:
-        """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
-
     def rounds(self, n_workers: int, rng: np.random.Generator) -> Iterator[WorkerTimes]:
         """Rounds as such change nothing."""
         while True:
             yield WorkerTimes()
+
+
+class SecondsModel(ClockModel):
+    """A model in which workers change their speed at any time, also in the middle of a task."""
+
+    @abstractmethod
+    def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:
+        """Yield each worker's piecewise-constant slowdown over wall-clock time from 0 s on, for ever."""
+
+
+class OtherWork(ABC):
+    """What else one worker is at, as it is at some instant, with a list of ours or without.
+
+    It can be copied, to look ahead: how a list of ours gets on is worked out when it comes, and it may be dropped
+    before it is done.
+    """
+
+    now_s: float = 0.0
+    """the instant, on the clock of the run"""
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """Return another one that goes on by itself, and meets the same from now on."""
+
+    @abstractmethod
+    def enter(self) -> None:
+        """Let a list of ours come."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Let it go: it is done, or was dropped."""
+
+    @abstractmethod
+    def outlook(self) -> tuple[float, float]:
+        """Say until when our list gets on equally fast, if it stays (inf: to its end), and its slowdown until then."""
+
+    @abstractmethod
+    def run(self, until_s: float) -> None:
+        """Go on until then; an instant that is over changes nothing."""
+
+
+class SharedModel(ClockModel):
+    """A model of what workers are at beside our lists, which go on differently where a list of ours is."""
+
+    @abstractmethod
+    def other_work(self, rng: np.random.Generator) -> OtherWork:
+        """Return what one worker is at from 0 s on."""
+
+    def others(self, n_workers: int, rng: np.random.Generator) -> Sequence[OtherWork]:
+        return [self.other_work(own) for own in rng.spawn(n_workers)]
+
+
+class Absence(NamedTuple):
+    """A time for which nobody is in a worker's place, on the clock of the run."""
+
+    leaves_s: float
+    joins_s: float  # when another worker joins; inf: none does
+    heard_s: float  # when the master hears that the worker has left: when another one joins, at the latest
+
+
+class LeavingModel(ClockModel):
+    """A model of workers that leave, with what they have in hand, and of others that join in their place."""
+
+    @property
+    def lives_in(self) -> LivesIn:
+        return "absences"
+
+    @abstractmethod
+    def absences_of(self, rng: np.random.Generator) -> Iterator[Absence]:
+        """Yield one worker's absences from 0 s on, in order, without an overlap."""
+
+    def absences(self, n_workers: int, rng: np.random.Generator) -> Sequence[Iterator[Absence]]:
+        return [self.absences_of(own) for own in rng.spawn(n_workers)]
 
 
 def fields_of(cls: type[StragglerModel]) -> dict[str, FieldInfo]:

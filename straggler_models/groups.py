@@ -1,6 +1,7 @@
 """Workers that are slow together: racks, hosts, switches."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -8,7 +9,7 @@ from pydantic import Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from simulator.parameters import ComplaintsError, Count, FloatArray, IntArray, PositiveCount, complaints_of
-from straggler_models.base import ListSeconds, LivesIn, Speeds, StragglerModel, WorkerTimes
+from straggler_models.base import Absence, ListSeconds, LivesIn, SharedModel, Speeds, StragglerModel, WorkerTimes
 
 Members = Annotated[list[Annotated[list[Count], Field(min_length=1)]], Field(min_length=1)]
 
@@ -48,6 +49,11 @@ class Groups(StragglerModel):
             raise ValueError(f"size must be given, or else members, got {got}")
         if self.shuffled and self.members is not None:
             raise ValueError("shuffled must be left out where members are given, got true")
+        if isinstance(self.model, SharedModel) or isinstance(getattr(self.model, "model", None), SharedModel):
+            got = type(self.model).__name__
+            raise ValueError(
+                f"model must not be shared with lists of ours, of which each member has its own, got {got}"
+            )
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]  # of the class elsewhere, here of the model inside
@@ -64,6 +70,10 @@ class Groups(StragglerModel):
     @property
     def may_never_answer(self) -> bool:
         return self.model.may_never_answer
+
+    @property
+    def changes_per_s(self) -> float:
+        return self.model.changes_per_s
 
     @property
     def is_noise(self) -> bool:
@@ -119,6 +129,14 @@ class Groups(StragglerModel):
         model, group = self._at_work(n_workers, rng)
         for speeds in model.slowdowns(self._n_groups(n_workers), rng):
             yield Speeds(speeds.duration_s[:, group], np.where(group < 0, 1.0, speeds.slowdown[:, group]))
+
+    def absences(self, n_workers: int, rng: np.random.Generator) -> Sequence[Iterator[Absence]]:
+        model, group = self._at_work(n_workers, rng)
+        every: list[list[Iterator[Absence]]] = [
+            list(itertools.tee(absences, int(np.count_nonzero(group == number))))
+            for number, absences in enumerate(model.absences(self._n_groups(n_workers), rng))
+        ]
+        return [every[number].pop() if number >= 0 else iter(()) for number in group.tolist()]
 
     def lists(self, n_workers: int, rng: np.random.Generator) -> Iterator[ListSeconds]:
         model, group = self._at_work(n_workers, rng)

@@ -1,14 +1,26 @@
 """Workers that differ: a model whose parameters are each worker's own."""
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import numpy as np
 from pydantic import InstanceOf, ValidationError
 from pydantic.dataclasses import dataclass
 
 from simulator.parameters import ComplaintsError, Count, FloatArray, IntArray, OfEach, complaints_of
-from straggler_models.base import BLOCK_ROUNDS, ListSeconds, LivesIn, StragglerModel, WorkerTimes, fields_of
+from straggler_models.base import (
+    BLOCK_ROUNDS,
+    Absence,
+    ClockModel,
+    LeavingModel,
+    ListSeconds,
+    LivesIn,
+    OtherWork,
+    SharedModel,
+    StragglerModel,
+    WorkerTimes,
+    fields_of,
+)
 from straggler_models.distributions import complaint, distribution_of
 
 SOME = 100  # workers of which it is said whether any may never answer, before a scenario says how many there are
@@ -34,14 +46,15 @@ class PerWorker(StragglerModel):
     """
 
     model: Annotated[InstanceOf[StragglerModel], OfEach()]
-    """any straggler model that does not live in seconds; its numbers may be lists or distributions"""
+    """any straggler model but those of speeds in seconds; its numbers may be lists or distributions"""
     seed: Count | None = None
     """draws what is drawn from distributions; null: the scenario's"""
 
     def __post_init__(self) -> None:
         if missing := self._missing():
             raise ComplaintsError(*missing, *self._malformed(), *self._out_of_range())
-        if self.model.lives_in == "seconds" or any(isinstance(v, StragglerModel) for v in vars(self.model).values()):
+        is_of_clock = isinstance(self.model, ClockModel) and not isinstance(self.model, SharedModel | LeavingModel)
+        if is_of_clock or any(isinstance(v, StragglerModel) for v in vars(self.model).values()):
             kind = type(self.model).__name__
             raise ValueError(f"model must live in rounds and hold no other model, got {kind} (groups take any)")
         if malformed := list(self._malformed()):
@@ -98,6 +111,10 @@ class PerWorker(StragglerModel):
         return any(model.may_never_answer for _, model in self._some()._different())
 
     @property
+    def changes_per_s(self) -> float:
+        return max(model.changes_per_s for _, model in self._some()._different())
+
+    @property
     def is_noise(self) -> bool:
         return self.model.is_noise
 
@@ -150,6 +167,22 @@ class PerWorker(StragglerModel):
             blocks = [_blocks(model, n_workers, twin) for model, twin in zip(models, _twins(rng, models), strict=True)]
             for together in zip(*blocks, strict=True):
                 yield WorkerTimes(*(_own_of(parts, of_worker) for parts in zip(*together, strict=True)))
+
+    def others(self, n_workers: int, rng: np.random.Generator) -> Sequence[OtherWork] | None:
+        if not isinstance(self.model, SharedModel):
+            return None
+        return [cast(SharedModel, model).other_work(own) for model, own in self._each(n_workers, rng)]
+
+    def absences(self, n_workers: int, rng: np.random.Generator) -> Sequence[Iterator[Absence]]:
+        return [cast(LeavingModel, model).absences_of(own) for model, own in self._each(n_workers, rng)]
+
+    def _each(self, n_workers: int, rng: np.random.Generator) -> list[tuple[StragglerModel, np.random.Generator]]:
+        """Each worker's model, with a stream of its own."""
+        if self.draws_once:  # outside a scenario
+            return self.settled(n_workers, rng)._each(n_workers, rng)
+        own = list(zip(*self._own().values(), strict=True)) or [()] * n_workers
+        models = [self._model_of(worker, values) for worker, values in enumerate(own)]
+        return list(zip(models, rng.spawn(n_workers), strict=True))
 
     def lists(self, n_workers: int, rng: np.random.Generator) -> Iterator[ListSeconds]:
         models, of_worker = self._at_work(n_workers, rng)

@@ -5,12 +5,13 @@
 """
 
 import dataclasses
+import itertools
 import pickle
 
 import numpy as np
 
 from simulator.parameters import FloatArray
-from straggler_models.base import StragglerModel, WorkerTimes
+from straggler_models.base import OtherWork, StragglerModel, WorkerTimes
 
 
 def draw_rounds(
@@ -63,11 +64,16 @@ def check_model(model: StragglerModel, n_workers: int = 6, n_rounds: int = 150) 
         assert all(map(np.array_equal, times, other)), "is_random is False, and another stream gives other times"
     _check_arrays(model, times)
     if model.lives_in == "seconds":
-        _check_speeds(model, n_workers)
+        if model.others(n_workers, _rng()) is None:
+            _check_speeds(model, n_workers)
+        else:
+            _check_others(model, n_workers)
     if model.lives_in == "loads":
         _check_lists(model, n_workers)
     if model.lives_in in ("tasks", "messages", "gradients"):
         _check_places(model, n_workers)
+    if model.lives_in == "absences":
+        _check_absences(model, n_workers)
 
 
 def _check_arrays(model: StragglerModel, times: tuple[FloatArray, ...]) -> None:
@@ -111,6 +117,44 @@ def _check_speeds(model: StragglerModel, n_workers: int) -> None:
         assert speeds.duration_s.any(), "time must go on"
         assert (speeds.slowdown > 0).all(), "slowdown must be positive"
         assert all(map(np.array_equal, speeds, again)), "the same stream must give the same speeds"
+
+
+def _check_others(model: StragglerModel, n_workers: int) -> None:
+    others, same = (model.others(n_workers, _rng()) or () for _ in range(2))
+    assert len(others) == len(same) == n_workers, "other work for each worker"
+    for other, again in zip(others, same, strict=True):
+        for at_s in (0.0, 3.0, 50.0):
+            other.run(at_s)
+            again.run(at_s)
+            ahead = other.copy()
+            ahead.enter()
+            pieces = _pieces(ahead)
+            again.enter()
+            assert pieces == _pieces(again.copy()), "the same stream must give the same, also to a copy"
+            again.leave()
+            assert all(slowdown > 0 for _, slowdown in pieces), "slowdown must be positive"
+            ends_s = [at_s, *(end_s for end_s, _ in pieces)]
+            assert all(map(float.__le__, ends_s, ends_s[1:])), "time must go on"
+
+
+def _check_absences(model: StragglerModel, n_workers: int) -> None:
+    every, same = (model.absences(n_workers, _rng()) for _ in range(2))
+    assert len(every) == len(same) == n_workers, "absences of each worker"
+    for own, again in zip(every, same, strict=True):
+        absences, over_s = list(itertools.islice(own, 9)), 0.0
+        assert absences == list(itertools.islice(again, 9)), "the same stream must give the same absences"
+        for absence in absences:
+            assert over_s <= absence.leaves_s <= absence.heard_s <= absence.joins_s, "absences must be in order"
+            over_s = absence.joins_s
+
+
+def _pieces(other: OtherWork) -> list[tuple[float, float]]:
+    """Say how a list gets on that stays for a while."""
+    pieces = [other.outlook()]
+    while len(pieces) < 20 and pieces[-1][0] < np.inf:
+        other.run(pieces[-1][0])
+        pieces.append(other.outlook())
+    return pieces
 
 
 def _rng() -> np.random.Generator:

@@ -49,6 +49,25 @@ class Session(ABC):
         Only if the scheme :attr:`~Scheme.hears_late`.
         """
 
+    def hear_absences(  # noqa: B027 - most have no use for it
+        self, left: Collection[int], away: Collection[int], now_s: float
+    ) -> None:
+        """Note who has left and who is there, as far as the master has heard, before a round is opened (``now_s`` 0).
+
+        Also while it goes on, if the session :attr:`acts` or late responses may end it. What is given to a worker that
+        is away is lost.
+
+        Parameters
+        ----------
+        left
+            Workers that have left since the last time, also if others have joined in their place: what they had in
+            hand is lost.
+        away
+            All in whose place nobody is.
+        now_s
+            Seconds after the round's start.
+        """
+
     @abstractmethod
     def enough(self) -> bool:
         """True if the master may end the open round with what has arrived. O(1) or close to it.

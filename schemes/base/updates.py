@@ -56,6 +56,8 @@ class UpdateSession(Session):
         self._given: dict[int, list[Result]] = {}  # in the open round, by worker
         self.job = -1
         self.idle: list[int] = [*range(scheme.n_workers)]  # who begins anew at the next occasion
+        self._away: set[int] = set()  # in whose place nobody is
+        self._lost: set[int] = set()  # of these, who has lost its list
         self.used: Sequence[Result] = []  # for the job that has just ended
 
     def chunk_for(self, worker: int) -> int:
@@ -86,6 +88,19 @@ class UpdateSession(Session):
         if not self.idle or self.enough():
             return None
         return Phase({worker: [self._load] for worker in self._begin()})
+
+    def hear_absences(self, left: Collection[int], away: Collection[int], now_s: float) -> None:
+        """Let those begin anew who have joined in the place of a worker that has left with a list."""
+        back = {*left, *(self._away - {*away})}
+        for worker in sorted(back):
+            result, self._at[worker] = self._at[worker], None
+            if result is not None:
+                self._lost.add(worker)
+                if result.job in self._open:
+                    self.forget([result])
+        self._away = {*away}
+        self.idle += sorted(self._lost - self._away)
+        self._lost &= self._away
 
     def receive(self, worker: int, report: int) -> None:
         result, self._at[worker] = self._at[worker], None

@@ -64,6 +64,9 @@ class ValuedSession(Session):
     def leftover(self) -> Leftover | None:
         return self._session.leftover()
 
+    def hear_absences(self, left: Collection[int], away: Collection[int], now_s: float) -> None:
+        self._session.hear_absences(left, away, now_s)
+
     def receive_late(self, index: int, worker: int, report: int) -> None:
         self._session.receive_late(index, worker, report)
         self._codec.receive_late(index, worker, report)

@@ -19,6 +19,7 @@ from schemes.base.work import Heard, Work
 from simulator.engine.acting_workers import ActingWorkers, Given
 from simulator.engine.mail import Message
 from simulator.engine.master_rules import MasterRule
+from simulator.engine.presence import Presence
 from simulator.errors import SimulationError
 from simulator.parameters import BoolArray, IntArray
 
@@ -39,8 +40,14 @@ class Post(Protocol):
     def send(self, given: Given) -> None:
         """Tell when the reports of a list are due that is given out while the round goes on."""
 
-    def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
-        """Let workers send no more of what they have; count what is on its way of this round."""
+    def drop(self, workers: Collection[int], now_s: float) -> None:
+        """Let workers send no more of what they have."""
+
+    def lose(self, workers: Collection[int]) -> None:
+        """Lose what is on its way from some workers."""
+
+    def coming(self, workers: Collection[int]) -> Counter[int]:
+        """Count what is on its way from some workers, of this round."""
 
 
 class ActingRound:
@@ -57,9 +64,10 @@ class ActingRound:
         late_ends: bool,
         late: list[int],
         action_overhead_s: float,
+        presence: Presence | None = None,
     ) -> None:
         self._rule, self._session, self._workers, self._mail = rule, session, workers, mail
-        self._late_ends, self._action_overhead_s = late_ends, action_overhead_s
+        self._late_ends, self._action_overhead_s, self._presence = late_ends, action_overhead_s, presence or None
         self._enough, self._receive = session.enough, session.receive
         self._lacking: list[int] = np.count_nonzero(work.reporting, axis=1).tolist()  # reports of each worker to come
         self._has_worked = work.busy.copy()
@@ -100,16 +108,25 @@ class ActingRound:
         if not self._rank:
             self._want(self._rule.wants_s(0.0))
         self._plan_action(0.0)
-        if self._late_ends:
+        if self._presence:
+            self._give_up(self._presence.away)
+        if self._late_ends or self._nothing_comes():
             self._attend(0.0)
 
     def next_s(self) -> float:
-        """Return when the master does something next if nothing arrives; inf: never."""
-        return min(self._ends_s, self._look_s, self._act_s)
+        """Return when the master does or hears something next if nothing arrives; inf: never."""
+        news_s = self._presence.next_news_s() if self._presence else np.inf
+        return min(self._ends_s, self._look_s, self._act_s, news_s)
 
     def step(self, now_s: float) -> bool:
         """Take in what has arrived by now, no later than `next_s`, and do what is due; true: the round is over."""
         if self._receive_until(now_s):
+            self._attend(now_s)
+        if self._presence and (news := self._presence.news(now_s)):
+            left, away = news
+            self._mail.lose(left)
+            self._give_up(left)
+            self._session.hear_absences(left, away, now_s)
             self._attend(now_s)
         if self._look_s <= now_s < self._ends_s:
             self._look(now_s)
@@ -195,13 +212,22 @@ class ActingRound:
                 self._lacking[worker] += len(loads)
                 self._n_lacking += len(loads)
             self.n_phases += bool(phase.lists)
+            if self._presence:
+                self._give_up(self._presence.away.intersection(phase.lists))
         self._plan_action(now_s)
         if self._nothing_comes():
-            self._ends_s = now_s
+            # where nothing can come from the beginning, the master waits for somebody to join
+            joins_s = self._presence.next_join_s() if self._presence and now_s == 0.0 else 0.0
+            self._ends_s = min(self._ends_s, self._rule.acts_s(joins_s)) if joins_s else now_s
 
     def _drop(self, workers: Collection[int], now_s: float) -> None:
         self._workers.drop(workers, now_s)
-        n_sent = self._mail.drop(workers, now_s)
+        self._mail.drop(workers, now_s)
+        self._give_up(workers)
+
+    def _give_up(self, workers: Collection[int]) -> None:
+        """Expect no more of some workers than what is on its way."""
+        n_sent = self._mail.coming(workers)
         for worker in workers:
             given_up = self._lacking[worker] - n_sent[worker]
             self._n_lacking -= given_up - self._given_up.get(worker, 0)

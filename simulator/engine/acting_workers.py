@@ -10,6 +10,7 @@ import numpy as np
 from schemes.base.work import Work
 from simulator.choices import Leftover
 from simulator.engine.downlink import Downlink
+from simulator.engine.presence import Presence
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.engine.workers import Late, Workers, load_done
@@ -29,9 +30,14 @@ class Given(NamedTuple):
     begin_s: float
     loads: Sequence[float]
     finish_s: list[float]
-    cut_s: float = np.inf  # when it was dropped
+    cut_s: float = np.inf  # when it was dropped, or its worker left
     startup_share: float = 0.0  # of its time
     delays_s: Sequence[float] = ()  # of its messages; none: they are not delayed
+
+    @property
+    def due_s(self) -> list[float]:
+        """When its reports are due; inf: they are lost."""
+        return [each_s if each_s < self.cut_s else np.inf for each_s in self.finish_s]
 
     def done(self, until_s: float) -> float:
         """Load done until then."""
@@ -55,21 +61,25 @@ class ActingWorkers(Workers):
         leftover: Leftover,
         again: Again | None,
         downlink: Downlink | None = None,
+        presence: Presence | None = None,
     ) -> None:
-        super().__init__(n_workers, times, speeds, leftover, downlink)
+        super().__init__(n_workers, times, speeds, leftover, downlink, presence)
         self._again = again
         self._streams: dict[int, tuple[int, Iterator[RoundTimes]]] = {}  # and how many rounds of each are taken
 
     def dispatch(self, index: int, start_s: float, work: Work) -> tuple[Work, FloatArray]:
-        work, finish_s = super().dispatch(index, start_s, work)
+        work, due_s = super().dispatch(index, start_s, work)
         self.index = index
         self._times = {0: self.times}
         self.given: list[Given] = []
         self._latest: dict[int, int] = {}  # place of a worker's latest list in `given`
         self._n_given: dict[int, int] = {}
         self.dropped_s: dict[int, float] = {}  # when a list was dropped that the round began with
-        self._free_s = np.maximum(self._busy_until_s, np.where(np.isnan(finish_s), -np.inf, finish_s).max(axis=1))
-        return work, finish_s
+        # of workers that leave with their latest list: when, and when that would end otherwise
+        self._gone = {worker: (left_s, self.whole_s[worker]) for worker, left_s in self.left_s.items()}
+        free_s = np.where(np.isnan(self._finish_s), -np.inf, self._finish_s).max(axis=1)
+        self._free_s = np.maximum(self._busy_until_s, free_s)
+        return work, due_s
 
     def begin(self, worker: int, now_s: float, begin_s: float, loads: Sequence[float]) -> Given:
         """Give an idle worker a list, which is sent at ``begin_s``; say when its reports are due."""
@@ -96,10 +106,15 @@ class ActingWorkers(Workers):
         else:
             finish_s = [begin_s + each_s for each_s in finish_s]
         self._n_given[worker], self._latest[worker] = n_before + 1, len(self.given)
+        leaves_s = self._presence.leaves_s(worker, begin_s)[0] if self._presence else np.inf
+        cut_s = leaves_s if leaves_s <= finish_s[-1] < np.inf else np.inf
+        self._gone.pop(worker, None)
+        if cut_s < np.inf:
+            self._gone[worker] = cut_s, finish_s[-1]
+            self._leave_speeds(cut_s, [worker])
         delays_s = times.places.delays_of(worker, len(loads))
-        given = Given(worker, first, begin_s, loads, finish_s, startup_share=startup_share, delays_s=delays_s)
-        self.given.append(given)
-        self._free_s[worker] = finish_s[-1]
+        self.given.append(Given(worker, first, begin_s, loads, finish_s, cut_s, startup_share, delays_s))
+        self._free_s[worker] = min(finish_s[-1], cut_s)
         return self.given[-1]
 
     def _times_of(self, n_before: int) -> RoundTimes:
@@ -115,8 +130,10 @@ class ActingWorkers(Workers):
 
     def drop(self, workers: Collection[int], now_s: float) -> None:
         """Let workers stop what they are at."""
+        self._leave_speeds(now_s, workers)
         for worker in workers:
             if self._free_s[worker] > now_s:
+                self._gone.pop(worker, None)
                 if worker in self._latest:
                     place = self._latest[worker]
                     self.given[place] = self.given[place]._replace(cut_s=now_s)
@@ -134,9 +151,12 @@ class ActingWorkers(Workers):
             is_on = (since_s <= (at_s := now_s + self._start_s - late.start_s)) & (at_s < until_s)
             begin_s[late.workers[is_on]] = since_s[is_on] - (at_s - now_s)
             end_s[late.workers[is_on]] = until_s[is_on] - (at_s - now_s)
+        told_s, is_busy = np.full(len(end_s), now_s), self._free_s > now_s
+        for worker, (left_s, whole_s) in self._gone.items():  # of which the master has heard up to then
+            told_s[worker], end_s[worker], is_busy[worker] = min(now_s, left_s), whole_s, True
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.clip((now_s - begin_s) / (end_s - begin_s), 0.0, 1.0)
-        return np.where(self._free_s > now_s, share, np.nan)
+            share = np.clip((told_s - begin_s) / (end_s - begin_s), 0.0, 1.0)
+        return np.where(is_busy, share, np.nan)
 
     def close(self, index: int, stop_s: float, next_s: float, missing: BoolArray) -> FloatArray:
         until_s = np.full(len(missing), stop_s)
@@ -146,6 +166,7 @@ class ActingWorkers(Workers):
         if self._leftover == "cancel":
             if self._downlink:
                 self._downlink.close(next_s, goes_on=False)
+            self._leave_speeds(stop_s)
             done = load_done(self._work.loads, begin_s, finish_s, until_s[:, np.newaxis])
             for given in self.given:
                 done[given.worker] += given.done(min(stop_s, given.cut_s))
@@ -160,6 +181,7 @@ class ActingWorkers(Workers):
         for given in self.given:
             if given.cut_s < np.inf:
                 done[given.worker] += given.done(given.cut_s)
+                self._busy_until_s[given.worker] = max(0.0, given.cut_s - next_s, self._busy_until_s[given.worker])
                 continue
             last_s = max((each_s for each_s in given.finish_s if each_s < np.inf), default=-np.inf)
             done[given.worker] += given.done(last_s)

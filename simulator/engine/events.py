@@ -24,7 +24,8 @@ from simulator.engine.acting_workers import ActingWorkers, Again, Given
 from simulator.engine.downlink import Downlink
 from simulator.engine.mail import Mail
 from simulator.engine.master_rules import MasterRule
-from simulator.engine.network import Network, Traffic, Uplink
+from simulator.engine.network import Arrivals, Network, Traffic, Uplink
+from simulator.engine.presence import Presence
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.waiting import Watch
 from simulator.engine.worker_times import RoundTimes
@@ -72,7 +73,7 @@ class ClosedRound:
     traffic: Traffic
     outcomes: tuple[Outcome, ...]
     given: Sequence[Given] = ()  # lists that were given out while it went on
-    dropped_s: Mapping[int, float] = field(default_factory=dict)  # when workers dropped lists that it began with
+    dropped_s: Mapping[int, float] = field(default_factory=dict)  # when workers dropped, or left, lists it began with
     phases: int = 1
     late: Sequence[int] = ()  # workers of the reports of earlier rounds that came since the last one
     used: Collection[int] | None = None  # workers of which a result was used; None: of which one has come
@@ -106,6 +107,7 @@ class RunPlan:
     rng: np.random.Generator  # for what the scheme draws for itself
     again: Again | None = None  # worker times of further work in a round, if the scheme gives out any
     action_overhead_s: float = 0.0  # that passes before such work begins
+    presence: Presence | None = None  # who is there, if any model lets workers leave
     overheads_s: Sequence[float] | None = None  # of each round, as measured, in place of the one of all
 
     def downlink(self) -> Downlink | None:
@@ -158,6 +160,11 @@ def _master(
     floor = make(acts)(env, plan, session, collector)
     start_s = 0.0
     for index in range(session.n_rounds):
+        if plan.presence:
+            plan.presence.open(start_s)
+            if news := plan.presence.news(0.0):
+                floor.lose(news[0])
+                session.hear_absences(*news, 0.0)
         for known in floor.known(index, start_s):
             session.receive_late(*known)
         work = session.open_round(index)
@@ -185,9 +192,13 @@ class Floor:
 
     def __init__(self, env: simpy.Environment, plan: RunPlan, session: Session, collector: Collector) -> None:
         self._env, self._plan, self._session = env, plan, session
-        self._workers = Workers(plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover, plan.downlink())
+        scheme, downlink = plan.scheme, plan.downlink()
+        self._workers = Workers(scheme.n_workers, plan.times, plan.speeds, plan.leftover, downlink, plan.presence)
         self._uplink = Uplink(plan.network, plan.scheme.n_workers, hears_late=plan.scheme.hears_late)
         self.cut_off = self._workers.cut_off
+
+    def lose(self, workers: Collection[int]) -> None:
+        """Do nothing: what has been sent comes."""
 
     def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
         """Round, worker and report of what has come late since the last round was closed."""
@@ -201,11 +212,12 @@ class Floor:
         arrivals = uplink.open(index, work, finish_s, workers.times.places)
         stop_s = waited_s = 0.0
         if work.n_busy:
-            watch = Watch(self._env, start_s, plan.rule, session, work, arrivals)
+            over_s = self._over_s(arrivals, finish_s) if plan.presence else np.inf
+            watch = Watch(self._env, start_s, plan.rule, session, work, arrivals, over_s)
             yield watch.closed
             stop_s, waited_s = watch.duration_s, watch.waited_s()
         overhead_s = plan.overhead_s(index, has_work=work.n_busy > 0)
-        duration_s, closing = uploaded(plan.rule, session, uplink, arrivals, stop_s)
+        duration_s, closing = uploaded(plan.rule, session, uplink, arrivals, stop_s, plan.presence)
         outcomes = tuple(session.close_round(closing))
         return ClosedRound(
             index=index,
@@ -227,8 +239,19 @@ class Floor:
             is_cut_off=plan.leftover == "cancel",
             traffic=uplink.close(stop_s, duration_s, overhead_s) if work.n_busy else Traffic(),
             outcomes=outcomes,
+            dropped_s=workers.left_s,
             late=[worker for _, worker, _ in self._known] + arrivals.late_workers(),
         )
+
+    def _over_s(self, arrivals: Arrivals, due_s: FloatArray) -> float:
+        """Return when the master knows that nothing more comes, because workers have left; inf: by what comes."""
+        presence, lacks = self._plan.presence, (due_s == np.inf).any(axis=1)
+        if not presence or not lacks.any():
+            return np.inf
+        heard_s = max(0.0, float(self._workers.heard_s[lacks].max()))
+        if not heard_s and not np.isfinite(due_s).any():  # from the beginning: the master waits for somebody to join
+            return presence.next_join_s()
+        return max(heard_s, arrivals.last_own_s)
 
 
 class ActingFloor:
@@ -239,9 +262,9 @@ class ActingFloor:
             raise SimulationError("a scheme that acts while a round goes on can't ask for uploads at its end")
         self._env, self._plan, self._session, self._collector = env, plan, session, collector
         common = plan.scheme.n_workers, plan.times, plan.speeds, plan.leftover
-        self._workers = ActingWorkers(*common, plan.again, plan.downlink())
+        self._workers = ActingWorkers(*common, plan.again, plan.downlink(), plan.presence)
         self._mail = Mail(plan.network, plan.scheme.n_workers)
-        self.cut_off = self._workers.cut_off
+        self.lose, self.cut_off = self._mail.lose, self._workers.cut_off
 
     def known(self, index: int, start_s: float) -> Iterator[tuple[int, int, int]]:
         """Round, worker and report of what has come late since the last round was closed."""
@@ -265,6 +288,7 @@ class ActingFloor:
             late_ends=late_ends,
             late=[message.worker for message in self._known],
             action_overhead_s=plan.action_overhead_s,
+            presence=plan.presence,
         )
         has_work = work.n_busy > 0 or late_ends
         if has_work:
@@ -305,7 +329,7 @@ class ActingFloor:
             traffic=traffic,
             outcomes=outcomes,
             given=workers.given,
-            dropped_s=workers.dropped_s,
+            dropped_s={**workers.left_s, **workers.dropped_s},
             phases=acting.n_phases,
             late=acting.late,
             used=session.used_workers(),
@@ -330,9 +354,17 @@ class Gathered(Received, Protocol):
 
 
 def uploaded(
-    rule: MasterRule, session: Session, uplink: Asked, arrivals: Gathered, stop_s: float
+    rule: MasterRule,
+    session: Session,
+    uplink: Asked,
+    arrivals: Gathered,
+    stop_s: float,
+    presence: Presence | None = None,
 ) -> tuple[float, Closing]:
-    """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any."""
+    """Duration of a round and its closing, after the uploads that the master asks for when it stops, if any.
+
+    If one of those leaves that are asked, the round ends without them when the master hears of it.
+    """
     takes_estimate, heard = rule.waits_for == "nobody", arrivals.heard()
     is_forced = not session.enough()
     closing = Closing(arrivals.missing(), is_forced, takes_estimate, heard, stop_s)
@@ -343,6 +375,10 @@ def uploaded(
         return stop_s, closing
     duration_s = rule.acts_s(uplink.ask(stop_s, asked))
     limit_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+    if presence:
+        heard_s = presence.hears_of_one_s(np.flatnonzero(asked).tolist(), stop_s, duration_s)
+        if heard_s < np.inf:
+            duration_s, limit_s = np.inf, min(limit_s, rule.acts_s(heard_s))
     if duration_s > limit_s:
         return limit_s, Closing(closing.missing, forced=True, heard=closing.heard, stop_s=stop_s)
     return duration_s, closing

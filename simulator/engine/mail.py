@@ -85,7 +85,7 @@ class Mail:
     def send(self, given: Given) -> None:
         """Tell when the reports of a list are due that was given out while the round goes on."""
         due: Iterable[tuple[float, float, int]] = zip(
-            given.finish_s, given.delays_s or itertools.repeat(0.0), itertools.count(given.first_report)
+            given.due_s, given.delays_s or itertools.repeat(0.0), itertools.count(given.first_report)
         )
         for due_s, delay_s, report in sorted(due, key=lambda each: each[0] + each[1]) if given.delays_s else due:
             if due_s < np.inf:
@@ -146,8 +146,8 @@ class Mail:
                 self._upload_s = message.arrives_s - message.due_s
             yield message
 
-    def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
-        """Let workers send no more of what they have been given up to now; count what is on its way of this round."""
+    def drop(self, workers: Collection[int], now_s: float) -> None:
+        """Let workers send no more of what they have been given up to now."""
         clock_s = self._start_s + now_s
         self._queue = [each for each in self._queue if each.worker not in workers or each.begins_s <= clock_s]
         heapq.heapify(self._queue)
@@ -159,6 +159,14 @@ class Mail:
             sent = [each for each in self._queue if each.worker == worker]
             size, rate = self._network.gradient_bytes, self._rates[worker]
             self._link_free_s[worker] = max((m.begins_s + m.gradients * size / rate for m in sent), default=-np.inf)
+
+    def lose(self, workers: Collection[int]) -> None:
+        """Lose what is on its way from some workers."""
+        self._queue = [each for each in self._queue if each.worker not in workers]
+        heapq.heapify(self._queue)
+
+    def coming(self, workers: Collection[int]) -> Counter[int]:
+        """Count what is on its way from some workers, of this round."""
         return Counter(each.worker for each in self._queue if each.worker in workers and each.of_round == self._index)
 
     def drop_all(self) -> None:

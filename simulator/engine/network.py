@@ -146,6 +146,12 @@ class Arrivals:
             is_last = self.reports[own] == work.last_report[self.workers[own]] if n_reports_each > 1 else slice(None)
             self._completing = own[is_last]
 
+    @property
+    def last_own_s(self) -> float:
+        """When the last of the round's own reports arrives; 0 if none does."""
+        own = np.flatnonzero(self.workers >= 0)
+        return self.times_s[own[-1]] if len(own) else 0.0
+
     def finisher(self, rank: int) -> int | None:
         """Place of the report with which the rank-th worker finishes; None if so many never do."""
         return int(self._completing[rank - 1]) if rank <= len(self._completing) else None

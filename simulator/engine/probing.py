@@ -131,6 +131,9 @@ class _ProbingSession(Session):
         if index >= self._probe:  # uncoded work has no use for late responses
             self._later.receive_late(index - self._probe, worker, report)
 
+    def hear_absences(self, left: Collection[int], away: Collection[int], now_s: float) -> None:
+        self._later.hear_absences(left, away, now_s)
+
     def enough(self) -> bool:
         return self._now.enough()
 

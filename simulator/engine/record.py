@@ -93,7 +93,7 @@ class RunRecord:
         if closed.given:
             last_s, busy, given = last_s.copy(), busy.copy(), given.copy()
             for later in closed.given:
-                last_s[later.worker], busy[later.worker] = later.finish_s[-1], True
+                last_s[later.worker], busy[later.worker] = later.due_s[-1], True
                 given[later.worker] += later.loads[-1]
         is_cut_off = ~np.isfinite(last_s)
         if closed.is_cut_off:

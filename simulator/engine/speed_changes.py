@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from simulator.engine.drawn_once import settled
+from simulator.engine.shared_path import SharedPath
 from simulator.engine.streams import stream
 from simulator.parameters import FloatArray
 from straggler_models.base import Speeds, StragglerModel
@@ -17,15 +18,23 @@ MOST_STILL = 10_000  # blocks in which somebody does not get on
 class SpeedChanges:
     """The slowdown of every worker over wall-clock time: the product of the models that live in seconds.
 
-    Work is integrated through changes of speed. Pieces are kept from the latest round's start on.
+    Work is integrated through changes of speed. Pieces are kept from the latest round's start on. Where workers are at
+    other work, too, what becomes of that depends on when a list of ours is there: each is noted, and whoever drops one
+    must say so.
     """
 
     def __init__(self, models: Mapping[str, StragglerModel], n_workers: int, seed: int, trial: int) -> None:
-        self._paths = [
-            _Path(model.slowdowns(n_workers, stream(seed, trial, "stragglers", label)), n_workers)
-            for label, model in sorted(settled(models, n_workers, seed).items())
-            if model.lives_in == "seconds"
-        ]
+        self._shared: list[SharedPath] = []
+        self._paths: list[_Path | SharedPath] = []
+        for label, model in sorted(settled(models, n_workers, seed).items()):
+            if model.lives_in == "seconds":
+                rng = stream(seed, trial, "stragglers", label)
+                others = model.others(n_workers, rng)
+                if others is None:
+                    self._paths.append(_Path(model.slowdowns(n_workers, rng), n_workers))
+                else:
+                    self._shared.append(SharedPath(others))
+                    self._paths.append(self._shared[-1])
 
     def __bool__(self) -> bool:
         """True if any model lives in seconds."""
@@ -51,13 +60,28 @@ class SpeedChanges:
         for worker in np.flatnonzero(begins & ~(last_s <= until_s)):
             finishing[worker] = work_s[worker]
             self._finish_one(int(worker), start_s, float(begins_s[worker]), finishing[worker])
+        if self._shared:
+            ends_s = np.where(np.isfinite(work_s), finishing, -np.inf).max(axis=1)
+            for own in np.flatnonzero(begins & (ends_s > -np.inf)).tolist():
+                self._note(own, start_s + float(begins_s[own]), start_s + float(ends_s[own]))
         return finishing
 
     def finishing_of(self, worker: int, start_s: float, begin_s: float, work_s: list[float]) -> list[float]:
         """Say the same of one worker: when increasing amounts of work are done that it begins at ``begin_s``."""
         amounts = np.array(work_s)
         self._finish_one(worker, start_s, begin_s, amounts)
+        if self._shared and np.isfinite(work_s[-1]):
+            self._note(worker, start_s + begin_s, start_s + float(amounts[-1]))
         return [float(amount) for amount in amounts]
+
+    def _note(self, worker: int, begin_s: float, end_s: float) -> None:
+        for path in self._shared:
+            path.note(worker, begin_s, end_s)
+
+    def drop(self, time_s: float, workers: Iterable[int] | None = None) -> None:
+        """Let workers drop at some time of the run what they have begun; by default, let all."""
+        for path in self._shared:
+            path.drop(time_s, workers)
 
     def _finish_one(self, worker: int, start_s: float, begin_s: float, work_s: FloatArray) -> None:
         """Turn one worker's amounts of work into finishing times, in place."""

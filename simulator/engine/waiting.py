@@ -21,7 +21,14 @@ class Watch:
     """The master, waiting for the open round to end: ``closed`` succeeds when it does."""
 
     def __init__(
-        self, env: simpy.Environment, start_s: float, rule: MasterRule, session: Session, work: Work, arrivals: Arrivals
+        self,
+        env: simpy.Environment,
+        start_s: float,
+        rule: MasterRule,
+        session: Session,
+        work: Work,
+        arrivals: Arrivals,
+        over_s: float = np.inf,  # when the master knows that nothing more comes
     ) -> None:
         self._env = env
         self._start_s = start_s
@@ -39,6 +46,8 @@ class Watch:
         self._on_arrival: list[Callable[[simpy.Event], None]] = [self._arrive]
         self.duration_s = 0.0
         self._ends_s = np.inf if rule.timeout_s is None else rule.acts_s(rule.timeout_s)
+        if over_s < np.inf:
+            self._ends_s = min(self._ends_s, rule.acts_s(over_s))
         self._wanted_s = np.inf  # the instant that the rule names, once it is known
         self._look_s = np.inf  # when the master looks next
         self._is_postponed = False  # to the first arrival: nobody had answered when the master looked

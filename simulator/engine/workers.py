@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from schemes.base.work import Work
 from simulator.choices import Leftover
 from simulator.engine.downlink import Downlink
+from simulator.engine.presence import Presence
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.worker_times import RoundTimes
 from simulator.errors import SimulationError
@@ -39,11 +40,16 @@ class Workers:
         speeds: SpeedChanges | None,
         leftover: Leftover,
         downlink: Downlink | None = None,
+        presence: Presence | None = None,
     ) -> None:
         self._stream = times
         self._speeds = speeds
         self._leftover = leftover
         self._downlink = downlink
+        self._presence = presence or None
+        self.left_s: dict[int, float] = {}  # when workers leave with lists that the round began with
+        self.whole_s: dict[int, float] = {}  # when these lists would end otherwise
+        self.heard_s = np.full(n_workers, np.inf)  # when the master hears of whoever leaves next
         self._busy_until_s = np.zeros(n_workers)  # with old lists; seconds after the open round's start
         self.idle_until_s = np.zeros(n_workers)  # before what is left over begins, if it has not yet
         self._late: list[Late] = []
@@ -72,7 +78,23 @@ class Workers:
         elif self._leftover == "finish" or self._downlink:
             finish_s = self.begin_s[:, np.newaxis] + finish_s
         self._start_s, self._work, self._finish_s = start_s, work, finish_s
-        return work, finish_s
+        return work, finish_s if self._presence is None else self._cut_short(self._presence, work, finish_s)
+
+    def _cut_short(self, presence: Presence, work: Work, finish_s: FloatArray) -> FloatArray:
+        """Let workers leave with what they have in hand: when reports are still due, inf if they are lost."""
+        leaves_s, self.heard_s = presence.all_leave_s(self.begin_s)
+        lost = (finish_s >= leaves_s[:, np.newaxis]) & np.isfinite(finish_s)
+        self.left_s = {worker: float(leaves_s[worker]) for worker in np.flatnonzero(lost.any(axis=1)).tolist()}
+        self.whole_s = {worker: float(finish_s[worker, work.last_report[worker]]) for worker in self.left_s}
+        if not self.left_s:
+            return finish_s
+        # a list that is cut short ends when its worker leaves, with the load that is done by then
+        done = load_done(work.loads, self.begin_s, finish_s, leaves_s[:, np.newaxis])
+        self._work = Work(np.where(lost, done[:, np.newaxis], work.loads))
+        self._finish_s = np.where(lost, leaves_s[:, np.newaxis], finish_s)
+        for worker, left_s in self.left_s.items():
+            self._leave_speeds(left_s, [worker])
+        return np.where(lost, np.inf, finish_s)
 
     def _share_out(self) -> tuple[Work, FloatArray]:
         """Work of which each worker does as much as it can until one job is done."""
@@ -100,6 +122,7 @@ class Workers:
         if self._leftover == "cancel":
             if self._downlink:
                 self._downlink.close(next_s, goes_on=False)
+            self._leave_speeds(stop_s)
             done = work.given.copy()
             who = np.flatnonzero(missing)
             if len(who):
@@ -117,6 +140,11 @@ class Workers:
             waits_s = np.where(self.through_s <= next_s, self.begin_s - next_s, 0.0)  # for what is on its way
             self.idle_until_s = np.minimum(np.maximum(self.idle_until_s, waits_s), self._busy_until_s)
         return np.asarray(np.where(finish_s < np.inf, work.loads, 0.0).max(axis=1))
+
+    def _leave_speeds(self, now_s: float, workers: Collection[int] | None = None) -> None:
+        """Let some workers, or all, be at nothing of ours any more."""
+        if self._speeds:
+            self._speeds.drop(self._start_s + now_s, workers)
 
     def _last_s(self) -> FloatArray:
         """Return when each worker is back from old lists and from the one that the round began with.

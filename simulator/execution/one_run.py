@@ -9,6 +9,7 @@ from schemes.base.task_codec import codec_of
 from schemes.base.valued import ValuedSession
 from simulator.choices import Detail
 from simulator.engine.events import Collector, RunPlan, simulate
+from simulator.engine.presence import Presence
 from simulator.engine.record import RunRecord
 from simulator.engine.speed_changes import SpeedChanges
 from simulator.engine.streams import ONCE, stream
@@ -66,6 +67,7 @@ def plan_of(scenario: Scenario, label: str, trial: int) -> RunPlan:
         times=round_times(*where, n_rounds),
         again=lambda k: round_times(*where, n_rounds, again=k),
         speeds=SpeedChanges(*where),
+        presence=Presence(*where),
         rule=scenario.rule_for(label),
         leftover=scenario.leftover,
         round_overhead_s=scenario.round_overhead_s,

@@ -34,6 +34,8 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
     lives_in = {model.lives_in for model in scenario.stragglers.values()}
     if "seconds" in lives_in:
         return "a straggler model lives in seconds"
+    if "absences" in lives_in:
+        return "workers leave, and others join"
     if "loads" in lives_in:
         return "times of a straggler model are not linear in the load"
     if lives_in & {"tasks", "messages", "gradients"}:

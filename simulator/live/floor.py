@@ -89,8 +89,14 @@ class LiveMail:
     def send(self, given: Given) -> None:
         """Do nothing: workers send what they send."""
 
-    def drop(self, workers: Collection[int], now_s: float) -> Counter[int]:
-        """Say how many reports of some workers, who drop their lists, have come already."""
+    def drop(self, workers: Collection[int], now_s: float) -> None:
+        """Do nothing: who drops a list is told, and what comes of it nevertheless is no longer expected."""
+
+    def lose(self, workers: Collection[int]) -> None:
+        """Do nothing: a process that ends is told by the hub."""
+
+    def coming(self, workers: Collection[int]) -> Counter[int]:
+        """Say how many reports of some workers have come and were not looked at."""
         return Counter(each.worker for each in self._queue if each.worker in workers and each.of_round == self._index)
 
     def drop_all(self) -> None:

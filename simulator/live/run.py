@@ -89,6 +89,9 @@ def live(
     if is_injected and delaying:
         said = "must not delay messages where times are injected, because real ones take as long as they take"
         raise LiveError(f"stragglers.{delaying[0]}: {said} (leave it out)")
+    leaving = next((label for label, model in scenario.stragglers.items() if model.lives_in == "absences"), None)
+    if leaving is not None and is_injected:
+        raise LiveError(f"stragglers.{leaving}: must be left out of a live run, whose workers stay, got one (--set)")
     began, (scenario, training) = time.time(), trained(scenario)
     runs: dict[str, LiveRun] = {}
     workload = as_values(training.workload, WORKLOAD_TABLE)

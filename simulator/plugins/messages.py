@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typing_extensions import is_typeddict
 
 from simulator.errors import Path_, Problem, show
 from simulator.parameters import complaints_of
@@ -90,6 +91,8 @@ def must_be(field: FieldInfo) -> str:
         name = field.discriminator
         choices = [get_args(get_type_hints(each)[name])[0] for each in get_args(kind)]
         noun = f"a mapping with {name}: {', '.join(choices[:-1])} or {choices[-1]}"
+    if is_typeddict(kind):
+        noun = "a mapping with " + ", ".join(get_type_hints(kind))
     if get_origin(kind) is Literal:
         noun = "one of " + ", ".join(str(choice) for choice in get_args(kind))
     limits = _range(bounds)

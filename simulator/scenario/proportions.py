@@ -112,8 +112,15 @@ def of_polls(
 def of_pieces(stragglers: Mapping[str, StragglerModel], workers: int, seed: int, load: float) -> Iterator[Problem]:
     """Speeds that change too often in a round."""
     for label, model in stragglers.items():
-        if model.lives_in == "seconds":
+        if model.lives_in in ("seconds", "absences"):
             median_s = _median_s(stragglers, workers, seed, load)
+            most = f"at most {MOST_PIECES} times in the {median_s:g} s that its median takes"
+            problem = Problem(("stragglers", label), f"must change the speed of a worker {most}, got more")
+            if model.changes_per_s * median_s > MOST_PIECES:
+                yield problem
+                continue
+            if model.lives_in == "absences" or model.others(workers, np.random.default_rng(0)) is not None:
+                continue
             got_s, n_pieces = np.zeros(workers), 0
             for speeds in model.slowdowns(workers, np.random.default_rng(0)):
                 if not ((speeds.duration_s >= 0).all() and speeds.duration_s.any()):
@@ -122,8 +129,7 @@ def of_pieces(stragglers: Mapping[str, StragglerModel], workers: int, seed: int,
                 if np.median(got_s) >= median_s:
                     break
                 if n_pieces > MOST_PIECES:
-                    most = f"at most {MOST_PIECES} times in the {median_s:g} s that its median takes"
-                    yield Problem(("stragglers", label), f"must change the speed of a worker {most}, got more")
+                    yield problem
                     break
 
 

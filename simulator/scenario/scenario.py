@@ -241,7 +241,7 @@ def _of_times(
         for place, rule in rules.items()
         if rule.poll_s is not None and not (at_a_point and rule.poll_s > COARSE_POLL_S)
     }
-    changes = any(model.lives_in == "seconds" for model in of.stragglers.values())
+    changes = any(model.lives_in in ("seconds", "absences") for model in of.stragglers.values())
     if not polls and not changes:
         return
     loads: dict[Path_, float] = {}
@@ -294,7 +294,7 @@ def _of_schemes(
             got = f"models: {models} (leave it out)"
             yield Problem(place, f"must be the updates of a single model, because late responses count, got {got}")
         if isinstance(scheme, Ideal) and changing is not None:
-            got = f"stragglers.{changing}, in seconds, loads, tasks or messages (leave one of them out)"
+            got = f"stragglers.{changing}, in seconds, loads, tasks, messages or absences (leave one of them out)"
             yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
             yield Problem(place, f"load must be finite, got {scheme.load}")
