@@ -11,6 +11,7 @@ from schemes.bibd_gradient_coding import BibdGradientCoding
 from schemes.bounded_staleness import BoundedStaleness
 from schemes.communication_efficient_gradient_coding import CommunicationEfficientGradientCoding
 from schemes.dsag import Dsag
+from schemes.dynamic_clusters import DynamicClusters
 from schemes.expander_gradient_coding import ExpanderGradientCoding
 from schemes.fastest_k import FastestK
 from schemes.fractional_repetition import FractionalRepetition
@@ -53,6 +54,7 @@ SCHEMES: dict[str, type[Scheme]] = {  # in the order of a search, which decides 
     "bounded_staleness": BoundedStaleness,
     "dsag": Dsag,
     "local_sgd": LocalSgd,
+    "dynamic_clusters": DynamicClusters,
     "adaptive": Adaptive,
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "CommunicationEfficientGradientCoding",
     "CountingSession",
     "Dsag",
+    "DynamicClusters",
     "ExpanderGradientCoding",
     "FastestK",
     "FractionalRepetition",
