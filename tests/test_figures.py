@@ -375,6 +375,8 @@ def test_a_figure_drawn_later_keeps_the_captions_of_the_others(results, tmp_path
     figure.set_label("two\nlines")
     save(figure, tmp_path, "mine")
     assert captions(tmp_path) == before | {"mine": "two lines"}
+    (tmp_path / "captions.md").write_bytes(b"\xff\xfe damaged")
+    assert captions(tmp_path) == {}
 
 
 def test_the_same_results_give_the_same_pdf(results, tmp_path):

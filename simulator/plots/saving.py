@@ -83,9 +83,11 @@ def _neighbours(axes: Axes) -> Iterator[tuple[Bbox, Bbox]]:
 
 
 def captions(folder: Path) -> dict[str, str]:
-    """The captions of the figures in a folder, by name."""
-    path = folder / CAPTIONS
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    """The captions of the figures in a folder, by name; none, if there is no such file or it can't be read."""
+    try:
+        text = read_text(folder / CAPTIONS)
+    except (OSError, ValueError):
+        return {}
     found = re.findall(r"^## (.+)\n\n(.+)$", text, re.MULTILINE)
     return dict(found)
 
