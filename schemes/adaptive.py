@@ -201,21 +201,19 @@ class _AdaptiveSession(Session):
         if self._is_over:
             return []
         outcomes = self.now.close_round(closing)
-        if not self._scheme.once or self._index < self._scheme.window:
+        if closing.heard is not None and (not self._scheme.once or self._index < self._scheme.window):
             for estimates in self._estimates.values():
                 estimates[self.label].run(_Cost.of(closing.stop_s, outcomes))
-            self._replay(closing)
+            self._replay(closing.heard, closing.stop_s)
         blocks = self._scheme.n_error_blocks / self._scheme.of[self.label].n_error_blocks
         return [
             dataclasses.replace(each, job=each.job + self.offset, squared_error=each.squared_error * blocks)
             for each in outcomes
         ]
 
-    def _replay(self, closing: Closing) -> None:
+    def _replay(self, heard: Heard, stop_s: float) -> None:
         """Let every setting meet the round that has been closed, as far as its times are known."""
-        assert closing.heard is not None, "a session is told what has arrived"
-        known_s = closing.stop_s if closing.stop_s < np.inf else closing.heard.times_s.max(initial=0.0)
-        self._seen.add(self._work, closing.heard, known_s)
+        self._seen.add(self._work, heard, stop_s if stop_s < np.inf else heard.times_s.max(initial=0.0))
         for is_hopeful, estimates in self._estimates.items():
             found = self._seen.slowness(None if is_hopeful else self._rng)
             for label, estimate in estimates.items():

@@ -248,6 +248,13 @@ def test_what_can_not_be_chosen_is_refused_at_its_key(of, more, words):
     assert words in str(error.value)
 
 
+def test_explain_says_what_there_is_to_choose_from(cli):
+    assert cli("examples", "adaptive")[0] == 0
+    status, out, _ = cli("explain", "adaptive.yaml")
+    assert status == 0
+    assert "adaptive: chooses from fours, code, pairs, uncoded" in out
+
+
 def test_a_scenario_says_it_again_as_it_was_given():
     scheme = Adaptive(6, of=OF)
     scenario = Scenario(

@@ -47,8 +47,8 @@ class Seen:
     @property
     def has_a_line(self) -> bool:
         """Whether it is known how times grow with load."""
-        loads = np.concatenate(list(self._points))[:, 0]
-        return self._seconds_per_load is not None or bool(np.ptp(loads) > 0 if len(loads) else True)
+        loads = np.concatenate([np.empty((0, 2)), *self._points])[:, 0]
+        return self._seconds_per_load is not None or len(loads) == 0 or bool(np.ptp(loads) > 0)
 
     def _line(self) -> tuple[float, float] | None:
         """Start-up and seconds per load of the fastest; None: nobody has been heard."""

@@ -11,7 +11,7 @@ from typing_extensions import is_typeddict
 
 from simulator.errors import Path_, Problem, show
 from simulator.parameters import complaints_of
-from simulator.plugins.fields import fields_of, unwrap
+from simulator.plugins.fields import fields_of, plugin_in, unwrap
 
 
 class Parameter(NamedTuple):
@@ -84,9 +84,11 @@ def must_be(field: FieldInfo) -> str:
     """Say what a parameter must be: its type and its range."""
     kind, bounds = unwrap(field.annotation, list(field.metadata))
     noun = {int: "an integer", float: "a number", str: "text", bool: "true or false"}.get(kind)
-    if inspect.isabstract(kind):  # a plug-in of a plug-in
-        family = kind.__name__.removeprefix("Straggler").lower()
-        return f"{'an' if family[0] in 'aeiou' else 'a'} {family} (list {family}s)"
+    base, by_label = plugin_in(field)
+    if inspect.isabstract(base):  # a plug-in of a plug-in, or some
+        family = base.__name__.removeprefix("Straggler").lower()
+        article = "an" if family[0] in "aeiou" else "a"
+        return f"{f'{family}s by label' if by_label else f'{article} {family}'} (list {family}s)"
     if isinstance(field.discriminator, str):  # a mapping whose entry of that name says which one
         name = field.discriminator
         choices = [get_args(get_type_hints(each)[name])[0] for each in get_args(kind)]
