@@ -203,6 +203,8 @@ class _AdaptiveSession(Session):
         outcomes = self.now.close_round(closing)
         if closing.heard is not None and (not self._scheme.once or self._index < self._scheme.window):
             for estimates in self._estimates.values():
+                for estimate in estimates.values():
+                    estimate.forget()
                 estimates[self.label].run(_Cost.of(closing.stop_s, outcomes))
             self._replay(closing.heard, closing.stop_s)
         blocks = self._scheme.n_error_blocks / self._scheme.of[self.label].n_error_blocks
@@ -290,12 +292,17 @@ class _Estimate:
         believed_s = BELIEVED * mean_s
         return mean_s * (believed_s + self._real_s) / (believed_s + self._replayed_s)
 
+    def forget(self) -> None:
+        """Let a round pass."""
+        self._real_s *= self._keep
+        self._replayed_s *= self._keep
+
     def run(self, cost: _Cost) -> None:
         """Note a round in which it ran."""
         mean_s = self._mean_s
         if mean_s < np.inf:
-            self._real_s = self._keep * self._real_s + cost.duration_s
-            self._replayed_s = self._keep * self._replayed_s + mean_s
+            self._real_s += cost.duration_s
+            self._replayed_s += mean_s
         self.costs.append(cost)
 
 

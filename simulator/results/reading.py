@@ -134,10 +134,16 @@ def _problems(shape: type[BaseModel], value: object) -> list[Problem]:
         shape.model_validate(value, strict=True)
     except ValidationError as error:
         return [
-            Problem(found["loc"], "must be given" if found["type"] == "missing" else _must_be(found))
+            Problem(_place(found["loc"]), "must be given" if found["type"] == "missing" else _must_be(found))
             for found in error.errors()
+            if "list[float]" not in found["loc"] or isinstance(found["input"], list)
         ]
     return []
+
+
+def _place(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Where something is, without the alternatives that pydantic names."""
+    return tuple(step for step in loc if step not in ("float", "list[float]"))
 
 
 def _must_be(found: Any) -> str:
