@@ -40,7 +40,7 @@ def regrets(times: dict[str, Any], n_workers: int, n_jobs: int, rule: str, per_l
         **of,
         "adaptive": {"kind": "adaptive", "of": of},
         "never tries": {"kind": "adaptive", "of": of, "explore": 0.0},
-        "tries much": {"kind": "adaptive", "of": of, "explore": 1.0},
+        "load known": {"kind": "adaptive", "of": of, "seconds_per_load": per_load_s},
         "once": {
             "kind": "adaptive",
             "of": uncoded_first,
@@ -60,7 +60,7 @@ def regrets(times: dict[str, Any], n_workers: int, n_jobs: int, rule: str, per_l
     table = stragglersim.run(scenario).compare().set_index("scheme")
     found = {
         label: table.loc[label, "regret_percent"]
-        for label in ("adaptive", "never tries", "tries much", "once", "uncoded")
+        for label in ("adaptive", "never tries", "load known", "once", "uncoded")
     }
     return found | {"best": table.loc[list(of), "mean"].idxmin()}
 
@@ -104,7 +104,7 @@ def main() -> None:
                 rows.append({"times": "Lambda", "rule": rule, **found})
                 print(found, rule, path.name, flush=True)
     table = pd.DataFrame(rows)
-    said = table.groupby(["rule", "times"], sort=False)[["adaptive", "never tries", "tries much", "once", "uncoded"]]
+    said = table.groupby(["rule", "times"], sort=False)[["adaptive", "never tries", "load known", "once", "uncoded"]]
     print(said.agg(["mean", "max"]).round(1).to_string())
 
 

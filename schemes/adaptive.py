@@ -60,7 +60,7 @@ class Adaptive(Scheme):
     """settings to choose from by label; the first one runs first"""
     window: PositiveCount = 40
     """rounds that a choice looks back on"""
-    explore: NonNegative = 0.1
+    explore: NonNegative = 0.03
     """weight of what may be gained by trying another setting than the best; 0: none is tried"""
     seconds_per_load: NonNegative | None = None
     """seconds that one whole job would take a worker, if known; null: learned from rounds at different loads"""
