@@ -125,6 +125,18 @@ def replacing(folder: Path) -> Iterator[Path]:
             raise
 
 
+def check_can_be_made(folder: Path) -> None:
+    """Find out before long work whether a folder can be written; nothing is left of it.
+
+    Raises
+    ------
+    WriteError
+        If it can't be.
+    """
+    with writing(folder), made(folder.parent), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=folder.parent):
+        pass
+
+
 @contextmanager
 def made(folder: Path) -> Iterator[None]:
     """Make a folder and those above it; of the new ones, those that hold nothing at the end are removed."""

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from test_engine import times_of
 
 import examples
-import stragglersim
 from schemes import Ideal, NestedGradientCoding, PartialGradientCoding
 from simulator.engine.events import RunPlan, simulate
 from simulator.engine.master_rules import FirstEnough, FixedTime, MuRule
@@ -266,8 +265,10 @@ def descendants(pid):
 
 
 def test_what_can_not_be_run_live_is_refused():
-    with pytest.raises(stragglersim.SimulationError, match=r"schemes.ideal.* work that real workers can do"):
-        live(scenario({"ideal": {"kind": "ideal"}}), is_injected=True)
+    of = {"kind": "adaptive", "of": {"uncoded": {"kind": "uncoded"}}}
+    for scheme, why in (({"kind": "ideal"}, "shares work out"), (of, "chooses among several")):
+        with pytest.raises(LiveError, match=rf"schemes.it: must be one that real workers can run, .* which {why}"):
+            live(scenario({"uncoded": {"kind": "uncoded"}, "it": scheme}), is_injected=True)
     with pytest.raises(LiveError, match="sweep: must be none"):
         live(scenario({"uncoded": {"kind": "uncoded"}}, sweep={"jobs": [1, 2]}))
 

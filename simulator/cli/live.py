@@ -9,7 +9,7 @@ import typer
 
 from simulator.cli.options import Overrides, ScenarioFile, load_scenario
 from simulator.cli.run_summary import print_summary
-from simulator.cli.terminal import complain, print_table, progress, say, say_figures, status
+from simulator.cli.terminal import InputError, complain, print_table, progress, say, say_figures, status
 
 if TYPE_CHECKING:
     from simulator.live.run import Live
@@ -48,13 +48,14 @@ def live(
 
     Example: stragglersim live async.yaml --inject --set jobs=20
     """
-    from simulator.files import replacing
+    from simulator.files import check_can_be_made, replacing
     from simulator.plugins.identity import checksum
     from simulator.results.folder import may_write
 
     scenario = load_scenario(scenario_file, [*([f"workers={workers}"] if workers else []), *(overrides or [])])
     folder = (out or Path("results") / f"{scenario.name}-live").resolve()
     may_write(folder, replace=force)
+    check_can_be_made(folder)
     with progress(f"Running {scenario.name} on processes", "rounds") as told:
         found = _run(scenario, told, address, {str(scenario_file): checksum(str(scenario_file))}, is_injected=inject)
     with replacing(folder) as place:
@@ -64,7 +65,7 @@ def live(
         drawn = _draw(found, place, scenario)
         found.results.seal(place)
     print_summary(found.results)
-    _say_verdict(found)
+    _say_verdict(found, is_injected=inject)
     say(f"Tables   {folder}/ (live.csv, arrivals.parquet, traces/, runs.parquet and those of a run, summary.csv)")
     say_figures(folder, *drawn)
     if not all(row.replay_equal for row in found.rows):
@@ -77,7 +78,12 @@ def live(
 def _run(
     scenario: Scenario, told: object, address: str | None, read_from: dict[str, str], *, is_injected: bool
 ) -> Live:
-    from simulator.live.run import live as run_live
+    try:
+        from simulator.live.run import live as run_live
+    except ModuleNotFoundError as error:
+        if error.name != "zmq":
+            raise
+        raise InputError("live: needs pyzmq, got none (pip install 'stragglersim[live]')") from None
 
     in_all = sum(scenario.jobs + scheme.delay_rounds for scheme in scenario.schemes.values())
     done_before: dict[str, int] = {}
@@ -108,7 +114,7 @@ def _draw(found: Live, place: Path, scenario: Scenario) -> Drawn:
         return drawn._replace(paths=[*drawn.paths, *draw_live(found, partial)])
 
 
-def _say_verdict(found: Live) -> None:
+def _say_verdict(found: Live, *, is_injected: bool) -> None:
     from simulator.live.verdict import sentence
 
     header = ("scheme", "live s", "replay s", "equal", "predicted s", "95 % of that", "difference")
@@ -131,6 +137,15 @@ def _say_verdict(found: Live) -> None:
         f"{1000 * calibration.round_overhead_s:.2f} ms between rounds; predicted from these and the scenario's models."
     )
     say(sentence(found.rows))
+    if not is_injected:
+        say(
+            "The workers took as long as they took, and the prediction is of the scenario's models: --inject lets "
+            "workers follow these, and `stragglersim trace fit` finds models of the traces that were recorded."
+        )
+    for worker, n_times in sorted(found.n_replaced.items()):
+        say(
+            f"Worker {worker} ended and was replaced{f' {n_times} times' if n_times > 1 else ''}; its lists began anew."
+        )
     if found.n_refused:
         say(f"Messages dropped that were none of this run's: {found.n_refused}.")
     say("")

@@ -69,7 +69,7 @@ def calibrate(hub: Hub, scenario: Scenario, training: Training) -> Calibration:
     )
     codec = scheme.codec(training.messages, plan.rng)
     record = LiveRecord(scenario.workers, N_ROUNDS, plan=training, n_models=1, seed=scenario.seed, trial=0, codec=codec)
-    run = run_live(plan, hub, record, is_injected=True)
+    run = run_live(plan, hub, record, is_injected=True, is_calibration=True)
     starts_s = [closed.start_s for closed in run.rounds]
     late_s: list[list[float]] = [[] for _ in range(N_ROUNDS)]
     for arrival in run.arrivals:

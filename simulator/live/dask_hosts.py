@@ -30,9 +30,11 @@ def dask_hosts(address: str) -> Iterator[tuple[list[Host], str]]:
         from distributed import Client
     except ImportError:
         raise LiveError("--address: needs distributed (pip install 'stragglersim[live]')") from None
-    where = urlsplit(address)
-    if where.scheme != "tcp" or not where.hostname or not where.port:
+    if not _is_address(address):
         raise LiveError(f"--address: must be that of a scheduler, e.g. tcp://10.0.0.5:8786, got {address}")
+    where = urlsplit(address)
+    assert where.hostname is not None
+    assert where.port is not None
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
@@ -44,6 +46,15 @@ def dask_hosts(address: str) -> Iterator[tuple[list[Host], str]]:
         yield [_host(client, place) for place in places], address_towards(where.hostname, where.port)
     finally:
         client.close(timeout=2)
+
+
+def _is_address(text: str) -> bool:
+    """True if a text is a host and a port."""
+    where = urlsplit(text)
+    try:
+        return where.scheme == "tcp" and bool(where.hostname and where.port)
+    except ValueError:  # a port that is none
+        return False
 
 
 def _host(client: Any, place: str) -> Host:

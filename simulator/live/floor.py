@@ -130,6 +130,7 @@ class LiveWorkers(ActingWorkers):
         self._by_round: dict[tuple[int, int], Order] = {}  # the one with which a worker began a round
         self._unwanted: dict[int, int] = {}  # up to which order workers are to drop all; their next one will say so
         self.arrivals: list[Arrival] = []
+        self.late_s: dict[tuple[int, int], float] = {}  # own work of lists that ended in a later round
         self.progresses: list[FloatArray] = []  # that the session was told
         self.uploads: dict[int, FloatArray] = {}
 
@@ -249,6 +250,8 @@ class LiveWorkers(ActingWorkers):
             self._measured_s[worker, report] = work_s
         if not order.lacking:
             del self._open[worker][order.id]
+        if not is_own and not order.lacking and not order.first_report:
+            self.late_s[order.of_round, worker] = work_s
         if not is_own and not self._hears_late:
             return
         self.arrivals.append(Arrival(order.of_round, worker, report, at_s, work_s))
@@ -267,8 +270,9 @@ class LiveWorkers(ActingWorkers):
         dimension = self._record.dimension
         if arrays:  # of parts of gradients, if messages are smaller
             dimension = -(-dimension // round(1 / self._share(worker, report)))
-        if any(array.shape != (dimension,) for array in arrays):
-            raise LiveError(f"worker {worker}: must send gradients of {dimension} numbers, got others")
+        if wrong := [array.shape for array in arrays if array.shape != (dimension,)]:
+            said = f"must send gradients of {dimension} numbers, got an array of shape {wrong[0]}"
+            raise LiveError(f"worker {worker}: {said} (is gradient of the workload right?)")
         if arrays and len(arrays) != (1 if any(task.step for task in tasks) else len(tasks)):
             raise LiveError(f"worker {worker}: must send a gradient for each of {len(tasks)} tasks, got {len(arrays)}")
         self._orders.keep(order.of_round, worker, tasks, [array.astype(np.float64) for array in arrays])

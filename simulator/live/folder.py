@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from simulator.files import whole
@@ -25,19 +27,25 @@ def write_live(found: Live, folder: Path) -> None:
     with whole(folder / VERDICT) as partial:
         table(found.rows).to_csv(partial, index=False)
     (folder / TRACES).mkdir(exist_ok=True)
+    names = file_names(found.traces)
     for label, trace in found.traces.items():
         if len(trace):
             load = float(results.runs.set_index("scheme")["load"][label])
             about: dict[str, str | float] = {"source": "live run", "unit": "s", "base_load": load, "scheme": label}
-            write_trace(folder / TRACES / f"{file_name(label)}.parquet", trace, about)
+            write_trace(folder / TRACES / f"{names[label]}.parquet", trace, about)
 
 
-def file_name(label: str) -> str:
-    """A label as the name of a file.
+def file_names(labels: Iterable[str]) -> dict[str, str]:
+    """Labels as names of files, no two alike.
 
     Examples
     --------
-    >>> file_name("GC, s = 3")
-    'GC-s-3'
+    >>> file_names(["GC, s = 3", "GC s 3"])
+    {'GC, s = 3': 'GC-s-3', 'GC s 3': 'GC-s-3-2'}
     """
-    return re.sub(r"[^\w.]+", "-", label).strip("-.") or "scheme"
+    names: dict[str, str] = {}
+    for label in labels:
+        base = re.sub(r"[^\w.]+", "-", label).strip("-.") or "scheme"
+        tries = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+        names[label] = next(name for name in tries if name not in names.values())
+    return names

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -97,6 +97,7 @@ class Hub:
         self.progress: dict[int, float] = {}  # share of its list that each worker has done, as it told last
         self.pids: dict[int, int] = {}  # processes, on the machines where they are
         self.n_refused = 0  # messages of strangers
+        self.n_replaced: Counter[int] = Counter()  # processes that another one has taken the place of, by worker
         self._gradient_s: dict[int, float] = {}  # for how long each has been at the present one
         self.n_orders = 0  # given out, in all runs: an order's number is never used again
 
@@ -206,6 +207,7 @@ class Hub:
             self.pids[worker] = int(header.get("pid", 0))
             self._routes[worker], self._generation[worker] = route, generation
             if is_new:
+                self.n_replaced[worker] += 1
                 self._waiting.append(Heard("reborn", worker, at_s, header, []))
         elif message.kind == "beat":
             self.progress[worker] = number_of(header, "progress", worker)
@@ -217,6 +219,10 @@ class Hub:
     def _ping(self, now_s: float) -> None:
         """Show that the master lives, and see who has fallen silent."""
         self._pinged_s = now_s
+        for host in self._hosts:
+            if not host.is_up():
+                words = host.last_words()
+                raise LiveError(f"workers: must stay, got the end of what makes them{f' ({words})' if words else ''}")
         for worker in self._routes:
             self.send(worker, "ping", {})
             if worker in self._gone:
@@ -256,6 +262,7 @@ class _Local:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "simulator.live.nursery"],
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # what a workload prints is not ours to say
             stderr=self._words,
             env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(said["path"])},
             start_new_session=True,  # Ctrl-C is the master's

@@ -18,6 +18,7 @@ from simulator.live.hub import Heard, Hub
 from simulator.live.values import LiveRecord
 from simulator.parameters import FloatArray
 
+ADVICE = "; the master waits for it: give it a timeout_s"
 Progress = Callable[[int, int], None]  # rounds done, rounds in all
 
 
@@ -28,11 +29,18 @@ class LiveRun(NamedTuple):
     rounds: list[ClosedRound]
     arrivals: list[Arrival]
     progresses: list[FloatArray]  # that a session was told
+    late_s: Mapping[tuple[int, int], float]  # own work of lists that ended in a later round, by round and worker
     asked_s: Mapping[int, float]  # when the uploads had come that the master asked for, by round, since its start
 
 
 def run_live(
-    plan: RunPlan, hub: Hub, record: LiveRecord, *, is_injected: bool, progress: Progress | None = None
+    plan: RunPlan,
+    hub: Hub,
+    record: LiveRecord,
+    *,
+    is_injected: bool,
+    is_calibration: bool = False,
+    progress: Progress | None = None,
 ) -> LiveRun:
     """Run a plan on real workers.
 
@@ -41,10 +49,11 @@ def run_live(
     LiveError
         If workers are gone and the rule would wait for them for ever.
     """
-    master = _Master(plan, hub, record, is_injected=is_injected)
+    master = _Master(plan, hub, record, is_injected=is_injected, is_calibration=is_calibration)
     master.run(progress)
     record.complete()
-    return LiveRun(record, master.rounds, master.workers.arrivals, master.workers.progresses, master.asked_s)
+    workers = master.workers
+    return LiveRun(record, master.rounds, workers.arrivals, workers.progresses, workers.late_s, master.asked_s)
 
 
 @dataclass
@@ -53,6 +62,7 @@ class _Master:
     hub: Hub
     record: LiveRecord
     is_injected: bool
+    is_calibration: bool = False
     rounds: list[ClosedRound] = field(default_factory=list)
     asked_s: dict[int, float] = field(default_factory=dict)
 
@@ -119,9 +129,8 @@ class _Master:
             if self._may_wait_for_ever:
                 words = self.hub.last_words()
                 got = heard.header.get("got") or f"its end{f' ({words})' if words else ''}"
-                raise LiveError(
-                    f"worker {heard.worker}: must answer, got {got}; the master waits for it: give it a timeout_s"
-                )
+                where, advice = ("calibration: ", "") if self.is_calibration else ("", ADVICE)
+                raise LiveError(f"{where}worker {heard.worker}: must answer, got {got}{advice}")
         self.workers.hear(heard, self._clock_s)
 
     def _run_round(self, index: int, start_s: float, work: Work, known: list[int]) -> ClosedRound:
@@ -140,6 +149,8 @@ class _Master:
             self._wait(acting, start_s)
         asker = _Asker(self, acting, index, start_s)
         duration_s, closing = uploaded(plan.rule, session, asker, acting, acting.stop_s)
+        if duration_s > acting.stop_s:
+            self._hear_until(start_s + duration_s)  # the rule may act later than the last upload has come
         leftover = plan.leftover
         if not scheme.decides_leftover and leftover == "cancel" and not scheme.hears_late:
             self.workers.drop_all()
@@ -182,6 +193,11 @@ class _Master:
             late=acting.late,
             used=session.used_workers(),
         )
+
+    def _hear_until(self, until_s: float) -> None:
+        """Take in what comes up to an instant of the run."""
+        while (heard := self.hub.receive(self._clock_s + until_s)) is not None:
+            self._take(heard)
 
     def _wait(self, acting: ActingRound, start_s: float) -> None:
         """Feed the round with what comes, and let it act when it wants to, until it is over."""

@@ -11,14 +11,15 @@ import os
 import select
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
+from simulator.errors import OUTSIDE, place_in, told
 from simulator.live.wire import pack
 from simulator.live.worker import Worker, die_with_parent
 from workloads.base import Workload
 
+LEFT = 23  # exit status of a worker that leaves of its own accord
 MOST_LIVES = 4  # of a worker: the first and three more
 LOOK_S = 0.05  # between two looks at who has ended
 
@@ -65,7 +66,7 @@ class Nursery:
             if not pid:
                 return
             number, generation = self._children.pop(pid)
-            if status:  # one that leaves of its own accord has 0
+            if os.waitstatus_to_exitcode(status) != LEFT:
                 self._fork(number, generation + 1)
 
     def _fork(self, number: int, generation: int) -> None:
@@ -76,15 +77,15 @@ class Nursery:
         status = 1
         try:
             die_with_parent()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())  # the pipe is the nursery's
             said = self._said
             if generation < MOST_LIVES:
                 Worker(said["address"], said["token"], number, generation, self._workload, said["silence_s"]).run()
             else:
                 _say_gone(said["address"], {"worker": number, "generation": generation, "token": said["token"]})
-            status = 0
-        except Exception:
-            traceback.print_exc()
-            sys.stderr.flush()
+            status = LEFT
+        except BaseException as error:  # whatever a workload raises, also to leave
+            print(told(error, place_in(error, OUTSIDE)), file=sys.stderr, flush=True)
         finally:
             os._exit(status)
 
@@ -102,6 +103,7 @@ def _say_gone(address: str, header: dict[str, Any]) -> None:
 
 def main() -> None:
     """Read what is to be done, and do it."""
+    die_with_parent()
     said = json.loads(_line(sys.stdin.fileno()))
     sys.path[:0] = said["path"]
     Nursery(said).run()

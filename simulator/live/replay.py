@@ -57,6 +57,9 @@ def replay(plan: RunPlan, run: LiveRun) -> RunRecord:
 def differences(live: RunRecord, replayed: RunRecord) -> list[str]:
     """Say in which rounds and jobs a replay came to something else; nothing if it did not."""
     found = []
+    starts_s, durations_s = np.array(live.rounds.start_s), np.array(live.rounds.duration_s)
+    early = np.flatnonzero(starts_s[1:] < (starts_s + durations_s)[:-1] - ALIKE_S)
+    found += [f"round {at + 1}: start_s before the end of the one before" for at in early]
     for name in ("duration_s", "start_s"):
         a, b = np.array(getattr(live.rounds, name)), np.array(getattr(replayed.rounds, name))
         found += [f"round {at}: {name}" for at in np.flatnonzero(~np.isclose(a, b, rtol=0, atol=ALIKE_S))]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from schemes import Adaptive, Ideal
 from schemes.base.task_codec import codec_of
 from simulator.engine.figures import Runs
 from simulator.engine.streams import stream
@@ -25,7 +26,7 @@ from simulator.live.master import LiveRun, run_live
 from simulator.live.replay import differences, replay
 from simulator.live.values import LiveRecord
 from simulator.live.verdict import Row, predictions
-from simulator.plugins.kinds import WORKLOAD_TABLE, as_values
+from simulator.plugins.kinds import SCHEME_TABLE, WORKLOAD_TABLE, as_values
 from simulator.results.account import origin
 from simulator.results.results import Results
 from simulator.scenario.plain import plain
@@ -51,6 +52,7 @@ class Live:
     calibration: Calibration
     differences: Mapping[str, Sequence[str]]  # of the replay, by scheme
     n_refused: int  # messages that came, and were none of this run's
+    n_replaced: Mapping[int, int]  # processes that ended and were replaced, by worker
 
 
 def live(
@@ -92,6 +94,13 @@ def live(
     leaving = next((label for label, model in scenario.stragglers.items() if model.lives_in == "absences"), None)
     if leaving is not None and is_injected:
         raise LiveError(f"stragglers.{leaving}: must be left out of a live run, whose workers stay, got one (--set)")
+    for label, scheme in scenario.schemes.items():
+        if isinstance(scheme, Ideal | Adaptive):
+            why = "shares work out as turns out right" if isinstance(scheme, Ideal) else "chooses among several"
+            kind = SCHEME_TABLE.kind_of(scheme)
+            raise LiveError(
+                f"schemes.{label}: must be one that real workers can run, got {kind}, which {why} (leave it out)"
+            )
     began, (scenario, training) = time.time(), trained(scenario)
     runs: dict[str, LiveRun] = {}
     workload = as_values(training.workload, WORKLOAD_TABLE)
@@ -116,10 +125,11 @@ def live(
         "injected": is_injected,
         "latency_s": calibration.latency_s,
         "round_overhead_s": calibration.round_overhead_s,
+        "workers_replaced": dict(hub.n_replaced),
         **origin(read_from or {}, began),
     }
     traces = {label: _trace(run) for label, run in runs.items()}
-    return Live(results, _arrivals(runs), traces, rows, calibration, unequal, hub.n_refused)
+    return Live(results, _arrivals(runs), traces, rows, calibration, unequal, hub.n_refused, hub.n_replaced)
 
 
 def trained(scenario: Scenario) -> tuple[Scenario, Training]:
@@ -192,7 +202,10 @@ def _arrivals(runs: Mapping[str, LiveRun]) -> pd.DataFrame:
 
 
 def _trace(run: LiveRun) -> pd.DataFrame:
-    """Own work of each worker in each round in which all had some: a bound, where the list was cancelled."""
+    """Own work of each worker in each round in which all had some: a bound, where the list was cancelled.
+
+    Rounds are left out in which somebody's list goes on and has no end.
+    """
     import pandas as pd
 
     pieces: list[pd.DataFrame] = []
@@ -200,8 +213,12 @@ def _trace(run: LiveRun) -> pd.DataFrame:
         if not closed.work.busy.all():
             continue
         each = np.arange(len(closed.work.busy))
-        own_s = closed.finish_s[each, closed.work.last_report]
+        own_s = closed.finish_s[each, closed.work.last_report].copy()
+        for worker in np.flatnonzero(~np.isfinite(own_s)).tolist():
+            own_s[worker] = run.late_s.get((closed.index, worker), np.inf)
         censored = ~np.isfinite(own_s)
+        if censored.any() and not closed.is_cut_off:  # lists that waited for older ones: nothing is known of them
+            continue
         pieces.append(
             pd.DataFrame(
                 {

@@ -82,9 +82,9 @@ class LiveRecord(TrainingRecord):
             messages = self.uploaded
             if messages is None:
                 messages = self.came.of(self.codec.answers(ended), self.dimension)
-            found = self.codec.combine(ended, messages)
-            size = float(np.linalg.norm(messages))
             with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+                found = self.codec.combine(ended, messages)
+                size = float(np.linalg.norm(messages))
                 step = model.optimiser.step(found.gradient[: self.dimension] / self.n_rows(rows))
                 model.parameters = model.parameters - self.plan.learning_rate * step
             self._decode_s.append(found.decode_s)
@@ -114,13 +114,15 @@ class LiveRecord(TrainingRecord):
 
     def _measured(self, taken: _Taken, found: Decoded) -> float:
         """Distance of a decoded gradient from the true one, relative to its length."""
+        self._worst_condition = max(self._worst_condition, found.condition)
+        if not (np.isfinite(taken.before).all() and np.isfinite(found.gradient).all()):  # beyond all numbers
+            return math.nan
         exact = self._results.gradient(taken.before, taken.rows)
         length = float(np.linalg.norm(exact))
         error = float(np.linalg.norm(found.gradient[: self.dimension] - exact))
-        self._worst_condition = max(self._worst_condition, found.condition)
         relative = error / length if length else (math.inf if error else 0.0)
         relative = relative if math.isfinite(length) else math.nan
-        if taken.ended.outcome.status == "decoded":
+        if taken.ended.outcome.status == "decoded" and math.isfinite(length):
             relative = self._residual(taken.ended, found, error, max(length, taken.size))
         self._errors += [] if math.isnan(relative) else [relative]
         return relative
