@@ -20,10 +20,10 @@ SIZE_IN = 4.5
 
 def draw_live(found: Live, folder: Path) -> list[Path]:
     """Write the figure; returns the paths of the PNGs."""
-    return [save(live_page(found.rows), folder, "live")]
+    return [save(live_page(found.rows, is_injected=found.results.manifest["injected"]), folder, "live")]
 
 
-def live_page(rows: Sequence[Row]) -> Figure:
+def live_page(rows: Sequence[Row], *, is_injected: bool) -> Figure:
     """Measured against predicted makespans, with the ranges of the predictions."""
     looks = looks_of([row.scheme for row in rows])
     with style():
@@ -52,7 +52,8 @@ def live_page(rows: Sequence[Row]) -> Figure:
         axes.set_ylabel("predicted makespan (seconds), 95 % of trials")
         figure.legend(loc="outside upper center", ncols=2)
         figure.set_label(
-            "Makespan on real processes against its prediction from straggler models and calibration; lines: 95 % of "
-            "trials; grey: equal"
+            "Makespan on real processes against its prediction from straggler models and calibration; workers "
+            f"{'wait until the times that the models draw' if is_injected else 'take as long as they take'}; lines: "
+            "95 % of trials; grey: equal"
         )
     return figure
