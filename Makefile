@@ -14,6 +14,11 @@ test: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --timeout 300
 
+# the site, in site/: links, anchors and spelling are checked, and nothing is loaded from other hosts
+docs: $(VENV)/.installed-docs
+	$(BIN)/codespell
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 benchmark: $(VENV)/.installed-test
 	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py benchmarks/test_vectorised_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=
 	$(BIN)/python benchmarks/memory.py
@@ -34,7 +39,7 @@ dist: $(VENV)/bin/python
 	&& bin/python -m pytest -q --doctest-modules -p no:cacheprovider --pyargs stragglersim simulator schemes straggler_models workloads
 
 clean:
-	rm -rf $(VENV) results dist build
+	rm -rf $(VENV) results dist build site
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,4 +52,8 @@ $(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
 	$(INSTALL) --editable '.[test]'
 	touch $(VENV)/.installed $@
 
-.PHONY: run test benchmark dist clean
+$(VENV)/.installed-docs: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable '.[docs]'
+	touch $(VENV)/.installed $@
+
+.PHONY: run test docs benchmark dist clean

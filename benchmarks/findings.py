@@ -1,4 +1,4 @@
-"""Advice on every group of traces, as docs/findings.md reports it: `python benchmarks/findings.py TRACES OUT`.
+"""Advice on each group of traces, as in docs/explanation/findings.md: `python benchmarks/findings.py TRACES OUT`.
 
 TRACES is a folder of traces named <group>-load<load>-<group>.parquet, or <name>.parquet for times that grow in
 proportion to the load. Of each group the least load is advised on, adjusted by the slope of medians over all its loads,

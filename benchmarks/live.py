@@ -3,7 +3,7 @@
     python benchmarks/live.py results/live          # about 12 minutes; --quick for one of each
 
 Workers are slowed down by the very times that are simulated (`--inject`); the predictions know them and what a
-calibration with constant work has measured, nothing else. Prints a table as docs/validation.md has it.
+calibration with constant work has measured, nothing else. Prints a table as docs/explanation/validation.md has it.
 """
 
 import argparse

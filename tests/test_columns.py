@@ -17,7 +17,7 @@ from simulator.results.compare import compare, swept_keys
 from simulator.results.results import Results
 from simulator.results.summary import summary
 
-DOCS = Path(__file__).parent.parent / "docs" / "model.md"
+DOCS = Path(__file__).parent.parent / "docs" / "explanation" / "model.md"
 MARKERS = ("<!-- from simulator/columns.py, by `python tests/test_columns.py` -->\n", "<!-- end -->\n")
 
 

@@ -87,7 +87,7 @@ def fit(
         simulated_s = _simulated(fitted, trace, seed)
     found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
-    text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; docs/fitting.md says what they mean")
+    text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; see docs/explanation/fitting.md")
     account = _account(file, fitted, found, f"{about}; {said}")
     _write(out, text, trace, fitted.slowdowns, simulated_s, account, began)
     _print(account, found)

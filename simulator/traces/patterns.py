@@ -1,6 +1,7 @@
 """Patterns of a trace: warm-up, periodic rounds, rounds that hit one host, fail-slows and episodes, rare long stalls.
 
-Each is looked for in what those before it leave unexplained. docs/traces.md explains how, and how often by mistake.
+Each is looked for in what those before it leave unexplained. docs/reference/traces.md says how, and how often
+by mistake.
 """
 
 from typing import NamedTuple

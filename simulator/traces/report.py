@@ -21,7 +21,7 @@ from simulator.traces.threshold import separation, suggestion
 WIDE = 0.15  # more of P(again) than by chance, which an interval must exclude before there is no effect
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
 NAMED = 8  # persistently slow workers, or hosts
-WORDS = "Words: worker = rank, round = step, load = share of the global batch; docs/traces.md has the formulas."
+WORDS = "Words: worker = rank, round = step, load = share of the global batch; formulas: docs/reference/traces.md"
 
 
 @dataclass(frozen=True)
