@@ -75,7 +75,7 @@ def draw(name: str, trace: str | None) -> None:
         [drawn] = [
             path
             for path in Path("run/plots").glob("*.png")
-            if figure.name == path.stem or figure.plot and path not in before
+            if figure.name == path.stem or (figure.plot and path not in before)
         ]
         Image.open(drawn).convert("RGB").quantize(COLOURS).save(
             ROOT / "docs" / "gallery" / f"{name}.png", optimize=True
