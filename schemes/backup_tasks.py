@@ -61,8 +61,8 @@ class BackupTasks(Scheme):
     once, whatever the policy.
 
     ``after: late`` copies at each heartbeat, at most ``max_copies`` at once, the task first whose remaining time
-    (1 - progress) / rate is longest, where progress is the share of a task's time that is over and rate is progress by
-    the time since it began.
+    (1 - progress) / rate is longest. There, progress is the share of a task's time that is over, and rate is progress
+    by the time since it began.
 
     References
     ----------

@@ -15,9 +15,9 @@ from simulator.parameters import PositiveCount
 class KBatchAsync(UpdateScheme):
     """An update of any ``k`` results, also several of one worker, which begins anew as soon as it has responded.
 
-    A job is one update. Lists are of the n chunks of a job's data in turn, over the whole run, so that no two results
-    that are computed one after the other are of the same rows; each is computed at the parameters of the last update
-    before it began.
+    A job is one update. Lists are of the n chunks of a job's data in turn, over the whole run. So no two results that
+    are computed one after the other are of the same rows. Each is computed at the parameters of the last update before
+    it began.
 
     References
     ----------

@@ -72,7 +72,7 @@ class Matching(Ordering):
     """Each chunk takes each position equally often, as far as the assignment allows.
 
     With as many chunks as workers and all sums of rows and columns equal to delta, a perfect matching of what is
-    left of the assignment gets position 1, the next one position 2, and so on: all row sums are delta(delta+1)/2,
+    left of the assignment gets position 1, the next one position 2, and so on. All row sums are delta(delta+1)/2,
     which is optimal for one copy. Other assignments, which the paper leaves open, get a heuristic: position by
     position, chunks that lag behind are served first, then pairs of chunks of a worker are swapped while that lowers
     Q_max.

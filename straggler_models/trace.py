@@ -26,8 +26,8 @@ class Trace(StragglerModel):
 
     or the file has ``startup_s`` and/or ``seconds_per_load`` (and ``slowdown``) itself, as the ``workers.parquet`` of
     a run does. ``inf`` means never answered. Fewer workers than measured: the first ones. Where a column ``censored``
-    is true, the worker was cancelled then, and its response comes just after that time: too late for a master that
-    stops then, as the one that was recorded did, and as early as can be for any other.
+    is true, the worker was cancelled then, and its response comes just after that time. That is too late for a master
+    that stops then, as the one that was recorded did, and as early as can be for any other.
 
     ``replay`` gives the measured rounds in order. ``bootstrap`` draws blocks of successive rounds, each starting
     at any round with equal probability and going on at the first round after the last: the circular block

@@ -1,47 +1,19 @@
-"""The registry of columns against the tables of real runs, and the docs' dictionary of tables, which comes from it."""
+"""The registry of columns against the tables of real runs."""
 
-import inspect
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import stragglersim
-from simulator.columns import KEYS, SCHEMAS, SUMMARY, TABLES
+from simulator.columns import KEYS, SUMMARY, TABLES
 from simulator.engine.figures import Runs
 from simulator.execution.one_run import run_unit
 from simulator.execution.side_by_side import Drawer, Trials, run_side_by_side
 from simulator.results.compare import compare, swept_keys
 from simulator.results.results import Results
 from simulator.results.summary import summary
-
-DOCS = Path(__file__).parent.parent / "docs" / "explanation" / "model.md"
-MARKERS = ("<!-- from simulator/columns.py, by `python tests/test_columns.py` -->\n", "<!-- end -->\n")
-
-
-def dictionary():
-    """The tables and their columns, as Markdown."""
-    lines = []
-    for table, columns in TABLES.items():
-        more = "" if table == "runs" else f" After {', '.join(f'`{key}`' for key in KEYS)}:"
-        lines += [f"`{table}`: {inspect.getdoc(SCHEMAS[table])}{more}", ""]
-        lines += ["| column | type | unit | is |", "| --- | --- | --- | --- |"]
-        lines += [f"| `{name}` | {known.type} | {known.unit} | {known.meaning} |" for name, known in columns.items()]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def with_dictionary(text):
-    before, rest = text.split(MARKERS[0])
-    return before + MARKERS[0] + "\n" + dictionary() + "\n" + MARKERS[1] + rest.split(MARKERS[1])[1]
-
-
-def test_the_docs_have_the_dictionary_of_tables():
-    text = DOCS.read_text(encoding="utf-8")
-    assert text == with_dictionary(text), "python tests/test_columns.py writes it anew"
-
 
 PLAIN = """
 workers: 4
@@ -114,7 +86,3 @@ def test_swept_keys_are_what_runs_have_besides_and_a_measure_of_ones_own_is_a_me
     assert table["mean"].tolist() == pytest.approx((compare(runs)["mean"] / 2).tolist())
     with pytest.raises(ValueError, match="metric: must be one of"):
         compare(runs, metric="jobs")
-
-
-if __name__ == "__main__":
-    DOCS.write_text(with_dictionary(DOCS.read_text(encoding="utf-8")), encoding="utf-8")

@@ -112,7 +112,7 @@ def command_line() -> str:
     ]
     lines += ["the input; 3 the engines differ; 130, 143 and 129 stopped by Ctrl-C, SIGTERM and SIGHUP.\n"]
     root = typer.main.get_command(app)
-    for path, command in _commands(("stragglersim",), root):
+    for path, command in commands(("stragglersim",), root):
         context = command.make_context(path[-1], [], resilient_parsing=True)
         lines += [
             f"## {' '.join(path)}\n",
@@ -128,10 +128,11 @@ def command_line() -> str:
     return "\n".join(lines)
 
 
-def _commands(path: tuple[str, ...], command: typer.core.TyperCommand) -> Iterable[tuple[tuple[str, ...], object]]:
+def commands(path: tuple[str, ...], command: typer.core.TyperCommand) -> Iterable[tuple[tuple[str, ...], object]]:
+    """Every command below one, with the words that call it."""
     for name, below in command.commands.items():
         if hasattr(below, "commands"):
-            yield from _commands((*path, name), below)
+            yield from commands((*path, name), below)
         else:
             yield (*path, name), below
 

@@ -1,0 +1,67 @@
+"""What the site has: the reference of everything that the code offers, and the gallery of every scenario."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from simulator.cli.app import app
+from simulator.columns import DERIVED, TABLES
+from simulator.scenario.json_schema import scenario_schema
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "docs" / "generate"))
+import reference_pages as reference  # noqa: E402 - beside the docs
+from test_prose import too_long  # noqa: E402
+
+OUR_OWN = ("uncoded", "ideal", "constant", "prone_workers")  # of no paper
+
+
+@pytest.mark.parametrize("page", reference.FAMILIES)
+def test_the_page_of_a_family_has_every_kind_its_parameters_and_its_source(page):
+    plugins, text = reference.FAMILIES[page][0], reference.PAGES[page]()
+    sections = dict(section.split("\n", 1) for section in text.split("\n## ")[1:])
+    assert list(sections) == list(plugins.shipped)
+    for kind, cls in plugins.shipped.items():
+        for parameter in reference.parameters(cls, plugins.filled_in):
+            assert f"| `{parameter.name}` | {parameter.must_be} |" in sections[kind]
+    if page in ("schemes", "straggler-models"):
+        assert [kind for kind, said in sections.items() if "Source" not in said and kind not in OUR_OWN] == []
+
+
+def test_the_page_of_keys_has_all_that_the_schema_has():
+    text = reference.scenario_keys()
+    for name in scenario_schema()["properties"]:
+        assert f"\n| `{name}` | " in text
+    assert "must be | default" in text
+    assert "a list |" not in text.replace("or a list", "")
+
+
+def test_the_page_of_commands_has_every_command_and_option():
+    text = reference.command_line()
+    for path, command in reference.commands(("stragglersim",), typer.main.get_command(app)):
+        section = text.split(f"## {' '.join(path)}\n")[1].split("\n## ")[0]
+        for parameter in command.params:
+            assert parameter.opts[0] in section or parameter.param_type_name == "argument"
+
+
+def test_the_page_of_tables_has_every_column():
+    text = reference.tables()
+    for name, columns in (TABLES | DERIVED).items():
+        section = text.split(f"## {name}\n")[1].split("\n## ")[0]
+        assert all(f"| `{column}` |" in section for column in columns)
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_no_sentence_that_the_code_says_is_too_long(page):
+    assert too_long(reference.PAGES[page]()) == []
+
+
+def test_the_gallery_has_every_scenario_with_its_figure():
+    text = (ROOT / "docs" / "gallery" / "index.md").read_text(encoding="utf-8")
+    for scenario in (ROOT / "scenarios").glob("*.yaml"):
+        section = text.split(f"\n### {scenario.stem}\n")[1].split("\n### ")[0]
+        assert f"]({scenario.stem}.png)" in section
+        assert f"](../../scenarios/{scenario.name})" in section
+        assert (ROOT / "docs" / "gallery" / f"{scenario.stem}.png").is_file()
