@@ -117,7 +117,7 @@ def command_line() -> str:
         lines += [
             f"## {' '.join(path)}\n",
             "```text",
-            " ".join((*path, *command.collect_usage_pieces(context))),
+            " ".join((*path, *(piece.strip("{}") for piece in command.collect_usage_pieces(context)))),
             "```\n",
         ]
         lines += [_help(command.help or ""), ""]
