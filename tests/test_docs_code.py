@@ -33,6 +33,16 @@ BLOCK = re.compile(
     re.M | re.S,
 )
 RUN = ("python", "console")
+NEEDS = (
+    "Kubernetes",
+    "a Dask cluster",
+    "a network",
+    "a trace of yours",
+    "mpi4py",
+    "ray",
+    "the class around it",
+    "torch",
+)
 MOST_BYTES = 60_000
 
 
@@ -85,6 +95,7 @@ def play(page, folder):
     os.chdir(folder)
     try:
         for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            assert block["needs"] in (None, *NEEDS), f"{page.name} needs {block['needs']}"
             if block["needs"] or (block["language"] not in RUN and not block["title"] and not block["figure"]):
                 continue
             found = []
