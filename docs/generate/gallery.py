@@ -34,8 +34,10 @@ FIGURES = {
     "backup": Figure("best_scheme"),
     "dynamic-clusters": Figure("makespan"),
     "gain-plane": Figure("gain-stragglers_shock_p-0"),
+    "heterogeneous": Figure("makespan"),
     "lambda-replay": Figure("jobs_finished"),
     "load-against-lam": Figure("load"),
+    "nested": Figure("makespan"),
     "partial-approximate": Figure(
         "", 100, ("--x", "master.time_s", "--y", "error_norm_mean", "--where", "workers=200")
     ),
@@ -46,6 +48,7 @@ FIGURES = {
     "quickstart": Figure("makespan"),
     "racks": Figure("makespan"),
     "random-communication": Figure("", None, ("--x", "schemes.code.s", "--by", "schemes.code.m")),
+    "sparse-graphs": Figure("error"),
     "to-do-lists": Figure("makespan"),
     "training": Figure("loss", trials=2),
 }
