@@ -277,7 +277,9 @@ _TESTED = {
     "saved_high": Column("upper end of its 95 % interval", "saved at most", "%"),
     "time_s": Column("makespan on the tested rounds, in order", "time", "seconds"),
     "won": Column("resamples in which it was the fastest of what gives exact gradients", "resamples won", "share"),
-    "relative_error": Column("relative error of each gradient", "relative error"),
+    "relative_error": Column(
+        "sqrt(squared error / number of chunks): the error of a gradient over its norm", "relative error"
+    ),
     **_SETTING,
     "n_workers": Column("workers after the action", "workers"),
     "first_s": Column("makespan on the rounds of choosing", "time when chosen", "seconds"),

@@ -68,7 +68,7 @@ class LostError(SimulationError):
 
 
 class LiveError(SimulationError):
-    """Real processes that can't be had, or can't go on."""
+    """Real processes that do not start, or can't go on."""
 
 
 class WriteError(UserError):

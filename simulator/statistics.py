@@ -187,7 +187,7 @@ def block_resamples(n_measured: int, n_rounds: int) -> IntArray:
     """Circular block bootstrap: which measured round is met in each round, shape ``(N_BLOCK_RESAMPLES, n_rounds)``.
 
     Blocks are of ceil(cbrt(n)) rounds, so that bursts survive and resamples still differ. Each resample is as long as
-    what was measured, and met over and over: how sure a figure is depends on how much was measured, not on how many
+    what was measured, replayed cyclically: how sure a figure is depends on how much was measured, not on how many
     jobs are run. The draw is the same in every call.
 
     References

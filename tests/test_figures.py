@@ -465,7 +465,7 @@ def test_panels_of_a_timeline_begin_together_and_those_left_out_are_named(wide):
         paths = [bars.get_path() for bars in axes.patches]
         begins_s = [path.vertices[path.codes != path.CLOSEPOLY, 0].min() for path in paths]
         assert min(begins_s) == pytest.approx(0, abs=1e-9)
-    assert "not drawn, for want of room: GC, 247 of 256 workers" in figure.get_label()
+    assert "not shown, no room: GC, 247 of 256 workers" in figure.get_label()
     assert "of 256" in figure.get_supylabel()
     assert figure.get_figheight() <= 7.1
     assert all(len(axes.get_yticks()) == 9 for axes in figure.axes)
@@ -494,8 +494,8 @@ def test_what_has_no_room_is_said_in_the_terminal(wide, tmp_path, cli):
     stragglersim.run(wide).save(tmp_path / "wide")
     for figure in ([], ["--figure", "timeline"]):
         _, out, _ = cli("plot", "wide", *figure, "--size", "3.5x2.5", "--label", "SR-SGC=ours", "--label", "GC=$G$")
-        assert "\n         timeline: not drawn, for want of room: uncoded, M-SGC, M-SGC 2, 253 of 256 workers\n" in out
-        assert ("stragglers: not drawn, for want of room: M-SGC, M-SGC 2" in out) == (not figure)
+        assert "\n         timeline: not shown, no room: uncoded, M-SGC, M-SGC 2, 253 of 256 workers\n" in out
+        assert ("stragglers: not shown, no room: M-SGC, M-SGC 2" in out) == (not figure)
 
 
 def test_straggler_panels_that_have_no_room_are_named(wide):
@@ -503,7 +503,7 @@ def test_straggler_panels_that_have_no_room_are_named(wide):
         figure = figure_of(stragglersim.run(wide), "stragglers", wide)
     titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes if axes.get_title(loc="left")]
     assert titles == ["GC", "SR-SGC"]
-    assert "not drawn, for want of room: M-SGC, M-SGC 2" in figure.get_label()
+    assert "not shown, no room: M-SGC, M-SGC 2" in figure.get_label()
 
 
 # --- from Python

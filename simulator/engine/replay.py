@@ -37,7 +37,7 @@ class Played(NamedTuple):
 
 
 class MeasuredRounds:
-    """Measured rounds, over and over, each with its workers in the order in which they answer.
+    """Measured rounds, replayed cyclically, each with its workers in the order in which they answer.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class Lost(NamedTuple):
 
 
 class ExecutorError(UserError):
-    """An executor that can't be had, in one sentence."""
+    """An executor that is not available, in one sentence."""
 
 
 class Executor(Protocol):

@@ -55,7 +55,7 @@ def why_not(scenario: Scenario, label: str, detail: Detail = "rounds") -> str | 
         if is_shipped(scheme):
             raise  # a fault of ours: its traceback is wanted
         place = place_in(error, {type(scheme).__module__.partition(".")[0]})
-        return f"its array form can't be had: {told(error, place)}"
+        return f"its array form is not available: {told(error, place)}"
     return f"{type(scheme).__name__} has no array form" if has_none else None
 
 

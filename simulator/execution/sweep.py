@@ -82,7 +82,7 @@ def run(
     SimulationError
         If a run can't go on.
     ExecutorError
-        If the executor can't be had.
+        If the executor is not available.
     """
     import pyarrow as pa
 

@@ -127,7 +127,7 @@ def not_drawn(logs: Mapping[str, StragglerLog]) -> list[str]:
     labels = {rate: [label for label, log in logs.items() if log.straggler_rate == rate] for rate in reasons}
     said = [f"not drawn: {', '.join(labels[rate])} ({why})" for rate, why in reasons.items() if labels[rate]]
     no_room = [label for label, _ in _telling(logs)[_most_panels() :]]
-    return said + ([LeftOut(f"not drawn, for want of room: {', '.join(no_room)}")] if no_room else [])
+    return said + ([LeftOut(f"not shown, no room: {', '.join(no_room)}")] if no_room else [])
 
 
 def _cell(shapes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -103,11 +103,11 @@ def _shown_schemes(scenario: Scenario, labels: Sequence[str], n_shown: int, want
 
 
 def left_out_of(shown: Mapping[str, TimelineLog], names: Mapping[str, str], n_workers: int) -> list[str]:
-    """Say which schemes have no panel for want of room, and how many workers no row."""
+    """Say which schemes have no panel and how many workers no row, because they do not fit."""
     others = [name for label, name in names.items() if label not in shown]
     n_shown = len(next(iter(shown.values())).workers)
     others += [f"{n_workers - n_shown} of {n_workers} workers"] * (n_shown < n_workers)
-    return [LeftOut(f"not drawn, for want of room: {', '.join(others)}")] if others else []
+    return [LeftOut(f"not shown, no room: {', '.join(others)}")] if others else []
 
 
 def draw_timeline(sheet: Sheet, shown: Mapping[str, TimelineLog], scenario: Scenario, names: Mapping[str, str]) -> None:

@@ -69,7 +69,7 @@ def _predicts(by: Prediction) -> str:
     errors = f"additive misses slow workers by {100 * by.additive:.3g} %, proportional by {100 * by.proportional:.3g} %"
     interval = f"95 % CI of the difference [{100 * by.low:.1f}, {100 * by.high:.1f}]"
     if by.better is None:
-        return f"{errors}, each load predicted from the others ({interval}): no difference that is sure"
+        return f"{errors}, each load predicted from the others ({interval}): no significant difference"
     return f"{by.better} predicts the other loads better: {errors} ({interval})"
 
 

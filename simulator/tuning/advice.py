@@ -87,7 +87,7 @@ class Other(NamedTuple):
     effect: LoadEffect
     chosen: Candidate
     saves_percent: float | None
-    """time that the advice saves against that choice then, on the tested rounds; None: it can't be had"""
+    """time that the advice saves against that choice then, on the tested rounds; None: there is none"""
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Advice:
 
     @property
     def rival(self) -> Candidate | None:
-        """What saves most against what was chosen on the tested rounds, if that is sure; None: there is nothing."""
+        """What saves most on the tested rounds, if it surely beats what was chosen; None: there is nothing."""
         sure = [one for one in self.candidates[1:] if self.saved(one, self.chosen).low > 0]
         return min(sure, key=lambda one: one.time_s, default=None)
 

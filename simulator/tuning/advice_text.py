@@ -204,7 +204,7 @@ def _of_coding(advice: Advice) -> Iterator[str]:
     if all(saved.high < 0 for saved in savings.values()):
         yield f"{_capital(name)} is faster than every code: {best.scheme} saves {savings[best]} against it."
     else:
-        yield f"Coding itself gains nothing that is sure: {best.scheme} saves most, {savings[best]} against {name}."
+        yield f"No significant gain from coding itself: {best.scheme} saves most, {savings[best]} against {name}."
 
 
 def _approximate(advice: Advice) -> Iterator[str]:

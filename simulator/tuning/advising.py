@@ -254,7 +254,7 @@ def _tested(fleet: Fleet, setting: dict[Any, Any], rest: slice, search: Search) 
 
 
 def _makespans_s(setting: dict[Any, Any], part: Fleet, search: Search, rounds: IntArray) -> FloatArray:
-    """Makespans of a setting under its rule, for runs that meet these rounds, over and over; shape ``(n_runs,)``."""
+    """Makespans of a setting under its rule, for runs that replay these rounds cyclically; shape ``(n_runs,)``."""
     scheme, n_rounds = scheme_of(setting, part.n_workers), part.times.n_rounds
     rule = {rule.name: rule for rule in (FirstEnough(), *search.rules)}[setting["rule"]]
     if scheme.is_memoryless:  # each round need be simulated once only

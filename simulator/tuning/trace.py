@@ -22,7 +22,7 @@ CONVERTED = "trace.parquet"  # the file beside the scenarios that name it
 
 
 class SearchError(UserError, ValueError):
-    """A search or advice that can't be had, in one sentence."""
+    """A search or advice that is not possible, in one sentence."""
 
 
 @dataclass(frozen=True)
