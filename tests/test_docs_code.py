@@ -91,7 +91,7 @@ def play(page, folder):
     """Run a page in a folder; yields each block, and what its calls have printed."""
     module = sys.modules["page"] = types.ModuleType("page")
     sys.path.insert(0, str(folder))
-    before, here = Path.cwd(), set(sys.modules)
+    before, here, style = Path.cwd(), set(sys.modules), plt.rcParams.copy()
     os.chdir(folder)
     try:
         for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
@@ -110,6 +110,7 @@ def play(page, folder):
         os.chdir(before)
         sys.path.remove(str(folder))
         plt.close("all")
+        plt.rcParams.update(style)
         for name in set(sys.modules) - here:
             if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
                 del sys.modules[name]

@@ -455,7 +455,7 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
         ),
         (("--seconds-per-load", "much"), "--seconds-per-load"),
         (
-            ("--seconds-per-load", 1, "--schemes", "selective_repeat", "--max-delay", 0),
+            ("--seconds-per-load", 1, "--base-load", 0, "--schemes", "selective_repeat", "--max-delay", 0),
             "there is no legal setting of these schemes",
         ),
         (("--seconds-per-load", -1), "--seconds-per-load"),
@@ -619,3 +619,13 @@ def test_a_subclass_is_not_searched_by_the_rule_of_its_parent():
     group = Group(Careful(6, s=2), (2,))
     [row] = evaluate(WorkerTimes(measured_s), 6, 3, [group], [FirstEnough()]).to_dict("records")
     assert row["makespan_s"] == pytest.approx(measured_s.max(axis=1).sum())
+
+
+def test_the_load_that_times_were_measured_at_is_told_where_it_was_not_given(trace, monkeypatch, capsys):
+    options = ("--seconds-per-load", 1, "--schemes", "uncoded", "--out", trace.parent / "found")
+    assert cli(monkeypatch, "tune", trace, *options) == 0
+    said = capsys.readouterr()
+    assert "without --base-load, times are taken as measured at load 0; those of uncoded work" in said.out + said.err
+    assert cli(monkeypatch, "tune", trace, *options, "--base-load", 0) == 0
+    said = capsys.readouterr()
+    assert "without --base-load" not in said.out + said.err

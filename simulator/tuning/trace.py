@@ -102,6 +102,11 @@ class AdjustedTrace:
         elif trace.base_load is None:
             of_uncoded = 1 / trace.duration_s.shape[1]
             trace = trace._replace(base_load=of_uncoded if self.seconds_per_load is None else 0.0)
+            if self.seconds_per_load is not None:
+                remarks.append(
+                    "without --base-load, times are taken as measured at load 0; those of uncoded work are at load "
+                    f"1/n = {of_uncoded:.4g}"
+                )
         if trace.components is None and self.seconds_per_load is None:
             median_s, _ = _all_work(trace)
             remarks.append(
