@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import LinearScheme
+from schemes.base.patterns import any_of
 from schemes.codes import supported_matrix, supported_weights
 from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
@@ -70,4 +71,4 @@ class CommunicationEfficientGradientCoding(LinearScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s} stragglers in every round"
+        return f"{any_of(self.s, 'straggler')} in every round"

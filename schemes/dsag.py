@@ -8,6 +8,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Codec, Precision, Result
+from schemes.base.patterns import any_of
 from schemes.base.scheme import Scheme, Session
 from schemes.base.updates import ResultCodec, UpdateScheme, UpdateSession
 from schemes.base.work import Closing, Outcome
@@ -44,7 +45,7 @@ class Dsag(UpdateScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.n_workers - self.w} stragglers in every round, at the price of stale gradients"
+        return f"{any_of(self.n_workers - self.w, 'straggler')} in every round, at the price of stale gradients"
 
     def codec(self, precision: Precision, rng: np.random.Generator) -> Codec:
         return _DsagCodec(self, precision)

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from schemes.base.counting import Allowance, RuleScheme, RuleSession, clauses_of
+from schemes.base.patterns import any_of
 from schemes.base.rule import DECODED, FAILED, Alternatives, Rule
 from schemes.base.scheme import Session
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
@@ -64,7 +65,7 @@ class DynamicClusters(RuleScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.r - 1} stragglers of each cluster of {self.size} workers, in every round"
+        return f"{any_of(self.r - 1, 'straggler')} of each cluster of {self.size} workers, in every round"
 
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)

@@ -10,6 +10,7 @@ from schemes.base.batch import Closed
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import PlainScheme
+from schemes.base.patterns import any_of
 from schemes.base.shuffling import SEED, SHUFFLE
 from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
@@ -57,4 +58,4 @@ class FastestK(PlainScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.n_workers - self.k} stragglers in every round, at the price of an approximate gradient"
+        return f"{any_of(self.n_workers - self.k, 'straggler')} in every round, at the price of an approximate gradient"

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.counting import Allowance
 from schemes.base.linear import LinearScheme
+from schemes.base.patterns import any_of
 from schemes.codes import Repetition
 from simulator.parameters import Count, PositiveCount
 
@@ -55,4 +56,4 @@ class FractionalRepetition(Repetition, LinearScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s} stragglers in every round, and more while each group of {self.s + 1} has a response"
+        return f"{any_of(self.s, 'straggler')} in every round; more while each group of {self.s + 1} has a response"

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import LinearScheme
+from schemes.base.patterns import any_of
 from schemes.codes import Repetition
 from simulator.parameters import Count, PositiveCount
 
@@ -48,4 +49,4 @@ class GradientCoding(Repetition, LinearScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s} stragglers in every round"
+        return f"{any_of(self.s, 'straggler')} in every round"

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base.codec import Weights
 from schemes.base.counting import Allowance, at_most
 from schemes.base.linear import LinearScheme
+from schemes.base.patterns import any_of
 from schemes.codes import supported_matrix, supported_weights
 from simulator.parameters import Count, FloatArray, IntArray, NonNegative, PositiveCount
 
@@ -127,7 +128,7 @@ class HeterogeneousGradientCoding(LinearScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s} stragglers in every round"
+        return f"{any_of(self.s, 'straggler')} in every round"
 
     @property
     def facts(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic.dataclasses import dataclass
 
+from schemes.base.patterns import any_of
 from schemes.base.scheme import Session
 from schemes.base.updates import CountedSession, UpdateScheme
 from schemes.base.work import Closing, Outcome
@@ -41,7 +42,7 @@ class KAsync(UpdateScheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.n_workers - self.k} stragglers in every update, at the price of stale gradients"
+        return f"{any_of(self.n_workers - self.k, 'straggler')} in every update, at the price of stale gradients"
 
     def start(self, n_jobs: int, rng: np.random.Generator) -> Session:
         return _KAsyncSession(self, n_jobs, self.k)

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base.codec import Answer, Codec, Decoded, Encoder, Ended, Precision, Weights, combined, placed
 from schemes.base.counting import RuleScheme
 from schemes.base.multiplexed_session import MultiplexedSession, TaskwiseSession
-from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
+from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, counted, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Counts, Past, Rule, count_down, count_up
 from schemes.base.scheme import Session
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
@@ -124,10 +124,12 @@ class Multiplexed(RuleScheme):
 
     @property
     def tolerates(self) -> str:
-        return (
-            f"in any {self.W} rounds at most {self.lam} distinct stragglers, each within {self.B} round(s); or in any "
-            f"{self.W + self.B - 1} rounds at most {self.lam} distinct stragglers, each in at most {self.B} of them"
-        )
+        who = f"at most {counted(self.lam, 'distinct straggler')}, each"
+        if self.B == 1:  # bursty and arbitrary patterns are the same
+            return f"in any {self.W} rounds {who} in one round"
+        wide = self.W + self.B - 1
+        bursty = f"in any {self.W} rounds {who} within {self.B} rounds"
+        return f"{bursty}; or in any {wide} rounds {who} in at most {self.B} of them"
 
     @property
     def load_bound(self) -> float:

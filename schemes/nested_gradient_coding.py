@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.batch import Batch, Closed, MemorylessBatch, at_most_missing_s
 from schemes.base.codec import Codec, Decoded, Encoder, Ended, Precision, Upload, combined, placed
+from schemes.base.patterns import any_of
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Heard, Outcome, Task, Work
 from schemes.codes import cyclic_repetition, cyclic_weights
@@ -67,7 +68,7 @@ class NestedGradientCoding(Scheme):
 
     @property
     def tolerates(self) -> str:
-        return f"any {self.s_max} stragglers in every round; the fewer there are, the fewer chunks are needed"
+        return f"{any_of(self.s_max, 'straggler')} in every round; the fewer there are, the fewer chunks are needed"
 
     def chunk_loads(self) -> FloatArray:
         return np.full(self.n_workers, 1 / self.n_workers)

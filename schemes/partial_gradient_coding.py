@@ -29,6 +29,7 @@ from schemes.base.codec import (
     placed,
 )
 from schemes.base.least_squares import least_squares_errors
+from schemes.base.patterns import any_of
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Heard, Outcome, Task, Work
 from schemes.ordering import Matching, Ordering, q_bound, q_max
@@ -141,8 +142,10 @@ class PartialGradientCoding(Scheme):
     def tolerates(self) -> str:
         spare = int(self.held.sum(axis=1).min()) - self.blocks
         if self.credit == "whole_list":
-            return f"any {spare} stragglers in every round"
-        return f"any {spare} failed workers in every round; slow ones count with the chunks that they have finished"
+            return f"{any_of(spare, 'straggler')} in every round"
+        return (
+            f"{any_of(spare, 'failed worker')} in every round; slow ones count with the chunks that they have finished"
+        )
 
     @property
     def facts(self) -> dict[str, str]:

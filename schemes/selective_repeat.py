@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from schemes.base.codec import Answer, Codec, Decoded, Encoder, Ended, Precision, combined, placed
 from schemes.base.counting import RuleScheme, RuleSession
-from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, load_bound
+from schemes.base.patterns import Acceptance, Accepts, Code, LateResponses, accepting, counted, load_bound
 from schemes.base.rule import DECODED, FAILED, NOT_ENDED, Alternatives, Clause, Past, Rule
 from schemes.base.scheme import Session
 from schemes.base.sets import Numbers, OneSet, Set, Sets, Truths
@@ -106,10 +106,9 @@ class SelectiveRepeat(RuleScheme):
 
     @property
     def tolerates(self) -> str:
-        return (
-            f"in any {self.W} rounds: at most {self.lam} distinct stragglers, each within {self.B} round(s); "
-            f"or at most {self.s} stragglers in each of them"
-        )
+        within = "in one round" if self.B == 1 else f"within {self.B} rounds"
+        bursty = f"at most {counted(self.lam, 'distinct straggler')}, each {within}"
+        return f"in any {self.W} rounds: {bursty}; or at most {counted(self.s, 'straggler')} in each of them"
 
     @property
     def load_bound(self) -> float:

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from schemes.base.batch import Batch, Closed, MemorylessBatch
 from schemes.base.chunks import ChunkCodec, scaled
 from schemes.base.codec import Codec, Precision
+from schemes.base.patterns import any_of
 from schemes.base.scheme import Scheme, Session
 from schemes.base.work import Closing, Outcome, Task, Work
 from simulator.parameters import FloatArray, IntArray, PositiveCount
@@ -62,9 +63,8 @@ class ToDoList(Scheme):
         if self.k < self.n_workers:
             return "any stragglers that leave k distinct chunks, at the price of an approximate gradient"
         if self.order == "cyclic":
-            return (
-                f"any {self.r - 1} failed workers in every round; slow ones count with the chunks that they have done"
-            )
+            failed = any_of(self.r - 1, "failed worker")
+            return f"{failed} in every round; slow ones count with the chunks that they have done"
         return "stragglers that leave every chunk to somebody; slow ones count with the chunks that they have done"
 
     def chunk_loads(self) -> FloatArray:

@@ -142,7 +142,7 @@ def test_explain_says_a_pattern_once_and_puts_the_points_of_a_scheme_together(ca
     out = call("explain", "small.yaml", "--sweep", "workers=6,9,12")[1]
     rows = [line.split() for line in out.splitlines() if line.startswith((" GC", " uncoded"))]
     assert [row[0] for row in rows] == ["uncoded"] * 3 + ["GC"] * 3
-    assert [row[-1] for row in rows] == ["straggler", '"', '"', "every", '"', '"']
+    assert [row[-1] for row in rows] == ["straggler", '"', '"', "round", '"', '"']
     out = call("explain", "small.yaml", "--sweep", "trials=2,3")[1]
     assert (" at " in out, out.count("no straggler")) == (False, 1)
 
@@ -225,6 +225,8 @@ def test_list_shows_parameters_ranges_and_meaning(call):
     assert "n_workers" not in out
     out = call("list", "models")[1]
     assert re.search(r"p_recover.*a number between 0 and 1", out)
+    last = [re.split(" {2,}", line.strip())[-1] for line in out.splitlines()[3:]]
+    assert max(map(len, last)) > 40  # piped as here, meanings are not broken after every other word
     out = call("list", "workloads")[1]
     assert re.search(r"least_squares .*\n(?: .*\n)* +seed +an integer of at least 0 +for the data", out)
 
@@ -259,8 +261,23 @@ def test_explain_tells_the_credits_apart(call):
     lines = {" ".join(line.split()[:2]): line for line in out.splitlines()}
     reports = {label: lines[label].split()[7] for label in lines if label.endswith(credits_)}
     assert reports == {"par prefix": "3", "par whole_list": "1", "mul prefix": "3", "mul whole_list": "1"}
-    assert "any 1 failed workers" in lines["par prefix"]
-    assert "any 1 stragglers in every" in lines["par whole_list"]
+    assert "any one failed worker in" in lines["par prefix"]
+    assert "any one straggler in every" in lines["par whole_list"]
+
+
+def test_explain_says_one_straggler_and_one_round_in_the_singular_and_each_pattern_once(call):
+    kinds = ["gradient_coding, s: 1", "fractional_repetition, s: 1", "dynamic_clusters, clusters: 2, r: 2"]
+    kinds += ["fastest_k, k: 5", "k_async, k: 5", "nested_gradient_coding, s_max: 1", "gradient_coding, s: 0"]
+    kinds += [f"{kind}, B: 1, W: 2, lam: {lam}" for kind in ("selective_repeat", "multiplexed") for lam in (0, 1, 2)]
+    schemes = ", ".join(f"{label}: {{kind: {kind}}}" for label, kind in zip("abcdefghijklm", kinds, strict=True))
+    status, out, err = call("explain", "small.yaml", "--set", f"schemes={{{schemes}}}")
+    assert (status, err) == (0, "")
+    assert re.findall(r"\(s\)|\b1 (?:\w+ )?(?:stragglers|rounds|workers)", out) == []
+    assert "any one straggler in every round" in out
+    said = " ".join(line[70:].strip() for line in out.partition(" m ")[2].splitlines())
+    assert (
+        said.strip() == "in any 2 rounds at most 2 distinct stragglers, each in one round"
+    )  # bursty, arbitrary: equal
 
 
 def test_plot_draws_again(call, tmp_path):

@@ -28,6 +28,28 @@ def load_bound(n_workers: int, B: int, W: int, lam: int) -> float:
     return (W - 1 + B) / (n_workers * (W - 1) + B * (n_workers - lam))
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and what there are so many of.
+
+    Examples
+    --------
+    >>> counted(0, "straggler"), counted(1, "straggler")
+    ('0 stragglers', 'one straggler')
+    """
+    return f"one {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def any_of(count: int, noun: str) -> str:
+    """Any so many of something.
+
+    Examples
+    --------
+    >>> any_of(0, "straggler"), any_of(1, "straggler"), any_of(2, "straggler")
+    ('no straggler', 'any one straggler', 'any 2 stragglers')
+    """
+    return f"any {counted(count, noun)}" if count else f"no {noun}"
+
+
 Code = Literal["gradient_coding", "fractional_repetition"]
 Accepts = Literal["pattern", "recoverable"]
 Acceptance = Accepts | Literal["published"]  # the last one: as_published

@@ -11,6 +11,7 @@ from simulator.cli.surroundings import as_said
 from simulator.errors import UserError
 
 PATIENCE_S = 0.7  # two waits and the start of Python take less than 2 s
+WRAPPED = 48  # characters of a column that may be broken into lines, where a table is piped
 EVERY_S = 2.0  # between lines that say what is being done
 
 
@@ -34,7 +35,10 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], wrap: 
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
     # numbers are never cut: a table too wide for the terminal is broken by the terminal, and is whole in a file
     needed = Measurement.get(console, console.options.update(width=1000), table)
-    least = needed.maximum if wrap is None else needed.minimum + 30
+    least = needed.maximum
+    if wrap is not None:
+        longest = max(len(row[header.index(wrap)]) for row in (header, *rows))
+        least = needed.minimum + 30 if sys.stdout.isatty() else least - longest + WRAPPED
     console.width = max(console.width, min(least, needed.maximum))
     console.print(table, markup=False)
 
