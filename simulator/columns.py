@@ -52,14 +52,21 @@ class RunRow(TypedDict, total=False):
     delay_rounds: Annotated[int, Column("T of the scheme", "delay T", "rounds", fixed=True)]
     load: Annotated[float, Column("design load", "load", "share of a job, per worker and round", fixed=True)]
     computed_load: Annotated[float, Column("load computed / (workers x jobs)", "computed load", "share of a job")]
-    overhead: Annotated[float, Column("load computed / jobs decoded - 1", "overhead", "extra work, in jobs per job")]
+    overhead: Annotated[
+        float,
+        Column(
+            "load computed / jobs with a gradient - 1; 1: twice the work", "overhead", "extra work, in jobs per job"
+        ),
+    ]
     makespan_s: Annotated[float, Column("end of the last round", "makespan", "seconds", unfair=True)]
-    jobs_per_s: Annotated[float, Column("jobs decoded / makespan", "jobs per second", higher_is_better=True)]
+    jobs_per_s: Annotated[
+        float, Column("jobs with a gradient, exact or not / makespan", "jobs per second", higher_is_better=True)
+    ]
     job_latency_mean_s: Annotated[float, Column("mean of `jobs.latency_s`", "job latency", "seconds")]
     job_latency_p50_s: Annotated[float, Column("median of `jobs.latency_s`", "50 % quantile of job latency", "seconds")]
     job_latency_p95_s: Annotated[float, Column("95 % quantile of latencies", "95 % quantile of job latency", "seconds")]
     job_latency_p99_s: Annotated[float, Column("99 % quantile of latencies", "99 % quantile of job latency", "seconds")]
-    decode_failures: Annotated[int, Column("jobs that failed", "failed jobs of a trial")]
+    decode_failures: Annotated[int, Column("jobs that got no gradient in time", "failed jobs of a trial")]
     waited_rounds: Annotated[int, Column("rounds that are `waited`", "rounds in which the master waited")]
     waited_s: Annotated[float, Column("sum of `rounds.waited_s`", "time waited", "seconds")]
     straggler_rate: Annotated[float, Column("stragglers / lists given", "stragglers", "share of workers with work")]

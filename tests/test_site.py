@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from examples import SCHEMES as EXAMPLES
+from schemes import SCHEMES
 from simulator.cli.app import app
 from simulator.columns import DERIVED, TABLES
 from simulator.scenario.json_schema import scenario_schema
@@ -15,6 +17,7 @@ sys.path.append(str(ROOT / "docs" / "generate"))
 import reference_pages as reference  # noqa: E402 - beside the docs
 from test_prose import too_long  # noqa: E402
 
+PRICE = "at the price of"  # an approximate or a stale gradient
 OUR_OWN = ("uncoded", "ideal", "constant", "prone_workers")  # of no paper
 
 
@@ -22,12 +25,32 @@ OUR_OWN = ("uncoded", "ideal", "constant", "prone_workers")  # of no paper
 def test_the_page_of_a_family_has_every_kind_its_parameters_and_its_source(page):
     plugins, text = reference.FAMILIES[page][0], reference.PAGES[page]()
     sections = dict(section.split("\n", 1) for section in text.split("\n## ")[1:])
-    assert list(sections) == list(plugins.shipped)
+    headings = {kind: reference.heading(kind) for kind in plugins.shipped}
+    sections = {kind: sections[headings[kind]] for kind in plugins.shipped}
+    assert text.count("\n## ") == len(sections)
     for kind, cls in plugins.shipped.items():
         for parameter in reference.parameters(cls, plugins.filled_in):
             assert f"| `{parameter.name}` | {parameter.must_be} |" in sections[kind]
     if page in ("schemes", "straggler-models"):
         assert [kind for kind, said in sections.items() if "Source" not in said and kind not in OUR_OWN] == []
+
+
+def test_headings_have_the_names_of_the_papers_and_anchors_the_kind():
+    text = reference.PAGES["schemes"]()
+    assert "\n## multiplexed (M-SGC) { #multiplexed }\n" in text
+    assert "\n## selective_repeat (SR-SGC) { #selective_repeat }\n" in text
+    assert "\n## uncoded { #uncoded }\n" in text
+    kinds = {kind for plugins, *_ in reference.FAMILIES.values() for kind in plugins.shipped}
+    assert set(reference.OF_PAPERS) <= kinds
+
+
+def test_schemes_that_give_estimates_are_marked():
+    text = reference.PAGES["schemes"]()
+    estimated = {
+        kind for kind, cls in SCHEMES.items() if any(type(one) is cls and PRICE in one.tolerates for one in EXAMPLES)
+    }
+    assert estimated == reference.ESTIMATED
+    assert text.count("*Estimates*: ") == len(estimated)
 
 
 def test_the_page_of_keys_has_all_that_the_schema_has():
@@ -50,7 +73,8 @@ def test_the_page_of_tables_has_every_column():
     text = reference.tables()
     for name, columns in (TABLES | DERIVED).items():
         section = text.split(f"## {name}\n")[1].split("\n## ")[0]
-        assert all(f"| `{column}` |" in section for column in columns)
+        assert all(f"| `{column}`{{ #{name}-{column} }} |" in section for column in columns)
+    assert "| float64 | jobs per second | " in text
 
 
 @pytest.mark.parametrize("page", reference.PAGES)

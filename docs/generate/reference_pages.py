@@ -9,7 +9,7 @@ import typer
 
 import stragglersim
 from simulator.cli.app import app
-from simulator.columns import DERIVED, KEYS, SCHEMAS, TABLES
+from simulator.columns import DERIVED, KEYS, SCHEMAS, TABLES, Column
 from simulator.engine.network import Network
 from simulator.engine.training import Training
 from simulator.plugins import kinds
@@ -31,6 +31,34 @@ COMPOSED = {  # keys of a scenario that hold more than one value
     "training": "a mapping ([keys](#training))",
     "schemes": "a mapping of labels to [schemes](schemes.md), each of which may have a `master` of its own",
     "sweep": "a mapping of dotted keys to values ([syntax](scenario.md#dotted-keys-and-sweeps))",
+}
+OF_PAPERS = {  # what the papers call a kind: a search for it is to lead there
+    "bernoulli_gradient_coding": "BGC",
+    "bounded_staleness": "SSP",
+    "dsag": "DSAG",
+    "dynamic_clusters": "GC-DC",
+    "fastest_k": "K-sync SGD, ignore stragglers",
+    "fractional_repetition": "GC-Rep, FRC",
+    "gradient_coding": "GC",
+    "k_async": "K-async SGD",
+    "k_batch_async": "K-batch-async SGD",
+    "k_batch_sync": "K-batch-sync SGD",
+    "local_sgd": "local SGD",
+    "multiplexed": "M-SGC",
+    "partial_gradient_coding": "partial stragglers",
+    "selective_repeat": "SR-SGC",
+}
+ESTIMATED = {  # whose jobs may end with an estimate, whatever the rule
+    *("bernoulli_gradient_coding", "bibd_gradient_coding", "expander_gradient_coding", "sparse_graph_gradient_coding"),
+    *("bounded_staleness", "dsag", "fastest_k", "k_async", "k_batch_async", "k_batch_sync", "local_sgd", "to_do_list"),
+}
+HEADS = {
+    "schemes": """\
+**Estimates.** A job that ends with an estimate of its gradient has the status `approximate`. It counts as finished, in
+[`jobs_per_s`](tables.md#runs-jobs_per_s) and [`overhead`](tables.md#runs-overhead), and never as failed.
+[`relative_error_mean`](tables.md#runs-relative_error_mean) says how far off estimates are. Partial gradient coding
+gives them under a rule that waits for nobody; schemes marked *estimates* may give them under any rule.
+"""
 }
 FILLED_IN = ("masters", "points")  # what a scenario in Python has besides
 SECTION = re.compile(r"^(\w+)\n-+$", re.M)
@@ -67,12 +95,19 @@ def parameter_table(rows: Iterable[Parameter]) -> str:
     return table(("key", "must be", "default", "meaning"), shown) if shown else "No parameters.\n"
 
 
+def heading(kind: str) -> str:
+    """A kind with the papers' names of it; its anchor is the kind."""
+    names = f" ({OF_PAPERS[kind]})" if kind in OF_PAPERS else ""
+    return f"{kind}{names} {{ #{kind} }}"
+
+
 def family(page: str) -> str:
     """Every plug-in of a family, with its parameters and where it comes from."""
     plugins, title, usage = FAMILIES[page]
-    lines = [f"# {title}\n", f"In a scenario: `{usage}`.\n"]
+    lines = [f"# {title}\n", f"In a scenario: `{usage}`.\n", HEADS.get(page, "")]
     for kind, cls in plugins.shipped.items():
-        lines += [f"## {kind}\n", of_docstring(inspect.getdoc(cls) or ""), ""]
+        lines += [f"## {heading(kind)}\n", of_docstring(inspect.getdoc(cls) or ""), ""]
+        lines += ["*Estimates*: a job may end as `approximate`, which counts as finished.\n"] * (kind in ESTIMATED)
         lines += [parameter_table(parameters(cls, plugins.filled_in)), ""]
     return "\n".join(lines)
 
@@ -153,13 +188,23 @@ def tables() -> str:
     ]
     for name, columns in TABLES.items():
         first = "" if name == "runs" else f" Its first columns are {', '.join(f'`{key}`' for key in KEYS)}."
-        rows = [(f"`{column}`", of.type, of.unit, of.meaning) for column, of in columns.items()]
+        rows = [(_anchored(name, column), of.type, _unit(of), of.meaning) for column, of in columns.items()]
         lines += [f"## {name}\n", f"{inspect.getdoc(SCHEMAS[name])}{first}\n"]
         lines += [table(("column", "type", "unit", "formula or meaning"), rows), ""]
     for name, columns in DERIVED.items():
-        rows = [(f"`{column}`", of.unit, of.meaning) for column, of in columns.items()]
+        rows = [(_anchored(name, column), _unit(of), of.meaning) for column, of in columns.items()]
         lines += [f"## {name}\n", table(("column", "unit", "formula or meaning"), rows), ""]
     return "\n".join(lines)
+
+
+def _anchored(table_name: str, column: str) -> str:
+    """A column that pages can point at, as `tables.md#runs-makespan_s`."""
+    return f"`{column}`{{ #{table_name}-{column} }}"
+
+
+def _unit(column: Column) -> str:
+    """The unit of a column, also where its label is one."""
+    return column.unit or (column.label if column.label.endswith(" per second") else "")
 
 
 def python() -> str:
