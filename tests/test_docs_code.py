@@ -1,4 +1,4 @@
-"""The code of the tutorial and the how-to pages runs, and prints what the pages say.
+"""The code of the tutorial, the how-to pages and the page of sequential schemes runs, and prints what the pages say.
 
 A page is run from top to bottom in an empty folder. A block with a title is a file; other blocks of Python share their
 names; of blocks of a console, each line after "$ " is run, and the lines below it are what it prints ("..." stands for
@@ -25,7 +25,7 @@ from PIL import Image
 from simulator.cli.app import main
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("howto/*.md")])
+PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("howto/*.md"), DOCS / "explanation" / "sequential.md"])
 BLOCK = re.compile(
     r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?"
     r"[^\n]*\n(?P<code>.*?)^```$"
