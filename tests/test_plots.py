@@ -123,7 +123,7 @@ def test_the_same_results_give_the_same_files(results, written, tmp_path):
 def test_axes_say_what_they_show_and_in_which_unit(made):
     assert made["makespan"].axes[0].get_xlabel() == "mean makespan (seconds), 95 % interval"
     assert made["makespan"].axes[0].get_xlim()[0] == 0
-    assert made["jobs_finished"].axes[0].get_xlabel() == "simulated time (seconds)"
+    assert made["jobs_finished"].axes[0].get_xlabel() == "time (seconds)"
     assert made["jobs_finished"].axes[0].get_ylabel() == "jobs finished (mean)"
     assert made["latency"].axes[0].get_xlabel() == "job latency (seconds)"
     assert made["latency"].axes[0].get_ylabel() == "share of jobs that take longer"

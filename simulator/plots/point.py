@@ -125,7 +125,7 @@ def draw_jobs_finished(sheet: Sheet, jobs: pd.DataFrame) -> None:
             low, high = np.clip([mean - half, mean + half], 0, n_jobs)
             axes.fill_between(at_s, low, high, step="post", color=look.colour, alpha=0.2, linewidth=0)
     what = "jobs finished (mean)" if jobs["trial"].nunique() > 1 else "jobs finished"
-    axes.set(xlabel="simulated time (seconds)", ylabel=what)
+    axes.set(xlabel="time (seconds)", ylabel=what)
     axes.set(xlim=(0, None), ylim=(0, None))
     sheet.add_legend(looks)
 

@@ -31,8 +31,8 @@ OF_POINT = {  # every figure of a run, and what it shows
     "makespan": "Makespan of each scheme",
     "jobs_finished": "Jobs finished against time",
     "latency": "Share of jobs that take longer than a time",
-    "loss": "Loss against simulated time, mean over models",
-    "accuracy": "Accuracy against simulated time, mean over models",
+    "loss": "Loss against time, mean over models",
+    "accuracy": "Accuracy against time, mean over models",
     "loss_worker_seconds": "Loss against the seconds that workers have been at work, mean over models",
     "load_makespan": "Makespan against load",
     "stragglers": "Workers that straggled in each round",
@@ -184,7 +184,7 @@ def chart_of(results: Results, chart: Chart, naming: Naming = AS_THEY_ARE, axes:
     renamed, chart = naming.renamed(results), naming.chart(chart)
     draw_on, remarks = _curve_figure(renamed, chart) or chart_figure(renamed, chart)
     names = {key: name_of(key, results.runs) if key in RUNS else key_name(key) for key in (chart.y, chart.x)}
-    names |= {"time_s": "simulated time", "worker_s": "time of all workers at work"}  # of training
+    names |= {"time_s": "time", "worker_s": "time of all workers at work"}  # of training
     return _figure(results, draw_on, [f"{names[chart.y]} against {names[chart.x]}", *remarks], naming, axes)
 
 

@@ -1,4 +1,4 @@
-"""Figures of training: loss and accuracy against simulated time, and loss against the time of all workers."""
+"""Figures of training: loss and accuracy against time, and loss against the time of all workers."""
 
 import math
 from collections import defaultdict
@@ -33,13 +33,12 @@ class Shown(NamedTuple):
     measure: Measure
     spent: str
     label: str  # of the horizontal axis
-    short: str  # the same where panels are side by side
 
 
 SHOWN = {  # by the figure's name
-    "loss": Shown("loss", "time_s", "simulated time (seconds)", "time (seconds)"),
-    "accuracy": Shown("accuracy", "time_s", "simulated time (seconds)", "time (seconds)"),
-    "loss_worker_seconds": Shown("loss", "worker_s", "time of all workers at work (seconds)", "worker-seconds"),
+    "loss": Shown("loss", "time_s", "time (seconds)"),
+    "accuracy": Shown("accuracy", "time_s", "time (seconds)"),
+    "loss_worker_seconds": Shown("loss", "worker_s", "time of all workers (seconds)"),
 }
 
 
@@ -87,7 +86,7 @@ def draw_training(
     then, those that have taken theirs stay as they are. With ``from_s``, the axis of time is logarithmic and begins
     there.
     """
-    measure, spent, *labels = shown
+    measure, spent, axis = shown
     looks = {label: look for label, look in sheet.looks(list(schemes)).items() if schemes[label]}
     found: dict[Any, dict[str, list[Curve]]] = defaultdict(lambda: {label: [] for label in looks})
     for (point, scheme, _), curve in curves(training, measure, spent):
@@ -113,7 +112,7 @@ def draw_training(
         axes.set_xlim(from_s or 0.0, end_s)
         if place + n_columns >= len(panels):  # nothing is below
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel(labels[n_columns - 1])
+            axes.set_xlabel(axis)
     what = f"{measure} (mean over models)"
     if n_rows == 1:
         grid[0, 0].set_ylabel(what)

@@ -1,4 +1,4 @@
-"""Loss and accuracy against simulated time or the time of workers, and when they reach a target."""
+"""Loss and accuracy against time or the time of workers, and when they reach a target."""
 
 from __future__ import annotations
 
