@@ -17,7 +17,8 @@ test: $(VENV)/.installed-test
 # the site, in site/: links, anchors and spelling are checked, and nothing is loaded from other hosts
 docs: $(VENV)/.installed-docs
 	$(BIN)/codespell
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The site is in site/; with search: python3 -m http.server --directory site"
 
 benchmark: $(VENV)/.installed-test
 	$(BIN)/pytest benchmarks/test_engine_speed.py benchmarks/test_partial_speed.py benchmarks/test_vectorised_speed.py --benchmark-only --benchmark-columns=min,median,rounds -o addopts=

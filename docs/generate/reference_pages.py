@@ -183,8 +183,8 @@ def tables() -> str:
     lines = [
         "# Tables and columns\n",
         "`run` writes the first five as Parquet files, the others are printed and written as CSV by the command that",
-        "makes them. [What is simulated](../explanation/model.md#tables) explains what is not obvious, and",
-        "[Comparing schemes](../explanation/comparing.md) has the formulas of intervals.\n",
+        "makes them. [What the numbers mean](../explanation/numbers.md) explains what is not obvious, and has the",
+        "formulas of intervals.\n",
     ]
     for name, columns in TABLES.items():
         first = "" if name == "runs" else f" Its first columns are {', '.join(f'`{key}`' for key in KEYS)}."
