@@ -1,6 +1,6 @@
 """Draw the figures of the gallery: `python docs/generate/gallery.py [NAME ...] [--trace FILE]`, all if none is named.
 
-Each is of a run of a shipped scenario, some with fewer trials than it has, so that all of them take some minutes.
+Each is of a run of a shipped scenario.
 `lambda-replay` needs FILE, a trace of the AWS Lambda profiles, and is left out without.
 """
 
@@ -23,14 +23,13 @@ class Figure(NamedTuple):
     """A figure of a scenario's run."""
 
     name: str
-    trials: int | None = None  # the scenario's own
     plot: tuple[str, ...] = ()  # options of `plot`, for a figure that `run` does not draw
 
 
 FIGURES = {
     "adaptive": Figure("makespan"),
-    "all-schemes": Figure("loss", trials=2),
-    "async": Figure("loss", trials=2),
+    "all-schemes": Figure("loss"),
+    "async": Figure("loss"),
     "backup": Figure("best_scheme"),
     "dynamic-clusters": Figure("makespan"),
     "gain-plane": Figure("gain-stragglers_shock_p-0"),
@@ -38,19 +37,17 @@ FIGURES = {
     "lambda-replay": Figure("jobs_finished"),
     "load-against-lam": Figure("load"),
     "nested": Figure("makespan"),
-    "partial-approximate": Figure(
-        "", 100, ("--x", "master.time_s", "--y", "error_norm_mean", "--where", "workers=200")
-    ),
+    "partial-approximate": Figure("", ("--x", "master.time_s", "--y", "error_norm_mean", "--where", "workers=200")),
     "partial-credit": Figure("makespan"),
-    "partial-exact": Figure("makespan", trials=200),
-    "partial-network": Figure("makespan", trials=50),
-    "queues": Figure("makespan", trials=5),
+    "partial-exact": Figure("makespan"),
+    "partial-network": Figure("makespan"),
+    "queues": Figure("makespan"),
     "quickstart": Figure("makespan"),
     "racks": Figure("makespan"),
-    "random-communication": Figure("", None, ("--x", "schemes.code.s", "--by", "schemes.code.m")),
+    "random-communication": Figure("", ("--x", "schemes.code.s", "--by", "schemes.code.m")),
     "sparse-graphs": Figure("error"),
     "to-do-lists": Figure("makespan"),
-    "training": Figure("loss", trials=2),
+    "training": Figure("loss"),
 }
 
 
@@ -67,8 +64,7 @@ def call(*words: str) -> None:
 def draw(name: str, trace: str | None) -> None:
     """Run a scenario in an empty folder, and put its figure beside the page."""
     figure = FIGURES[name]
-    options = ["--set", f"trials={figure.trials}"] if figure.trials else []
-    options += ["--set", f"stragglers.lambda.path={trace}"] if name == "lambda-replay" else []
+    options = ["--set", f"stragglers.lambda.path={trace}"] if name == "lambda-replay" else []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         call("run", str(ROOT / "scenarios" / f"{name}.yaml"), "--out", "run", *options)
