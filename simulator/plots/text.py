@@ -21,7 +21,12 @@ WORDS = {
     "downlink_bytes_per_s": "downlink of a worker",
     "egress_bytes_per_s": "outgoing bandwidth of the master",
 }
-STATES = {"shuffled": "shuffled", "relaunch": "relaunched", "as_published": "as published"}  # or not
+STATES = {  # of an owner, which it is or is not, or which a value completes
+    "shuffled": "shuffled",
+    "relaunch": "relaunched",
+    "as_published": "as published",
+    "adds_to": "added to",
+}
 UNITS = {
     "_bytes_per_s": ("bytes per second", "B/s"),
     "_bytes": ("bytes", "B"),
@@ -153,10 +158,14 @@ def setting(key: str, text: str, equals: str = " = ") -> str:
 
     >>> setting("stragglers.racks.size", "3"), setting("stragglers.racks.shuffled", "no"), setting("shuffled", "yes")
     ('size of racks = 3', 'racks not shuffled', 'shuffled')
+    >>> setting("stragglers.delays.adds_to", "message_s")
+    'delays added to message_s'
     """
     name, state = key_name(key), STATES.get(key.rpartition(".")[2])
-    if state is None or text not in ("yes", "no"):
+    if state is None:
         return f"{name}{equals}{text}"
+    if text not in ("yes", "no"):
+        return f"{name} {text}"
     return name if text == "yes" else f"{name.removesuffix(state)}not {state}"
 
 
