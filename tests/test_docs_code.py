@@ -1,4 +1,4 @@
-"""The code of the tutorial, the how-to pages and the page of sequential schemes runs, and prints what the pages say.
+"""The code of the pages runs, and prints what they say.
 
 A page is run from top to bottom in an empty folder. A block with a title is a file; other blocks of Python share their
 names; of blocks of a console, each line after "$ " is run, and the lines below it are what it prints ("..." stands for
@@ -25,7 +25,6 @@ from PIL import Image
 from simulator.cli.app import main
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("howto/*.md"), DOCS / "explanation" / "sequential.md"])
 BLOCK = re.compile(
     r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?"
     r"[^\n]*\n(?P<code>.*?)^```$"
@@ -33,6 +32,8 @@ BLOCK = re.compile(
     re.M | re.S,
 )
 RUN = ("python", "console")
+RUNS = re.compile("^```(?:python|console|.* title=)", re.M)
+PAGES = sorted(page for page in DOCS.glob("*/*.md") if RUNS.search(page.read_text(encoding="utf-8")))
 NEEDS = (
     "Kubernetes",
     "a Dask cluster",
@@ -58,8 +59,9 @@ def calls(code):
     return [Call(*part.partition("\n")[::2]) for part in parts]
 
 
-def printed(line):
-    """What a command prints, or says is wrong; arguments are as in a shell."""
+def printed(call):
+    """What a command prints, or says is wrong if a page shows that; arguments are as in a shell."""
+    line, said = call
     words = shlex.split(line, comments=True)
     if words[0] == "python":
         done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=True)
@@ -74,6 +76,7 @@ def printed(line):
         status = stop.code or 0
     finally:
         sys.argv = before
+    assert not status or said.strip(), f"{line}: {errors.getvalue()}"
     return errors.getvalue() if status else out.getvalue()
 
 
@@ -104,7 +107,7 @@ def play(page, folder):
             elif block["language"] == "python":
                 exec(compile(block["code"], page.name, "exec"), vars(module))
             elif block["language"] == "console":
-                found = [(call, printed(call.line)) for call in calls(block["code"])]
+                found = [(call, printed(call)) for call in calls(block["code"])]
             yield block, found
     finally:
         os.chdir(before)
@@ -132,9 +135,10 @@ def test_a_wrong_output_and_a_command_that_is_not_run_are_found(tmp_path):
     [(_, [(call, output)])] = play(page, tmp_path)
     assert output.startswith("examples: 'nothing' is not one of")
     assert not as_said(call.said, output)
-    page.write_text("```console\n$ make it\n```\n")
-    with pytest.raises(AssertionError, match="make it"):
-        list(play(page, tmp_path))
+    for line in ("make it", "stragglersim examples nothing"):
+        page.write_text(f"```console\n$ {line}\n```\n")
+        with pytest.raises(AssertionError, match=line):
+            list(play(page, tmp_path))
 
 
 def test_lines_that_are_left_out_match_any():

@@ -718,3 +718,8 @@ def test_a_choice_of_what_is_true_or_false_is_said_in_captions(racks):
     where = {"stragglers.racks.shuffled": [True], "schemes.copies.relaunch": [False]}
     figure = racks.plot.chart("stragglers.racks.size", "makespan_s", where=where)
     assert "only racks shuffled; only copies not relaunched" in figure.get_label()
+
+
+def test_a_formula_in_the_second_line_of_a_title_is_read_in_silence(caplog):
+    assert literal("p_slow = 0.02,\n$\\mu$ = 0.5").endswith("$ = 0.5")
+    assert caplog.text == ""

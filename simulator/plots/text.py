@@ -47,7 +47,7 @@ def has_formulas(text: str) -> bool:
     if "$" not in text:
         return False
     try:
-        MathTextParser("path").parse(text)
+        MathTextParser("path").parse(text.replace("\n", " "))  # it reads lines one by one in a figure
     except ValueError:
         return False
     return True
