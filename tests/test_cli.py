@@ -185,7 +185,7 @@ def test_the_manifest_says_what_made_the_numbers(call, tmp_path):
             ("explain", "small.yaml", "--sweep", "jobs=1:2"),
             "--sweep jobs: must be values separated by commas",
         ),
-        (("plot", "nowhere", "--y", "makespan_s"), "plot: --x must be given with --y, --by or --where"),
+        (("plot", "nowhere", "--y", "makespan_s"), "plot: --y, --by and --where must go with --x, got none"),
         (("plot", "nowhere"), "nowhere: must be a folder that a run has written"),
         (("examples", "nothing"), "examples: 'nothing' is not one of"),
         (("run", "small.yaml", "--nope"), "stragglersim: No such option"),

@@ -176,7 +176,7 @@ def test_missing_trials_leave_pairs_of_those_that_both_have_and_that_is_said():
     assert (row["n_trials"], row["n_paired"], row["mean"]) == (8, 7, pytest.approx(x[:8].mean()))
     for column in ("change_percent", "change_low_percent", "change_high_percent", "won_share"):
         assert row[column] == pytest.approx(both[column], rel=1e-12)
-    assert "Trials are missing: pairs are compared over those that both have, 7 to 11." in notes(compare(fewer))
+    assert "Trials are missing: schemes are compared over the trials that both have (7 to 11)." in notes(compare(fewer))
     assert not any("missing" in line for line in notes(compare(runs)))
 
 
@@ -209,12 +209,12 @@ def test_one_trial_has_no_intervals_and_few_are_called_rough():
     assert any(line.startswith("One trial has no interval") for line in notes(table.reset_index()))
     for n_trials, is_rough in ((9, True), (10, False)):
         said = notes(compare(runs_of({"x": np.arange(1.0, n_trials + 1)})))
-        assert any("take them as rough" in line for line in said) == is_rough
+        assert any("intervals are rough" in line for line in said) == is_rough
 
 
 def test_equal_trials_have_an_interval_of_0_and_what_it_is_worth_is_said():
     said = notes(compare(runs_of({"y": [5.0] * 20, "x": np.arange(1.0, 21)})))
-    assert any(line.startswith("± 0: all trials are equal") and "up to 14 % of others" in line for line in said)
+    assert any(line.startswith("± 0: all 20 trials are equal") and "at most 14 % of them do" in line for line in said)
     assert not any("± 0" in line for line in notes(compare(runs_of({"x": np.arange(1.0, 21)}))))
 
 

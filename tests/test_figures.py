@@ -643,7 +643,7 @@ def test_a_chart_has_the_options_too(swept, tmp_path, cli):
         (["--size", "0x3"], "got 0x3"),
         (["--size", "nanx3"], "got nanx3"),
         (["--size", "3x500"], "got 3x500"),
-        (["--label", "GC"], "--label GC: must be SCHEME=TEXT"),
+        (["--label", "GC"], "--label: must be SCHEME=TEXT"),
         (["--label", "nope=x"], "label of nope: must be of one of uncoded, GC, M-SGC"),
         (["--label", "GC=uncoded"], "label of GC: must differ"),
         (["--style", "nope.mplstyle"], "--style nope.mplstyle: must be a matplotlib style sheet, got No such file"),
@@ -656,7 +656,7 @@ def test_a_chart_has_the_options_too(swept, tmp_path, cli):
         (["--style", "binary.mplstyle"], "--style binary.mplstyle: must be a matplotlib style sheet, got"),
         (["--figure", "nope"], "nope: must be one of the figures of these results: makespan, jobs_finished, latency"),
         (["--figure", "makespan", "--size", "0.5x0.5"], "makespan: 0.5 x 0.5 inches leave no room for it"),
-        (["--figure", "makespan", "--x", "jobs"], "plot: --figure must not be given with --x"),
+        (["--figure", "makespan", "--x", "jobs"], "plot: --figure must not go with --x"),
         (["--format", "gif"], "'gif' is not one of"),
     ],
 )

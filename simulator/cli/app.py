@@ -44,7 +44,7 @@ def _say_version(wanted: bool) -> None:
 @app.callback()
 def common(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version this is.")
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options of the command itself; `app` has its help."""
@@ -97,7 +97,7 @@ def _outcome(error: BaseException) -> tuple[int, str]:
     from simulator.results.folder import Stopped
 
     if isinstance(error, MemoryError):
-        error = InputError("this needs more memory than there is: use fewer workers, jobs or details")
+        error = InputError("stragglersim: not enough memory (use fewer workers or jobs, or a coarser --detail)")
     if isinstance(error, OSError):
         what = error.filename or "output"
         error = InputError(f"{what}: must be a file that can be used, got {error.strerror or error}")
@@ -115,4 +115,4 @@ def _usage(error: BaseException) -> str | None:
     if not hasattr(error, "format_message"):
         return None
     said = " ".join(str(error.format_message()).split()).replace("Value error, ", "")  # of the library below it
-    return f"stragglersim: {said} (--help tells more)"
+    return f"stragglersim: {said} (see --help)"

@@ -23,30 +23,30 @@ def live(
     scenario_file: ScenarioFile,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="How many workers, in place of the scenario's."),
+        typer.Option(metavar="N", min=1, help="Number of workers (default: that of the scenario)."),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
-            metavar="TCP", help="Of a dask scheduler, whose workers are the hosts (this machine if not given)."
+            metavar="TCP", help="Address of a Dask scheduler, whose workers are the hosts (default: this machine)."
         ),
     ] = None,
     inject: Annotated[
         bool,
-        typer.Option("--inject", help="Let the scenario's straggler models slow the workers down; else nature does."),
+        typer.Option("--inject", help="Slow the workers down as the scenario's straggler models say."),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results (results/NAME-live if not given).")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results (default: results/NAME-live).")
     ] = None,
     overrides: Overrides = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the results that are in DIR.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete the results that are in DIR first.")] = False,
 ) -> None:
-    """Run a scenario on real processes that compute real gradients, and say how true the simulator is to them.
-
-    Schemes run one after another, each once. Tables, summary and figures are those of `run`; live.csv has the measured
-    time of each scheme, that of its replay in the simulator, which must be equal, and its prediction.
+    """Run a scenario on real processes that compute real gradients, and compare the simulator with them.
 
     Example: stragglersim live async.yaml --inject --set jobs=20
+
+    Schemes run one after another, each once. Tables, summary and figures are those of `run`. For each scheme, live.csv
+    has the measured time, that of its replay in the simulator (which must be equal), and the predicted time.
     """
     from simulator.files import check_can_be_made, replacing
     from simulator.plugins.identity import checksum
@@ -133,19 +133,19 @@ def _say_verdict(found: Live, *, is_injected: bool) -> None:
     print_table(header, rows)
     calibration = found.calibration
     say(
-        f"Measured with constant work: {1000 * calibration.latency_s:.2f} ms until a response is heard, "
-        f"{1000 * calibration.round_overhead_s:.2f} ms between rounds; predicted from these and the scenario's models."
+        f"Measured with constant work: a response takes {1000 * calibration.latency_s:.2f} ms to arrive, a round has "
+        f"{1000 * calibration.round_overhead_s:.2f} ms of overhead. Predictions use these and the straggler models."
     )
     say(sentence(found.rows))
     if not is_injected:
         say(
-            "The workers took as long as they took, and the prediction is of the scenario's models: --inject lets "
-            "workers follow these, and `stragglersim trace fit` finds models of the traces that were recorded."
+            "Without --inject, the scenario's straggler models did not slow the workers down, but the predictions use "
+            "them. `stragglersim trace fit` fits models to the traces that were recorded."
         )
     for worker, n_times in sorted(found.n_replaced.items()):
         say(
-            f"Worker {worker} ended and was replaced{f' {n_times} times' if n_times > 1 else ''}; its lists began anew."
+            f"Worker {worker} ended and was replaced{f' {n_times} times' if n_times > 1 else ''}; its lists began again"
         )
     if found.n_refused:
-        say(f"Messages dropped that were none of this run's: {found.n_refused}.")
+        say(f"Messages that did not belong to this run, and were dropped: {found.n_refused}.")
     say("")

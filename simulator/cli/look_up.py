@@ -18,8 +18,8 @@ COSTS = ("load", "of uncoded", "T", "load bound", "load / bound", "reports", "to
 Family = Literal["schemes", "models", "assignments", "masters", "orderings", "workloads"]
 
 
-def list_plugins(family: Annotated[Family, typer.Argument(help="What to list.", show_default=False)]) -> None:
-    """List schemes, straggler models, master rules, workloads, or parts of schemes, with their parameters.
+def list_plugins(family: Annotated[Family, typer.Argument(help="Family to list.", show_default=False)]) -> None:
+    """List schemes, straggler models, master rules, workloads or parts of schemes, with their parameters.
 
     Example: stragglersim list models
     """
@@ -111,11 +111,11 @@ def _most_reports(scheme: Scheme) -> int:
 
 
 def schema() -> None:
-    """Print the JSON Schema of a scenario, so that editors complete and check it.
+    """Print the JSON Schema of scenarios, with which editors complete and check them.
 
     Example: stragglersim schema > stragglersim.schema.json
 
-    Then begin a scenario with:  # yaml-language-server: $schema=stragglersim.schema.json
+    Then let a scenario begin with:  # yaml-language-server: $schema=stragglersim.schema.json
     """
     import json
 
@@ -125,11 +125,9 @@ def schema() -> None:
 
 
 def examples(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Scenario to copy to this folder.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Scenario to copy.", show_default=False)] = None,
 ) -> None:
-    """List the scenarios that come with the simulator, or copy one here.
+    """List the example scenarios, or copy one to the current folder.
 
     Example: stragglersim examples quickstart
     """
@@ -145,16 +143,18 @@ def examples(
         raise InputError(f"examples: {name!r} is not one of {', '.join(shipped)}")
     target = Path(f"{name.removesuffix('.yaml')}.yaml")
     if target.exists():
-        raise InputError(f"{target}: must not exist yet, so that nothing of yours is overwritten")
+        raise InputError(
+            f"{target}: must not exist yet, got a file of that name (rename it, or work in another folder)"
+        )
     with whole_file(target) as partial:
         partial.write_bytes(shipped[target.stem].read_bytes())
     say(f"Wrote {target}")
     try:
         load_scenario(target)
     except ScenarioError as error:
-        say(f"Before it runs, it needs something of yours:\n{error}")
+        say(f"Before you can run it, mend this:\n{error}")
     else:
-        say(f"Now: stragglersim run {target}")
+        say(f"Run it by: stragglersim run {target}")
 
 
 def _scenarios() -> Path:

@@ -32,7 +32,7 @@ Sweeps = Annotated[
     typer.Option(
         "--sweep",
         metavar="KEY=VALUES",
-        help="Vary a value: master.mu=0.5,1,2, or start:stop:number (:log for equal ratios); repeatable.",
+        help="Sweep a value: master.mu=0.5,1,2, or start:stop:number (:log for equal ratios) (repeatable).",
     ),
 ]
 
@@ -51,30 +51,32 @@ def load_scenario(path: Path, overrides: list[str] | None = None, sweeps: list[s
 
 
 # `trace info` takes several traces, and so a list of loads.
-TraceFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces (what `trace convert` reads).")]
+TraceFiles = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Traces, in any format that `trace convert` reads.")
+]
 BaseLoads = Annotated[
     str | None,
     typer.Option(
         metavar="LOADS",
-        help="Load at which each file was measured, e.g. 0,0.25,0.5 in the order of the files (default: base_load "
-        "of its metadata); several loads give the slope.",
+        help="Load at which each file was measured, in the order of the files, e.g. 0,0.25,0.5 (default: base_load "
+        "of its metadata); from several loads follow the seconds per load.",
     ),
 ]
 TraceArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Measured times (what `trace convert` reads).", show_default=False)
+    Path, typer.Argument(metavar="FILE", help="Trace, in any format that `trace convert` reads.", show_default=False)
 ]
 BaseLoad = Annotated[
     float | None,
     typer.Option(
         metavar="LOAD",
         min=0,
-        help="Load at which the times were measured (if not given: what the file's metadata say, or 0; for tune and "
-        "advise 1/n without --seconds-per-load).",
+        help="Load at which the times were measured (default: base_load of the file's metadata, else 0; tune and "
+        "advise without --seconds-per-load: 1/n).",
     ),
 ]
 FittedSecondsPerLoad = Annotated[
     float,
-    typer.Option(metavar="S", min=0, help="Seconds that load 1 takes, besides start-up; not known: all is start-up."),
+    typer.Option(metavar="S", min=0, help="Seconds that load 1 takes besides start-up (0: all of a time is start-up)."),
 ]
 
 
@@ -83,66 +85,74 @@ class ReadingOptions:
     """Options of all commands that read a trace, in the order of their help."""
 
     source: Annotated[
-        TraceKind | None, typer.Option("--from", help="What is read, if its content and the other options do not say.")
+        TraceKind | None,
+        typer.Option("--from", help="Format of the trace (default: recognised by content and options)."),
     ] = None
-    rows: Annotated[Axis | None, typer.Option(help="What a row of a matrix is.")] = None
+    rows: Annotated[Axis | None, typer.Option(help="Meaning of a row of a matrix.")] = None
     columns: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Names in a long table, e.g. round=step,worker=rank,duration_s=time."),
+        typer.Option(
+            metavar="NAMES", help="Column names of a long table, e.g. round=step,worker=rank,duration_s=time."
+        ),
     ] = None
-    unit: Annotated[Unit | None, typer.Option(help="Of the times in a table (default: s).")] = None
+    unit: Annotated[Unit | None, typer.Option(help="Unit of the times in a table (default: s).")] = None
     event: Annotated[
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Name of other events of a Chrome trace than the profiler's steps: their union for each worker, of "
-            "which only --without subtracts; a group captures the number of the step, without one the ProfilerStep "
-            "around them says it.",
+            help="Name of events of a Chrome trace that are work, in place of the profiler's steps: a worker's time "
+            "is their union, less --without only. A group captures the number of the step; without a group, it is that "
+            "of the ProfilerStep around them.",
         ),
     ] = None
     work: Annotated[
         Work | None,
         typer.Option(
-            help="What of a step in a profile is own work: all but exposed collectives (default), compute, or all."
+            help="Own work in a step of a profile: all but exposed collectives (default), compute only, or all of it."
         ),
     ] = None
     without: Annotated[
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Name of further events of a profile in which a rank waits, unless its device computes.",
+            help="Name of further events of a profile during which a rank waits, unless its device computes.",
         ),
     ] = None
     step: Annotated[
-        str | None, typer.Option(metavar="args.KEY", help="Where events of a Chrome trace say their step.")
+        str | None, typer.Option(metavar="args.KEY", help="Where an event of a Chrome trace gives its step.")
     ] = None
     worker: Annotated[
-        str | None, typer.Option(metavar="pid|tid|args.KEY", help="What of an event of a Chrome trace is its worker.")
+        str | None, typer.Option(metavar="pid|tid|args.KEY", help="Where an event of a Chrome trace gives its worker.")
     ] = None
     replica_of: Annotated[
         str | None,
-        typer.Option(metavar="REGEX", help="Ranks in which its group captures the same are one worker: the slowest."),
+        typer.Option(
+            metavar="REGEX", help="Ranks whose names give the same group are one worker, as slow as the slowest."
+        ),
     ] = None
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN=VALUE", help="Of a long table: only such rows (repeatable)."),
+        typer.Option(metavar="COLUMN=VALUE", help="Read only these rows of a long table (repeatable)."),
     ] = None
     delimiter: Annotated[
-        str | None, typer.Option(metavar="CHAR", help="Between the cells of a CSV (if not given, its lines tell).")
+        str | None, typer.Option(metavar="CHAR", help="Delimiter of a CSV (default: found from its lines).")
     ] = None
     decimal: Annotated[
-        str | None, typer.Option(metavar="CHAR", help="Decimal point of a CSV (if not given, its cells tell).")
+        str | None, typer.Option(metavar="CHAR", help="Decimal mark of a CSV (default: found from its cells).")
     ] = None
     aggregate: Annotated[
-        Aggregate | None, typer.Option(help="What becomes of several times of one round and worker.")
+        Aggregate | None, typer.Option(help="How to combine several times of one round and worker.")
     ] = None
-    drop_first: Annotated[int | None, typer.Option(metavar="N", min=0, help="Leave out the first N rounds.")] = None
-    drop_last: Annotated[int | None, typer.Option(metavar="N", min=0, help="Leave out the last N rounds.")] = None
+    drop_first: Annotated[int | None, typer.Option(metavar="N", min=0, help="Drop the first N rounds.")] = None
+    drop_last: Annotated[int | None, typer.Option(metavar="N", min=0, help="Drop the last N rounds.")] = None
     rounds: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Only rounds A to B - 1, counted from 0 as they come.")
+        str | None, typer.Option(metavar="A:B", help="Keep only rounds A to B - 1, counted from 0 in their order.")
     ] = None
     missing: Annotated[
-        Missing, typer.Option(help="Rounds without a time for each worker: refused, never answered, or left out.")
+        Missing,
+        typer.Option(
+            help="If a worker has no time in a round: refuse the trace, count it as no answer, or drop the round."
+        ),
     ] = "error"
 
     def given(self) -> dict[str, Any]:
@@ -163,13 +173,15 @@ class SearchOptions(ReadingOptions):
 
     file: TraceArgument
     jobs: Annotated[
-        int | None, typer.Option(metavar="J", help="Jobs of a run (if not given, as many as the trace has rounds).")
+        int | None, typer.Option(metavar="J", help="Jobs of a run (default: as many as the trace has rounds).")
     ] = None
     max_delay: Annotated[
         int | None,
-        typer.Option(metavar="T", help="Largest T in rounds (models - 1 if not given, or 3; published grid: 20)."),
+        typer.Option(
+            metavar="T", help="Largest T in rounds (default: M - 1 with --models, else 3; published grid: 20)."
+        ),
     ] = None
-    models: Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn: T is at most M - 1.")] = (
+    models: Annotated[int | None, typer.Option(metavar="M", help="Networks trained in turn; T is at most M - 1.")] = (
         None
     )
     seconds_per_load: Annotated[
@@ -177,15 +189,15 @@ class SearchOptions(ReadingOptions):
         typer.Option(
             metavar="S",
             min=0,
-            help="Seconds that load 1 takes besides start-up (`trace info` estimates them; if not given, all of the "
-            "median time is work).",
+            help="Seconds that load 1 takes besides start-up; `trace info` estimates them (default: all of the median "
+            "time is work).",
         ),
     ] = None
     load_effect: Annotated[
         LoadEffect | None,
         typer.Option(
-            help="What more load adds to each time: as much, as many times more, or as much times the slowdown that "
-            "`trace fit` found (if not given: additive with --seconds-per-load, else proportional)."
+            help="What more load adds to a time: the same for all, in proportion to it, or the same times the slowdown "
+            "that `trace fit` found (default: additive with --seconds-per-load, else proportional)."
         ),
     ] = None
     base_load: BaseLoad = None
@@ -195,14 +207,14 @@ class SearchOptions(ReadingOptions):
     schemes: Annotated[
         str | None,
         typer.Option(
-            metavar="KINDS", help="Schemes to try (all that have settings if not given), e.g. uncoded,multiplexed."
+            metavar="KINDS", help="Schemes to try, e.g. uncoded,multiplexed (default: all that list settings)."
         ),
     ] = None
     accepts: Annotated[
         str | None, typer.Option(metavar="WHAT", help="What sequential schemes accept: pattern, recoverable, or both.")
     ] = None
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="Sequential schemes as in the paper's simulator.")
+        bool, typer.Option("--as-published", help="Let sequential schemes accept what the paper's simulator accepts.")
     ] = False
 
     def search(self, trace: AdjustedTrace, **more: bool) -> Search:

@@ -15,11 +15,13 @@ def report(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="Folder of a run, tune, advise, trace info or trace fit.", show_default=False
+            metavar="DIR",
+            help="Folder that run, live, tune, advise, trace info or trace fit has written.",
+            show_default=False,
         ),
     ],
 ) -> None:
-    """Write DIR/report.html, one file to hand round: question, answer, tables, figures, definitions, how to repeat it.
+    """Write DIR/report.html, a single file to share: question, answer, tables, figures, definitions, how to repeat it.
 
     Example: stragglersim report results/quickstart
 

@@ -26,37 +26,39 @@ MOST_NAMED = 3  # of the means that are not known well enough
 def run(
     scenario_file: ScenarioFile,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the results (results/NAME if not given).")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the results (default: results/NAME).")
     ] = None,
     overrides: Overrides = None,
     sweeps: Sweeps = None,
-    detail: Annotated[Detail, typer.Option(help="Finest table to keep.")] = "rounds",
+    detail: Annotated[Detail, typer.Option(help="Finest table to write.")] = "rounds",
     engine: Annotated[
         Engine,
         typer.Option(
-            help="What computes the numbers: events define them, vectorised gives the same ones much faster where it "
-            "can, auto takes it there and repeats a sample of the runs on events."
+            help="What computes the numbers: events defines them, vectorised gives the same ones much faster where it "
+            "can, auto uses it there and repeats a sample of the runs on events."
         ),
     ] = "auto",
     executor: Annotated[
-        ExecutorName, typer.Option(help="Where runs are computed; the numbers are the same.")
+        ExecutorName, typer.Option(help="Where runs are computed; the numbers do not depend on it.")
     ] = "processes",
     processes: Annotated[
-        int | None, typer.Option(metavar="N", help="How many processes (one for each core if not given).")
+        int | None, typer.Option(metavar="N", help="Number of processes (default: one for each core).")
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option(metavar="TCP", help="Of a dask scheduler, with --executor dask (its own if not given)."),
+        typer.Option(metavar="TCP", help="Address of a Dask scheduler, for --executor dask (default: its own)."),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="List runs that fail in errors.csv, and go on with the others.")
+        bool, typer.Option("--keep-going", help="Go on when a run fails, and list it in errors.csv.")
     ] = False,
     until: Until = None,
-    force: Annotated[bool, typer.Option("--force", help="Forget the results that are in DIR.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete the results that are in DIR first.")] = False,
 ) -> None:
-    """Run a scenario: tables, a summary and figures. Stopped or killed, the same command goes on.
+    """Run a scenario, and write tables, a summary and figures.
 
     Example: stragglersim run quickstart.yaml --set master.kind=mu_rule --out results/mu
+
+    After a run that was stopped or killed, the same command goes on with it.
     """
     from simulator.execution.sweep import run_into
     from simulator.results.folder import building
@@ -138,7 +140,7 @@ Until = Annotated[
     str | None,
     typer.Option(
         metavar="ci=PERCENT%",
-        help="Add trials (10 at least) until the 95 % interval of each mean makespan is so narrow, e.g. ci=2%.",
+        help="Add trials (at least 10) until the 95 % interval of each mean makespan is ± PERCENT or less, e.g. ci=2%.",
     ),
 ]
 
@@ -154,7 +156,7 @@ def _half_width(until: str) -> float:
 
 
 def validate(scenario_file: ScenarioFile, overrides: Overrides = None, sweeps: Sweeps = None) -> None:
-    """Check a scenario and say what it will run.
+    """Check a scenario, and say what it will run.
 
     Example: stragglersim validate quickstart.yaml
     """

@@ -24,37 +24,44 @@ SHOWN_ROWS = 40  # of a comparison, in whole points
 
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
-    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key, or column of runs.")] = None,
+    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="Swept key or column for the x axis.")] = None,
     y: Annotated[
-        str | None, typer.Option("--y", metavar="COLUMN", help="Column of runs (default: makespan_s, or jobs_per_s).")
+        str | None,
+        typer.Option("--y", metavar="COLUMN", help="Column for the y axis (default: makespan_s or jobs_per_s)."),
     ] = None,
-    by: Annotated[str, typer.Option("--by", metavar="KEY", help="A line for each: scheme, or a swept key.")] = "scheme",
+    by: Annotated[
+        str, typer.Option("--by", metavar="KEY", help="Draw a line for each scheme, or for each value of a swept key.")
+    ] = "scheme",
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="KEY=VALUE", help="Keep to a scheme or swept value (repeatable)."),
+        typer.Option("--where", metavar="KEY=VALUE", help="Draw only this scheme or swept value (repeatable)."),
     ] = None,
     only: Annotated[
-        str | None, typer.Option("--figure", metavar="NAME", help="Draw this figure alone, named as its file is.")
+        str | None, typer.Option("--figure", metavar="NAME", help="Draw only this figure; NAME is that of its file.")
     ] = None,
     file_format: Annotated[
-        FigureFormat | None, typer.Option("--format", help="What figures are written as (default: png and svg).")
+        FigureFormat | None, typer.Option("--format", help="File format of figures (default: png and svg).")
     ] = None,
     style_file: Annotated[
         Path | None,
         typer.Option(
-            "--style", metavar="FILE.mplstyle", help="Matplotlib style sheet; its axes.prop_cycle has schemes' colours."
+            "--style",
+            metavar="FILE.mplstyle",
+            help="Matplotlib style sheet; its axes.prop_cycle has the colours of schemes.",
         ),
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size in inches, e.g. 3.5x2.5.")] = None,
-    title: Annotated[str, typer.Option(metavar="TEXT", help="Title above the figure.")] = "",
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Size of figures in inches, e.g. 3.5x2.5.")] = None,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Title above figures.")] = "",
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            "--label", metavar="SCHEME=TEXT", help="Call a scheme so; schemes come in the order of these (repeatable)."
+            "--label",
+            metavar="SCHEME=TEXT",
+            help="Name of a scheme in figures; schemes come in the order given (repeatable).",
         ),
     ] = None,
 ) -> None:
-    """Draw the figures of a run again, into DIR/plots; with --x, one of a column of runs against a swept key.
+    """Draw the figures of a run again, into DIR/plots; with --x, draw a column against a swept key.
 
     Example: stragglersim plot results/quickstart --figure makespan --format pdf --size 3.5x2.5
 
@@ -73,9 +80,13 @@ def plot(
     from simulator.results.results import Results
 
     if x is None and (y is not None or by != "scheme" or where):
-        raise InputError("plot: --x must be given with --y, --by or --where (a swept key, or a column of runs)")
+        raise InputError(
+            "plot: --y, --by and --where must go with --x, got none (give a swept key or a column of runs)"
+        )
     if x is not None and only is not None:
-        raise InputError("plot: --figure must not be given with --x, which draws a figure of its own")
+        raise InputError(
+            "plot: --figure must not go with --x, which draws a figure of its own (leave out one of the two)"
+        )
     given = {} if style_file is None else read_style(style_file)
     given |= {} if size is None else {"figure.figsize": _inches(size)}
     formats = FORMATS if file_format is None else [file_format]
@@ -103,12 +114,12 @@ def draw_again(
         try:
             scenario = load_scenario(folder / "scenario.yaml")
         except ScenarioError as error:
-            complain(f"{error}\nno figures of single rounds: these need the scenario as it ran")
+            complain(f"{error}\nFigures of single rounds are not drawn: they need the scenario as it ran")
     with status("Drawing"):
         try:
             return draw(results, plots, scenario, naming, formats, only)
         except SimulationError as error:
-            complain(f"{error}\nno figures of single rounds: these need a trial that runs")
+            complain(f"{error}\nFigures of single rounds are not drawn: they need a trial that runs")
             return draw(results, plots, None, naming, formats, only)
 
 
@@ -130,7 +141,7 @@ def _named(labels: Sequence[str]) -> dict[str, str]:
     for assignment in labels:
         scheme, equals, text = assignment.partition("=")
         if not (equals and scheme.strip() and text.strip()):
-            raise InputError(f"--label {assignment}: must be SCHEME=TEXT, e.g. GC='$\\lambda$-GC'")
+            raise InputError(f"--label: must be SCHEME=TEXT, e.g. GC='$\\lambda$-GC', got {assignment}")
         named[scheme.strip()] = text.strip()
     return named
 
@@ -143,7 +154,7 @@ def _wanted(where: list[str]) -> dict[str, list[Any]]:
     for assignment in where:
         key, equals, text = assignment.partition("=")
         if not (equals and key.strip()):
-            raise InputError(f"--where {assignment}: must be key=value")
+            raise InputError(f"--where: must be KEY=VALUE, e.g. workers=12, got {assignment}")
         try:
             wanted.setdefault(key.strip(), []).append(plain_value(text))
         except ValueError as error:
@@ -154,19 +165,18 @@ def _wanted(where: list[str]) -> dict[str, list[Any]]:
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that a run has written.", show_default=False)],
     baseline: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (the first if not given).")
+        str | None, typer.Option(metavar="LABEL", help="Scheme to compare with (default: the first).")
     ] = None,
     metric: Annotated[
         str,
-        typer.Option(
-            metavar="COLUMN", help="Column of the runs table, or time_to_accuracy, time_to_loss, worker_s_to_loss."
-        ),
+        typer.Option(metavar="COLUMN", help="Column of runs, or time_to_accuracy, time_to_loss, worker_s_to_loss."),
     ] = "makespan_s",
     target: Annotated[
-        float | None, typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for ..._to_...")
+        float | None,
+        typer.Option(metavar="VALUE", help="Accuracy or loss to reach, for a time_to or worker_s_to metric."),
     ] = None,
 ) -> None:
-    """Compare the schemes of a run, paired by trial; also into DIR/compare.csv, compare.md and compare.tex.
+    """Compare the schemes of a run trial by trial, and write DIR/compare.csv, compare.md and compare.tex.
 
     Example: stragglersim compare results/quickstart --baseline GC
 

@@ -92,7 +92,7 @@ def _tenths(what: str, units: str) -> Callable[[int, int], None]:
     def show(done: int, in_all: int) -> None:
         nonlocal tenths_said, known
         if known and in_all != known:
-            complain(f"{what}: {in_all} {units} are wanted now")
+            complain(f"{what}: {in_all} {units} are needed now")
             tenths_said = done * 10 // in_all
         known = in_all
         if done * 10 // in_all > tenths_said:
@@ -162,7 +162,7 @@ def say_figures(
         stems = ", ".join(sorted(figure.stem for figure in figures))
         say(f"Figures  {folder}/plots/ ({stems}: {' and '.join(formats).upper().replace('AND', 'and')})")
     elif left_out:
-        say("Figures  none that says something")
+        say("Figures  none has anything to show")
     else:
         say("Figures  none: too many keys vary (stragglersim plot DIR --x KEY --where KEY=VALUE draws one)")
     for what, names in no_room.items():

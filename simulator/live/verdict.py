@@ -73,8 +73,8 @@ def sentence(rows: Sequence[Row]) -> str:
     >>> for part in sentence(rows).split("; "):
     ...     print(part)
     The replay is equal for all 2 schemes
-    predictions are off by 3.0 % in the mean and 5.0 % at most (uncoded)
-    1 of 2 runs lie in the range of their prediction.
+    predictions are off by 3.0 % on average and 5.0 % at most (uncoded)
+    1 of 2 runs are within their predicted range.
     """
     unequal = [row.scheme for row in rows if not row.replay_equal]
     worst = max(rows, key=lambda row: abs(row.difference))
@@ -82,7 +82,7 @@ def sentence(rows: Sequence[Row]) -> str:
     n_inside = sum(row.predicted_low_s <= row.live_s <= row.predicted_high_s for row in rows)
     equal = f"is not equal for {', '.join(unequal)}" if unequal else f"is equal for all {len(rows)} schemes"
     return (
-        f"The replay {equal}; predictions are off by {100 * mean:.1f} % in the mean and "
-        f"{100 * abs(worst.difference):.1f} % at most ({worst.scheme}); {n_inside} of {len(rows)} runs lie in the "
-        "range of their prediction."
+        f"The replay {equal}; predictions are off by {100 * mean:.1f} % on average and "
+        f"{100 * abs(worst.difference):.1f} % at most ({worst.scheme}); {n_inside} of {len(rows)} runs are within "
+        "their predicted range."
     )

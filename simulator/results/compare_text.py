@@ -65,10 +65,10 @@ def notes(table: pd.DataFrame, called: str = "") -> list[str]:
     called = called or metric
     said = [
         f"{better} {called} is better. Means over trials and shares of failed jobs with 95 % intervals.",
-        f"against {baseline}: ratio of means, share of trials won; over the same trials of both.",
+        f"against {baseline}: change of the mean and share of trials won, over the trials that both have.",
     ]
     if table["regret_percent"].notna().any():
-        said.append("regret: against the best scheme of each trial that does not choose on line.")
+        said.append("regret: change against the best scheme of each trial that does not choose online.")
     if table["near_best"].any():
         said.append(
             "~ best: not distinguishable from the best (the 95 % interval of the paired difference contains 0)."
@@ -83,7 +83,7 @@ def notes(table: pd.DataFrame, called: str = "") -> list[str]:
     table = table[table["n_trials"] > 0]
     n_trials, n_paired = table["n_trials"], table.loc[table["n_paired"] > 0, "n_paired"]
     if (table.groupby("point")["n_trials"].nunique() > 1).any() or (table["n_paired"] < n_trials).any():
-        said.append(f"Trials are missing: pairs are compared over those that both have, {_span(n_paired)}.")
+        said.append(f"Trials are missing: schemes are compared over the trials that both have ({_span(n_paired)}).")
     return said + worth(n_trials, table["mean"], table["high"] - table["mean"])
 
 
@@ -94,21 +94,21 @@ def worth(n_trials: pd.Series[int], mean: pd.Series[float], half_width: pd.Serie
         said.append("One trial has no interval: its ranks may be luck, unless nothing in the scenario is random.")
     if ((n_trials > 1) & (n_trials < LEAST_TRIALS)).any():
         said.append(
-            f"With fewer than {LEAST_TRIALS} trials, intervals rely on trials being normal: take them as rough."
+            f"With fewer than {LEAST_TRIALS} trials, intervals are rough: they take trials to be normally distributed."
         )
     is_equal = (n_trials > 1) & (half_width <= TIE * mean.abs())
     if is_equal.any():
         fewest = int(n_trials[is_equal].min())
         said.append(
-            f"± 0: all trials are equal. Unless nothing in the scenario is random, {fewest} equal trials leave room "
-            f"for up to {100 * (1 - 0.05 ** (1 / fewest)):.2g} % of others."
+            f"± 0: all {fewest} trials are equal; if some trials differ, with 95 % confidence at most "
+            f"{100 * (1 - 0.05 ** (1 / fewest)):.2g} % of them do."
         )
     return said
 
 
 def _span(numbers: pd.Series[int]) -> str:
     if numbers.empty:
-        return "which is none"
+        return "none"
     return str(numbers.min()) if numbers.min() == numbers.max() else f"{numbers.min()} to {numbers.max()}"
 
 
