@@ -37,8 +37,8 @@ def each(n_steps, *events, every_ms=100):
     return [one | {"ts": one["ts"] + every_ms * MS * t} for t in range(n_steps) for one in events]
 
 
-def write(name, events, rank=None):
-    about = {} if rank is None else {"distributedInfo": {"backend": "nccl", "rank": rank}}
+def write(name, events, rank=None, **info):
+    about = {} if rank is None else {"distributedInfo": {"backend": "nccl", "rank": rank} | info}
     pathlib.Path(name).write_text(json.dumps(about | {"traceEvents": events}))
     return name
 
@@ -372,6 +372,32 @@ def test_a_folder_of_ranks_and_ranks_in_folders_of_the_same_file_name(convert):
     assert convert("ranks")[0] == [[50 + rank for rank in range(11)]] * 3  # node10 after node9
 
 
+@pytest.mark.parametrize(
+    ("ranks", "n_ranks", "said"),
+    [
+        ((0, 1, 3, 4), 8, "ranks 2, 5 to 7 of 8 are missing: waiting and the verdict are those of the other 4 only"),
+        ((0, 1), 64, "ranks 2 to 63 of 64 are missing: "),
+        ((0, 1, 3), None, "rank 2 of at least 4 is missing: "),
+        (range(0, 30, 2), 30, "ranks 1, 3, 5, 7, 9 and 10 more of 30 are missing: "),
+        ((0, 1), 2, None),
+        ((0, 1), 2**62, None),  # no number of ranks
+    ],
+)
+def test_ranks_that_were_not_read_are_named_by_every_command(convert, cli, ranks, n_ranks, said):
+    pathlib.Path("ranks").mkdir()
+    for rank in ranks:
+        write(
+            f"ranks/r{rank}.json",
+            [*steps([100] * 12), *each(12, kernel(0, 60), nccl(60, 40))],
+            rank,
+            world_size=n_ranks,
+        )
+    assert convert("ranks")[1].startswith(said or "")
+    for command in (("trace", "info"), ("advise", "--schemes", "uncoded", "--rules", "first_enough")):
+        told = cli(*command, "ranks")[2]
+        assert f"ranks: {said}" in told if said else "missing" not in told
+
+
 @pytest.mark.parametrize("rank", [None, 0])
 def test_several_processes_with_steps_are_several_workers_whatever_the_rank(convert, rank):
     events = [
@@ -379,8 +405,10 @@ def test_several_processes_with_steps_are_several_workers_whatever_the_rank(conv
         *each(3, nccl(70, 20, pid="[TP00-DP01] 0")),
         *each(3, nccl(80, 10, pid="[TP00-DP00] 0")),
     ]
-    write("merged.json", events, rank)
-    assert convert("merged.json")[0] == [[80, 71]] * 3
+    write("merged.json", events, rank, world_size=4)
+    times, said = convert("merged.json")
+    assert times == [[80, 71]] * 3
+    assert said.startswith("2 of 4 ranks are missing: ") == (rank == 0)
     assert pd.read_parquet("out.parquet")["worker_name"].tolist()[:2] == ["[TP00-DP00] 83", "[TP00-DP01] 83"]
 
 

@@ -24,7 +24,7 @@ from simulator.traces.formats.own_work import (
     work_in_events,
     work_in_steps,
 )
-from simulator.traces.formats.profile_workers import labels, launches, owners
+from simulator.traces.formats.profile_workers import labels, launches, missing_ranks, owners
 from simulator.traces.intervals import holds, union, union_by
 
 NUMBER = "[0-9]{1,18}"  # of a step
@@ -60,6 +60,7 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     found = [_read_file(path, asked) for path in sources]
     tables = [table for table, _ in found]
     remarks = [remark for _, some in found for remark in some] + labels(tables, sources, asked.worker)
+    remarks += missing_ranks(tables)
     _refuse_again(tables, sources)
     table = pd.concat(tables, ignore_index=True).rename(columns={"step": "round"})
     table, dropped = _without_cut_off(table, sources[0])
@@ -152,7 +153,7 @@ def _read_file(path: Path, asked: _Asked) -> tuple[pd.DataFrame, list[str]]:
             table.assign(file=str(path), pid=pids[one // len(part.names)], part=part.names[one % len(part.names)])
         )
     whole = pd.concat(tables, ignore_index=True)
-    whole.attrs["rank"] = events.rank
+    whole.attrs |= {"rank": events.rank, "n_ranks": events.n_ranks}
     return whole, remarks
 
 

@@ -59,6 +59,7 @@ class Events:
     is_called_collective: BoolArray  # by its arguments
     said: dict[str, list[Any]]  # values of arguments that are wanted
     rank: int | None
+    n_ranks: int  # of the job; 0: not said
     is_dask: bool
     remarks: tuple[str, ...]
 
@@ -150,7 +151,8 @@ def _read(path: Path, arguments: Sequence[str]) -> Events:
         correlation=np.array([c if type(c) is int and 0 <= c < 2**62 else -1 for c in correlations], dtype=np.int64),
         is_called_collective=np.array(["Collective name" in args for args in about], dtype=np.bool_),
         said={key: [args.get(key) for args in about] for key in arguments},
-        rank=_rank(document),
+        rank=_of_job(document, "rank"),
+        n_ranks=_of_job(document, "world_size") or 0,
         is_dask=of_dask,
         remarks=tuple(remarks),
     )
@@ -269,7 +271,7 @@ def _writable(value: Any) -> str:
     return str(value).encode(errors="replace").decode()
 
 
-def _rank(document: Any) -> int | None:
+def _of_job(document: Any, key: str) -> int | None:
     info = document.get("distributedInfo") if isinstance(document, dict) else None
-    rank = info.get("rank") if isinstance(info, dict) else None
-    return rank if isinstance(rank, int) and abs(rank) < 2**63 else None
+    number = info.get(key) if isinstance(info, dict) else None
+    return number if type(number) is int and abs(number) < 2**63 else None

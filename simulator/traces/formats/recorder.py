@@ -9,11 +9,11 @@ import pandas as pd
 from simulator.errors import TraceError
 from simulator.traces.formats.format import COMMON, Format, Options, Samples
 from simulator.traces.formats.table import in_seconds, labels, must_be, place
+from simulator.traces.naming import missing
 from straggler_models.trace_table import UNREADABLE, opened, read_table
 
 COLUMNS = ["round", "worker", "duration_s", "waited_s", "started_unix_s"]  # exactly these are such a file's
 LONGEST_HEADER = 200  # characters
-SHOWN = 5  # ranks
 
 
 def _fits(source: Path, options: Options) -> bool:
@@ -49,10 +49,7 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
             f"{lacking.nunique()} of {table['round'].nunique()} rounds, which not all {len(of_ranks)} ranks have, are "
             f"left out (the first: {lacking.min()})"
         )
-    absent = [rank for rank in range(len(of_ranks) + SHOWN) if rank not in of_ranks and rank < max(of_ranks)]
-    if absent:
-        remarks.append(f"ranks up to {max(of_ranks)} are there, but none {', '.join(map(str, absent[:SHOWN]))}")
-    return Samples(table[is_whole].reset_index(drop=True), tuple(remarks))
+    return Samples(table[is_whole].reset_index(drop=True), (*remarks, *missing(of_ranks)))
 
 
 def _rows(path: Path) -> pd.DataFrame:
