@@ -217,6 +217,6 @@ def test_real_fail_slows_are_named_with_onset_and_end(name, worker, onset, last,
     (one,) = about.patterns.fail_slows
     assert one.factor == pytest.approx(factor, rel=0.05)
     named, hint = findings(about)
-    assert named.startswith(f"worker {worker} is ")
+    assert named.startswith(f"worker {worker} (ip-10-0-")
     assert named.endswith(f" times slower from round {onset} to {last} (to the end): a fail-slow, no burst")
     assert hint.startswith("in a scenario: {kind: fail_slow, p_fail: 0.000")

@@ -78,8 +78,8 @@ def test_info_says_what_is_in_a_file(cli):
         "  measured    4 workers, 10 rounds, load not known",
         "  times       min 1 s, median 1 s, mean 1.3 s, p95 3 s, p99 3 s, max 3 s",
         "  outliers    none over 10 s",
-        "  stragglers  15 % of the times (mu = 1, reference: first); 15 % with reference: median",
-        "  per round   median 1, most 1 (round 0); 4 of 4 workers straggle at least once",
+        "  over 2x     the round's first (mu = 1): 15 % of the times; its median worker: 15 %",
+        "  per round   median 1 of these, most 1 (round 0); 4 of 4 workers have any",
         "  bursts      6, mean length 1 rounds: 100 % last 1 round, 0 % 2, 0 % more; the longest 1",
         "  * too few stragglers to tell bursts from chance: P(straggle | straggled in the round before) = 0 [0, 0.39] "
         "against 0.083 at random",
@@ -240,6 +240,13 @@ def test_names_of_workers_are_kept_and_sorted_as_people_do(cli):
     assert found["worker_name"].tolist() == ["a.x", "b9.x", "b10.x"]
     assert found["duration_s"].tolist() == [3.0, 2.0, 1.0]
     assert found["step"].tolist() == [5, 5, 5]
+    table = trace(np.random.default_rng(2).uniform(1.0, 1.1, (40, 4)) * [1.0, 1.0, 3.0, 1.0])
+    table["worker"] = "node-" + (7 + 5 * table["worker"]).astype(str)
+    table.to_csv("log.csv", index=False)
+    assert "because of worker 2 (node-17)\n" in cli("trace", "info", "log.csv")[1]
+    searched = cli("advise", "log.csv", "--schemes", "uncoded", "--rules", "first_enough")[1]
+    assert searched.startswith("\nReplace worker 2 (node-17): on later rounds, ")
+    assert "\n leave out worker 2 (node-17) " in searched
 
 
 def test_metadata_say_where_a_trace_comes_from_and_at_which_load(cli, tmp_path):

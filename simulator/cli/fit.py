@@ -88,7 +88,7 @@ def fit(
     found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; see docs/explanation/fitting.md")
-    account = _account(file, fitted, found, f"{about}; {said}")
+    account = _account(trace, fitted, found, f"{about}; {said}")
     _write(out, text, trace, fitted.slowdowns, simulated_s, account, began)
     _print(account, found)
     if trace.censored is not None:
@@ -183,11 +183,13 @@ def _write(
         add_captions(out.parent, {page.stem: str(figure.get_label())})
 
 
-def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account:
+def _account(trace: MeasuredTimes, fitted: Fit, found: list[Check], about: str) -> Account:
     """The parameters, the layers, and how well the model fits."""
     from simulator.fitting.goodness import TOO_WIDE
     from simulator.results.account import Account, Said
+    from simulator.traces.naming import labelled
 
+    file, names = trace.path, trace.names
     estimates = Said(
         title="Model",
         table="Parameters",
@@ -208,13 +210,13 @@ def _account(file: Path, fitted: Fit, found: list[Check], about: str) -> Account
         other, delta_bic = fitted.other_base
         estimates.sentences.append(f"Base distribution {fitted.base}; the next best: {other} (BIC {delta_bic:+.1f})")
     fail_slows = [
-        f"worker {of.worker} from round {of.onset} to {of.end - 1} ({of.factor:.2g} times slower)"
+        f"worker {labelled(of.worker, names)} from round {of.onset} to {of.end - 1} ({of.factor:.2g} times slower)"
         for of in fitted.fail_slows
     ]
     for what, which in (
         ("Fail-slows", fail_slows),
-        ("Slow workers", fitted.slow_workers),
-        ("Workers prone to straggle", fitted.prone_workers),
+        ("Slow workers", [labelled(worker, names) for worker in fitted.slow_workers]),
+        ("Workers prone to straggle", [labelled(worker, names) for worker in fitted.prone_workers]),
         ("Rounds hit by a shock", fitted.hit_rounds),
     ):
         if which:

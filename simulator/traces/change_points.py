@@ -12,6 +12,7 @@ import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.traces.measures import SLOWER, SURE, median_worker_s
+from simulator.traces.naming import labelled
 
 ROUNDS = 10  # slow in a row, from which on; shorter interruptions do not end a fail-slow
 BURST = 30  # mean rounds of a burst, at most
@@ -116,7 +117,7 @@ def slow_rounds(found: Sequence[FailSlow], n_rounds: int, n_workers: int) -> Boo
     return is_slow
 
 
-def sentences(found: Sequence[FailSlow], n_rounds: int, n_workers: int) -> Iterator[str]:
+def sentences(found: Sequence[FailSlow], n_rounds: int, n_workers: int, names: Sequence[str] = ()) -> Iterator[str]:
     """Yield a sentence for each fail-slow, and what they would be in a scenario.
 
     Examples
@@ -130,7 +131,7 @@ def sentences(found: Sequence[FailSlow], n_rounds: int, n_workers: int) -> Itera
         does = f"is {of.factor:.2g} times slower" if of.factor < np.inf else "answers nothing"
         begin = f"round {of.onset}" if of.onset else "the first round"
         yield (
-            f"worker {of.worker} {does} from {begin} to {of.end - 1}"
+            f"worker {labelled(of.worker, names)} {does} from {begin} to {of.end - 1}"
             f"{' (to the end): a fail-slow' if of.end == n_rounds else ': an episode'}, no burst"
         )
     if len(found) > NAMED:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from simulator.traces.costs import SLOWEST, Costs, Estimate, Saving
+from simulator.traces.naming import ONE_WORKER, labelled, workers
 
 if TYPE_CHECKING:
     from simulator.traces.report import Description
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 LITTLE = 0.02  # of the time, which is not worth looking for who causes it
 MOST = 0.5  # of what could be saved: whoever saves that alone causes it
 FEW = 0.1  # of the rounds: if half is lost in so few, they are named
-NAMED = 5  # workers that are slow all the time, or rounds
+NAMED = 5  # rounds
 
 
 def verdict(about: Description) -> Iterator[tuple[str, str]]:
     """Yield what stragglers cost, and who causes it, each with its name."""
     of = about.costs
-    if of is None:
-        yield "verdict", "what stragglers cost is not known: no worker answered after any time"
+    if of is None or about.is_alone:
+        yield "verdict", _unknown(about)
         return
     least = "at least " if about.times.never_answered or about.trace.censored is not None else ""
     yield "verdict", _answer(about, of, least)
@@ -35,6 +36,10 @@ def verdict(about: Description) -> Iterator[tuple[str, str]]:
         f"{least}{_estimate(of.over_mean, 4)} times the round's mean, {_estimate(of.over_median, 4)} times its median "
         "worker",
     )
+
+
+def _unknown(about: Description) -> str:
+    return ONE_WORKER if about.is_alone else "what stragglers cost is not known: no worker answered after any time"
 
 
 class Cause(NamedTuple):
@@ -80,8 +85,8 @@ def _worst(of: Costs) -> list[Saving]:
 def full_sentences(about: Description, command: str) -> str:
     """What stragglers cost, who causes it and what to do next, for people who have never seen such a verdict."""
     of = about.costs
-    if of is None:
-        return "What stragglers cost is not known: no worker answered after any time."
+    if of is None or about.is_alone:
+        return f"{_unknown(about)[0].upper()}{_unknown(about)[1:]}."
     least = "at least " if about.times.never_answered or about.trace.censored is not None else ""
     n_rounds, n_workers = about.stragglers.shape
     cause = _cause(about, of)
@@ -128,18 +133,16 @@ def savings(about: Description) -> list[tuple[str, str, str]]:
 
 def _who(about: Description, saving: Saving) -> str:
     kind, number, _ = saving
-    hosts, host = about.trace.hosts, about.trace.host
+    hosts, host, names = about.trace.hosts, about.trace.host, about.trace.names
     match kind:
         case "worker":
             stays = host is not None and len(hosts) > 1 and bool((host[:, number] == host[0, number]).all())
-            return (
-                f"worker {number} (host {hosts[host[0, number]]})" if stays and host is not None else f"worker {number}"
-            )
+            on = f"host {hosts[host[0, number]]}" if stays and host is not None else ""
+            return f"worker {labelled(number, names, on)}"
         case "host":
             return f"host {hosts[number]}"
         case "slow":
-            named = ", ".join(map(str, about.slow.workers[:NAMED]))
-            return f"workers {named}{f' and {number - NAMED} more' if number > NAMED else ''} (slow all the time)"
+            return f"{workers(about.slow.workers.tolist(), names)}, slow all the time"
         case "slowest":
             return f"the {f'{number} ' if number > 1 else ''}slowest of each round"
     return "all slower than the median worker"

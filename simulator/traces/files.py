@@ -42,6 +42,7 @@ class MeasuredTimes(NamedTuple):
     hosts: tuple[str, ...] = ()  # on which workers ran
     host: IntArray | None = None  # the place of each worker's in hosts, shaped like duration_s
     slowdown: FloatArray | None = None  # that `trace fit` found in each of duration_s; None: not known
+    names: tuple[str, ...] = ()  # of workers in the source; none: these count from 0
     table: pd.DataFrame | None = None  # what it was read from, in the native form
 
     @property
@@ -91,7 +92,9 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     parts = trace.components if trace.duration_s is None else None
     host = None if trace.host is None else trace.host.astype(np.int64)
     about = trace.censored, trace.waited_s, trace.hosts, host, trace.components[2] if parts is None else None
-    return MeasuredTimes(path, duration_s, base_load, trace.steps, parts, remarks, *about, table)
+    called = table.drop_duplicates("worker").sort_values("worker").get("worker_name", ())
+    names = tuple(map(str, called))
+    return MeasuredTimes(path, duration_s, base_load, trace.steps, parts, remarks, *about, names, table)
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:

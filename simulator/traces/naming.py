@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 SHOWN = 5  # workers, or runs of numbers
+ONE_WORKER = "one worker cannot tell of stragglers: nobody waits for it (give the files of all ranks, or their folder)"
 MOST_RANKS = 10**6  # larger numbers are no ranks
 
 

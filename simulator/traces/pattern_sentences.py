@@ -10,11 +10,12 @@ import numpy as np
 from simulator.parameters import IntArray
 from simulator.traces import change_points
 from simulator.traces.change_points import NEVER
+from simulator.traces.naming import in_runs, labelled
 
 if TYPE_CHECKING:
     from simulator.traces.report import Description
 
-NAMED = 5  # stalls, or runs of rounds
+NAMED = 5  # stalls, or rounds
 LARGE = 0.05  # share of all seconds: so few times dominate means
 
 
@@ -47,10 +48,10 @@ def sentences(about: Description) -> Iterator[str]:
             f"host {trace.hosts[hit.host]} is hit as a whole in {_rounds(hit.rounds)}: its {hit.n_workers} workers "
             f"{_takes('', hit.factor, median)}, and few others are slow"
         )
-    yield from change_points.sentences(found.fail_slows, *trace.duration_s.shape)
+    yield from change_points.sentences(found.fail_slows, *trace.duration_s.shape, names=trace.names)
     if found.stalls:
         named = ", ".join(
-            f"worker {stall.worker} in round {stall.round} ({stall.duration_s:.4g} s, "
+            f"worker {labelled(stall.worker, trace.names)} in round {stall.round} ({stall.duration_s:.4g} s, "
             f"{_times(stall.factor)} times the median worker)"
             for stall in found.stalls[:NAMED]
         )
@@ -120,8 +121,4 @@ def _some(rounds: IntArray) -> str:
 
 
 def _rounds(rounds: IntArray) -> str:
-    """Rounds as runs: 3, 5 to 9."""
-    runs = np.split(rounds, np.flatnonzero(np.diff(rounds) > 1) + 1)
-    named = ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:NAMED])
-    more = f" and {sum(map(len, runs[NAMED:]))} more" if len(runs) > NAMED else ""
-    return f"round{'s' * (len(rounds) > 1)} {named}{more}"
+    return f"round{'s' * (len(rounds) > 1)} {in_runs(rounds.tolist())}"

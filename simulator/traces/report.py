@@ -14,12 +14,14 @@ from simulator.traces.cost_sentences import cost_figures
 from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, Memory, Outliers, SlowWorkers, Times
+from simulator.traces.naming import labelled
 from simulator.traces.pattern_sentences import LARGE, besides, pattern_figures, sentences
 from simulator.traces.patterns import Patterns, patterns
 from simulator.traces.threshold import separation, suggestion
 
 WIDE = 0.15  # more of P(again) than by chance, which an interval must exclude before there is no effect
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
+WHOSE: dict[Reference, str] = {"first": "the round's first", "median": "its median worker"}
 NAMED = 8  # persistently slow workers, or hosts
 WORDS = "Words: worker = rank, round = step, load = share of the global batch; formulas: docs/reference/traces.md"
 
@@ -52,6 +54,11 @@ class Description:
     def rate(self) -> float:
         """Share of the times that are stragglers'."""
         return float(self.stragglers.mean())
+
+    @property
+    def is_alone(self) -> bool:
+        """True if there is one worker only."""
+        return bool(self.stragglers.shape[1] == 1)
 
     @property
     def is_degenerate(self) -> bool:
@@ -165,7 +172,7 @@ def _burst_figures(lengths: IntArray | None) -> dict[str, Any]:
 def facts(about: Description) -> list[tuple[str, str]]:
     """The figures that every trace has, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
-    load, times, of = about.trace.base_load, about.times, about.dispersion
+    load, times = about.trace.base_load, about.times
     measured = "load not known" if load is None else f"at load {load:g}"
     never = f", {times.never_answered} never answered" if times.never_answered else ""
     seconds = ", ".join(
@@ -175,19 +182,29 @@ def facts(about: Description) -> list[tuple[str, str]]:
         ("measured", f"{n_workers} workers, {n_rounds} rounds, {measured}"),
         ("times", seconds + never),
         ("outliers", _outliers(about)),
-        (
-            "stragglers",
-            f"{_percent(about.rate)} of the times (mu = {about.mu:g}, reference: {about.reference}); "
-            f"{_percent(about.other_rate)} with reference: {OTHER[about.reference]}",
-        ),
-        (
-            "per round",
-            f"median {of.median_count:g}, most {of.max_count}{f' (round {of.max_round})' if of.max_count else ''}; "
-            f"{np.count_nonzero(about.stragglers.any(axis=0))} of {n_workers} workers straggle at least once",
-        ),
     ]
-    bursts = [] if about.bursts is None else [("bursts", _bursts(about.bursts) + besides(about))]
-    return [*lines, *bursts, *_optional(about.trace)]
+    return [*lines, *([] if about.is_alone else _stragglers(about)), *_optional(about.trace)]
+
+
+def _stragglers(about: Description) -> Iterator[tuple[str, str]]:
+    """How many times are over the threshold, which need not be what stragglers cost."""
+    of = about.dispersion
+    yield (
+        _over(about),
+        f"{WHOSE[about.reference]} (mu = {about.mu:g}): {_percent(about.rate)} of the times; "
+        f"{WHOSE[OTHER[about.reference]]}: {_percent(about.other_rate)}",
+    )
+    yield (
+        "per round",
+        f"median {of.median_count:g} of these, most {of.max_count}{f' (round {of.max_round})' * bool(of.max_count)}; "
+        f"{np.count_nonzero(about.stragglers.any(axis=0))} of {about.stragglers.shape[1]} workers have any",
+    )
+    if about.bursts is not None:
+        yield "bursts", _bursts(about.bursts) + besides(about)
+
+
+def _over(about: Description) -> str:
+    return f"over {1 + about.mu:.3g}x"
 
 
 def _optional(trace: MeasuredTimes) -> Iterator[tuple[str, str]]:
@@ -236,16 +253,15 @@ def findings(about: Description) -> Iterator[str]:
             "gaps): bursts and P(straggle | straggled in the round before) are read from these"
         )
     yield from sentences(about)
+    if about.is_alone:
+        return
     if about.is_degenerate:
         yield (
-            f"the mu-rule is degenerate: {_percent(about.rate)} straggle at mu = {about.mu:g} with reference: "
-            f"{about.reference}, so bursts and counts mean little; {suggestion(about.trace.duration_s)}"
+            f"the mu-rule is degenerate: {_percent(about.rate)} of the times are {_over(about)} "
+            f"{WHOSE[about.reference]}, so bursts and counts mean little; {suggestion(about.trace.duration_s)}"
         )
     elif about.needs_other_mu:
-        yield (
-            f"nobody straggles at mu = {about.mu:g} with reference: {about.reference}: "
-            f"{suggestion(about.trace.duration_s)}"
-        )
+        yield f"no time is {_over(about)} {WHOSE[about.reference]}: {suggestion(about.trace.duration_s)}"
     else:
         if about.memory is not None:
             yield _remembers(about.memory)
@@ -279,10 +295,11 @@ def _remembers(memory: Memory) -> str:
 
 
 def _persistent(about: Description) -> str:
-    factors, workers = about.slow
+    (factors, workers), names = about.slow, about.trace.names
     if len(workers) == 1:
-        return f"worker {workers[0]} is slow all the time: {factors[workers[0]]:.2f} times the round's median worker"
-    named = ", ".join(f"{worker} ({factors[worker]:.2f})" for worker in workers[:NAMED])
+        who = f"worker {labelled(workers[0], names)}"
+        return f"{who} is slow all the time: {factors[workers[0]]:.2f} times the round's median worker"
+    named = ", ".join(labelled(worker, names, f"{factors[worker]:.2f}") for worker in workers[:NAMED])
     more = f" and {len(workers) - NAMED} more" if len(workers) > NAMED else ""
     return (
         f"{len(workers)} workers are slow all the time (times the round's median worker, in their median round): "

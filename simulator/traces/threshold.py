@@ -75,7 +75,9 @@ def suggestion(duration_s: FloatArray) -> str:
     if found is None:
         return "no other mu separates them"
     if found.longest <= CLEAR:
-        return f"there are none: the longest time is {found.longest:.4g} times that of its round's median worker"
+        return (
+            f"there are no stragglers: the longest time is {found.longest:.4g} times that of its round's median worker"
+        )
     labels = f"--reference median --mu {found.mu:g} labels {100 * found.share:.3g} % of the times"
     if found.gap is None:
         return f"no mu separates them clearly; {labels}"

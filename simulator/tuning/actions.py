@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from simulator.parameters import FloatArray, IntArray
+from simulator.traces import naming
 from simulator.traces.measures import SURE, median_worker_s, slow_workers
 from straggler_models.base import WorkerTimes
 
@@ -24,32 +25,19 @@ class Fleet(NamedTuple):
     n_workers: int
     shares: FloatArray | None = None
     """of the load, which is not equal if it is balanced, shape ``(n_workers,)``"""
+    names: Sequence[str] = ()
+    """of all workers of the trace, where it has any"""
 
     @property
     def said(self) -> str:
         """The action in words."""
         if self.action == "balance":
             return "load in proportion to speed"
-        return f"{self.action} {named(self.workers)}" if self.workers else ""
+        return f"{self.action} {naming.workers(self.workers, self.names)}" if self.workers else ""
 
     def part(self, rounds: slice) -> "Fleet":
         """The same in some of the rounds."""
         return self._replace(times=WorkerTimes(*(part[rounds] for part in _parts(self.times, self.n_workers))))
-
-
-def named(workers: tuple[int, ...], most: int = 5) -> str:
-    """Name workers.
-
-    Examples
-    --------
-    >>> named((3,)), named((3, 1)), named(tuple(range(20)), most=3)
-    ('worker 3', 'workers 3 and 1', 'workers 0, 1, 2 and 17 more')
-    """
-    if len(workers) == 1:
-        return f"worker {workers[0]}"
-    if len(workers) > most:
-        return f"workers {', '.join(map(str, workers[:most]))} and {len(workers) - most} more"
-    return f"workers {', '.join(map(str, workers[:-1]))} and {workers[-1]}"
 
 
 def _parts(times: WorkerTimes, n_workers: int) -> list[FloatArray]:
@@ -58,7 +46,9 @@ def _parts(times: WorkerTimes, n_workers: int) -> list[FloatArray]:
     return [np.broadcast_to(np.asarray(part, dtype=np.float64), shape) for part in times]
 
 
-def fleets(times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int] = ()) -> Iterator[Fleet]:
+def fleets(
+    times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int] = (), names: Sequence[str] = ()
+) -> Iterator[Fleet]:
     """Yield what workers could be: as they are, then after each action that some rounds suggest.
 
     Slow workers (`simulator.traces.measures.slow_workers`), and after them those that failed, are left out, the slowest
@@ -73,6 +63,8 @@ def fleets(times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int
         The rounds that decide who is slow.
     failed
         Workers that failed slow in some of these rounds.
+    names
+        Of the workers, where the trace has any.
 
     Examples
     --------
@@ -82,7 +74,7 @@ def fleets(times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int
     """
     parts = _parts(times, n_workers)
     whole = WorkerTimes(*parts)
-    yield Fleet("keep", (), whole, n_workers)
+    yield Fleet("keep", (), whole, n_workers, names=names)
     usual_s = at_equal_load_s(whole, 1 / n_workers)
     found = slow_workers(usual_s[seen])
     slow = np.array(list(dict.fromkeys([*found.workers.tolist(), *failed])), dtype=np.int64)
@@ -90,12 +82,13 @@ def fleets(times: WorkerTimes, n_workers: int, seen: slice, failed: Sequence[int
     for size in sorted({size for size in (*SIZES, len(slow)) if 0 < size <= len(slow)}):
         gone = slow[:size]
         left = WorkerTimes(*(np.delete(part, gone, axis=1) for part in parts))
-        yield Fleet("leave out", tuple(gone.tolist()), left, n_workers - size)
-        yield Fleet("replace", tuple(gone.tolist()), _replaced(parts, usual_s, gone, found.factors), n_workers)
+        yield Fleet("leave out", tuple(gone.tolist()), left, n_workers - size, names=names)
+        after = _replaced(parts, usual_s, gone, found.factors)
+        yield Fleet("replace", tuple(gone.tolist()), after, n_workers, names=names)
     if _differ(usual_s[seen]):
         shares = balanced(WorkerTimes(*(part[seen] for part in parts)))
         scaled = whole._replace(seconds_per_load=whole.seconds_per_load * shares * n_workers)
-        yield Fleet("balance", (), scaled, n_workers, shares)
+        yield Fleet("balance", (), scaled, n_workers, shares, names)
 
 
 def at_equal_load_s(times: WorkerTimes, load: float) -> FloatArray:

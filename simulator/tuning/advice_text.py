@@ -10,7 +10,7 @@ import numpy as np
 from schemes.backup_tasks import COPIES
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
-from simulator.tuning.actions import named
+from simulator.traces.naming import ONE_WORKER, labelled, workers
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting
 
@@ -27,6 +27,8 @@ SEEN = 0.005  # share of resamples that is no 0 %
 
 def sentences(advice: Advice, search: Search) -> list[str]:
     """The advice in words, the verdict first."""
+    if advice.plain.fleet.n_workers == 1:
+        return [f"{_capital(ONE_WORKER)}."]
     return [
         _verdict(advice),
         *_instead(advice),
@@ -47,7 +49,8 @@ def what(one: Candidate) -> str:
     if one.is_coded:
         setting = said_setting(one.setting)
         code = f"{one.scheme}{f' ({setting})' if setting else ''} with the rule {one.setting['rule']}"
-    action = f"{one.fleet.action} {named(one.fleet.workers, most=MOST_WORKERS)}" if one.fleet.workers else ""
+    who = one.fleet.workers
+    action = f"{one.fleet.action} {workers(who, one.fleet.names, most=MOST_WORKERS)}" if who else ""
     if one.fleet.action == "balance":
         action = "give each worker load in proportion to its speed"
     if not action:
@@ -157,7 +160,8 @@ def _changes(advice: Advice) -> Iterator[str]:
     if not advice.changes:
         return
     said = ", ".join(
-        f"worker {of.worker} {f'is {of.factor:.2g} times slower' if of.factor < np.inf else 'answers nothing'} from "
+        f"worker {labelled(of.worker, advice.plain.fleet.names)} "
+        f"{f'is {of.factor:.2g} times slower' if of.factor < np.inf else 'answers nothing'} from "
         f"round {of.onset} {f'to {of.end - 1}' if of.end < advice.n_rounds else 'on'}"
         for of in advice.changes[:MOST_NAMED]
     )

@@ -85,7 +85,7 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
     chosen_on, tested_on = _halves(times.n_rounds, [of for of in changes if of.end == times.n_rounds])
     first, rest = slice(*chosen_on), slice(*tested_on)
     n_first = first.stop - first.start
-    keep, *others = fleets(times, n_workers, first, _failed(changes, first))
+    keep, *others = fleets(times, n_workers, first, _failed(changes, first), trace.measured.names)
     probes = [*(n_rounds for n_rounds in probes if n_rounds < n_first), n_first]
     n_parts = len(probes) + len(others) + 1
     choosing = _shorter(search, n_first)
@@ -122,7 +122,7 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
 def _under(other: AdjustedTrace, search: Search, own: Candidate, found: Advice) -> Other:
     """The choice under another load effect, and what ours is worth there."""
     first = slice(*found.chosen_on)
-    after = fleets(*other.times(), first, _failed(found.changes, first))
+    after = fleets(*other.times(), first, _failed(found.changes, first), other.measured.names)
     same = (fleet for fleet in after if fleet.said == own.fleet.said)
     fleet = next(same, None)
     with searching(other):

@@ -14,6 +14,7 @@ from simulator.errors import UserError
 from simulator.parameters import FloatArray
 from simulator.traces.files import MeasuredTimes, read_times
 from simulator.traces.formats.format import Options
+from simulator.traces.naming import labelled
 from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace
 from straggler_models.trace_file import at_any_load, read_trace_file, slowdown_of
@@ -70,8 +71,9 @@ class AdjustedTrace:
         n_workers = trace.duration_s.shape[1]
         if np.isinf(trace.duration_s).any():
             index, worker = np.argwhere(np.isinf(trace.duration_s))[0]
+            who = labelled(worker, trace.names)
             raise SearchError(
-                f"{self.path}: workers must answer in each round, got inf, first of worker {worker} in round {index} "
+                f"{self.path}: workers must answer in each round, got inf, first of worker {who} in round {index} "
                 "(--rounds, --drop-first and --drop-last leave rounds out)"
             )
         times = self._adjusted()
