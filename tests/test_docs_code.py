@@ -41,6 +41,7 @@ NEEDS = (
     "a trace of yours",
     "mpi4py",
     "ray",
+    "some minutes",
     "the class around it",
     "torch",
 )
