@@ -237,7 +237,7 @@ class MultiplexedRule(Rule):
         return (n_tasks if self._accepts != "published" else np.full_like(index, self.n_slots))[:, np.newaxis]
 
     def lists(self) -> list[tuple[int, Set]]:
-        """Repeats come first and coded results last: of these, some may be missing (docs/explanation/sequential.md)."""
+        """Repeats come first and coded results last: of these, some may be missing."""
         late = [job for job in self.lost if self._is_late(job)]
         repeats = [(job, self.serves(job) & self.again[job]) for job in late]
         first_tries = [(job, self.serves(job)) for job in self.lost if not self._is_late(job)]

@@ -329,12 +329,22 @@ def write(path, durations_s):
 
 
 def test_a_fitted_model_is_taken_by_run_as_it_is(call, tmp_path):
-    status, out, _ = call("trace", "fit", "times.csv", "--out", "model.yaml")
+    status, out, err = call("trace", "fit", "times.csv", "--out", "model.yaml")
     assert status == 0
+    assert "warning: load costs nothing in this model" in err
+    assert (tmp_path / "model.yaml").read_text().splitlines()[1].startswith("# load costs nothing in this model, since")
     for words in ("p_recover", "standard error", "Not asked for by the trace", "goodness of fit", "burst length"):
         assert words in out
     assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
-    assert call("run", "small.yaml", "--out", "here")[0] == 0
+    status, _, err = call("run", "small.yaml", "--out", "here", "--set", "schemes.GC={kind: gradient_coding, s: 1}")
+    assert status == 0
+    assert (
+        "small.yaml: warning: load costs nothing here: no straggler model has seconds_per_load, so loads from " in err
+    )
+    for change in ("stragglers.work={kind: constant, seconds_per_load: 1}", "master={kind: fixed_time, time_s: 3}"):
+        settings = ("--set", "schemes.GC={kind: gradient_coding, s: 1}", "--set", change)
+        assert "costs nothing" not in call("validate", "small.yaml", *settings)[2]
+    assert "costs nothing" not in call("validate", "small.yaml")[2]
     scenario = stragglersim.load("small.yaml")
     assert set(scenario.stragglers) == {"usual", "bursts"}
     assert scenario.stragglers["bursts"].p_slow == pytest.approx(0.05, abs=0.03)
@@ -472,7 +482,12 @@ def test_a_few_responses_that_never_came_give_a_model_with_them(call, tmp_path, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a figure up to 1e300 s
         status, out, err = call("trace", "fit", "times.csv", "--out", "model.yaml")
-    assert (status, err) == (0, "Fitting ...\nSimulating ...\nDrawing ...\n")
+    assert status == 0
+    assert [line for line in err.splitlines() if "load costs nothing" not in line] == [
+        "Fitting ...",
+        "Simulating ...",
+        "Drawing ...",
+    ]
     assert "failures: {kind: bernoulli" in (tmp_path / "model.yaml").read_text()
     assert re.search(r"never answered % .* (yes|too wide to fail) *\n", out)
 

@@ -1,5 +1,6 @@
 """What the site has: the reference of everything that the code offers, and the gallery of every scenario."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -80,6 +81,26 @@ def test_the_page_of_tables_has_every_column():
 @pytest.mark.parametrize("page", reference.PAGES)
 def test_no_sentence_that_the_code_says_is_too_long(page):
     assert too_long(reference.PAGES[page]()) == []
+
+
+def test_what_is_printed_names_pages_by_their_titles_and_no_file_of_the_docs():
+    rooms = ("simulator", "stragglersim", "schemes", "straggler_models", "workloads", "scenarios")
+    files = [file for room in rooms for ending in ("py", "yaml") for file in (ROOT / room).rglob(f"*.{ending}")]
+    texts = {file: " ".join(file.read_text(encoding="utf-8").split()) for file in files}
+    assert [file for file, text in texts.items() if re.search(r"docs/\w+/\w*.?md", text)] == []
+    named = {title for text in texts.values() for title in re.findall(r"documentation: ([\w ]+, [\w ]+)", text)}
+    assert named <= {f"{room}, {title}" for room, title in titles()}
+    assert "Reference, Traces" in named
+
+
+def titles():
+    """Section and title of each page."""
+    section = ""
+    for line in (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1].splitlines():
+        found = re.fullmatch(r"( *)- ([^:]+):.*", line)
+        if found is not None:
+            section = found[2] if len(found[1]) == 2 else section
+            yield section, found[2]
 
 
 def test_the_gallery_has_every_scenario_with_its_figure():

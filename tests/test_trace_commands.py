@@ -84,7 +84,7 @@ def test_info_says_what_is_in_a_file(cli):
         "  * too few stragglers to tell bursts from chance: P(straggle | straggled in the round before) = 0 [0, 0.39] "
         "against 0.083 at random",
         "",
-        "Words: worker = rank, round = step, load = share of the global batch; formulas: docs/reference/traces.md",
+        "Words: worker = rank, round = step, load = share of the global batch; documentation: Reference, Traces",
     ]
     assert "mu = 3" in cli("trace", "info", "mine.csv", "--mu", "3", "--reference", "median")[1]
     assert "6 of 40 times over 2 s, in 6 of 10 rounds: 34.6 %" in cli("trace", "info", "mine.csv", "--outlier", "2")[1]

@@ -20,7 +20,7 @@ from simulator.cli.options import (
     takes,
     tell_remarks,
 )
-from simulator.cli.terminal import print_table, say, status
+from simulator.cli.terminal import complain, print_table, say, status
 
 if TYPE_CHECKING:
     from simulator.fitting.fit import Fit
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from simulator.results.account import Account
     from simulator.traces.files import MeasuredTimes
 
+FREE_LOAD = (
+    "load costs nothing in this model, since all of each time is taken for start-up: to compare schemes of different "
+    "loads, give --base-load and --seconds-per-load"
+)
 UNITS = {  # of parameters; of others: seconds in base distributions, probabilities in layers
     "slowdown": "times as long",
     "share": "share",
@@ -87,7 +91,10 @@ def fit(
         simulated_s = _simulated(fitted, trace, seed)
     found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
-    text = as_yaml(fitted, f"{about}\n{said}; after #: standard errors; see docs/explanation/fitting.md")
+    free = "" if seconds_per_load else f"\n{FREE_LOAD}"
+    text = as_yaml(
+        fitted, f"{about}{free}\n{said}; after #: standard errors; documentation: Explanation, Fitting a trace"
+    )
     account = _account(trace, fitted, found, f"{about}; {said}")
     _write(out, text, trace, fitted.slowdowns, simulated_s, account, began)
     _print(account, found)
@@ -98,10 +105,7 @@ def fit(
             "whose error is unknown is a lower bound."
         )
     if not seconds_per_load:
-        say(
-            "All of each duration is taken for start-up, which load does not change: give --base-load and "
-            "--seconds-per-load to compare schemes of different loads."
-        )
+        complain(f"warning: {FREE_LOAD}")
     say(f"Model    {out} (a scenario takes it as it is: stragglers: {out.name})")
     say(f"Page     {page}")
     say(f"Trace    {slowdowns} (with the slowdown of each time)")

@@ -50,7 +50,7 @@ def info(
 
     Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/traces
 
-    docs/reference/traces.md has the formula of each figure.
+    Formulas, documentation: Reference, Traces.
     """
     from simulator.traces import cost_sentences, report
     from simulator.traces.files import read_times

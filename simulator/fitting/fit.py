@@ -1,6 +1,6 @@
 """From a trace to straggler models: which layers it asks for, their parameters, and how sure they are.
 
-:func:`fit_models` is the whole of it; docs/explanation/fitting.md says what is maximised and why.
+:func:`fit_models` is the whole of it. What is maximised, documentation: Explanation, Fitting a trace.
 """
 
 import ctypes

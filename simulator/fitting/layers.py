@@ -1,8 +1,8 @@
 """The layers of a fitted model, each a class: what may slow durations down.
 
 A layer is fast or slow; slow, it multiplies a duration by its slowdown. The likelihood sums layers out from the last
-of ``LAYERS`` to the first, each given the states of those before it. docs/explanation/fitting.md has the formulas. A
-new layer is a class here and its place in ``LAYERS``.
+of ``LAYERS`` to the first, each given the states of those before it. A
+new layer is a class here and its place in ``LAYERS``. Formulas, documentation: Explanation, Fitting a trace.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The likelihood of a trace under layers of straggler models, with its gradient.
 
 A measured duration is y = x * product of slowdowns, with x from a base distribution and a slowdown for each layer that
-is on. docs/explanation/fitting.md has the formulas.
+is on. Formulas, documentation: Explanation, Fitting a trace.
 """
 
 import math

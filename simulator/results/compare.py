@@ -55,7 +55,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
         ``ranked_by`` (a column of ``runs``), ``ranked_mean`` of that column, ``rank`` at this point (1 is the best,
         equal means share a rank) and ``near_best``: another is the best, but not distinguishable from it. Those of
         rank 1 that are not ``near_best`` are equal in every trial: a tie.
-        NaN where there is nothing to say. docs/explanation/numbers.md has the formulas.
+        NaN where there is nothing to say. Formulas, documentation: Explanation, What the numbers mean.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def heavy_tails(scenario: Scenario) -> list[str]:
     }
     return [
         f"stragglers.{name}: {kind} has so heavy a tail that what {', '.join(under)} must wait for {why[moment]} "
-        "(timeout_s bounds it; see docs/explanation/numbers.md)"
+        "(timeout_s bounds it; documentation: Explanation, What the numbers mean)"
         for (name, kind, moment), under in found.items()
     ]
 

@@ -2,7 +2,7 @@
 
 A fail-slow is a run of at least ``ROUNDS`` rounds in which a worker takes at least ``SLOWER`` times as long,
 in its median round and relative to the round's median worker, as in its other rounds, and as the median worker does.
-docs/reference/traces.md explains how they are found.
+How they are found, documentation: Reference, Traces.
 """
 
 from collections.abc import Iterator, Sequence

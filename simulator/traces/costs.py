@@ -1,7 +1,8 @@
 """Costs of stragglers, where every round waits for its slowest worker: how much, and who causes it.
 
 A function of an array ``duration_s`` of shape ``(n_rounds, n_workers)``; a worker that never answered (``inf``) counts
-as the longest finite time of the trace, so that what it costs is a lower bound. docs/reference/traces.md has formulas.
+as the longest finite time of the trace, so that what it costs is a lower bound. Formulas,
+documentation: Reference, Traces.
 """
 
 from collections.abc import Iterator, Sequence

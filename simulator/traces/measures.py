@@ -1,7 +1,7 @@
 """Measures of a trace: who straggles, how often in a row, who with whom, and what a load costs.
 
 Plain functions of arrays: ``duration_s`` of shape ``(n_rounds, n_workers)``, in seconds, ``inf`` for a worker that
-never answered. docs/reference/traces.md explains each figure.
+never answered. What each means, documentation: Reference, Traces.
 """
 
 from collections.abc import Sequence

@@ -48,7 +48,8 @@ def sentences(about: Description) -> Iterator[str]:
             f"host {trace.hosts[hit.host]} is hit as a whole in {_rounds(hit.rounds)}: its {hit.n_workers} workers "
             f"{_takes('', hit.factor, median)}, and few others are slow"
         )
-    yield from change_points.sentences(found.fail_slows, *trace.duration_s.shape, names=trace.names)
+    n_rounds, n_workers = trace.duration_s.shape
+    yield from change_points.sentences(found.fail_slows, n_rounds, n_workers, trace.names)
     if found.stalls:
         named = ", ".join(
             f"worker {labelled(stall.worker, trace.names)} in round {stall.round} ({stall.duration_s:.4g} s, "

@@ -1,7 +1,7 @@
 """Patterns of a trace: warm-up, periodic rounds, rounds that hit one host, fail-slows and episodes, rare long stalls.
 
-Each is looked for in what those before it leave unexplained. docs/reference/traces.md says how, and how often
-by mistake.
+Each is looked for in what those before it leave unexplained (how, and how often by mistake, documentation:
+Reference, Traces).
 """
 
 from typing import NamedTuple

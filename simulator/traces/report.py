@@ -23,7 +23,7 @@ WIDE = 0.15  # more of P(again) than by chance, which an interval must exclude b
 OTHER: dict[Reference, Reference] = {"first": "median", "median": "first"}
 WHOSE: dict[Reference, str] = {"first": "the round's first", "median": "its median worker"}
 NAMED = 8  # persistently slow workers, or hosts
-WORDS = "Words: worker = rank, round = step, load = share of the global batch; formulas: docs/reference/traces.md"
+WORDS = "Words: worker = rank, round = step, load = share of the global batch; documentation: Reference, Traces"
 
 
 @dataclass(frozen=True)
