@@ -396,6 +396,11 @@ def test_ranks_that_were_not_read_are_named_by_every_command(convert, cli, ranks
     for command in (("trace", "info"), ("advise", "--schemes", "uncoded", "--rules", "first_enough")):
         told = cli(*command, "ranks")[2]
         assert f"ranks: {said}" in told if said else "missing" not in told
+    line = (
+        "These ranks exchange gradients by collectives, and a code needs a master: what a code saves here is an upper "
+    )
+    for source in ("ranks", "out.parquet"):
+        assert line in cli("advise", source, "--schemes", "uncoded,gradient_coding", "--rules", "first_enough")[1]
 
 
 @pytest.mark.parametrize("rank", [None, 0])

@@ -42,7 +42,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
         found = find_advice(trace, search, progress=told)
-    lines = sentences(found, search)
+    lines = sentences(found, search, has_collectives=trace.measured.has_collectives)
     note = _note(found, trace, search)
     say("")
     for line in lines:

@@ -43,6 +43,7 @@ class MeasuredTimes(NamedTuple):
     host: IntArray | None = None  # the place of each worker's in hosts, shaped like duration_s
     slowdown: FloatArray | None = None  # that `trace fit` found in each of duration_s; None: not known
     names: tuple[str, ...] = ()  # of workers in the source; none: these count from 0
+    has_collectives: bool = False  # True: ranks were seen to exchange gradients without a master
     table: pd.DataFrame | None = None  # what it was read from, in the native form
 
     @property
@@ -79,7 +80,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     options = dict(options or {})
     sources = files_in(path)
     form = recognised(sources[0], options, options.pop("source", None))
-    table, remarks = read_native(form, sources, options)
+    table, remarks, has_collectives = read_native(form, sources, options)
     if base_load is None:
         base_load = base_load_of(path)
     try:
@@ -94,7 +95,9 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     about = trace.censored, trace.waited_s, trace.hosts, host, trace.components[2] if parts is None else None
     called = table.drop_duplicates("worker").sort_values("worker").get("worker_name", ())
     names = tuple(map(str, called))
-    return MeasuredTimes(path, duration_s, base_load, trace.steps, parts, remarks, *about, names, table)
+    return MeasuredTimes(
+        path, duration_s, base_load, trace.steps, parts, remarks, *about, names, has_collectives, table
+    )
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
@@ -136,14 +139,16 @@ def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samp
     if len(sources) > 1 and not form.takes_several:
         raise TraceError(f"{sources[0]}: must be the only source to be read as {form.kind}, got {len(sources)} of them")
     samples = form.read(sources, options)
+    if said_of_itself(sources[0]).get("has_collectives") == "True":
+        samples = samples._replace(has_collectives=True)
     if "duration_s" not in samples.table.columns:
         return samples
-    table, left_out = native(samples.table, " ".join(map(str, sources[:3])), options)
-    remarks = (*samples.remarks, *left_out)
+    table, left_out, _ = native(samples.table, " ".join(map(str, sources[:3])), options)
+    samples = samples._replace(table=table, remarks=(*samples.remarks, *left_out))
     if "waited_s" in table.columns and table["waited_s"].any():  # it has been measured, and is no part of the times
-        return Samples(table, remarks)
+        return samples
     said = waiting(table["duration_s"].to_numpy().reshape(-1, int(table["worker"].max()) + 1))
-    return Samples(table, (*remarks, said) if said else remarks)
+    return samples._replace(remarks=(*samples.remarks, said)) if said else samples
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:

@@ -22,15 +22,20 @@ ALL_WORK = 95.0  # percent longer that twice the load takes: as good as twice as
 NEARLY = 1.1  # times as long, which less than half of the load may be worth
 MOST_NAMED = 3  # other things that can be done
 MOST_WORKERS = 12  # by their numbers
+ALL_REDUCE = (
+    "These ranks exchange gradients by collectives, and a code needs a master: what a code saves here is an upper "
+    "bound (documentation: Explanation, Which systems it models)."
+)
 SEEN = 0.005  # share of resamples that is no 0 %
 
 
-def sentences(advice: Advice, search: Search) -> list[str]:
-    """The advice in words, the verdict first."""
+def sentences(advice: Advice, search: Search, *, has_collectives: bool = False) -> list[str]:
+    """The advice in words, the verdict first; what a code means for ranks that have no master, if they have none."""
     if advice.plain.fleet.n_workers == 1:
         return [f"{_capital(ONE_WORKER)}."]
     return [
         _verdict(advice),
+        *([ALL_REDUCE] if has_collectives else []),
         *_instead(advice),
         *_changes(advice),
         *_how_sure(advice),

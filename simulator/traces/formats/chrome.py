@@ -75,7 +75,9 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     if table["waited_us"].any():
         table["waited_s"] = table["waited_us"] / 1e6
     kept = ("round", "worker", "duration_s", "waited_s")
-    return Samples(table[[name for name in kept if name in table.columns]].reset_index(drop=True), tuple(remarks))
+    has_collectives = bool(table.get("in_collectives_us", table.get("exposed_us", table["waited_us"])).any())
+    table = table[[name for name in kept if name in table.columns]].reset_index(drop=True)
+    return Samples(table, tuple(remarks), has_collectives)
 
 
 def _asked(options: Options) -> _Asked:

@@ -23,6 +23,7 @@ class Samples(NamedTuple):
     and line (in which a missing time stands), a row for each time; or, without duration_s, the components of the times,
     in the native form."""
     remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each
+    has_collectives: bool = False  # True: ranks were seen to exchange gradients without a master
 
 
 @dataclass(frozen=True, kw_only=True)
