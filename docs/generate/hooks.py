@@ -13,6 +13,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from reference_pages import PAGES  # noqa: E402 - beside this file
 
+RECORDER = "stragglersim/recorder.py"  # to be copied alone
 COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(?<=\]\()([^()\s#]+)(#[^()\s]*)?(?=\))")
 
@@ -30,6 +31,7 @@ def on_files(files: Files, config: object) -> Files:
     made |= {target: (ROOT / source).read_text(encoding="utf-8") for source, target in COPIED.items()}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
+    files.append(File.generated(config, "howto/recorder.py", abs_src_path=str(ROOT / RECORDER)))
     for notebook in sorted((ROOT / "examples").glob("*.ipynb")):
         files.append(File.generated(config, f"examples/{notebook.name}", abs_src_path=str(notebook)))
     return files
@@ -50,6 +52,8 @@ def on_page_markdown(markdown: str, page: object, **_: object) -> str:
             full = full.removeprefix("docs/")
         elif full.startswith("scenarios/"):
             full, anchor = "gallery/scenarios.md", f"#{Path(full).stem}"
+        elif full == RECORDER:
+            full = f"howto/{name}"
         elif full in COPIED:
             full = COPIED[full]
         elif full in ("examples", "scenarios"):
