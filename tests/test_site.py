@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import typer
 
@@ -15,7 +16,9 @@ from simulator.scenario.json_schema import scenario_schema
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "docs" / "generate"))
-import reference_pages as reference  # noqa: E402 - beside the docs
+import notebooks  # noqa: E402 - beside the docs
+import reference_pages as reference  # noqa: E402
+from test_notebooks import NOTEBOOKS  # noqa: E402
 from test_prose import too_long  # noqa: E402
 
 PRICE = "at the price of"  # an approximate or a stale gradient
@@ -101,6 +104,20 @@ def titles():
         if found is not None:
             section = found[2] if len(found[1]) == 2 else section
             yield section, found[2]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_a_page_with_its_outputs(path):
+    cells = nbformat.read(path, as_version=4).cells
+    shown = [output for cell in cells for output in cell.get("outputs", []) if output.get("name") != "stderr"]
+    made = notebooks.pages(path)
+    text = made.pop(f"examples/{path.stem}.md")
+    assert text.startswith(cells[0].source)
+    assert text.count("```python\n") == sum(cell.cell_type == "code" for cell in cells)
+    assert text.count("![") == len(made) == sum("image/png" in output.get("data", {}) for output in shown) > 0
+    assert text.count("<table>") == sum("<table" in output.get("data", {}).get("text/html", "") for output in shown)
+    assert "```text\n" in text
+    assert "src=" not in text
 
 
 def test_the_gallery_has_every_scenario_with_its_figure():

@@ -11,7 +11,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from reference_pages import PAGES  # noqa: E402 - beside this file
+from notebooks import pages  # noqa: E402 - beside this file
+from reference_pages import PAGES  # noqa: E402
 
 RECORDER = "stragglersim/recorder.py"  # to be copied alone
 COPIED = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -29,11 +30,12 @@ def on_files(files: Files, config: object) -> Files:
     """Add the pages that no file in docs/ has."""
     made = {f"reference/{name}.md": page() for name, page in PAGES.items()} | {"gallery/scenarios.md": scenarios()}
     made |= {target: (ROOT / source).read_text(encoding="utf-8") for source, target in COPIED.items()}
-    for path, text in made.items():
-        files.append(File.generated(config, path, content=text))
-    files.append(File.generated(config, "howto/recorder.py", abs_src_path=str(ROOT / RECORDER)))
     for notebook in sorted((ROOT / "examples").glob("*.ipynb")):
+        made |= pages(notebook)
         files.append(File.generated(config, f"examples/{notebook.name}", abs_src_path=str(notebook)))
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
+    files.append(File.generated(config, "howto/recorder.py", abs_src_path=str(ROOT / RECORDER)))
     return files
 
 
@@ -58,7 +60,9 @@ def on_page_markdown(markdown: str, page: object, **_: object) -> str:
             full = COPIED[full]
         elif full in ("examples", "scenarios"):
             full = {"examples": "howto/index.md", "scenarios": "gallery/scenarios.md"}[full]
-        elif not name.endswith(".ipynb"):
+        elif name.endswith(".ipynb"):
+            full = full.removesuffix(".ipynb") + ".md"
+        else:
             return link[0]
         return os.path.relpath(full, posixpath.dirname(here) or ".") + anchor
 
