@@ -83,7 +83,7 @@ class RunRow(TypedDict, total=False):
     worst_residual: Annotated[float, Column("largest of any job decoded", "worst relative error of a decoded gradient")]
     worst_condition: Annotated[float, Column("largest of any job decoded", "worst condition number")]
     decode_mean_s: Annotated[float, Column("mean over jobs", "measured decoding time of a job", "seconds")]
-    mean_load: Annotated[float, Column("the same, mean over workers", "mean load", "share of a job", fixed=True)]
+    mean_load: Annotated[float, Column("design load, mean over workers", "mean load", "share of a job", fixed=True)]
     load_bound: Annotated[
         float, Column("no such code has less", "lower bound of the load", "share of a job", fixed=True)
     ]

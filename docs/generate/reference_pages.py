@@ -40,10 +40,12 @@ OF_PAPERS = {  # what the papers call a kind: a search for it is to lead there
     "fastest_k": "K-sync SGD, ignore stragglers",
     "fractional_repetition": "GC-Rep, FRC",
     "gradient_coding": "GC",
+    "gilbert_elliott": "Gilbert-Elliott, bursts with memory",
     "k_async": "K-async SGD",
     "k_batch_async": "K-batch-async SGD",
     "k_batch_sync": "K-batch-sync SGD",
     "local_sgd": "local SGD",
+    "mu_rule": "mu-rule, wait-out",
     "multiplexed": "M-SGC",
     "partial_gradient_coding": "partial stragglers",
     "selective_repeat": "SR-SGC",
@@ -51,6 +53,16 @@ OF_PAPERS = {  # what the papers call a kind: a search for it is to lead there
 ESTIMATED = {  # whose jobs may end with an estimate, whatever the rule
     *("bernoulli_gradient_coding", "bibd_gradient_coding", "expander_gradient_coding", "sparse_graph_gradient_coding"),
     *("bounded_staleness", "dsag", "fastest_k", "k_async", "k_batch_async", "k_batch_sync", "local_sgd", "to_do_list"),
+}
+EXPLAINED = {  # kinds whose rounds a page goes through
+    **dict.fromkeys(("multiplexed", "selective_repeat"), "[Sequential gradient coding](../explanation/sequential.md)"),
+    "partial_gradient_coding": "[Partial stragglers](../explanation/partial.md)",
+    "mu_rule": "[When a round closes](../explanation/model.md#when-a-round-closes)",
+    **dict.fromkeys(
+        ("adaptive", "backup_tasks", "bounded_staleness", "dsag", "dynamic_clusters"),
+        "[Schemes that act](../explanation/acting.md)",
+    ),
+    **dict.fromkeys(("k_async", "k_batch_async", "k_batch_sync"), "[Schemes that act](../explanation/acting.md)"),
 }
 HEADS = {
     "schemes": """\
@@ -108,6 +120,7 @@ def family(page: str) -> str:
     for kind, cls in plugins.shipped.items():
         lines += [f"## {heading(kind)}\n", of_docstring(inspect.getdoc(cls) or ""), ""]
         lines += ["*Estimates*: a job may end as `approximate`, which counts as finished.\n"] * (kind in ESTIMATED)
+        lines += [f"**Explanation.** {EXPLAINED[kind]}.\n"] if kind in EXPLAINED else []
         lines += [parameter_table(parameters(cls, plugins.filled_in)), ""]
     return "\n".join(lines)
 
