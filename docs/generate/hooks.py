@@ -1,4 +1,4 @@
-"""What mkdocs does besides: it adds pages that are made from the code, and mends links to files outside of docs/."""
+"""What mkdocs does besides: it adds pages made from code and notebooks, and mends links to files outside of docs/."""
 
 import os
 import posixpath
