@@ -119,7 +119,7 @@ class JobColumns(NamedTuple):
     start_s: Annotated[list[float], Column("start of `start_round`", unit="seconds")]
     decoded_s: Annotated[list[float], Column("end of `decoded_round`; NaN if it failed", unit="seconds")]
     latency_s: Annotated[list[float], Column("from start to decoding; NaN if it failed", unit="seconds")]
-    status: Annotated[list[str], Column("`decoded`, `approximate` or `failed`")]
+    status: Annotated[list[str], Column("`decoded`, `approximate` (counts as finished) or `failed`")]
     squared_error: Annotated[list[float], Column("in squared norms of a chunk's gradient; NaN if it failed")]
 
 
