@@ -156,9 +156,7 @@ class FileAssignment(Assignment):
     def matrix(self, n_workers: int, rng: np.random.Generator) -> BoolArray:
         workers, chunks = read_columns("assignment.path", self.path, ("worker", "chunk"))
         if workers.max() + 1 != n_workers:
-            raise ValueError(
-                f"assignment.path must name one for {n_workers} workers, got {workers.max() + 1} in {self.path}"
-            )
+            raise ValueError(f"assignment.path must be for {n_workers} workers, got {workers.max() + 1} in {self.path}")
         n_chunks = int(chunks.max()) + 1
         if n_chunks > MOST_WORKERS:
             raise ValueError(f"assignment.path must name one of at most {MOST_WORKERS} chunks, got {n_chunks}")

@@ -64,9 +64,7 @@ class HeterogeneousGradientCoding(LinearScheme):
 
     def __post_init__(self) -> None:
         if self.speeds == "auto" and self.worker_speeds is None:
-            raise ValueError(
-                "speeds must be a list where no straggler model is a per_worker one with seconds per load, got auto"
-            )
+            raise ValueError("speeds must be a list unless a per_worker straggler model has seconds per load, got auto")
         known = self.known_speeds
         if len(known) != self.n_workers:
             raise ValueError(f"speeds must have {self.n_workers} entries, one for each worker, got {len(known)}")

@@ -25,7 +25,7 @@ def place_in(error: BaseException, packages: Collection[str]) -> str | None:
 def told(error: BaseException, place: str | None) -> str:
     """One line about an error in a plug-in, or about what followed from one."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return f"a plug-in raised {said} ({place})" if place else f"a plug-in has led to {said}"
+    return f"a plug-in raised {said} ({place})" if place else f"a plug-in caused {said}"
 
 
 class Problem(NamedTuple):

@@ -46,14 +46,12 @@ class Groups(StragglerModel):
     def __post_init__(self) -> None:
         if (self.size is None) == (self.members is None):
             got = "none of them" if self.size is None else "both"
-            raise ValueError(f"size must be given, or else members, got {got}")
+            raise ValueError(f"size must be given, or members in its place, got {got}")
         if self.shuffled and self.members is not None:
             raise ValueError("shuffled must be left out where members are given, got true")
         if isinstance(self.model, SharedModel) or isinstance(getattr(self.model, "model", None), SharedModel):
             got = type(self.model).__name__
-            raise ValueError(
-                f"model must not be shared with lists of ours, of which each member has its own, got {got}"
-            )
+            raise ValueError(f"model must not be one of other jobs, which each member has of its own, got {got}")
 
     @property
     def is_random(self) -> bool:  # type: ignore[override]  # of the class elsewhere, here of the model inside

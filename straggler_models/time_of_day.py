@@ -64,7 +64,7 @@ class TimeOfDay(SecondsModel):
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.wave is None):
             got = "none of them" if self.steps is None else "both"
-            raise ValueError(f"steps must be given, or else wave, got {got}")
+            raise ValueError(f"steps must be given, or wave in its place, got {got}")
         if self.wave is not None and self.period_s is None:
             raise ValueError("period_s must be given with wave, got nothing")
         steps = self.steps or []
@@ -80,7 +80,7 @@ class TimeOfDay(SecondsModel):
         lasting = steps if self.period_s is not None else steps[-1:]
         if steps and all(step["slowdown"] == np.inf for step in lasting):
             raise ValueError(
-                f"steps.{len(steps) - 1}.slowdown must be finite, or workers stand still for ever, got inf"
+                f"steps.{len(steps) - 1}.slowdown must be finite, because workers would never go on, got inf"
             )
 
     def slowdowns(self, n_workers: int, rng: np.random.Generator) -> Iterator[Speeds]:

@@ -59,7 +59,7 @@ codecs.register_error(AS_LATIN_1, _as_latin_1)
 def opened(path: Path, errors: str = "strict") -> Iterator[TextIO]:
     """Open a text file, or one that gzip has packed, under whatever name: UTF-8, or UTF-16 that says so."""
     if path.exists() and not path.is_file():
-        raise OSError(f"{'a folder' if path.is_dir() else 'a device or pipe'} is no file")
+        raise OSError(f"{'a folder' if path.is_dir() else 'a device or pipe'} is not a file")
     with path.open("rb") as file:
         data = gzip.GzipFile(fileobj=file) if file.peek(2)[:2] == GZIP else file
         encoding = "utf-16" if data.peek(2)[:2] in UTF_16 else "utf-8-sig"
@@ -136,7 +136,7 @@ def text_lines(text: TextIO) -> Iterator[str]:
         if len(line) == LONGEST_LINE:
             raise ValueError(f"a line has more than {LONGEST_LINE} characters")
         if "\x00" in line:
-            raise ValueError("it is no text")
+            raise ValueError("it is not text")
         is_comment = line.startswith("#") and line[1:2] not in DELIMITERS[:-1]  # a column may be called #
         yield "\n" if is_comment else line
 
@@ -171,7 +171,7 @@ def _decimal(head: Sequence[str], delimiter: str) -> str:
     if not commas or any("." in cell for cell in numbers):
         return "."
     if delimiter != ";" and all(re.fullmatch("[+-]?[1-9][0-9]{0,2},[0-9]{3}", cell) for cell in commas):
-        raise ValueError(f"{commas[0]} may be a thousand or have decimals (--decimal , or --decimal . says which)")
+        raise ValueError(f"{commas[0]} may be in thousands or have decimals (--decimal , or --decimal . says which)")
     return ","
 
 

@@ -421,9 +421,7 @@ def test_sessions_do_not_act_by_default():
 
 def test_asynchronous_updates_are_of_a_single_model():
     given = {"workers": 4, "jobs": 8, "stragglers": {"usual": {"kind": "constant", "startup_s": 1.0}}}
-    with pytest.raises(
-        stragglersim.ScenarioError, match=r"schemes.it: must be the updates of a single model, .* models: 4"
-    ):
+    with pytest.raises(stragglersim.ScenarioError, match=r"schemes.it: must train a single model, .* models: 4"):
         stragglersim.Scenario(**given, models=4, schemes={"it": KAsync(4, k=2)})
 
 

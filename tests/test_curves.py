@@ -108,7 +108,7 @@ def test_what_can_not_be_asked_is_refused():
     blind = results_of([(*row[:6], math.nan) for row in BY_HAND])
     with pytest.raises(
         CompareError,
-        match=r"must be time_to_loss or worker_s_to_loss where nothing is classified, got time_to_accuracy",
+        match=r"must be time_to_loss or worker_s_to_loss for a workload without accuracy, got time_to_accuracy",
     ):
         with_time_to(blind, "time_to_accuracy", 0.9)
     with pytest.raises(CompareError, match=r"got time_to_loss, which needs a scenario with training"):
@@ -269,7 +269,7 @@ def test_figures_leave_out_what_there_is_none_of(tmp_path):
     names = {path.stem for path in draw(results, tmp_path).paths}
     assert "loss" in names
     assert "accuracy" not in names
-    with pytest.raises(ChartError, match="--y accuracy: must be loss where nothing is classified"):
+    with pytest.raises(ChartError, match="--y accuracy: must be loss for a workload without accuracy"):
         draw_chart(results, tmp_path, Chart(x="time_s", y="accuracy"))
 
 

@@ -127,7 +127,7 @@ def test_a_size_without_room_is_said_and_the_other_figures_are_drawn(results, tm
     with mpl.rc_context({"figure.figsize": (1.2, 0.9)}):
         drawn = draw(results, tmp_path)
     assert [path.stem for path in drawn.paths] == ["makespan"]
-    assert drawn.left_out["jobs_finished"] == "1.2 x 0.9 inches leave no room for it"
+    assert drawn.left_out["jobs_finished"] == "1.2 x 0.9 inches are too small for it"
 
 
 def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
@@ -139,7 +139,7 @@ def test_labels_that_would_lie_on_each_other_have_no_room(tmp_path):
         if is_fine:
             save(sheet.figure, tmp_path, "it")
         else:
-            with pytest.raises(ChartError, match=r"it: 3 x 0\.8 inches leave no room for it"):
+            with pytest.raises(ChartError, match=r"it: 3 x 0\.8 inches are too small for it"):
                 save(sheet.figure, tmp_path, "it")
 
 
@@ -152,7 +152,7 @@ def test_ticks_whose_labels_would_lie_on_each_other_have_no_room(tmp_path):
             if is_fine:
                 save(sheet.figure, tmp_path, "it")
             else:
-                with pytest.raises(ChartError, match=r"it: 2 x 1\.2 inches leave no room for it"):
+                with pytest.raises(ChartError, match=r"it: 2 x 1\.2 inches are too small for it"):
                     save(sheet.figure, tmp_path, "it")
 
 
@@ -334,9 +334,9 @@ def test_swept_keys_name_schemes_as_the_user_does(swept):
 @pytest.mark.parametrize(
     ("naming", "message"),
     [
-        (Naming(labels={"nope": "x"}), "label of nope: must be of one of uncoded, GC, M-SGC"),
-        (Naming(order=["nope"]), "order of nope: must be of one of uncoded, GC, M-SGC"),
-        (Naming(colours={"nope": "red"}), "colour of nope: must be of one of uncoded, GC, M-SGC"),
+        (Naming(labels={"nope": "x"}), "label of nope: the scheme must be one of uncoded, GC, M-SGC"),
+        (Naming(order=["nope"]), "order of nope: the scheme must be one of uncoded, GC, M-SGC"),
+        (Naming(colours={"nope": "red"}), "colour of nope: the scheme must be one of uncoded, GC, M-SGC"),
         (Naming(labels={"GC": "uncoded"}), "label of GC: must differ from the other schemes' labels, got uncoded"),
         (Naming(colours={"GC": "reddish"}), "colour of GC: must be a colour such as tab:blue or #0072B2, got reddish"),
     ],
@@ -644,7 +644,7 @@ def test_a_chart_has_the_options_too(swept, tmp_path, cli):
         (["--size", "nanx3"], "got nanx3"),
         (["--size", "3x500"], "got 3x500"),
         (["--label", "GC"], "--label: must be SCHEME=TEXT"),
-        (["--label", "nope=x"], "label of nope: must be of one of uncoded, GC, M-SGC"),
+        (["--label", "nope=x"], "label of nope: the scheme must be one of uncoded, GC, M-SGC"),
         (["--label", "GC=uncoded"], "label of GC: must differ"),
         (["--style", "nope.mplstyle"], "--style nope.mplstyle: must be a matplotlib style sheet, got No such file"),
         (["--style", "bad_key.mplstyle"], "--style bad_key.mplstyle: must be a matplotlib style sheet, got Bad key"),
@@ -655,7 +655,7 @@ def test_a_chart_has_the_options_too(swept, tmp_path, cli):
         (["--style", "empty.mplstyle"], "got an empty file"),
         (["--style", "binary.mplstyle"], "--style binary.mplstyle: must be a matplotlib style sheet, got"),
         (["--figure", "nope"], "nope: must be one of the figures of these results: makespan, jobs_finished, latency"),
-        (["--figure", "makespan", "--size", "0.5x0.5"], "makespan: 0.5 x 0.5 inches leave no room for it"),
+        (["--figure", "makespan", "--size", "0.5x0.5"], "makespan: 0.5 x 0.5 inches are too small for it"),
         (["--figure", "makespan", "--x", "jobs"], "plot: --figure must not go with --x"),
         (["--format", "gif"], "'gif' is not one of"),
     ],

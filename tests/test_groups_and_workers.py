@@ -413,8 +413,14 @@ def test_nested_parameters_are_swept_written_and_described_by_the_schema(tmp_pat
             "{kind: groups, size: 3, model: {kind: bernoulli, p: 1.1, slowdown: 2}}",
             "5:55: stragglers.x.model.p: must be between 0 and 1, got 1.1",
         ),
-        ("{kind: groups, model: {kind: constant}}", "5:3: stragglers.x.size: must be given, or else members, got none"),
-        ("{kind: groups, size: 2, members: [[0]], model: {kind: constant}}", "5:21: .*or else members, got both"),
+        (
+            "{kind: groups, model: {kind: constant}}",
+            "5:3: stragglers.x.size: must be given, or members in its place, got none",
+        ),
+        (
+            "{kind: groups, size: 2, members: [[0]], model: {kind: constant}}",
+            "5:21: .*or members in its place, got both",
+        ),
         (
             "{kind: groups, members: [[0, 7]], model: {kind: constant}}",
             "5:35: stragglers.x.members.0.1: must be a worker between 0 and 3, got 7",

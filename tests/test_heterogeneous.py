@@ -169,7 +169,7 @@ def load_again(of):
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(tmp_path, changes, message):
-    nothing = "speeds: must be a list where no straggler model is a per_worker one with seconds per load, got auto"
+    nothing = "speeds: must be a list unless a per_worker straggler model has seconds per load, got auto"
     with pytest.raises(ScenarioError) as error:
         loaded(tmp_path, *changes)
     (line,) = str(error.value).splitlines()

@@ -261,7 +261,7 @@ def test_the_end_of_what_makes_workers_is_noticed(monkeypatch):
             return self
 
     monkeypatch.setattr(live_run, "Hub", Ending)
-    with pytest.raises(LiveError, match=r"^workers: must stay, got the end of what makes them"):
+    with pytest.raises(LiveError, match=r"^workers: must keep running, got the end of what starts them"):
         live(scenario(), is_injected=True)
 
 

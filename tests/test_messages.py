@@ -36,7 +36,7 @@ def test_a_codec_that_names_the_wrong_messages_is_found():
 
 
 def test_shared_work_is_for_no_real_worker():
-    with pytest.raises(ValueError, match="must say which messages it needs"):
+    with pytest.raises(ValueError, match="must define answers and combine"):
         check_messages(Ideal(3))
 
 

@@ -156,7 +156,7 @@ def test_plug_ins_of_ones_own_go_through_every_command(call, command, tmp_path):
         ("explain mine.yaml", "tolerates", "a plug-in raised IndexError: list index out of range (own_plugins.py:"),
         ("run mine.yaml", "bound", "schemes.ring, trial 0: a plug-in raised IndexError"),
         ("run mine.yaml", "nan", "encoding_matrix of Ring must be finite and have a row for each of 6 workers"),
-        ("run mine.yaml", "twice", "a job that is in flight must end, once, got job 0"),
+        ("run mine.yaml", "twice", "each job must end once, while it is in flight, got job 0"),
         ("run mine.yaml", "status", "job 0: must end as one of decoded, approximate, failed, with an error from 0 on"),
         ("run mine.yaml", "never", "schemes.ring, trial 0: all 5 jobs must end, got 0 that did"),
         ("run mine.yaml --engine auto", "allowance", "schemes.ring, trial 0: a plug-in raised AttributeError"),
@@ -165,16 +165,16 @@ def test_plug_ins_of_ones_own_go_through_every_command(call, command, tmp_path):
             "batch",
             "its array form is not available: a plug-in raised Zero",
         ),
-        ("run mine.yaml --set schemes.ring.kind=own_plugins:Odd", "", "schemes.ring.x: must be a value as YAML has it"),
+        ("run mine.yaml --set schemes.ring.kind=own_plugins:Odd", "", "schemes.ring.x: must be a YAML value"),
         (
             "run mine.yaml --set schemes.ring.kind=own_plugins:ArrayField",
             "",
-            "schemes.ring.x: must be a value as YAML has it, got a ndarray (keep it out of the fields)",
+            "schemes.ring.x: must be a YAML value, got a ndarray (keep it out of the fields)",
         ),
         (
             "run mine.yaml --set stragglers.slow={kind:own_plugins:Still}",
             "",
-            "stragglers: a model in seconds must get on for all, got 10000 blocks of 0 s",
+            "stragglers: a model in seconds must go on in time for all workers, got 10000 blocks of 0 s",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_scheme_that_fails_later_leaves_the_figures_of_whole_runs(call):
     assert call("run", "mine.yaml", "--engine", "events")[0] == 0
     status, out, err = call("plot", "results/mine", fault="close")
     assert status == 0
-    assert "no figures of single rounds: these need a trial that runs" in err
+    assert "Figures of single rounds are not drawn: they need a trial that runs" in err
     assert "timeline" not in out
     assert "makespan" in out
 

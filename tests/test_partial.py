@@ -393,7 +393,7 @@ def test_published_means_are_met_within_sampling_error(blocks, credit, ordering,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("worker,chunk\n0,0\n", "assignment.path must name one for 2 workers, got 1"),
+        ("worker,chunk\n0,0\n", "assignment.path must be for 2 workers, got 1"),
         ("worker,chunk\n0,0\n1,5\n", "each of the 6 chunks has a worker, got 2"),
         ("worker,chunk\n0,zero\n", "with the columns worker, chunk, all counts"),
         ("worker\n0\n", "with the columns worker, chunk, all counts"),

@@ -298,10 +298,13 @@ def test_each_worker_may_have_its_own_other_jobs():
         (lambda: Queueing(rate=1.0, mean_s=1.0, discipline="fifo"), "rate must be less than 1 / mean_s = 1, got 1"),
         (lambda: Queueing(rate=0.1, mean_s=1.0, discipline="lifo"), "fifo"),
         (lambda: Queueing(rate=0.1, mean_s=1.0, discipline="fifo", scv=math.inf), "finite"),
-        (lambda: Groups(Queueing(rate=0.1, mean_s=1.0, discipline="fifo"), size=2), "model must not be shared"),
+        (
+            lambda: Groups(Queueing(rate=0.1, mean_s=1.0, discipline="fifo"), size=2),
+            "model must not be one of other jobs",
+        ),
         (
             lambda: Groups(PerWorker(Queueing.each(rate=0.1, mean_s=1.0, discipline="fifo")), size=2),
-            "model must not be shared",
+            "model must not be one of other jobs",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def test_rounds_meet_the_time_of_day():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "steps must be given, or else wave, got none of them"),
+        ({}, "steps must be given, or wave in its place, got none of them"),
         ({"steps": STEPS, "wave": {"mean": 1.0, "amplitude": 0.1, "peak_s": 0.0}}, "got both"),
         ({"wave": {"mean": 1.0, "amplitude": 0.1, "peak_s": 0.0}}, "period_s must be given with wave, got nothing"),
         ({"wave": {"mean": 1.0, "amplitude": 1.0, "peak_s": 0.0}, "period_s": 1.0}, "less than 1"),

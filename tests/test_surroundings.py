@@ -96,7 +96,7 @@ def test_a_label_that_cannot_be_said_is_said_by_its_number(shell, tmp_path):
         ("examples quickstart", "quickstart.yaml: must be a file that can be written, got No such file or directory\n"),
         (
             "run $F/small.yaml --set jobs=20000 --engine events --processes 2 --out $F/new",
-            "--executor processes: must be started in a folder that is there, got one that has been deleted "
+            "--executor processes: must be started in a folder that exists, got one that has been deleted "
             "(cd to another)\n",
         ),
     ],

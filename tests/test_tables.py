@@ -115,7 +115,7 @@ def test_a_wide_table_may_have_decimal_commas_too(cli, data, options):
 def test_a_number_with_a_comma_that_may_be_a_thousand_is_refused(cli):
     put("times.csv", "1,210\t1,080\n1,170\t4,400\n")
     said = refused(cli, "times.csv", "--rows", "round")
-    assert "1,210 may be a thousand or have decimals (--decimal , or --decimal . says which)" in said
+    assert "1,210 may be in thousands or have decimals (--decimal , or --decimal . says which)" in said
     put("times.csv", decimal_commas(LONG * 20) + "2;0;1.500\n")
     assert "line 101 has 1.500 where decimals have a comma (--decimal)" in refused(cli, "times.csv")
     put("times.csv", 'round,worker,duration_s\n0,0,"1,5"\n')
@@ -136,7 +136,7 @@ def test_what_can_be_no_separator_or_decimal_is_refused(cli):
         ("a.csv", pickle.dumps(TIMES_S), "it looks like a pickle, which is never loaded"),
         ("a.csv", b"\x89HDF\r\n\x1a\n", "it looks like HDF5 (save it as Parquet or CSV)"),
         ("a.xlsx", b"PK\x03\x04" + bytes(40), "it looks like a zip or an Excel workbook"),
-        ("a.csv", text(LONG).encode("utf-16-le"), "it is no text"),
+        ("a.csv", text(LONG).encode("utf-16-le"), "it is not text"),
         ("a.csv", b'{"round": 0', "it looks like JSON (--from records, or chrome)"),
         ("a.csv", gzip.compress(text(LONG).encode(), mtime=0)[:-12], "the file ends too early"),
     ],

@@ -37,7 +37,7 @@ def test_a_workload_that_leaves_out_a_chunk_is_found_out():
             super().chunk_gradients(parameters, chunks[:n_done], rows, out[:n_done])
 
     run = scenario({"GC": EXACT_SCHEMES["GC"]}, Training(workload=Forgetful(), learning_rate=0.1))
-    with pytest.raises(SimulationError, match="gradients of Forgetful must be finite, got others"):
+    with pytest.raises(SimulationError, match="gradients of Forgetful must be finite, got other values"):
         stragglersim.run(run)
 
 
@@ -99,7 +99,7 @@ class Complex(LeastSquares):
 @pytest.mark.parametrize(
     ("workload", "said"),
     [
-        (FirstModel(), "gradient of FirstModel must be summed over its rows, .* of another model"),
+        (FirstModel(), "gradient of FirstModel must be a sum over its rows, .* of another model"),
         (FirstLoss(), "measured of FirstLoss must be loss and accuracy of each model"),
         (OneLoss(), "measured of OneLoss must be loss and accuracy of each of 3 models"),
         (Returns(), "chunk_gradients of Returns must fill out with finite numbers"),

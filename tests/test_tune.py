@@ -438,14 +438,14 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
         (("--seconds-per-load", 1, "--mu", "-1"), "--mu: must be at least 0, got -1"),
         (("--seconds-per-load", 1, "--mu", "x"), "--mu: must be numbers, e.g. 0.1,0.3,1, got x"),
         (("--seconds-per-load", 1, "--wait-for", "nobody"), "--wait-for: must be all, enough or both, got nobody"),
-        (("--seconds-per-load", 1, "--schemes", "magic"), f"--schemes: must be some of {', '.join(KINDS)}, got magic"),
-        (("--seconds-per-load", 1, "--schemes", "uncoded,fastest_k"), "--schemes: must be some of uncoded, gradient_c"),
+        (("--seconds-per-load", 1, "--schemes", "magic"), f"--schemes: must be among {', '.join(KINDS)}, got magic"),
+        (("--seconds-per-load", 1, "--schemes", "uncoded,fastest_k"), "--schemes: must be among uncoded, gradient_c"),
         (("--seconds-per-load", 1, "--schemes", "no.such:Thing"), "--schemes: must name a scheme that can be imported"),
-        (("--seconds-per-load", 1, "--accepts", "all"), "--accepts: must be some of pattern, recoverable, got all"),
+        (("--seconds-per-load", 1, "--accepts", "all"), "--accepts: must be among pattern, recoverable, got all"),
         (("--seconds-per-load", 1, "--jobs", 0), "--jobs: must be at least 1, got 0"),
         (("--seconds-per-load", 1, "--models", 2, "--max-delay", 2), "--max-delay: must be at most models - 1 = 1"),
         (("--seconds-per-load", 9, "--base-load", 1), "completion times must be at least 0 s"),
-        (("--seconds-per-load", 1, "--mu", ""), "--mu and --wait-for: must name one at least for mu_rule"),
+        (("--seconds-per-load", 1, "--mu", ""), "--mu and --wait-for: must name at least one for mu_rule"),
         (("--seconds-per-load", 1, "--accepts", "pattern", "--as-published"), "--accepts: must be left out"),
         (("--seconds-per-load", 1, "--grid", "published", "--max-delay", 40), "--max-delay: must be at most 20"),
         (("--load-effect", "proportional", "--base-load", "inf"), "--seconds-per-load must be given for times at load"),
@@ -456,7 +456,7 @@ def test_tune_writes_tables_winners_and_figures(trace, tmp_path, monkeypatch, ca
         (("--seconds-per-load", "much"), "--seconds-per-load"),
         (
             ("--seconds-per-load", 1, "--base-load", 0, "--schemes", "selective_repeat", "--max-delay", 0),
-            "there is no legal setting of these schemes",
+            "these schemes have no legal setting",
         ),
         (("--seconds-per-load", -1), "--seconds-per-load"),
     ],
@@ -584,15 +584,15 @@ def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes
     assert cli(monkeypatch, "advise", trace, "--seconds-per-load", 1.5, "--jobs", 10, "--max-delay", 0) == 0
     assert "Copies" in capsys.readouterr().out
     assert cli(monkeypatch, "tune", trace, "--seconds-per-load", 1.5, "--schemes", "magic") == 2
-    assert f"must be some of {', '.join(KINDS)}, copies, got magic" in capsys.readouterr().err
+    assert f"must be among {', '.join(KINDS)}, copies, got magic" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
         ("their_schemes:Faulty", "can't be searched: a plug-in raised KeyError: 'x' (their_schemes.py:"),
-        ("gradient_coding,their_schemes:Twin", "must have labels of their own, got GC for GradientCoding and Twin"),
-        ("schemes:FastestK", "--schemes: must be some of uncoded, gradient_coding,"),
+        ("gradient_coding,their_schemes:Twin", "must have different labels, got GC for GradientCoding and Twin"),
+        ("schemes:FastestK", "--schemes: must be among uncoded, gradient_coding,"),
     ],
 )
 def test_a_mistake_in_settings_is_one_line(kinds, message, their_schemes, trace, monkeypatch, capsys):

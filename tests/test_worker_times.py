@@ -224,7 +224,9 @@ def test_rounds_that_are_not_needed_are_not_drawn():
 def test_a_model_that_ends_before_the_run_is_refused(traces):
     draws = Draws([Source({"usual": NOISE, "trace": traces[2]}, 1, 0)], N_WORKERS)
     assert isinstance(draws.take(7), DrawnTimes)
-    with pytest.raises(ValueError, match=r"^stragglers\.trace: the model ended before the run did$"):
+    with pytest.raises(
+        ValueError, match=r"^stragglers\.trace: the model must yield times for all rounds of the run, got too few$"
+    ):
         draws.take(1)
 
 
@@ -263,8 +265,8 @@ TOLD = "must give durations >= 0, not all 0, and slowdowns > 0"
         ([[1.0, 1.0]], [[1.0, 0.0]], TOLD),
         ([[1.0, 1.0]], [[-2.0, 1.0]], TOLD),
         ([[1.0, 1.0]], [[1.0, np.nan]], TOLD),
-        ([[1.0, 1.0]], [[1.0]], r"as many, got \(1, 2\) and \(1, 1\)"),
-        ([[1.0, 0.0]], [[1.0, 1.0]], "must get on for all, got 10000 blocks of 0 s"),
+        ([[1.0, 1.0]], [[1.0]], r"the same shape, got \(1, 2\) and \(1, 1\)"),
+        ([[1.0, 0.0]], [[1.0, 1.0]], "must go on in time for all workers, got 10000 blocks of 0 s"),
     ],
 )
 def test_pieces_of_speed_that_make_no_sense_are_told(duration_s, slowdown, said):

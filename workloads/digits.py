@@ -52,7 +52,7 @@ def digits() -> Digits:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise ValueError("needs scikit-learn, whose digits it is about (pip install 'stragglersim[train]')") from None
+        raise ValueError("needs scikit-learn, which has the digits (pip install 'stragglersim[train]')") from None
     data = load_digits()
     return Digits(np.column_stack([data.data / 16.0, np.ones(len(data.data))]), data.target.astype(np.int64))
 

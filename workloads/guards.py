@@ -50,7 +50,7 @@ def initial_of(workload: Workload, rng: Callable[[], np.random.Generator]) -> Fl
         got = f"shape {initial.shape}" if initial.ndim != 1 or not initial.size else "others"
         raise ValueError(f"initial of {_name(workload)} must be a vector of finite numbers, got {got}")
     if not np.array_equal(initial, workload.initial(rng())):
-        raise ValueError(f"initial of {_name(workload)} must draw from rng only, got others with an equal one")
+        raise ValueError(f"initial of {_name(workload)} must draw from rng only, got different numbers from equal ones")
     initial.setflags(write=False)
     return initial
 
@@ -117,15 +117,19 @@ def check_parts(workload: Workload, parameters: FloatArray) -> None:
                 f"got {whole.dtype} of shape {whole.shape}"
             )
         if not np.isfinite(whole).all():
-            raise ValueError(f"gradient of {_name(workload)} must be finite at the initial parameters, got others")
+            raise ValueError(
+                f"gradient of {_name(workload)} must be finite at the initial parameters, got other values"
+            )
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            raise ValueError(f"chunk_gradients of {_name(workload)} must fill out with finite numbers, got others")
+            raise ValueError(
+                f"chunk_gradients of {_name(workload)} must fill out with finite numbers, got other values"
+            )
         size = max(math.sqrt(first @ first), math.sqrt(second @ second))
         off = math.sqrt((whole - first - second) @ (whole - first - second))
         if not off <= ALIKE * size:
             hint = "(a mean? random?)" if at_once == 1 else "(a mean? random? of another model?)"
             raise ValueError(
-                f"gradient of {_name(workload)} must be summed over its rows, so that those of two halves add up to "
+                f"gradient of {_name(workload)} must be a sum over its rows, so that those of two halves add up to "
                 f"that of all, got a difference of {off / size if size else math.inf:.2g} of their length {hint}"
             )
     for model, together in zip(models, measured_of(workload, models), strict=True):

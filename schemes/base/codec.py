@@ -178,7 +178,7 @@ class Codec(ABC):
         takes_estimate
             Whether the rule waits for nobody.
         """
-        raise ValueError(f"{type(self).__name__} must say what is uploaded (uploads) to run on workers")
+        raise ValueError(f"{type(self).__name__} must define uploads to run on real workers")
 
     def answers(self, ended: Ended) -> Sequence[Answer]:
         """Name the messages that :meth:`combine` needs for a job that has ended, all of which have come.
@@ -188,7 +188,7 @@ class Codec(ABC):
         ValueError
             If the scheme can't be run on real workers, or does not say.
         """
-        raise ValueError(f"{type(self).__name__} must say which messages it needs (answers, combine) to run on workers")
+        raise ValueError(f"{type(self).__name__} must define answers and combine to run on real workers")
 
     def combine(self, ended: Ended, messages: FloatArray) -> Decoded:
         """Decode a job from what real workers have sent: the messages of :meth:`answers`, or all uploads.
@@ -199,7 +199,7 @@ class Codec(ABC):
             Shape ``(n_answers, dimension)``; of uploads, by worker, ``(n_uploads, dimension / blocks)``, rounded up; so
             are messages that combine parts of gradients.
         """
-        raise ValueError(f"{type(self).__name__} must say how messages are decoded (combine) to run on workers")
+        raise ValueError(f"{type(self).__name__} must define combine to run on real workers")
 
     def sent(self, messages: FloatArray) -> FloatArray:
         """Messages as they arrive: rounded to the precision in which they are sent."""

@@ -47,7 +47,7 @@ class Places:
 def _next(label: str, column: Column) -> FloatArray:
     drawn = next(column, None)
     if drawn is None:
-        raise ValueError(f"stragglers.{label}: the model ended before the list did")
+        raise ValueError(f"stragglers.{label}: the model must yield a time for each place of a list, got too few")
     is_right = np.isfinite(drawn) & (drawn >= 0)
     if not is_right.all():
         message = f"what is drawn for a task or message must be at least 0 and finite, got {drawn[~is_right][0]}"

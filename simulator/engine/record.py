@@ -81,7 +81,9 @@ class RunRecord:
         """A scheme of one's own may count wrongly."""
         start_round = outcome.job if outcome.start_round is None else outcome.start_round
         if not 0 <= outcome.job < self.n_jobs or not 0 <= start_round <= index or outcome.job in self._ended:
-            raise SimulationError(f"round {index}: a job that is in flight must end, once, got job {outcome.job}")
+            raise SimulationError(
+                f"round {index}: each job must end once, while it is in flight, got job {outcome.job}"
+            )
         if outcome.status not in STATUSES or outcome.squared_error < 0:
             got, known = f"{outcome.status!r}, {outcome.squared_error:g}", ", ".join(STATUSES)
             raise SimulationError(f"job {outcome.job}: must end as one of {known}, with an error from 0 on, got {got}")

@@ -69,7 +69,7 @@ class ResultGradients:
         out = np.full((1, 1, len(parameters)), np.nan)
         self._workload.chunk_gradients(given, [rows], rows, out)
         if not self._is_shipped and not np.isfinite(out).all():
-            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got others")
+            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got other values")
         return np.asarray(out[0, 0])
 
     def _chunk(self, rows: Rows, chunk_loads: FloatArray, chunk: int) -> Rows:

@@ -124,10 +124,14 @@ class _Path:
             raise ValueError("stragglers: a model in seconds must give durations >= 0, not all 0, and slowdowns > 0")
         if np.shape(speeds.duration_s) != np.shape(speeds.slowdown):
             shapes = f"{np.shape(speeds.duration_s)} and {np.shape(speeds.slowdown)}"
-            raise ValueError(f"stragglers: durations and slowdowns of a model in seconds must be as many, got {shapes}")
+            raise ValueError(
+                f"stragglers: durations and slowdowns of a model in seconds must have the same shape, got {shapes}"
+            )
         self._n_still = 0 if speeds.duration_s.any(axis=0).all() else self._n_still + 1
         if self._n_still > MOST_STILL:
-            raise ValueError(f"stragglers: a model in seconds must get on for all, got {MOST_STILL} blocks of 0 s")
+            raise ValueError(
+                f"stragglers: a model in seconds must go on in time for all workers, got {MOST_STILL} blocks of 0 s"
+            )
         ends_s = self._last_end_s + np.cumsum(speeds.duration_s, axis=0)
         self._last_end_s = ends_s[-1]
         self._ends_s = np.vstack([self._ends_s, ends_s])

@@ -249,7 +249,7 @@ class TrainingRecord(RunRecord):
             gradients.fill(np.nan)  # what it leaves out shows
         self._workload.chunk_gradients(parameters, held, rows, gradients)
         if not self._is_shipped and not np.isfinite(gradients).all():
-            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got others")
+            raise ValueError(f"gradients of {type(self._workload).__name__} must be finite, got other values")
         decoded = self._decoded(jobs, gradients)
         errors = self._check(jobs, decoded, gradients)
         for ended, (gradient, *_) in zip(jobs, decoded, strict=True):

@@ -383,7 +383,9 @@ class _Blocks:
             if not self._n_kept:
                 times = self._draw(min(n_rounds - at, BLOCK_ROUNDS))
                 if times is None:
-                    raise ValueError(f"stragglers.{self._label}: the model ended before the run did")
+                    raise ValueError(
+                        f"stragglers.{self._label}: the model must yield times for all rounds of the run, got too few"
+                    )
                 self._kept, self._n_kept = [np.asarray(part, dtype=np.float64) for part in times], times.n_rounds
             size = min(n_rounds - at, self._n_kept)
             is_long = [part.ndim == 2 and len(part) > 1 for part in self._kept]

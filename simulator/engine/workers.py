@@ -99,7 +99,7 @@ class Workers:
     def _share_out(self) -> tuple[Work, FloatArray]:
         """Work of which each worker does as much as it can until one job is done."""
         if self._speeds:
-            raise SimulationError("work can be shared out ideally only with straggler models that live in rounds")
+            raise SimulationError("ideal needs straggler models that live in rounds")
         loads, instant_s = self.times.share_out()
         if np.isnan(loads).all():  # nobody ever answers: everybody is asked
             loads = np.full_like(loads, 1 / len(loads))

@@ -217,7 +217,7 @@ def _context() -> Any:
         os.getcwd()  # which new processes are told
     except FileNotFoundError:
         got = "one that has been deleted (cd to another)"
-        raise ExecutorError(f"--executor processes: must be started in a folder that is there, got {got}") from None
+        raise ExecutorError(f"--executor processes: must be started in a folder that exists, got {got}") from None
     if not HAS_FORKSERVER:
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver  # not on every system

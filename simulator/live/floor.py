@@ -139,7 +139,7 @@ class LiveWorkers(ActingWorkers):
         if work.is_divisible:
             raise LiveError(
                 f"{type(self._scheme).__name__}: must be work that real workers can do, got work of which "
-                "each does as much as turns out right (leave this scheme out)"
+                "each worker does a share that is known in hindsight only (leave this scheme out)"
             )
         self._session = session
         work, finish_s = super().dispatch(index, start_s, work)

@@ -118,7 +118,7 @@ class Hub:
                     )
                 for host in self._hosts:
                     if not host.is_up():
-                        raise LiveError(f"workers: must start, got {host.last_words() or 'an end without a word'}")
+                        raise LiveError(f"workers: must start, got {host.last_words() or 'an exit without a message'}")
             self._waiting.clear()
         except BaseException:
             self.close()
@@ -222,7 +222,9 @@ class Hub:
         for host in self._hosts:
             if not host.is_up():
                 words = host.last_words()
-                raise LiveError(f"workers: must stay, got the end of what makes them{f' ({words})' if words else ''}")
+                raise LiveError(
+                    f"workers: must keep running, got the end of what starts them{f' ({words})' if words else ''}"
+                )
         for worker in self._routes:
             self.send(worker, "ping", {})
             if worker in self._gone:

@@ -89,14 +89,14 @@ def live(
         raise LiveError(f"sweep: {said}")
     delaying = [label for label, model in scenario.stragglers.items() if model.lives_in in ("messages", "gradients")]
     if is_injected and delaying:
-        said = "must not delay messages where times are injected, because real ones take as long as they take"
+        said = "must not delay messages with --inject, because real messages take their own time"
         raise LiveError(f"stragglers.{delaying[0]}: {said} (leave it out)")
     leaving = next((label for label, model in scenario.stragglers.items() if model.lives_in == "absences"), None)
     if leaving is not None and is_injected:
         raise LiveError(f"stragglers.{leaving}: must be left out of a live run, whose workers stay, got one (--set)")
     for label, scheme in scenario.schemes.items():
         if isinstance(scheme, Ideal | Adaptive):
-            why = "shares work out as turns out right" if isinstance(scheme, Ideal) else "chooses among several"
+            why = "divides work in hindsight" if isinstance(scheme, Ideal) else "chooses among several"
             kind = SCHEME_TABLE.kind_of(scheme)
             raise LiveError(
                 f"schemes.{label}: must be one that real workers can run, got {kind}, which {why} (leave it out)"

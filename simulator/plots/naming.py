@@ -35,7 +35,7 @@ class Naming:
         for what, given in (("label", self.labels), ("order", self.order), ("colour", self.colours)):
             for scheme in given:
                 if scheme not in schemes:
-                    raise ChartError(f"{what} of {scheme}: must be of one of {', '.join(schemes)}")
+                    raise ChartError(f"{what} of {scheme}: the scheme must be one of {', '.join(schemes)}")
         shown = [self.labels.get(scheme, scheme) for scheme in schemes]
         for scheme, label in self.labels.items():
             if shown.count(label) > 1:

@@ -199,7 +199,7 @@ def _curve_figure(results: Results, chart: Chart) -> tuple[Draw, list[str]] | No
         if name == wanted:
             return draw_on, remarks
     if results.training[chart.y].isna().all():
-        raise ChartError(f"--y {chart.y}: must be loss where nothing is classified")
+        raise ChartError(f"--y {chart.y}: must be loss for a workload without accuracy")
     raise ChartError(f"--where: must leave between 1 and {MOST_POINTS} points that have {chart.y}")
 
 

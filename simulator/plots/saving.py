@@ -42,7 +42,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[FigureFormat
             raise ChartError(f"{name}: must be written without LaTeX (text.usetex), got {_first(error)}") from None
         if not fits:
             size = " x ".join(f"{inches:g}" for inches in figure.get_size_inches())
-            raise ChartError(f"{name}: {size} inches leave no room for it")
+            raise ChartError(f"{name}: {size} inches are too small for it")
         with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
             figure.set_layout_engine(None)  # what is laid out stays, and each file is drawn once
         folder.mkdir(parents=True, exist_ok=True)

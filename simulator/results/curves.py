@@ -86,7 +86,7 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     measure, spent = TIMES_TO[metric]
     if results.training[measure].isna().all():
         raise CompareError(
-            f"--metric: must be time_to_loss or worker_s_to_loss where nothing is classified, got {metric}"
+            f"--metric: must be time_to_loss or worker_s_to_loss for a workload without accuracy, got {metric}"
         )
     times_s: dict[Any, float] = {}
     best: dict[Any, float] = {}

@@ -37,12 +37,12 @@ def heavy_tails(scenario: Scenario) -> list[str]:
                     under = found.setdefault((name, type(model).__name__, moment), [])
                     under += [] if label in under else [label]
     why = {
-        "mean": "has an infinite mean: so has every makespan, and no number of trials finds it",
-        "variance": "has an infinite variance: the intervals of mean makespans are too narrow, however many the trials",
+        "mean": "an infinite mean, which no number of trials can estimate",
+        "variance": "an infinite variance, so the intervals of mean makespans are too narrow with any number of trials",
     }
     return [
-        f"stragglers.{name}: {kind} has so heavy a tail that what {', '.join(under)} must wait for {why[moment]} "
-        "(timeout_s bounds it; documentation: Explanation, What the numbers mean)"
+        f"stragglers.{name}: {kind} has so heavy a tail that makespans of {', '.join(under)} have {why[moment]} "
+        "(set timeout_s, which bounds them; documentation: Explanation, What the numbers mean)"
         for (name, kind, moment), under in found.items()
     ]
 

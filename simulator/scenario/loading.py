@@ -172,7 +172,7 @@ def _unwritable(value: object, path: Path_) -> Iterator[Problem]:
         for place, inner in enumerate(value):
             yield from _unwritable(inner, (*path, place))
     elif type(value) not in (bool, int, float, str, type(None)):
-        yield Problem(path, f"must be a value as YAML has it, got a {type(value).__name__} (keep it out of the fields)")
+        yield Problem(path, f"must be a YAML value, got a {type(value).__name__} (keep it out of the fields)")
 
 
 class Maker:

@@ -292,14 +292,14 @@ def _of_schemes(
             yield Problem(place, f"T must be at most models - 1 = {models - 1} rounds, got {scheme.delay_rounds}")
         if scheme.late_ends_rounds and models is not None and models > 1:
             got = f"models: {models} (leave it out)"
-            yield Problem(place, f"must be the updates of a single model, because late responses count, got {got}")
+            yield Problem(place, f"must train a single model, because late responses count, got {got}")
         if isinstance(scheme, Ideal) and changing is not None:
             got = f"stragglers.{changing}, in seconds, loads, tasks, messages or absences (leave one of them out)"
             yield Problem(place, f"ideal needs straggler models that live in rounds, got {got}")
         if not np.isfinite(scheme.load):
             yield Problem(place, f"load must be finite, got {scheme.load}")
         if scheme.hears_late and leftover == "cancel":
-            message = "must be drop unless workers finish what is left over, got keep (set leftover: finish)"
+            message = "must be drop with leftover: cancel, got keep (set leftover: finish)"
             yield Problem((*place, "late_responses"), message)
         waits = masters[label].waits_for if label in masters else waits_for
         if scheme.needs_enough is not None and waits == "nobody":

@@ -94,7 +94,7 @@ def evaluate(
 
     _in_order(times, n_workers)  # raises
     if not groups:
-        raise ValueError("there is no legal setting of these schemes for so many workers, jobs and rounds of delay")
+        raise ValueError("these schemes have no legal setting for this number of workers, jobs and rounds of delay")
     rules = tuple(sorted(rules, key=lambda rule: rule.waits_for == "all"))
     groups = [part for group in groups for part in _cut(group, n_workers, len(rules))]
     chunks = list(_chunks(groups, rules, n_workers, n_jobs))

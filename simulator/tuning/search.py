@@ -52,11 +52,11 @@ class Search:
         if self.accepts is not None and (not self.accepts or not set(self.accepts) <= set(get_args(Accepts))):
             raise _not_some_of("--accepts", get_args(Accepts), self.accepts)
         if not self.rules:
-            raise SearchError("--rules: must name one at least, got none")
+            raise SearchError("--rules: must name at least one, got none")
         if self.accepts is not None and self.as_published:
             raise SearchError("--accepts: must be left out with --as-published, which has a rule of its own")
         if self.accepts is not None and self.is_published_grid and len(self.accepts) > 1:
-            raise SearchError(f"--accepts: must be one with --grid published, got {', '.join(self.accepts)}")
+            raise SearchError(f"--accepts: must be a single word with --grid published, got {', '.join(self.accepts)}")
         most = legal_settings.PUBLISHED_DELAY
         if self.is_published_grid and self.delay > most:
             raise SearchError(f"--max-delay: must be at most {most} with --grid published, got {self.delay}")
@@ -68,7 +68,7 @@ class Search:
             raise SearchError(f"--max-delay: must be at least 0, got {self.max_delay}")
         if self.models is not None and self.max_delay is not None and self.max_delay > self.models - 1:
             raise SearchError(
-                f"--max-delay: must be at most models - 1 = {self.models - 1} (a model's update is needed by then), "
+                f"--max-delay: must be at most models - 1 = {self.models - 1} (the model needs its update by then), "
                 f"got {self.max_delay}"
             )
 
@@ -119,13 +119,13 @@ class Search:
         )
         if not groups and classes == [HeterogeneousGradientCoding]:
             why = "workers do not differ in speed (Friedman's test, 5 %)"
-            raise SearchError(f"--schemes: must name others than heterogeneous_gradient_coding, because {why}")
+            raise SearchError(f"--schemes: must name more than heterogeneous_gradient_coding, because {why}")
         labels: dict[str, type[Scheme]] = {}
         for scheme, _ in groups:
             other = labels.setdefault(scheme.label, type(scheme))
             if other is not type(scheme):
                 names = f"{other.__name__} and {type(scheme).__name__}"
-                raise SearchError(f"--schemes: must have labels of their own, got {scheme.label} for {names}")
+                raise SearchError(f"--schemes: must have different labels, got {scheme.label} for {names}")
         return legal_settings.thinned(groups) if self.is_coarse else groups
 
 
@@ -162,7 +162,7 @@ def searching(trace: AdjustedTrace) -> Iterator[None]:
 
 
 def _not_some_of(option: str, known: Iterable[str], got: Iterable[str]) -> SearchError:
-    return SearchError(f"{option}: must be some of {', '.join(known)}, got {', '.join(got) or 'none'}")
+    return SearchError(f"{option}: must be among {', '.join(known)}, got {', '.join(got) or 'none'}")
 
 
 def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]) -> tuple[MasterRule, ...]:
@@ -179,7 +179,7 @@ def rules_of(names: Sequence[str], mus: Sequence[float], wait_for: Sequence[str]
             rules.append(FirstEnough())
         elif name == "mu_rule":
             if not mus or not wait_for:
-                raise SearchError("--mu and --wait-for: must name one at least for mu_rule, got none")
+                raise SearchError("--mu and --wait-for: must name at least one for mu_rule, got none")
             for mu in mus:
                 if not (0 <= mu < np.inf):
                     raise SearchError(f"--mu: must be at least 0, got {mu:g}")
