@@ -26,21 +26,21 @@ BELIEVED = 3  # rounds in which replays were right: so much weight have those th
 
 @dataclass(frozen=True)
 class Adaptive(Scheme):
-    """The setting that would have been fastest in the rounds seen of late, chosen anew after each round.
+    """The setting that would have been fastest in the last rounds, chosen again after each round.
 
-    After each round, every setting is replayed in it with what the master has heard. A worker that has answered is
-    taken to be as slow at any load as at its own, relative to the line through the fastest times at the loads that
-    were seen. Of a worker that was cut off only a bound is known: its slowness is drawn from the Kaplan-Meier
-    distribution of all in the window, beyond that bound. As the slowest may never have been heard, the mean of a
-    setting over the window is corrected by what its rounds have really taken when it ran. The setting with the smallest
-    mean runs next.
+    After each round, every setting is replayed in it with what the master has heard. A worker that has answered
+    counts as slow at any load as at its own, relative to the line through the fastest times at the loads that were
+    seen. Of a worker that was cut off only a bound is known: its slowness is drawn from the Kaplan-Meier distribution
+    of all in the window, beyond that bound. As the slowest may never have been heard, the mean of a setting over the
+    window is corrected by what its rounds have really taken when it ran. The setting with the smallest mean runs
+    next.
 
-    Another one is tried if that may pay: every round is also replayed as if those cut off had answered just then. If
-    what a setting then saves in a window of rounds, times ``explore``, is more than what a round of it is expected to
-    lose, it runs next.
+    Another setting is tried if that may pay: every round is also replayed as if workers that were cut off had
+    answered just then. If what a setting then saves in a window of rounds, times ``explore``, is more than it is
+    expected to lose in one round, it runs next.
 
-    The first setting should be one that is safe. The second round is of the next setting with another load, so that
-    there is a line, unless ``seconds_per_load`` is given; where there is none, all of the time is taken for work.
+    The first setting should be a safe one. The second round runs the next setting with another load, which gives the
+    line, unless ``seconds_per_load`` is given; without another load, all of the time counts as work.
 
     With ``once`` the first setting runs for ``window`` rounds, and the best in these for all others: the probing of
     the first paper; then settings with a delay T may be among them.
@@ -59,11 +59,11 @@ class Adaptive(Scheme):
     of: Annotated[dict[str, InstanceOf[Scheme]], Field(min_length=1)]
     """settings to choose from by label; the first one runs first"""
     window: PositiveCount = 40
-    """rounds that a choice looks back on"""
+    """number of past rounds that a choice uses"""
     explore: NonNegative = 0.03
-    """weight of what may be gained by trying another setting than the best; 0: none is tried"""
+    """weight of what trying another setting may gain; 0: none is tried"""
     seconds_per_load: NonNegative | None = None
-    """seconds that one whole job would take a worker, if known; null: learned from rounds at different loads"""
+    """seconds that load 1 takes a worker besides start-up; null: estimated from rounds at different loads"""
     once: bool = False
     """whether to choose once, after ``window`` rounds of the first setting"""
 

@@ -124,7 +124,7 @@ class RandomRegular(Assignment):
 class BernoulliAssignment(Assignment):
     """As many chunks as workers; each worker holds each chunk with probability p, independently, drawn once.
 
-    A chunk that nobody would hold goes to one worker drawn uniformly, and so does one to a worker without any.
+    A chunk without a worker goes to one drawn uniformly, and a worker without a chunk gets one drawn uniformly.
 
     Source: Charles, Papailiopoulos and Ellenberg, "Approximate gradient coding via sparse random graphs", 2017.
 

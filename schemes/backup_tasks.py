@@ -55,10 +55,10 @@ Policy = Annotated[AfterShare | AfterDeadline | Late, Field(discriminator="after
 class BackupTasks(Scheme):
     """Uncoded work; chunks that are late are computed again by workers that have finished, and the first result counts.
 
-    From the instant that the policy names, every idle worker that has finished takes a chunk of which nothing has come
-    and of which no copy has begun; the original goes on, unless ``relaunch`` cancels it. The round ends when all
-    chunks are there, and everything else is dropped. A chunk whose worker has left goes to the next one that is idle at
-    once, whatever the policy.
+    From the instant that the policy names, every worker that has finished takes a chunk that has neither come nor
+    been copied; the original goes on, unless ``relaunch`` cancels it. The round ends when all chunks have come, and
+    everything else is dropped. A chunk whose worker has left goes to the next idle worker at once, whatever the
+    policy.
 
     ``after: late`` copies at each heartbeat, at most ``max_copies`` at once, the task first whose remaining time
     (1 - progress) / rate is longest. There, progress is the share of a task's time that is over, and rate is progress

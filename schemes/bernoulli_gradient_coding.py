@@ -16,7 +16,7 @@ from simulator.parameters import Count, FloatArray, PositiveCount
 
 @dataclass(frozen=True)
 class BernoulliGradientCoding(ApproximateScheme):
-    """Each worker sums the chunks that it holds, each with probability p; the best weights estimate the gradient.
+    """Each worker holds each chunk with probability p and sends their sum; the best weights estimate the gradient.
 
     References
     ----------

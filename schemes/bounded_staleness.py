@@ -17,11 +17,11 @@ from simulator.parameters import Count, PositiveCount
 
 @dataclass(frozen=True)
 class BoundedStaleness(UpdateScheme):
-    """Each response is an update; a worker waits that has made over ``staleness`` updates more than the slowest one.
+    """Each response is an update; a worker waits if it has made over ``staleness`` updates more than the slowest one.
 
-    A job is one response, so ``n_workers`` of them make one pass over a job's data. A worker begins anew at the
+    A job is one response, so ``n_workers`` of them make one pass over a job's data. A worker starts again at the
     parameters of its own update, as long as it is at most ``staleness`` updates ahead. ``staleness: 0`` keeps all in
-    step; a large one is asynchronous SGD.
+    step; a large value is asynchronous SGD.
 
     References
     ----------

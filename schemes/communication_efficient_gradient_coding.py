@@ -34,7 +34,7 @@ class CommunicationEfficientGradientCoding(LinearScheme):
 
     n_workers: PositiveCount
     s: Count
-    """stragglers tolerated per round, whoever they are"""
+    """stragglers tolerated per round, whichever they are"""
     m: PositiveCount
     """parts of a gradient: a response has 1/m of its size; s + m is at most the number of workers"""
 

@@ -20,9 +20,9 @@ from simulator.parameters import FloatArray, PositiveCount
 class Dsag(UpdateScheme):
     """A round ends with ``w`` fresh results; the step uses the latest gradient of each chunk, fresh or stale.
 
-    The master keeps the latest gradient of each worker's chunk. A stale result that comes in the meantime replaces an
-    older one, and its worker begins anew at once, at the parameters of the open round. The step uses the sum of what is
-    kept, divided by the share of the chunks of which anything has come.
+    The master keeps the latest gradient of each worker's chunk. A stale result replaces an
+    older one, and its worker starts again at once, at the parameters of the open round. The step uses the sum of the
+    kept gradients, divided by the share of the chunks that have one.
 
     References
     ----------

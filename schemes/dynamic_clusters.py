@@ -19,12 +19,12 @@ from simulator.parameters import BoolArray, FloatArray, IntArray, PositiveCount
 
 @dataclass(frozen=True)
 class DynamicClusters(RuleScheme):
-    """Clusters of equal size, each with its share of the data and gradient coding of its own.
+    """Clusters of equal size, each with its own data and gradient coding; stragglers are spread over them.
 
     In a cluster of m = n / ``clusters`` workers, each computes r of its m chunks, and any r - 1 may be missing. After
-    each round the stragglers of that round are dealt out evenly: each cluster has as many, give or take one, and those
-    who come change places with others who were no stragglers. So workers that stay slow no longer meet in one cluster.
-    Each worker holds the data of all clusters that it may come to.
+    each round, its stragglers are spread evenly: each cluster gets equally many, give or take one, and they change
+    places with workers that did not straggle. So workers that stay slow no longer share a cluster. Each worker holds
+    the data of all clusters that it may join.
 
     References
     ----------
@@ -42,7 +42,7 @@ class DynamicClusters(RuleScheme):
     r: PositiveCount
     """chunks of each worker: its cluster tolerates r - 1 stragglers"""
     moves: bool = True
-    """whether stragglers are dealt out; false: clusters stay as they are"""
+    """whether stragglers are spread over the clusters; false: clusters stay as they are"""
 
     def __post_init__(self) -> None:
         if self.n_workers % self.clusters:

@@ -38,7 +38,7 @@ class ExpanderGradientCoding(OneStepScheme):
     chunks_per_worker: PositiveCount
     """d, the degree of the graph"""
     decoding: Literal["fixed", "optimal"] = "optimal"
-    """weights of the responses: all the same, or the best"""
+    """weights of the responses: all equal, or those with the smallest error"""
     shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
     seed: Annotated[Count, Field(repr=False)] = 0
     """for the graph; filled in from the scenario"""

@@ -37,7 +37,7 @@ class FractionalRepetition(Repetition, LinearScheme):
 
     n_workers: PositiveCount
     s: Count
-    """stragglers tolerated per round, whoever they are; s + 1 divides the number of workers"""
+    """stragglers tolerated per round, whichever they are; s + 1 divides the number of workers"""
 
     def __post_init__(self) -> None:
         if self.s >= self.n_workers:

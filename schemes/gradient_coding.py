@@ -34,7 +34,7 @@ class GradientCoding(Repetition, LinearScheme):
 
     n_workers: PositiveCount
     s: Count
-    """stragglers tolerated per round, whoever they are"""
+    """stragglers tolerated per round, whichever they are"""
 
     def __post_init__(self) -> None:
         if self.s >= self.n_workers:

@@ -35,11 +35,11 @@ class HeterogeneousGradientCoding(LinearScheme):
     """Worker i computes a share of the chunks in proportion to its speed; any s workers may be missing.
 
     Each of K chunks has s + 1 holders. Worker i of speed v_i holds the K (s + 1) v_i / sum(v) chunks, rounded, that
-    follow those of worker i - 1, cyclically: without stragglers all finish together. Nobody holds more than all K;
-    what a very fast worker would have beyond that is shared out among the others in proportion to their speeds.
+    follow those of worker i - 1, cyclically: without stragglers all finish together. No worker holds more than all K;
+    what a very fast one would have beyond that is divided among the others in proportion to their speeds.
 
-    K is the first of n, 2n, ..., 10n with which rounding makes nobody take more than 1 % longer than its share; if
-    there is none, the one with which the last takes least time.
+    K is the first of n, 2n, ..., 10n with which rounding makes no worker take more than 1 % longer than its share. If
+    there is none, it is the one with which the slowest worker takes least time.
 
     References
     ----------
@@ -56,9 +56,9 @@ class HeterogeneousGradientCoding(LinearScheme):
     speeds: Annotated[Listed | Auto, Field(discriminator=Discriminator(_form))]
     """speed of each worker, in any unit; auto: 1 / its mean seconds_per_load, from a per_worker straggler model"""
     s: Count
-    """stragglers tolerated per round, whoever they are"""
+    """stragglers tolerated per round, whichever they are"""
     chunks: PositiveCount | None = None
-    """K, into how many chunks the data are cut; null: derived from the speeds"""
+    """K, the number of chunks; null: derived from the speeds"""
     worker_speeds: list[NonNegative] | None = Field(default=None, repr=False)
     """what auto stands for; filled in from the scenario"""
 

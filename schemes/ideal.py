@@ -19,7 +19,7 @@ from simulator.parameters import FloatArray, IntArray, PositiveCount
 class Ideal(Scheme):
     """A round ends when the work done by all workers together adds up to one job.
 
-    The work is perfectly divisible, nothing is wasted or redundant, and whoever is fast does more: it ends at the t at
+    The work is perfectly divisible, nothing is wasted or redundant, and fast workers do more: it ends at the t at
     which the sum over workers of max(0, t / slowdown - startup_s) / seconds_per_load is 1. No exact scheme with T = 0
     ends a round earlier; one with T > 0 may be faster on the whole, by doing work in faster rounds.
 

@@ -17,10 +17,10 @@ from simulator.parameters import PositiveCount
 
 @dataclass(frozen=True)
 class KAsync(UpdateScheme):
-    """An update when ``k`` different workers have responded since the last; these begin anew, the others go on.
+    """An update is made when ``k`` workers have responded since the last; these start again, the others go on.
 
-    A job is one update. Who has responded waits for the update, then computes at the new parameters; whoever has not
-    goes on at the old ones. ``k = 1`` is asynchronous SGD, and ``k = n_workers`` waits for everybody.
+    A job is one update. A worker that has responded waits for the update, then computes at the new parameters; the
+    others go on at the old ones. ``k = 1`` is asynchronous SGD, and ``k = n_workers`` waits for all workers.
 
     References
     ----------

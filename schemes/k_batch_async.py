@@ -13,11 +13,10 @@ from simulator.parameters import PositiveCount
 
 @dataclass(frozen=True)
 class KBatchAsync(UpdateScheme):
-    """An update of any ``k`` results, also several of one worker, which begins anew as soon as it has responded.
+    """An update is made of any ``k`` results, also several of one worker, which starts again when it has responded.
 
-    A job is one update. Lists are of the n chunks of a job's data in turn, over the whole run. So no two results that
-    are computed one after the other are of the same rows. Each is computed at the parameters of the last update before
-    it began.
+    A job is one update. Lists take the n chunks of a job's data in turn, over the whole run, so that successive
+    results are of different rows. Each is computed at the parameters of the last update before it began.
 
     References
     ----------

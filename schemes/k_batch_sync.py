@@ -18,10 +18,10 @@ from simulator.parameters import FloatArray, IntArray, PositiveCount
 
 @dataclass(frozen=True)
 class KBatchSync(UpdateScheme):
-    """An update of the first ``k`` results in a round in which a worker begins anew as soon as it has responded.
+    """An update is made of the first ``k`` results of a round, in which workers start again when they have responded.
 
-    Everybody begins with its own n-th of the job's data; whoever has responded goes on with the n chunks in turn. What
-    is not done when the update is made is dropped, and all begin anew.
+    Every worker begins with its own n-th of the job's data; those that have responded take the n chunks in turn. At the
+    update, unfinished work is dropped, and all workers start again.
 
     References
     ----------

@@ -21,7 +21,7 @@ class LocalSgd(FastestK):
 
     A job is one averaging. A list has the load of ``steps`` batches, which may be more than 1; the response is the sum
     of the steps. Workers use the learning rate of the scenario and plain steps. Times and errors are those of
-    ``fastest_k`` with this load; the squared error is told as for a single step.
+    ``fastest_k`` with this load; the squared error is that of a single step.
 
     References
     ----------

@@ -57,11 +57,11 @@ class Multiplexed(RuleScheme):
     code: Code = "gradient_coding"
     """code of the D2 chunks: any n - lam responses, or one of each group of lam + 1 replicas"""
     accepts: Accepts = "pattern"
-    """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
+    """stragglers that the master accepts: those of the tolerated pattern, or all with which jobs can be decoded"""
     credit: Literal["prefix", "whole_list"] = "whole_list"
-    """what counts: each mini-task that was reported before the round closed, or only whole lists (as published)"""
+    """what counts: each mini-task reported before the round closed, or only whole lists (as published)"""
     late_responses: LateResponses = "drop"
-    """whether responses that arrive in a later round (leftover: finish) still count while their job is open"""
+    """keep: responses that arrive in a later round (leftover: finish) count while their job is open"""
     as_published: bool = False
     """accept bursty patterns only, and give full work in every round, as the paper's simulator does"""
 

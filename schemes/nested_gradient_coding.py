@@ -39,7 +39,7 @@ class NestedGradientCoding(Scheme):
 
     n_workers: PositiveCount
     s_max: Count
-    """stragglers tolerated per round, whoever they are: with the fewer, the sooner"""
+    """stragglers tolerated per round, whichever they are; fewer stragglers make the round shorter"""
 
     def __post_init__(self) -> None:
         if self.s_max >= self.n_workers:

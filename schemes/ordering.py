@@ -60,7 +60,7 @@ class BestOfRandom(Ordering):
     """The best of k random orderings: the one with the smallest Q_max for one copy (l = 1)."""
 
     k: Annotated[int, Field(ge=1, le=10_000)]
-    """how many are drawn"""
+    """number of random orderings"""
 
     def positions(self, held: BoolArray, rng: np.random.Generator) -> IntArray:
         drawn = [RandomOrdering().positions(held, rng) for _ in range(self.k)]

@@ -23,7 +23,7 @@ from simulator.parameters import Count, FloatArray, IntArray, PositiveCount
 
 @dataclass(frozen=True)
 class SelectiveRepeat(RuleScheme):
-    """(n, s)-GC in every round; workers whose responses job t - B lacked compute it again in round t.
+    """(n, s)-GC in every round; workers whose responses to job t - B were missing compute them again in round t.
 
     W = xB + 1, s = ceil(lam / (x + 1)), load (s + 1)/n in every round, T = B.
 
@@ -49,9 +49,9 @@ class SelectiveRepeat(RuleScheme):
     code: Code = "gradient_coding"
     """code of one job: any n - s responses, or one of each group of s + 1 replicas"""
     accepts: Accepts = "pattern"
-    """stragglers that the master puts up with: the tolerated patterns, or whatever can still be decoded"""
+    """stragglers that the master accepts: those of the tolerated pattern, or all with which jobs can be decoded"""
     late_responses: LateResponses = "drop"
-    """whether responses that arrive in a later round (leftover: finish) still count while their job is open"""
+    """keep: responses that arrive in a later round (leftover: finish) count while their job is open"""
     as_published: bool = False
     """accept stragglers, and pad the last rounds, as the paper's simulator does"""
 

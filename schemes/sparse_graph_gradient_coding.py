@@ -16,7 +16,7 @@ from simulator.parameters import Count, FloatArray, PositiveCount
 
 @dataclass(frozen=True)
 class SparseGraphGradientCoding(OneStepScheme):
-    """Each worker sums the d chunks that it holds, and the gradient is estimated from whatever comes.
+    """Each worker sums the d chunks that it holds, and the master estimates the gradient from the responses that come.
 
     ``assignment: fractional`` (FRC): groups of d workers hold the same d chunks. ``bernoulli`` (BGC): each worker holds
     each chunk with probability d/n. ``decoding: one_step`` gives each of r responses the weight n/(r d), ``optimal``
@@ -41,7 +41,7 @@ class SparseGraphGradientCoding(OneStepScheme):
     assignment: Literal["fractional", "bernoulli"] = "fractional"
     """groups of d workers hold the same chunks, or each worker holds each chunk with probability d/n"""
     decoding: Literal["one_step", "optimal"] = "optimal"
-    """weights of the responses: all the same, or the best"""
+    """weights of the responses: all equal, or those with the smallest error"""
     shuffle: bool = Field(default=False, repr=False, kw_only=True, description=SHUFFLE)
     seed: Annotated[Count, Field(repr=False)] = 0
     """for the draw; filled in from the scenario"""

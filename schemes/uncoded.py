@@ -16,7 +16,7 @@ from simulator.parameters import IntArray, PositiveCount
 
 @dataclass(frozen=True)
 class Uncoded(PlainScheme):
-    """Each worker computes its own n-th of the data, and the master needs them all.
+    """Each worker computes its own n-th of the data, and the master needs all responses.
 
     Examples
     --------

@@ -12,9 +12,9 @@ from straggler_models.base import StragglerModel, WorkerTimes
 
 @dataclass(frozen=True)
 class Adversarial(StragglerModel):
-    """Workers 0..lam-1 are slow in B rounds, then nobody in W - 1 rounds, and so on for ever.
+    """Workers 0..lam-1 are slow in B rounds, then no worker is slow in W - 1 rounds, and so on.
 
-    It is (B, W, lam)-bursty, and no scheme with a load below the bound survives it.
+    The pattern is (B, W, lam)-bursty, and no scheme with a load below the bound tolerates it.
 
     Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, the proof of the lower bound on load.
 
@@ -32,7 +32,7 @@ class Adversarial(StragglerModel):
     W: PositiveCount
     """window of the pattern, in rounds; at least B"""
     lam: Count
-    """how many workers straggle in a burst"""
+    """number of workers that straggle in a burst"""
     slowdown: Factor
     """how many times longer a slow worker takes; .inf: it never answers"""
 

@@ -17,7 +17,7 @@ Wait = Annotated[float, Field(ge=0)]  # may be inf: for ever
 class Churn(LeavingModel):
     """Each worker leaves after an exponential time; after another one, a new worker joins in its place.
 
-    All are there at 0 s. What a worker has in hand when it leaves is lost, and who joins has nothing to do until it is
+    All workers are there at 0 s. The work of a worker that leaves is lost. One that joins is idle until it is
     given work: in the next round, or by a scheme that acts. In the long run a worker is there for a share mean_stay_s /
     (mean_stay_s + mean_away_s) of the time.
 
@@ -31,11 +31,11 @@ class Churn(LeavingModel):
     """
 
     mean_stay_s: Stay
-    """mean time for which a worker is there, in seconds; .inf: for ever"""
+    """mean time for which a worker stays, in seconds; .inf: it never leaves"""
     mean_away_s: Wait
-    """mean time after which another one joins, in seconds; .inf: none does"""
+    """mean time until a new worker joins in its place, in seconds; .inf: none does"""
     detect_s: Wait
-    """seconds after which the master hears that a worker has left, if no other one joins before; .inf: only then"""
+    """seconds until the master hears that a worker has left, or until another one joins, if that is earlier"""
 
     @property
     def may_never_answer(self) -> bool:

@@ -11,7 +11,7 @@ from straggler_models.base import BLOCK_ROUNDS, DrawnModel, WorkerTimes
 
 @dataclass(frozen=True)
 class CommonShock(DrawnModel):
-    """With probability p a round is a bad one, in which each worker is slow with probability ``share``.
+    """A round is hit with probability p; in it, each worker is slow with probability ``share``.
 
     Independent stragglers never explain rounds in which 106 of 256 AWS Lambda workers are slow together, as measured
     beside Krishnan, Ebrahimi and Khisti, ICLR 2023. Source of the idea: Marshall and Olkin, "A Multivariate

@@ -17,7 +17,7 @@ class FailSlow(ChainModel):
     """Before each round, also the first, each usual worker becomes slow with probability p_fail, for long or for good.
 
     By round t (from 0) a share 1 - (1 - p_fail)^(t + 1) of the workers has failed; without ``mean_rounds`` they are
-    slow to the end. With it, a slow worker is as usual again before the next round with probability 1/mean_rounds.
+    slow to the end. With it, a slow worker recovers before the next round with probability 1/mean_rounds.
 
     Source: Gunawi et al., "Fail-Slow at Scale: Evidence of Hardware Performance Faults in Large Production Systems",
     FAST 2018.

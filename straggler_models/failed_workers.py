@@ -9,7 +9,7 @@ from straggler_models.base import Drawn, DrawnModel, WorkerTimes, some_workers
 
 @dataclass(frozen=True)
 class FailedWorkers(DrawnModel):
-    """So many workers, chosen uniformly, never answer.
+    """`count` workers, chosen uniformly, never answer.
 
     Source: the failed workers of Ramamoorthy, Meng and Girimaji, "Leveraging partial stragglers within gradient
     coding", NeurIPS 2024, section 5.
@@ -21,9 +21,9 @@ class FailedWorkers(DrawnModel):
     """
 
     count: Count
-    """how many workers fail"""
+    """number of workers that fail"""
     drawn: Drawn
-    """whether who fails is drawn anew in every round or once"""
+    """whether each round draws anew which workers fail, or the whole run once"""
 
     @property
     def is_drawn_once(self) -> bool:

@@ -14,7 +14,7 @@ class GilbertElliott(ChainModel):
     """Each worker is fast or slow, and changes state between rounds (a Markov chain).
 
     It starts in the stationary distribution: a share p_slow/(p_slow + p_recover) of the workers is slow, in bursts of
-    1/p_recover rounds on average. With p_slow = p_recover = 0 nobody is ever slow.
+    1/p_recover rounds on average. With p_slow = p_recover = 0 no worker is ever slow.
 
     Source: Gilbert, "Capacity of a Burst-Noise Channel", Bell System Technical Journal 1960; fitted to AWS Lambda by
     Krishnan, Ebrahimi and Khisti, ICLR 2023.

@@ -16,7 +16,7 @@ Members = Annotated[list[Annotated[list[Count], Field(min_length=1)]], Field(min
 
 @dataclass(frozen=True)
 class Groups(StragglerModel):
-    """Workers in groups (racks, hosts), of which all members share the state of a model.
+    """Workers in groups (racks, hosts) whose members share the state of a model.
 
     The model is drawn for as many "workers" as there are groups, and each member takes the times of its group; workers
     in no group are left as they are. Groups are ``size`` neighbours each (the last one may be smaller), or given.
@@ -35,13 +35,13 @@ class Groups(StragglerModel):
     model: InstanceOf[StragglerModel]
     """any straggler model, of groups in place of workers"""
     size: PositiveCount | None = None
-    """workers in a group; or give members"""
+    """workers in a group; alternative to members"""
     members: Members | None = None
-    """the workers of each group; or give size"""
+    """the workers of each group; alternative to size"""
     shuffled: bool = False
-    """true: who is in which group of that size is drawn once, uniformly; false: neighbours"""
+    """true: groups are drawn once, uniformly; false: they are neighbours"""
     seed: Count | None = None
-    """draws who is in which group, and what the model draws once; null: the scenario's"""
+    """seed of shuffled groups, and of what the model draws once; null: the scenario's"""
 
     def __post_init__(self) -> None:
         if (self.size is None) == (self.members is None):

@@ -26,7 +26,7 @@ class Lognormal(StandardModel, NoiseModel):
     takes_arrays: ClassVar[tuple[str, ...]] = ("median", "sigma")
 
     median: Positive
-    """value that half of the draws exceed"""
+    """median of the draws"""
     sigma: Seconds
     """standard deviation of the logarithm"""
     adds_to: AddsTo

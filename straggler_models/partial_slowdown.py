@@ -11,7 +11,7 @@ from straggler_models.base import BLOCK_ROUNDS, Drawn, DrawnModel, WorkerTimes, 
 
 @dataclass(frozen=True)
 class PartialSlowdown(DrawnModel):
-    """A share of the workers goes on at a fraction of its speed.
+    """A share of the workers works at a fraction of its usual speed.
 
     ``round(share * workers)`` workers, chosen uniformly, have a slowdown drawn uniformly between two bounds.
 
@@ -34,7 +34,7 @@ class PartialSlowdown(DrawnModel):
     slowdown_max: Factor
     """largest factor on a slow worker's times"""
     drawn: Drawn
-    """whether who is slow, and how slow, is drawn anew in every round or once"""
+    """whether each round draws anew which workers are slow and how slow they are, or the whole run once"""
 
     def __post_init__(self) -> None:
         if not self.slowdown_min <= self.slowdown_max < np.inf:

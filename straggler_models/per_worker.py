@@ -28,7 +28,7 @@ SOME = 100  # workers of which it is said whether any may never answer, before a
 
 @dataclass(frozen=True)
 class PerWorker(StragglerModel):
-    """A model whose numbers may be each worker's own: lists, or drawn once from a distribution.
+    """A straggler model with parameters of each worker's own: a list, or a draw for each worker.
 
     Any number among the model's parameters may be a list with an entry for each worker, or
     ``{distribution: uniform, low: 0.01, high: 0.1}`` (``exponential``: mean; ``lognormal``: median, sigma; ``gamma``:
@@ -48,7 +48,7 @@ class PerWorker(StragglerModel):
     model: Annotated[InstanceOf[StragglerModel], OfEach()]
     """any straggler model but those of speeds in seconds; its numbers may be lists or distributions"""
     seed: Count | None = None
-    """draws what is drawn from distributions; null: the scenario's"""
+    """seed of draws from distributions; null: the scenario's"""
 
     def __post_init__(self) -> None:
         if missing := self._missing():

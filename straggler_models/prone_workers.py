@@ -30,7 +30,7 @@ class ProneWorkers(StragglerModel):
     p: Probability
     """probability that a prone worker is slow in a round"""
     slowdown: Factor
-    """how many times longer it takes then; .inf: it never answers"""
+    """how many times longer it then takes; .inf: it never answers"""
 
     @property
     def may_never_answer(self) -> bool:

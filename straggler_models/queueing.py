@@ -22,7 +22,7 @@ Jobs = Iterator[tuple[float, float]]  # when each comes, and its service time
 
 @dataclass(frozen=True)
 class Queueing(SharedModel):
-    """Each worker also serves other jobs, which come as a Poisson process and share it with our list.
+    """Each worker also serves other jobs, which come as a Poisson process and share it with the simulated work.
 
     ``fifo``: our list waits for all that is there when the worker takes it up, and is then served to its end.
     ``processor_sharing``: all that is there is served at equal shares of the worker's speed. ``priority``: other jobs
@@ -31,7 +31,7 @@ class Queueing(SharedModel):
 
     With rho = rate * mean_s < 1, the mean wait of a first list in ``fifo`` is w = rho * mean_s * (1 + scv) / (2 (1 -
     rho)); with exponential times, w = rho / (mu - rate), where mu = 1 / mean_s. If it is x seconds of work, it takes
-    x / (1 - rho) in ``processor_sharing`` and (w + x) / (1 - rho) under ``priority``, in the mean.
+    x / (1 - rho) in ``processor_sharing`` and (w + x) / (1 - rho) under ``priority``, on average.
 
     References
     ----------
@@ -44,11 +44,11 @@ class Queueing(SharedModel):
     """
 
     rate: NonNegative
-    """other jobs that come to each worker in a second, on average"""
+    """mean number of other jobs that come to each worker in a second"""
     mean_s: Positive
     """mean service time of other jobs, in seconds"""
     discipline: Discipline
-    """whether our list waits for what is there, shares the worker with it, or is interrupted by all that comes"""
+    """whether the list waits for jobs that are there, shares the worker with them, or is interrupted by each new job"""
     scv: NonNegative = 1.0
     """squared coefficient of variation of service times, which are Gamma: 1 exponential, 0 all equal"""
 

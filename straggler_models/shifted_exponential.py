@@ -28,7 +28,7 @@ class ShiftedExponential(StandardModel, NoiseModel):
     shift: Seconds
     """smallest value"""
     mean: Positive
-    """mean of the exponential part, which comes on top of the shift"""
+    """mean of the exponential part, which is added to the shift"""
     adds_to: AddsTo
 
     @property

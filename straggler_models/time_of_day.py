@@ -35,7 +35,7 @@ class Wave(TypedDict):
 
 @dataclass(frozen=True)
 class TimeOfDay(SecondsModel):
-    """The slowdown of all workers is a function of wall-clock time: in steps, or a wave; with a period or without.
+    """The slowdown of all workers is a function of wall-clock time: steps or a wave.
 
     Before the first step the slowdown is 1; with a period, that of the last step. A wave of mean m and amplitude a
     slows work down m * sqrt(1 - a^2) times over whole periods. It is cut into 360 pieces a period, of constant speed
@@ -55,9 +55,9 @@ class TimeOfDay(SecondsModel):
     is_random: ClassVar[bool] = False
 
     steps: Annotated[list[Step], Field(min_length=1)] | None = None
-    """at_s and slowdown of each change, in order (.inf: workers stand still); or give wave"""
+    """at_s and slowdown of each change, in order (.inf: workers stand still); alternative to wave"""
     wave: Wave | None = None
-    """mean, amplitude (a share of the mean) and peak_s of a wave; or give steps"""
+    """mean, amplitude (a share of the mean) and peak_s; alternative to steps"""
     period_s: Positive | None = None
     """seconds after which everything repeats; null: steps are taken once"""
 

@@ -25,9 +25,9 @@ class Trace(StragglerModel):
     - ``fitted``: d + (L - base_load) seconds_per_load k, where k is in a column ``slowdown`` beside ``duration_s``;
 
     or the file has ``startup_s`` and/or ``seconds_per_load`` (and ``slowdown``) itself, as the ``workers.parquet`` of
-    a run does. ``inf`` means never answered. Fewer workers than measured: the first ones. Where a column ``censored``
-    is true, the worker was cancelled then, and its response comes just after that time. That is too late for a master
-    that stops then, as the one that was recorded did, and as early as can be for any other.
+    a run does. ``inf`` means never answered. A scenario with fewer workers uses the first ones. Where a column
+    ``censored`` is true, the worker was cancelled at that time, and its response comes just after it. That is too late
+    for a master that stops then, as the recorded one did, and as early as possible for any other.
 
     ``replay`` gives the measured rounds in order. ``bootstrap`` draws blocks of successive rounds, each starting
     at any round with equal probability and going on at the first round after the last: the circular block
@@ -41,15 +41,15 @@ class Trace(StragglerModel):
     mode: Literal["replay", "bootstrap"] = "replay"
     """the measured rounds in order, or blocks of them drawn at random"""
     wrap: Literal["error", "cycle"] = "error"
-    """what replay does past the last measured round"""
+    """what replay does after the last measured round: refuse, or start again"""
     base_load: Seconds = 0.0
     """load at which duration_s was measured"""
     seconds_per_load: Seconds | None = None
-    """seconds that load 1 takes, besides start-up; for a file with duration_s; left out: 0, or if proportional all"""
+    """seconds that load 1 takes besides start-up, with duration_s; null: 0, or all of the time if proportional"""
     load_effect: LoadEffect = "additive"
-    """how a duration grows with the load: by as much, by as many times, or as trace fit found"""
+    """how a duration grows with the load: by the same seconds, in proportion, or as trace fit found"""
     block_rounds: PositiveCount | None = None
-    """length of a block for bootstrap, in rounds; must be given there"""
+    """length of a block for bootstrap, in rounds; required there"""
 
     def __post_init__(self) -> None:
         if self.mode == "bootstrap" and self.block_rounds is None:

@@ -26,7 +26,7 @@ class Weibull(NoiseModel):
     takes_arrays: ClassVar[tuple[str, ...]] = ("scale", "shape")
 
     scale: Positive
-    """value that a share 1/e of the draws exceeds"""
+    """value exceeded by a share 1/e of the draws"""
     shape: Positive
     """below 1: heavier than exponential; above: lighter"""
     adds_to: AddsTo

@@ -228,7 +228,7 @@ def test_list_shows_parameters_ranges_and_meaning(call):
     last = [re.split(" {2,}", line.strip())[-1] for line in out.splitlines()[3:]]
     assert max(map(len, last)) > 40  # piped as here, meanings are not broken after every other word
     out = call("list", "workloads")[1]
-    assert re.search(r"least_squares .*\n(?: .*\n)* +seed +an integer of at least 0 +for the data", out)
+    assert re.search(r"least_squares .*\n(?: .*\n)* +seed +an integer of at least 0 +seed of the data", out)
 
 
 def test_explain_shows_load_t_bound_and_reports(call):

@@ -39,11 +39,11 @@ class LeastSquares(Workload):
     dimension: Annotated[int, Field(ge=1, le=5_000)] = 16
     """parameters"""
     noise: NonNegative = 0.1
-    """standard deviation of what the linear model can't explain"""
+    """standard deviation of the noise in the targets"""
     condition: Positive = 10.0
     """largest over smallest variance of the features, which lie in equal ratios in between; the largest is 1"""
     seed: Count = 0
-    """for the data"""
+    """seed of the data"""
 
     def __post_init__(self) -> None:
         if self.rows * self.dimension > MOST_NUMBERS:

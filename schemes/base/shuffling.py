@@ -9,7 +9,7 @@ import numpy as np
 from simulator.parameters import IntArray
 
 ORDER = 2  # the purpose of a stream, beside those of `schemes.assignment` and of orderings
-SHUFFLE = "whether it is drawn anew each round which of the data a chunk is, so that no data depend on the same workers"
+SHUFFLE = "whether each round draws anew which data each chunk is, so that no data always depend on the same workers"
 SEED = "for these draws; filled in from the scenario"
 
 

@@ -140,7 +140,7 @@ class MasterRule(TakesNumpy, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstEnough(MasterRule):
-    """Look at every arrival and stop as soon as the responses are enough."""
+    """Close the round as soon as the responses are enough."""
 
     @property
     def name(self) -> str:
@@ -159,7 +159,7 @@ class FirstEnough(MasterRule):
 
 @dataclass(frozen=True, kw_only=True)
 class MuRule(MasterRule):
-    """Look at (1 + mu) times the finishing time of the first worker, or of the median one.
+    """Look at the responses at (1 + mu) times the finishing time of the first worker, or of the median one.
 
     Who has not reported by then is a straggler. If the scheme can't do without the stragglers, the master waits out: it
     goes on waiting as ``wait_for`` says. The median worker is the ceil(m/2)-th to finish of the m workers with work.
@@ -177,7 +177,7 @@ class MuRule(MasterRule):
     reference: Reference = "first"
     """whose finishing time counts"""
     wait_for: WaitFor = "all"
-    """what the master waits for if the responses are not enough then"""
+    """what the master waits for if the responses are not enough at that time"""
 
     @property
     def name(self) -> str:
@@ -197,12 +197,12 @@ class MuRule(MasterRule):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedTime(MasterRule):
-    """Look at a fixed time after the round's start; what arrives at exactly that time counts."""
+    """Look at the responses a fixed time after the round's start; what arrives at exactly that time counts."""
 
     time_s: Seconds
     """seconds after the round's start"""
     wait_for: WaitFor = "nobody"
-    """what the master waits for if the responses are not enough then"""
+    """what the master waits for if the responses are not enough at that time"""
 
     @property
     def name(self) -> str:

@@ -18,14 +18,14 @@ RATES = ("worker_bytes_per_s", "ingress_bytes_per_s", "downlink_bytes_per_s", "e
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Network(TakesNumpy):
-    """Cost of sending a message; by default none.
+    """What messages cost; by default nothing.
 
     A message leaves a worker at the worker's own rate, one after another; ``latency_s`` later it queues at the master's
-    ingress, which all workers share: first come first served, one message at a time. It counts when it has come
-    through. A report without a gradient takes the latency only.
+    ingress, which all workers share: first come first served, one message at a time. It counts when it has passed
+    the ingress. A report without a gradient takes the latency only.
 
-    What workers are given to do comes with the parameters, which are as large as a gradient: through the master's
-    outgoing link, one after another, then through the worker's own downlink.
+    The master sends the parameters, which are as large as a gradient, with each list: through its outgoing link, one
+    list after another, then through the worker's own downlink.
 
     Raises
     ------
@@ -41,17 +41,17 @@ class Network(TakesNumpy):
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
     latency_s: NonNegative = 0.0
-    """seconds that any message takes, besides what follows from its size"""
+    """seconds that any message takes, whatever its size"""
     worker_bytes_per_s: Annotated[
         Annotated[Rate | None, Tag("one")] | Annotated[list[Rate], Tag("each")], Field(discriminator=OneOrEach)
     ] = None
-    """rate at which a worker sends, or a list with an entry for each worker; without it, at once"""
+    """rate at which a worker sends, or a list with a rate for each worker; without it, sending takes no time"""
     ingress_bytes_per_s: Rate | None = None
-    """rate at which the master receives, from all workers together; without it, at once"""
+    """rate at which the master receives, from all workers together; without it, receiving takes no time"""
     downlink_bytes_per_s: Rate | None = None
-    """rate at which a worker receives parameters; without it, at once"""
+    """rate at which a worker receives parameters; without it, receiving takes no time"""
     egress_bytes_per_s: Rate | None = None
-    """rate at which the master sends parameters, to all workers together; without it, at once"""
+    """rate at which the master sends parameters, to all workers together; without it, sending takes no time"""
     gradient_bytes: NonNegative = 0.0
     """size of one gradient, and of the parameters"""
 

@@ -41,7 +41,7 @@ ROOM = 4_000_000  # numbers: the chunk gradients that are computed together have
 
 @checked(frozen=True, kw_only=True)
 class Training(TakesNumpy):
-    """Training that every scheme of a scenario does.
+    """Training on the gradients, the same for every scheme of a scenario.
 
     Examples
     --------
@@ -55,17 +55,17 @@ class Training(TakesNumpy):
     )
 
     workload: InstanceOf[Workload]
-    """what is trained"""
+    """model and data that are trained"""
     batch: PositiveCount | None = None
     """rows of data of one job, one batch after another of a shuffled order; all of them if not given"""
     optimiser: OptimiserName = "sgd"
-    """what is done with a gradient; momentum keeps 0.9 of the last step"""
+    """how a gradient changes the parameters; momentum adds 0.9 times the last step"""
     learning_rate: Positive
     """factor of the mean gradient of a job's rows"""
     on_failure: Literal["skip", "repeat"] = "skip"
-    """whether a model whose job failed goes on to its next rows, or takes the same again in its next job"""
+    """skip: a model whose job failed goes on to its next rows; repeat: its next job takes the same rows again"""
     messages: Precision = "float64"
-    """in which workers send; the master computes in float64"""
+    """precision of messages; the master computes in float64"""
 
     def __post_init__(self) -> None:
         n_rows = count_of(self.workload, "n_rows")

@@ -75,7 +75,7 @@ class Scenario(TakesNumpy):
     """
 
     name: Annotated[str, Field(min_length=1)] = "scenario"
-    """what tables and figures call it"""
+    """name in tables and figures"""
     seed: Count = 0
     """the one number behind all random numbers"""
     trials: PositiveCount = 1
@@ -91,17 +91,17 @@ class Scenario(TakesNumpy):
     master: InstanceOf[MasterRule] = FirstEnough()
     """when the master stops waiting"""
     probe: Count = 0
-    """rounds in which every scheme runs uncoded before it begins, as while a cluster is watched"""
+    """rounds that every scheme first runs uncoded, as a master does that still observes the cluster"""
     leftover: Leftover = "cancel"
-    """whether a straggler drops its list when the round closes, or completes it first, unheard"""
+    """whether a straggler drops its list when the round closes, or completes it first"""
     round_overhead_s: Seconds = 0.0
-    """seconds of broadcast, decoding and bookkeeping that every round with work costs after it has closed"""
+    """seconds of broadcast, decoding and bookkeeping after each round with work"""
     action_overhead_s: Seconds = 0.0
-    """seconds before work begins that a scheme gives out while a round goes on"""
+    """seconds until work begins that a scheme gives out during a round"""
     network: Network = Network()
-    """what it takes to send responses; by default nothing"""
+    """what messages cost; by default nothing"""
     training: Training | None = None
-    """what is trained with the gradients, and how; by default nothing"""
+    """training on the gradients; by default none"""
     schemes: dict[str, InstanceOf[Scheme]]
     """schemes by label; all meet the same worker times"""
     masters: dict[str, InstanceOf[MasterRule]] = dataclasses.field(default_factory=dict)
