@@ -12,7 +12,7 @@ SHIPPED = ("schemes", "straggler_models", "workloads", "simulator", "stragglersi
 
 
 class UserError(Exception):
-    """An error whose text is all that there is to say: where, what, must be, got, what to do."""
+    """An error that a user can mend; its text says where, what, must be, got, what to do."""
 
 
 def place_in(error: BaseException, packages: Collection[str]) -> str | None:
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
 
 class ScenarioError(UserError):
-    """One or more problems, a line each."""
+    """One or more mistakes in a scenario, a line each."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -60,27 +60,27 @@ def show(value: Any) -> str:
 
 
 class SimulationError(UserError):
-    """A run that can't go on."""
+    """A run that cannot go on."""
 
 
 class LostError(SimulationError):
-    """A run that took its process down with it."""
+    """A run that ended its process."""
 
 
 class LiveError(SimulationError):
-    """Real processes that do not start, or can't go on."""
+    """A live run whose processes do not start, or cannot go on."""
 
 
 class WriteError(UserError):
-    """A file or folder that can't be written."""
+    """A file or folder that cannot be written."""
 
 
 class ResultsError(UserError):
-    """A folder that is not to be replaced, or can't be read as results."""
+    """A folder that must not be replaced, or that cannot be read as results."""
 
 
 class TraceError(UserError):
-    """A trace that can't be read or converted."""
+    """A trace that cannot be read or converted."""
 
 
 def is_shipped(plugin: object) -> bool:

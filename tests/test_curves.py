@@ -73,8 +73,8 @@ def test_time_to_a_target_by_hand():
     assert runs["time_to_loss"].tolist() == [1.0, 1.0, 5.0, 5.0]
     runs, said = with_time_to(results_of(BY_HAND), "worker_s_to_loss", 2.0)
     assert runs["worker_s_to_loss"].tolist() == [10.0, 10.0, 20.0, 20.0]
-    seconds = "seconds that workers have been at work, summed over them"
-    assert said == [f"worker_s_to_loss: {seconds}, until the mean loss of all models is at most 2 for the first time."]
+    seconds = "worker-seconds (time at work, summed over workers)"
+    assert said == [f"worker_s_to_loss: {seconds} until the mean loss of all models is at most 2 for the first time."]
 
 
 def test_a_scheme_that_does_not_always_get_there_has_no_time():
@@ -100,7 +100,7 @@ def test_a_scheme_that_is_not_trained_has_no_time():
 def test_a_target_that_is_met_before_training_is_told():
     runs, said = with_time_to(results_of(BY_HAND), "time_to_loss", 3.0)
     assert runs["time_to_loss"].tolist() == [0.0, 0.0, 0.0, 0.0]
-    assert said[1:] == ["A: was there before the first step.", "B: was there before the first step."]
+    assert said[1:] == ["A: had reached it before the first step.", "B: had reached it before the first step."]
 
 
 def test_what_can_not_be_asked_is_refused():
@@ -152,7 +152,7 @@ def test_compare_ranks_by_what_workers_spend_until_a_target(folder):
                     spent.append(row.worker_s)
                     break
         assert table.loc[scheme, "mean"] == pytest.approx(np.mean(spent))
-    assert "seconds that workers have been at work, summed over them, until the mean loss" in done.stdout
+    assert "worker-seconds (time at work, summed over workers) until the mean loss" in done.stdout
 
 
 def test_compare_ranks_by_the_time_to_a_target(folder):

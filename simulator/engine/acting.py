@@ -96,7 +96,7 @@ class ActingRound:
             now_s = min(self._mail.next_s(), self.next_s())
             if now_s == np.inf:
                 raise SimulationError(
-                    "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
+                    "no worker can answer any more, but the master waits for more responses (give it a timeout_s)"
                 )
             if start_s + now_s > env.now:
                 yield env.timeout(start_s + now_s - env.now)

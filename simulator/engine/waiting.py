@@ -89,7 +89,7 @@ class Watch:
             instant_s, happens = self._acts_s, [self._act]
         if instant_s == np.inf:
             raise SimulationError(
-                "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
+                "no worker can answer any more, but the master waits for more responses (give it a timeout_s)"
             )
         # the clock's own sum is rounded and may be ahead by the last bit
         delay_s = max(0.0, self._start_s + instant_s - self._env.now)

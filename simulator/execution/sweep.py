@@ -54,28 +54,28 @@ def run(
     processes: int | None = None,
     address: str | None = None,
 ) -> Results:
-    """Run every scheme in every trial of every point, in memory.
+    """Run every scheme in every trial of every point, and return the results without writing files.
 
     Parameters
     ----------
     scenario
         What to run.
     engine
-        ``events``, the SimPy engine, which defines the numbers; ``vectorised``, arrays over runs and rounds, for what
-        needs no events; ``auto``, the vectorised one wherever it can, and a sample of its runs repeated on events. The
-        numbers are the same: should any differ, there is a warning, and the manifest says where.
+        ``events``, the SimPy engine, which defines the numbers; ``vectorised``, arrays over runs and rounds, where no
+        events are needed; ``auto``, the vectorised engine where it can be used, with a sample of its runs repeated on
+        events. The numbers are the same. If any differ, there is a warning, and the manifest says where.
     detail
-        The finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
+        Finest table to keep: ``runs``, ``rounds`` (with jobs) or ``workers``.
     progress
-        True: a bar, on terminals and in notebooks. Or what is called with the number of runs done and of all runs:
-        first with those that are there already, then whenever some are done.
+        True: show a bar, on terminals and in notebooks. Or a function that is called with the number of finished runs
+        and of all runs: first with those that existed already, then whenever some have finished.
     executor
-        Where to run it: ``serial``, ``processes`` or ``dask``. With processes, a script needs its
+        Where runs are computed: ``serial``, ``processes`` or ``dask``. With processes, a script needs its
         ``if __name__ == "__main__":``. The numbers are the same.
     processes
-        How many; by default, one for each core.
+        Number of processes; by default, one for each core.
     address
-        Of a dask scheduler.
+        Address of a Dask scheduler.
 
     Raises
     ------

@@ -207,7 +207,7 @@ class _Master:
             if due_s > self._now_s() - start_s:
                 if due_s == np.inf and self.mail.is_empty:
                     raise SimulationError(
-                        "nobody can answer any more, and the master waits for more responses: give it a timeout_s"
+                        "no worker can answer any more, but the master waits for more responses (give it a timeout_s)"
                     )
                 heard = self.hub.receive(self._clock_s + start_s + due_s)
                 if heard is not None:

@@ -103,7 +103,7 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
     is_short = groups[metric].transform("count") < runs["point"].map(n_trials)
     sign = "at least" if measure == "accuracy" else "at most"
     goal = f"the mean {measure} of all models is {sign} {target:g}"
-    seconds = "simulated seconds" if spent == "time_s" else "seconds that workers have been at work, summed over them,"
+    seconds = "simulated seconds" if spent == "time_s" else "worker-seconds (time at work, summed over workers)"
     remarks = [f"{metric}: {seconds} until {goal} for the first time."]
     for (point, scheme), rows in groups:
         at = f" at point {point}" if runs["point"].nunique() > 1 else ""
@@ -116,6 +116,6 @@ def with_time_to(results: Results, metric: str, target: float) -> tuple[pd.DataF
             reached = f"reached in {times.count()} of {n_trials[point]} trials"
             remarks.append(f"{scheme}{at}: {reached}, so it has no mean time (the others {came}).")
         elif not times.any():
-            remarks.append(f"{scheme}{at}: was there before the first step.")
+            remarks.append(f"{scheme}{at}: had reached it before the first step.")
     runs.loc[is_short, metric] = np.nan
     return runs.drop(columns="best"), remarks

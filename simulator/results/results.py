@@ -31,7 +31,7 @@ MOST_POINTS = 6  # of a sweep, whose curves of training are drawn in panels
 
 @dataclass
 class Results:
-    """The tables of a scenario's runs, with the scenario (plain values) and a manifest.
+    """Tables of a scenario's runs, with the scenario (plain values) and a manifest.
 
     ``runs`` has a row for each run (a scheme in a trial of a point), ``rounds`` and ``jobs`` one for each of its rounds
     and jobs, ``workers`` one for each worker in each round, ``training`` one for each step of each model. A table that
@@ -91,7 +91,7 @@ class Results:
         Raises
         ------
         ResultsError
-            If the folder exists and ``replace`` is false, or is not one that holds results.
+            If the folder exists and ``replace`` is false, or if it holds something other than results.
         WriteError
             If it can't be written.
         """
@@ -130,9 +130,9 @@ class Results:
         Parameters
         ----------
         folder
-            Where it was written.
+            Folder of the results.
         tables
-            Which tables are wanted, if they were recorded; ``runs`` must be one of them.
+            Tables to read, if they were recorded; ``runs`` must be one of them.
 
         Raises
         ------

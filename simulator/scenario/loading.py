@@ -41,7 +41,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
     path
         YAML file.
     overrides
-        Assignments ``key.path=value`` that replace what the file says.
+        Assignments ``key.path=value`` that replace values of the file.
     sweeps
         Assignments ``key.path=0.5,1,2`` or ``key.path=start:stop:number`` that add to the file's sweep, or replace an
         entry of it.

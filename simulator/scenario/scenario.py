@@ -46,14 +46,14 @@ def _values(labelled: Any) -> Iterable[Any]:
     config=ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True),
 )
 class Scenario(TakesNumpy):
-    """All that decides the numbers of a run.
+    """A scenario: everything that decides the numbers of a run.
 
     A new key is a field here, and is handed on in execution/one_run.py, to `RunPlan` or to the array form.
 
     Raises
     ------
     ScenarioError
-        If parameters contradict each other; every contradiction is a line of it.
+        If parameters contradict each other; the error has a line for each contradiction.
 
     Examples
     --------

@@ -99,5 +99,5 @@ def stopped(
         forced[late] = ~batch.enough(due_s[late], ends_s[late], rows[late])
     instant_s = np.where(n_busy > 0, np.minimum(instant_s, ends_s), 0.0)
     if np.isinf(instant_s).any():
-        raise SimulationError("nobody can answer any more, and the master waits for more responses")
+        raise SimulationError("no worker can answer any more, but the master waits for more responses")
     return instant_s, forced & (n_busy > 0)
