@@ -46,7 +46,7 @@ class RunRow(TypedDict, total=False):
     scheme: Annotated[str, Column("label of the scheme")]
     kind: Annotated[str, Column("kind of the scheme")]
     trial: Annotated[int, Column("independent repetition")]
-    engine: Annotated[str, Column("`events`, `vectorised` or `live`: what the run was computed by, or ran on")]
+    engine: Annotated[str, Column("engine of the run: `events`, `vectorised` or `live`")]
     n_workers: Annotated[int, Column("workers", "workers", fixed=True)]
     n_jobs: Annotated[int, Column("jobs", "jobs", fixed=True)]
     delay_rounds: Annotated[int, Column("T of the scheme", "delay T", "rounds", fixed=True)]
@@ -85,7 +85,13 @@ class RunRow(TypedDict, total=False):
     decode_mean_s: Annotated[float, Column("mean over jobs", "measured decoding time of a job", "seconds")]
     mean_load: Annotated[float, Column("design load, mean over workers", "mean load", "share of a job", fixed=True)]
     load_bound: Annotated[
-        float, Column("no such code has less", "lower bound of the load", "share of a job", fixed=True)
+        float,
+        Column(
+            "least load of any scheme that tolerates the same bursts",
+            "lower bound of the load",
+            "share of a job",
+            fixed=True,
+        ),
     ]
     seconds_per_update: Annotated[
         float, Column("makespan M / jobs", "time for each model update", "seconds", unfair=True)
@@ -96,17 +102,17 @@ class RoundColumns(NamedTuple):
     """The rounds of a run."""
 
     round: Annotated[list[int], Column("number of the round")]
-    start_s: Annotated[list[float], Column("its start", unit="seconds")]
-    duration_s: Annotated[list[float], Column("its length, without `round_overhead_s`", unit="seconds")]
+    start_s: Annotated[list[float], Column("start of the round", unit="seconds")]
+    duration_s: Annotated[list[float], Column("duration, without `round_overhead_s`", unit="seconds")]
     first_finish_s: Annotated[list[float], Column("first response after the start; NaN: none", unit="seconds")]
     waited: Annotated[list[bool], Column("whether the master waited beyond the instant that its rule named")]
-    waited_s: Annotated[list[float], Column("how long", unit="seconds")]
+    waited_s: Annotated[list[float], Column("how long it waited beyond that instant", unit="seconds")]
     stragglers: Annotated[list[int], Column("workers with work that had not reported all of it")]
     uploads: Annotated[list[int], Column("messages with gradients that were sent")]
-    bytes_up: Annotated[list[float], Column("of these", unit="bytes")]
-    upload_s: Annotated[list[float], Column("how long the last needed one was on its way", unit="seconds")]
-    phases: Annotated[list[int], Column("phases: how often work was given out")]
-    stale: Annotated[list[int], Column("responses of earlier rounds that came since the round before was closed")]
+    bytes_up: Annotated[list[float], Column("size of these messages", unit="bytes")]
+    upload_s: Annotated[list[float], Column("time on the way of the last message that was needed", unit="seconds")]
+    phases: Annotated[list[int], Column("number of phases: how often work was given out")]
+    stale: Annotated[list[int], Column("responses of earlier rounds that came since the previous round closed")]
     fresh: Annotated[list[int], Column("results of the round's own lists that came before it ended")]
 
 
@@ -130,8 +136,8 @@ class WorkerRow(TypedDict):
     worker: Annotated[int, Column("number of the worker")]
     finished_s: Annotated[float, Column("after the start; inf: cut off; NaN: had no work", unit="seconds")]
     load_given: Annotated[float, Column("load of its list")]
-    load_done: Annotated[float, Column("load that it computed of it")]
-    straggler: Annotated[bool, Column("whether it had not reported all of it")]
+    load_done: Annotated[float, Column("load of its list that it computed")]
+    straggler: Annotated[bool, Column("whether it had not reported all of its list when the round closed")]
     startup_s: Annotated[float, Column("its start-up in this round", unit="seconds")]
     seconds_per_load: Annotated[float, Column("its time for a load of 1 in this round", unit="seconds")]
     slowdown: Annotated[float, Column("its factor of both in this round")]
@@ -146,9 +152,9 @@ class StepColumns(NamedTuple):
     time_s: Annotated[list[float], Column("when it was taken", unit="seconds")]
     worker_s: Annotated[list[float], Column("time that workers had been at work until then, summed", unit="seconds")]
     loss: Annotated[list[float], Column("mean over all rows of data; inf: it diverged")]
-    accuracy: Annotated[list[float], Column("share of rows classified correctly; NaN if nothing is classified")]
+    accuracy: Annotated[list[float], Column("share of rows classified correctly; NaN for a workload without accuracy")]
     gradient_error: Annotated[list[float], Column("relative error of the gradient; NaN if none was applied")]
-    staleness: Annotated[list[float], Column("updates since its results were begun, mean over them; NaN if none")]
+    staleness: Annotated[list[float], Column("mean number of updates since its results were begun; NaN if none")]
 
 
 def empty(table: type[Table]) -> Table:
@@ -215,28 +221,31 @@ _OF_TRACE = {
     "saved_host": "the same for all workers of the worst host",
     "saved_slow": "the same for all workers that are slow all the time",
     "saved_all": "the same for all that are slower than the median worker: what stragglers cost",
-    **{f"saved_slowest_{k}": f"share saved if the {k} slowest of each round had been as the median" for k in range(11)},
+    **{
+        f"saved_slowest_{k}": f"share saved if the {k} slowest of each round had been as fast as the median"
+        for k in range(11)
+    },
     **{f"{name}_s": f"{name} of all times, in seconds" for name in ("min", "median", "mean", "max")},
     "p95_s": "95 % quantile of all times, in seconds",
     "p99_s": "99 % quantile of all times, in seconds",
     "never_answered": "times that are infinite",
     "max_over_median": "largest time over the median one",
-    "outlier_s": "from so many seconds on, a time is an outlier",
+    "outlier_s": "times from this many seconds on are outliers",
     "outliers": "times that are outliers",
     "outlier_rounds": "rounds with outliers",
-    "outlier_share": "their share of all seconds",
+    "outlier_share": "share of all seconds that outliers take",
     "mu": "a worker straggles that takes over 1 + mu times as long as the reference",
-    "reference": "that worker of each round: the first, or the median one",
-    "suggested_mu": "a mu that separates stragglers, where this one labels nobody or most",
-    "straggler_rate": "share of the times that are stragglers'",
+    "reference": "reference worker of each round: the first, or the median one",
+    "suggested_mu": "a mu that separates stragglers, if this one labels no worker or most of them",
+    "straggler_rate": "share of times that are those of stragglers",
     "straggler_rate_other_reference": "the same with the other reference",
-    "is_degenerate": "whether more than half of the times are stragglers'",
+    "is_degenerate": "whether more than half of the times are those of stragglers",
     "stragglers_per_round_median": "median number of stragglers in a round",
     "stragglers_per_round_max": "largest number of stragglers in a round",
     "worst_round": "the round with most stragglers",
     "workers_ever_straggling": "workers that straggle at least once",
     "dispersion": "variance of stragglers per round over the binomial one",
-    "dispersion_critical": "what independent workers exceed with a chance of 2.5 %",
+    "dispersion_critical": "dispersion that independent workers exceed with a probability of 2.5 %",
     "bursts": "runs of rounds in which a worker straggles",
     "frac_bursts_len1": "share of bursts of 1 round",
     "frac_bursts_len2": "share of bursts of 2 rounds",
@@ -248,10 +257,10 @@ _OF_TRACE = {
     "high": "upper end of its 95 % interval",
     "at_random": "the same if each round's stragglers were drawn anew among all workers",
     "at_own_rates": "the same if each worker's rounds were shuffled",
-    "n_pairs": "stragglers that a next round follows",
+    "n_pairs": "stragglers in rounds that another round follows",
     "warm_up_rounds": "rounds of a warm-up",
     "period": "period of periodic slow rounds",
-    "first_periodic_round": "the first of these",
+    "first_periodic_round": "first slow round of the period",
     "host_rounds": "rounds that hit one host",
     "fail_slows": "workers that become slow and stay so",
     "episodes": "fail-slows that end",
@@ -265,7 +274,9 @@ _COMPARED = {  # beside swept keys
     "scheme": RUNS["scheme"],
     "mean": Column("mean over trials of the metric in the heading"),
     "interval": Column("its 95 % confidence interval (Student's t)", "95 % interval"),
-    "verdict": Column("best; ~ best: not distinguishable from the best (95 % interval of the paired difference has 0)"),
+    "verdict": Column(
+        "best; ~ best: not distinguishable from the best (95 % interval of the paired difference contains 0)"
+    ),
     "change_percent": Column(_CHANGE, "change", "%"),
     "change_interval": Column("its 95 % confidence interval, paired by trial", "95 % interval of the change", "%"),
     "won_share": Column("share of trials in which it is better than the first; ties count half", "trials won", "share"),
@@ -283,7 +294,9 @@ _TESTED = {
     "saved_low": Column("lower end of its 95 % interval over resamples", "saved at least", "%"),
     "saved_high": Column("upper end of its 95 % interval", "saved at most", "%"),
     "time_s": Column("makespan on the tested rounds, in order", "time", "seconds"),
-    "won": Column("resamples in which it was the fastest of what gives exact gradients", "resamples won", "share"),
+    "won": Column(
+        "share of resamples in which it was the fastest of all with exact gradients", "resamples won", "share"
+    ),
     "relative_error": Column(
         "sqrt(squared error / number of chunks): the error of a gradient over its norm", "relative error"
     ),
@@ -301,13 +314,13 @@ _SLOPE = {
     "slope_s": "seconds per load, by least squares over all finite times",
     "intercept_s": "seconds at load 0 of that line",
     "slope_of_medians": "seconds per load, by least squares over the median of each trace",
-    "seconds_per_load": "what a scenario is to have: the slope of medians, or 0 if that is negative",
+    "seconds_per_load": "value for a scenario: the slope of medians, or 0 if that is negative",
     "line_miss": "largest relative miss of a median by the line",
     "quadratic_miss": "the same by a quadratic",
-    "is_bent": "whether the data ask for the quadratic",
+    "is_bent": "whether the data need the quadratic",
     "power": "p of time = a x load^p",
-    "additive_error": "how far off other loads are if slowness adds",
-    "proportional_error": "how far off other loads are if slowness multiplies",
+    "additive_error": "error of predictions for other loads if slowness adds",
+    "proportional_error": "error of predictions for other loads if slowness multiplies",
     "better_effect": "the load effect that predicts other loads better",
 }
 DERIVED = {  # of tables that commands make of runs or traces, by the name of the table; as people read them
