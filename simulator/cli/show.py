@@ -45,20 +45,14 @@ def plot(
     style_file: Annotated[
         Path | None,
         typer.Option(
-            "--style",
-            metavar="FILE.mplstyle",
-            help="Matplotlib style sheet; its axes.prop_cycle has the colours of schemes.",
+            "--style", metavar="FILE.mplstyle", help="Matplotlib style sheet; axes.prop_cycle colours schemes."
         ),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Size of figures in inches, e.g. 3.5x2.5.")] = None,
     title: Annotated[str, typer.Option(metavar="TEXT", help="Title above figures.")] = "",
     labels: Annotated[
         list[str] | None,
-        typer.Option(
-            "--label",
-            metavar="SCHEME=TEXT",
-            help="Name of a scheme in figures; schemes come in the order given (repeatable).",
-        ),
+        typer.Option("--label", metavar="SCHEME=TEXT", help="Name of a scheme; they come in this order (repeatable)."),
     ] = None,
 ) -> None:
     """Draw the figures of a run again, into DIR/plots; with --x, draw a column against a swept key.
