@@ -321,7 +321,7 @@ def test_words_of_a_page_are_explained_as_list_explains_them(folders, cli):
     assert "so that any n - s responses give the sum" in explained["tune"]["GC (gradient_coding)"]
     assert "s: stragglers tolerated per round" in explained["tune"]["GC (gradient_coding)"]
     assert "any n - s responses give the sum" in listed
-    assert explained["tune"]["first_enough"].startswith("Look at every arrival")
+    assert explained["tune"]["first_enough"].startswith("Close the round as soon")
     assert {"worker", "round", "load", "straggler", "[a, b]"} <= set(explained["info"])
     assert not {"BIC", "SR-SGC, M-SGC", "trial", "GC, gradient coding"} & set(explained["info"])
     assert "BIC" in explained["fit"]
