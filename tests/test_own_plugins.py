@@ -151,7 +151,7 @@ def test_plug_ins_of_ones_own_go_through_every_command(call, command, tmp_path):
 @pytest.mark.parametrize(
     ("command", "fault", "said"),
     [
-        ("validate mine.yaml", "made", "schemes.ring: can't be made: a plug-in raised KeyError: 'x' (own_plugins.py:"),
+        ("validate mine.yaml", "made", "schemes.ring: cannot be made: a plug-in raised KeyError: 'x' (own_plugins.py:"),
         ("validate mine.yaml", "shapes", "a plug-in raised ValueError: operands could not be broadcast"),
         ("explain mine.yaml", "tolerates", "a plug-in raised IndexError: list index out of range (own_plugins.py:"),
         ("run mine.yaml", "bound", "schemes.ring, trial 0: a plug-in raised IndexError"),

@@ -179,7 +179,7 @@ def test_of_very_many_unknown_keys_the_first_are_told(errors):
     lines = errors(SCENARIO + "".join(f"key{number}: 1\n" for number in range(4_000)))
     assert len(lines) == 21
     assert lines[19].startswith("FILE:32:1: key19: is not a key of a scenario")
-    assert lines[20] == "FILE:33:1: key20: and 3979 more are no keys of a scenario"
+    assert lines[20] == "FILE:33:1: key20: and 3979 more are not keys of a scenario"
     keys = ", ".join(f"key{number}: 1" for number in range(4_000))
     assert len(errors(SCENARIO.replace("s: 2}", f"s: 2, {keys}}}"))) == 21
     assert len(errors(SCENARIO + "".join(f"  s{number}: 3\n" for number in range(4_000)))) == 101

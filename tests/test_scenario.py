@@ -194,7 +194,7 @@ def test_odd_values_are_refused_too(write, change, line):
         ("import sys; sys.exit(0)", "must name a scheme that can be imported"),
         (
             "from schemes import Uncoded\nclass X(Uncoded):\n  def __init__(self, n_workers): 1 / 0",
-            "can't be made: a plug-in raised ZeroDiv",
+            "cannot be made: a plug-in raised ZeroDiv",
         ),
         (
             "from schemes import Uncoded\nclass X(Uncoded):\n  @property\n  def delay_rounds(self): 1 / 0",

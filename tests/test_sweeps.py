@@ -175,9 +175,9 @@ def test_what_varies_nothing_is_warned_about(path, sweeps, warned):
 def test_rules_of_schemes_that_shadow_a_swept_rule_are_warned_about(path):
     own = "schemes.GC.master={kind: first_enough}"
     one = warnings(stragglersim.load(path, [own], ["master.mu=1,2"]))
-    assert one == ["sweep.master.mu: changes nothing for scheme(s) GC, which have a master of their own"]
+    assert one == ["sweep.master.mu: changes nothing for schemes with their own master: GC"]
     both = warnings(stragglersim.load(path, [own, "schemes.uncoded.master={kind: first_enough}"], ["master.mu=1,2"]))
-    assert both == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
+    assert both == ["sweep.master.mu: changes nothing: every scheme has its own master (leave the entry out)"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ class Mine(Scheme):
     monkeypatch.syspath_prepend(tmp_path)
     mine = "schemes={mine: {kind: 'outside_scheme:Mine', master: {kind: first_enough}}}"
     shadowed = warnings(stragglersim.load(path, [mine], ["master.mu=1,2"]))
-    assert shadowed == ["sweep.master.mu: changes nothing: all schemes have a master of their own"]
+    assert shadowed == ["sweep.master.mu: changes nothing: every scheme has its own master (leave the entry out)"]
     idle = warnings(stragglersim.load(path, [mine], ["master.mu=1,2", "jobs=3,3"]))
     assert idle[1:] == ["sweep.jobs: varies nothing: all its values give the same runs"]
     assert not warnings(stragglersim.load(path, [mine], ["schemes.mine.colour=red,blue"]))

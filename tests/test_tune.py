@@ -590,7 +590,7 @@ def test_installed_schemes_are_searched_and_advised_on_like_others(their_schemes
 @pytest.mark.parametrize(
     ("kinds", "message"),
     [
-        ("their_schemes:Faulty", "can't be searched: a plug-in raised KeyError: 'x' (their_schemes.py:"),
+        ("their_schemes:Faulty", "cannot be searched: a plug-in raised KeyError: 'x' (their_schemes.py:"),
         ("gradient_coding,their_schemes:Twin", "must have different labels, got GC for GradientCoding and Twin"),
         ("schemes:FastestK", "--schemes: must be among uncoded, gradient_coding,"),
     ],

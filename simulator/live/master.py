@@ -18,7 +18,7 @@ from simulator.live.hub import Heard, Hub
 from simulator.live.values import LiveRecord
 from simulator.parameters import FloatArray
 
-ADVICE = "; the master waits for it: give it a timeout_s"
+ADVICE = " (the master waits for it; give it a timeout_s)"
 Progress = Callable[[int, int], None]  # rounds done, rounds in all
 
 

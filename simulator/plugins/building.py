@@ -57,7 +57,7 @@ def build(
         parts = [value for value in values.values() if isinstance(value, tuple(NESTED))]
         if cls.__module__.split(".")[0] in SHIPPED and all(map(is_shipped, parts)):
             raise  # a fault of ours: its traceback is wanted
-        return None, [*problems, Problem(path, f"can't be made: {told(error, place_in(error, OUTSIDE))}")]
+        return None, [*problems, Problem(path, f"cannot be made: {told(error, place_in(error, OUTSIDE))}")]
     return (None if problems else plugin), problems
 
 
@@ -87,7 +87,7 @@ def unknown_keys(given: Mapping[str, Any], known: list[str], path: Path_, where:
     ]
     if len(unknown) > MOST_TOLD:
         problems.append(
-            Problem((*path, unknown[MOST_TOLD]), f"and {len(unknown) - MOST_TOLD - 1} more are no keys {where}")
+            Problem((*path, unknown[MOST_TOLD]), f"and {len(unknown) - MOST_TOLD - 1} more are not keys {where}")
         )
     return problems
 

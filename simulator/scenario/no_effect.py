@@ -25,10 +25,10 @@ def _ruled_out(scenario: Scenario) -> Iterator[str]:
     """Warn of swept keys of the master that schemes replace by one of their own."""
     for key in itertools.chain.from_iterable(map(swept_together, scenario.sweep)):
         if _is_of_master(key) and set(scenario.schemes) <= set(scenario.masters):
-            yield f"sweep.{key}: changes nothing: all schemes have a master of their own"
+            yield f"sweep.{key}: changes nothing: every scheme has its own master (leave the entry out)"
         elif _is_of_master(key) and scenario.masters:
             of = ", ".join(scenario.masters)
-            yield f"sweep.{key}: changes nothing for scheme(s) {of}, which have a master of their own"
+            yield f"sweep.{key}: changes nothing for schemes with their own master: {of}"
 
 
 def _is_of_master(key: str) -> bool:

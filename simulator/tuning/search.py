@@ -154,11 +154,11 @@ def searching(trace: AdjustedTrace) -> Iterator[None]:
     try:
         yield
     except (ValueError, SimulationError) as error:
-        raise SearchError(f"{trace.path}: can't be searched: {error}") from None
+        raise SearchError(f"{trace.path}: cannot be searched: {error}") from None
     except Exception as error:
         if not OUTSIDE:
             raise  # a fault of ours: its traceback is wanted
-        raise SearchError(f"{trace.path}: can't be searched: {told(error, place_in(error, OUTSIDE))}") from error
+        raise SearchError(f"{trace.path}: cannot be searched: {told(error, place_in(error, OUTSIDE))}") from error
 
 
 def _not_some_of(option: str, known: Iterable[str], got: Iterable[str]) -> SearchError:
