@@ -590,8 +590,8 @@ def test_a_fit_says_that_times_are_censored_and_compares_what_is_cut_off_alike(c
     pd.DataFrame(columns).to_parquet(tmp_path / "times.parquet", index=False)
     status, said, _ = call("trace", "fit", "times.parquet", "--out", "model.yaml")
     assert status == 0
-    assert "25 % of the times are censored: they count by the chance of being longer" in said
-    assert "numbers are not what the model gives" not in said
+    assert "25 % of the times are censored: each counts by the probability of taking longer" in said
+    assert "outside of what the model gives" not in said
     median, sigma = re.search(r"median: ([0-9.]+), sigma: ([0-9.]+)", (tmp_path / "model.yaml").read_text()).groups()
     assert float(median) == pytest.approx(1.0, rel=0.02)
     assert float(sigma) == pytest.approx(0.12, rel=0.1)

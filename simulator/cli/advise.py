@@ -25,10 +25,10 @@ REMARK = (
 def advise(options: SearchOptions, out: Out = None) -> None:
     """Say what to do about stragglers on a measured cluster, what it gains, and how sure that is.
 
-    Tried: to leave out or replace slow workers, to give load by speed, codes and copies of late tasks under each rule,
-    approximate gradients.
+    It tries to leave out or replace slow workers, load by speed, codes and copies of late tasks under each rule, and
+    approximate gradients. Each is chosen on one part of the trace and tested on a later one.
 
-    Each is chosen on one part of the trace and tested on a later one. `tune` tries finer grids of s and lam.
+    `tune` tries finer grids of s and lam.
 
     Example: stragglersim advise trace.parquet --seconds-per-load 1.12 --out results/advice
     """

@@ -48,19 +48,21 @@ def fit(
     file: TraceArgument,
     out: Annotated[
         Path,
-        typer.Option(metavar="MODEL.YAML", help="File for the model; page and slowdowns go next to it."),
+        typer.Option(
+            metavar="MODEL.YAML", help="File for the model; the page and the trace with slowdowns go next to it."
+        ),
     ],
     base_load: BaseLoad = None,
     seconds_per_load: FittedSecondsPerLoad = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of what the page compares with.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated traces on the page.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier model and page.")] = False,
 ) -> None:
     """Fit straggler models to a trace, in layers, and show how well they do.
 
-    Example: stragglersim trace fit times.parquet --out model.yaml
+    Example: stragglersim trace fit times.parquet --base-load 0.125 --seconds-per-load 0.8 --out model.yaml
 
-    The model is a `stragglers:` mapping: paste it into a scenario, or give its file there (stragglers: model.yaml), or
-    run any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
+    The model is a `stragglers:` mapping. Paste it into a scenario, name its file there (stragglers: model.yaml), or run
+    any scenario with it: stragglersim run quickstart.yaml --set stragglers=model.yaml
     """
     from simulator.fitting.fit import FitError, as_yaml, fit_models
     from simulator.fitting.goodness import checks
@@ -100,9 +102,9 @@ def fit(
     _print(account, found)
     if trace.censored is not None:
         say(
-            f"{100 * trace.censored.mean():.2g} % of the times are censored: they count by the chance of being longer, "
-            "and of what the model gives, the slowest are cut off alike before it is compared; a slowdown "
-            "whose error is unknown is a lower bound."
+            f"{100 * trace.censored.mean():.2g} % of the times are censored: each counts by the probability of taking "
+            "longer, and simulated times are cut off alike before they are compared. A slowdown whose error is unknown "
+            "is a lower bound."
         )
     if not seconds_per_load:
         complain(f"warning: {FREE_LOAD}")
@@ -259,4 +261,4 @@ def _print(account: Account, found: list[Check]) -> None:
         say(f"{line}\n")
     n_outside = sum(not check.is_inside for check in found)
     if n_outside:
-        say(f"{n_outside} of {len(found)} numbers are not what the model gives: look at the page first.\n")
+        say(f"{n_outside} of {len(found)} numbers are outside of what the model gives: look at the page first.\n")

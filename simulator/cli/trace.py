@@ -34,19 +34,21 @@ def info(
     reading: ReadingOptions,
     files: TraceFiles,
     mu: Annotated[
-        float, typer.Option(min=0.0, help="Over 1 + mu times the reference's time, a worker straggles.")
+        float, typer.Option(min=0.0, help="A worker straggles if it takes over 1 + mu times the reference's time.")
     ] = 1.0,
-    reference: Annotated[Reference, typer.Option(help="Whose time that is, in each round.")] = "first",
+    reference: Annotated[
+        Reference, typer.Option(help="The reference: the first or the median worker of the round.")
+    ] = "first",
     base_load: BaseLoads = None,
     outlier: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0.0, help="From where on a time is an outlier (default: 10 x the median)."),
+        typer.Option(metavar="SECONDS", min=0.0, help="Longer times are outliers (default: 10 x the median)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for figures and info.csv (files in it are replaced).")
+        Path | None, typer.Option(metavar="DIR", help="Folder for figures and info.csv; earlier ones are replaced.")
     ] = None,
 ) -> None:
-    """Say what stragglers cost, who causes it, and what else traces hold: bursts, slow workers, the price of load.
+    """Say what stragglers cost, who causes it, and what else is in traces: bursts, slow workers, the cost of load.
 
     Example: stragglersim trace info load0.parquet load1.parquet --base-load 0,1 --out results/traces
 
@@ -198,10 +200,10 @@ def convert(
         list[Path],
         typer.Argument(metavar="SOURCE...", help="A table, files of ranks or their folder, or the folder of a run."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="What to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.", show_default=False)],
     to: Annotated[
         TraceTarget | None,
-        typer.Option("--to", help="What to write (default: chrome for .json and .json.gz, else parquet)."),
+        typer.Option("--to", help="Format to write (default: chrome for .json and .json.gz, else parquet)."),
     ] = None,
     base_load: BaseLoad = None,
     scheme: Annotated[list[str] | None, typer.Option(help="Of a run: only this scheme (repeatable).")] = None,
@@ -209,7 +211,7 @@ def convert(
     point: Annotated[list[int] | None, typer.Option(help="Of a run: only this point (repeatable).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
 ) -> None:
-    """Make a trace of a CSV or of profiler traces, or show a run in Perfetto (https://ui.perfetto.dev).
+    """Make a trace from tables or profiles, or a file of a run for Perfetto (https://ui.perfetto.dev).
 
     Example: stragglersim trace convert times.csv --rows worker --unit ms --out times.parquet
 

@@ -29,7 +29,7 @@ def tune(
 ) -> None:
     """Find the best setting of each scheme, together with the master's rule, for a trace.
 
-    Every setting is replayed to the trace, from the start again when it is over, with times adjusted to its load.
+    Every setting meets the rounds of the trace, repeated as needed, with times adjusted to its load.
 
     Example: stragglersim tune trace.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
