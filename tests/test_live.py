@@ -266,7 +266,7 @@ def descendants(pid):
 
 def test_what_can_not_be_run_live_is_refused():
     of = {"kind": "adaptive", "of": {"uncoded": {"kind": "uncoded"}}}
-    for scheme, why in (({"kind": "ideal"}, "shares work out"), (of, "chooses among several")):
+    for scheme, why in (({"kind": "ideal"}, "divides work in hindsight"), (of, "chooses among several")):
         with pytest.raises(LiveError, match=rf"schemes.it: must be one that real workers can run, .* which {why}"):
             live(scenario({"uncoded": {"kind": "uncoded"}, "it": scheme}), is_injected=True)
     with pytest.raises(LiveError, match="sweep: must be none"):
