@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from simulator.results.account import Account
     from simulator.traces.files import MeasuredTimes
 
+COMMENTS = "after #: standard errors; documentation: Explanation, Fitting a trace"
 FREE_LOAD = (
     "load costs nothing in this model, since all of each time is taken for start-up: to compare schemes of different "
     "loads, give --base-load and --seconds-per-load"
@@ -94,9 +95,9 @@ def fit(
     found = checks(trace.duration_s, simulated_s)
     said = f"base distribution {fitted.base}; BIC {fitted.bic:.1f}"
     free = "" if seconds_per_load else f"\n{FREE_LOAD}"
-    text = as_yaml(
-        fitted, f"{about}{free}\n{said}; after #: standard errors; documentation: Explanation, Fitting a trace"
-    )
+    if free:
+        complain(f"warning: {FREE_LOAD}")
+    text = as_yaml(fitted, f"{about}{free}\n{said}; {COMMENTS}")
     account = _account(trace, fitted, found, f"{about}; {said}")
     _write(out, text, trace, fitted.slowdowns, simulated_s, account, began)
     _print(account, found)
@@ -106,8 +107,6 @@ def fit(
             "longer, and simulated times are cut off alike before they are compared. A slowdown whose error is unknown "
             "is a lower bound."
         )
-    if not seconds_per_load:
-        complain(f"warning: {FREE_LOAD}")
     say(f"Model    {out} (a scenario takes it as it is: stragglers: {out.name})")
     say(f"Page     {page}")
     say(f"Trace    {slowdowns} (with the slowdown of each time)")
