@@ -1,4 +1,4 @@
-"""`stragglersim report`: one page of a folder, to hand round."""
+"""`stragglersim report`: one page of a folder, to share."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One HTML page of a folder, to hand round."""
+"""One HTML page of a folder, to share."""

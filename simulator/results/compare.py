@@ -48,7 +48,7 @@ def compare(runs: pd.DataFrame, *, baseline: str | None = None, metric: str = "m
         A row for each point and scheme: ``point``, swept keys, ``scheme``, ``metric``, ``n_trials``;
         ``mean`` of the metric with its 95 % interval ``low``, ``high``;
         ``regret_percent``, where a scheme chooses on line: how much worse each did than the best of the others in
-        hindsight, trial by trial, in the mean;
+        hindsight, trial by trial, on average;
         ``baseline``, ``n_paired`` (trials that both have), ``change_percent`` with its 95 % interval
         ``change_low_percent``, ``change_high_percent``, and ``won_share`` of the paired trials;
         ``failed_jobs`` of ``all_jobs``, ``failure_rate`` with its 95 % interval ``failure_low``, ``failure_high``;
