@@ -17,7 +17,7 @@ test: $(VENV)/.installed-test
 # the site, in site/: links, anchors and spelling are checked, and nothing is loaded from other hosts
 docs: $(VENV)/.installed-docs
 	$(BIN)/codespell
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "The site is in site/; with search: python3 -m http.server --directory site"
 
 benchmark: $(VENV)/.installed-test
