@@ -49,10 +49,9 @@ def convert(
         raise TraceError(f"{out}: must not exist yet (--force replaces it)")
     if export is not None:
         return export(sources[0], options, out)
-    table, remarks, has_collectives = read_native(form, sources, options)
+    table, remarks, known = read_native(form, sources, options)
     n_rounds, n_workers = int(table["round"].max()) + 1, int(table["worker"].max()) + 1
-    about = _about(sources, form, options) | ({"has_collectives": "True"} if has_collectives else {})
-    write_trace(out, table, about)
+    write_trace(out, table, _about(sources, form, options) | dict(known))
     kept = [name for name in ("step", "worker_name") if name in table.columns]
     labels = f" (their own names: {', '.join(kept)})" if kept else ""
     return "\n".join([f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}", *remarks])

@@ -14,7 +14,7 @@ from simulator.errors import TraceError
 from simulator.files import whole_file
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.traces.formats import FORMATS
-from simulator.traces.formats.format import Format, Options, Samples
+from simulator.traces.formats.format import KEPT, Format, Options, Samples
 from simulator.traces.formats.table import must_be
 from simulator.traces.native import native, natural_key
 from simulator.traces.waiting import waiting
@@ -80,7 +80,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     options = dict(options or {})
     sources = files_in(path)
     form = recognised(sources[0], options, options.pop("source", None))
-    table, remarks, has_collectives = read_native(form, sources, options)
+    table, remarks, known = read_native(form, sources, options)
     if base_load is None:
         base_load = base_load_of(path)
     try:
@@ -96,7 +96,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     called = table.drop_duplicates("worker").sort_values("worker").get("worker_name", ())
     names = tuple(map(str, called))
     return MeasuredTimes(
-        path, duration_s, base_load, trace.steps, parts, remarks, *about, names, has_collectives, table
+        path, duration_s, base_load, trace.steps, parts, remarks, *about, names, "has_collectives" in known, table
     )
 
 
@@ -139,8 +139,9 @@ def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samp
     if len(sources) > 1 and not form.takes_several:
         raise TraceError(f"{sources[0]}: must be the only source to be read as {form.kind}, got {len(sources)} of them")
     samples = form.read(sources, options)
-    if said_of_itself(sources[0]).get("has_collectives") == "True":
-        samples = samples._replace(has_collectives=True)
+    known = {name: str(value) for name, value in said_of_itself(sources[0]).items() if name in KEPT}
+    if known:  # since it was converted from these ranks
+        samples = samples._replace(about=known, remarks=(*samples.remarks, *filter(None, [known.get("missing_ranks")])))
     if "duration_s" not in samples.table.columns:
         return samples
     table, left_out, _ = native(samples.table, " ".join(map(str, sources[:3])), options)

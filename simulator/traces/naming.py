@@ -53,26 +53,26 @@ def in_runs(numbers: Iterable[int]) -> str:
     return f"{named} and {sum(map(len, runs[SHOWN:]))} more" if len(runs) > SHOWN else named
 
 
-def missing(there: Iterable[int], n_ranks: int = 0, *, are_known: bool = True) -> list[str]:
-    """Say which ranks of a job were not read, of as many as it has, or at least as the largest number shows.
+def missing(there: Iterable[int], n_ranks: int = 0, *, are_known: bool = True) -> str:
+    """Say which ranks of a job were not read, if any, of as many as it has, or at least as the largest number shows.
 
     If it is not known which are there, only how many are missing is said.
 
     Examples
     --------
     >>> missing([0, 1, 3, 4], 8)
-    ['ranks 2, 5 to 7 of 8 are missing: waiting and the verdict are those of the other 4 only (give the files of all)']
+    'ranks 2, 5 to 7 of 8 are missing: waiting and the verdict are those of the other 4 only (give the files of all)'
     >>> missing([1, 2])
-    ['rank 0 of at least 3 is missing: waiting and the verdict are those of the other 2 only (give the files of all)']
+    'rank 0 of at least 3 is missing: waiting and the verdict are those of the other 2 only (give the files of all)'
     >>> missing([0, 1], 2)
-    []
+    ''
     """
     ranks = set(there)
     least = max(ranks, default=-1) + 1
     absent = sorted(set(range(max(n_ranks, least))) - ranks) if max(n_ranks, least) <= MOST_RANKS else []
     if not absent:
-        return []
+        return ""
     of, is_are = f"{n_ranks}" if n_ranks >= least else f"at least {least}", "is" if len(absent) == 1 else "are"
     which = f"rank{'s' * (len(absent) > 1)} {in_runs(absent)} of {of}" if are_known else f"{len(absent)} of {of} ranks"
     rest = "of the only other one" if len(ranks) == 1 else f"those of the other {len(ranks)} only"
-    return [f"{which} {is_are} missing: waiting and the verdict are {rest} (give the files of all)"]
+    return f"{which} {is_are} missing: waiting and the verdict are {rest} (give the files of all)"

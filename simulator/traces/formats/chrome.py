@@ -60,7 +60,9 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     found = [_read_file(path, asked) for path in sources]
     tables = [table for table, _ in found]
     remarks = [remark for _, some in found for remark in some] + labels(tables, sources, asked.worker)
-    remarks += missing_ranks(tables)
+    lacking = missing_ranks(tables)
+    about = {"missing_ranks": lacking} if lacking else {}
+    remarks += about.values()
     _refuse_again(tables, sources)
     table = pd.concat(tables, ignore_index=True).rename(columns={"step": "round"})
     table, dropped = _without_cut_off(table, sources[0])
@@ -75,9 +77,10 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     if table["waited_us"].any():
         table["waited_s"] = table["waited_us"] / 1e6
     kept = ("round", "worker", "duration_s", "waited_s")
-    has_collectives = bool(table.get("in_collectives_us", table.get("exposed_us", table["waited_us"])).any())
+    if table.get("in_collectives_us", table.get("exposed_us", table["waited_us"])).any():
+        about["has_collectives"] = "True"
     table = table[[name for name in kept if name in table.columns]].reset_index(drop=True)
-    return Samples(table, tuple(remarks), has_collectives)
+    return Samples(table, tuple(remarks), about)
 
 
 def _asked(options: Options) -> _Asked:

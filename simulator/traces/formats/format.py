@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,6 +13,7 @@ from simulator.choices import TraceKind
 Options = Mapping[str, Any]  # what was given of the options that only some formats take, by its name in Python
 COMMON = ("unit", "base_load", "missing", "aggregate", "drop_first", "drop_last", "rounds")  # of all measured times
 
+KEPT = ("has_collectives", "missing_ranks")  # in the metadata of a converted trace: no master was seen; a remark
 OPTIONAL = ("host", "waited_s", "censored", "slowdown")  # columns that say more of each time
 
 
@@ -23,7 +25,7 @@ class Samples(NamedTuple):
     and line (in which a missing time stands), a row for each time; or, without duration_s, the components of the times,
     in the native form."""
     remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each
-    has_collectives: bool = False  # True: ranks were seen to exchange gradients without a master
+    about: Mapping[str, str] = MappingProxyType({})  # what of `KEPT` is known of the job
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,14 +130,14 @@ def _of_file(table: pd.DataFrame, name: str, is_only: bool, by: str | None) -> p
     return pid if is_only else f"{name} pid " + pid
 
 
-def missing_ranks(tables: Sequence[pd.DataFrame]) -> list[str]:
+def missing_ranks(tables: Sequence[pd.DataFrame]) -> str:
     """Say which ranks of the job were not read; of merged files, which do not say whose they are, how many."""
     n_ranks = max(table.attrs["n_ranks"] for table in tables)
     ranks = [table.attrs["rank"] for table in tables if table["pid"].nunique() == 1]
     if len(ranks) == len(tables) and None not in ranks:
         return missing(ranks, n_ranks)
     n_there = len({worker for table in tables for worker in table["worker"]})
-    return missing(range(n_there), n_ranks, are_known=False) if n_there < n_ranks else []
+    return missing(range(n_there), n_ranks, are_known=False) if n_there < n_ranks else ""
 
 
 def _join_cycles(tables: Sequence[pd.DataFrame], of_file: list[pd.Series]) -> list[str]:

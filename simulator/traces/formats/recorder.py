@@ -49,7 +49,9 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
             f"{lacking.nunique()} of {table['round'].nunique()} rounds, which not all {len(of_ranks)} ranks have, are "
             f"left out (the first: {lacking.min()})"
         )
-    return Samples(table[is_whole].reset_index(drop=True), (*remarks, *missing(of_ranks)))
+    absent = missing(of_ranks)
+    about = {"missing_ranks": absent} if absent else {}
+    return Samples(table[is_whole].reset_index(drop=True), (*remarks, *about.values()), about)
 
 
 def _rows(path: Path) -> pd.DataFrame:
