@@ -67,7 +67,13 @@ class RunRow(TypedDict, total=False):
     job_latency_p95_s: Annotated[float, Column("95 % quantile of latencies", "95 % quantile of job latency", "seconds")]
     job_latency_p99_s: Annotated[float, Column("99 % quantile of latencies", "99 % quantile of job latency", "seconds")]
     decode_failures: Annotated[int, Column("jobs that got no gradient in time", "failed jobs of a trial")]
-    waited_rounds: Annotated[int, Column("rounds that are `waited`", "rounds in which the master waited")]
+    waited_rounds: Annotated[
+        int,
+        Column(
+            "rounds that the master kept open beyond the instant that its rule named; `waits` in printed tables",
+            "rounds in which the master waited",
+        ),
+    ]
     waited_s: Annotated[float, Column("sum of `rounds.waited_s`", "time waited", "seconds")]
     straggler_rate: Annotated[float, Column("stragglers / lists given", "stragglers", "share of workers with work")]
     squared_error_mean: Annotated[float, Column("mean of `jobs.squared_error`", "squared error")]
