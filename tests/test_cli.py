@@ -25,7 +25,6 @@ workers: 6
 jobs: 5
 stragglers:
   usual: {kind: shifted_exponential, shift: 1, mean: 0.5, adds_to: startup_s}
-  work: {kind: constant, seconds_per_load: 1e-9}
 schemes:
   uncoded: {kind: uncoded}
   GC: {kind: gradient_coding, s: 2}

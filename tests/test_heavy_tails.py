@@ -92,7 +92,7 @@ def test_validate_and_run_warn_and_do_what_was_asked(cli, tmp_path):
         assert status == 0
         assert "heavy.yaml: warning: stragglers.u: Pareto has so heavy a tail that makespans of u have" in err
         assert "infinite variance" in err
-    assert "heavy a tail" not in cli("validate", "heavy.yaml", "--set", "stragglers.u.shape=2.5")[2]
+    assert "warning" not in cli("validate", "heavy.yaml", "--set", "stragglers.u.shape=2.5")[2]
 
 
 def test_an_interval_that_is_not_reached_is_said_with_exit_status_1(cli, tmp_path, monkeypatch):

@@ -172,7 +172,7 @@ def hanging(tmp_path, monkeypatch):
 
 def test_a_worker_that_hangs_while_its_heart_beats_is_told_in_one_line(hanging, monkeypatch):
     monkeypatch.setattr(live_run, "calibrate", lambda *_: Calibration(0.001, 0.001, (0.002,)))
-    words = r"schemes.uncoded.*: worker 1: must answer, got no end of one gradient for 1 s; the master waits"
+    words = r"schemes.uncoded.*: worker 1: must answer, got no end of one gradient for 1 s .the master waits"
     with pytest.raises(SimulationError, match=words):
         live(scenario(training=hanging), is_injected=True)
 

@@ -62,6 +62,7 @@ def run(
     """
     from simulator.execution.sweep import run_into
     from simulator.results.folder import building
+    from simulator.scenario.free_load import free_load
 
     narrow = None if until is None else _half_width(until)
     scenario = load_scenario(scenario_file, overrides, sweeps)
@@ -83,7 +84,7 @@ def run(
             )
         drawn = _draw(results, place, None if failures else scenario)  # for which trials are run again
         results.seal(place)
-    print_summary(results)
+    print_summary(results, free_load(scenario))
     _say_written(folder, drawn)
     missed = [] if narrow is None else _missed(results, narrow)
     _exit_if_not_well(folder, failures, missed, results.manifest.get("checked", {}).get("differences", ()))

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from simulator.cli.terminal import print_table, said_load, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from simulator.results.results import Results
 
 MOST_POINTS = 20  # whose tables are printed
 
 
-def print_summary(results: Results) -> None:
-    """Print the results of each scheme; a table for each point."""
+def print_summary(results: Results, remarks: Iterable[str] = ()) -> None:
+    """Print the results of each scheme; a table for each point, and below them what else must be known."""
     from simulator.results.compare import swept_keys
     from simulator.results.compare_text import worth
     from simulator.results.fairness import fairness
@@ -39,7 +41,8 @@ def print_summary(results: Results) -> None:
     if n_points > MOST_POINTS:
         say(f"\nand {n_points - MOST_POINTS} more points: see summary.csv")
     say(f"Means over trials; {makespan} with its 95 % interval; failed: jobs in all trials.")
-    for line in worth(table["n_trials"], table["makespan_s"], table["makespan_high_s"] - table["makespan_s"]):
+    worths = worth(table["n_trials"], table["makespan_s"], table["makespan_high_s"] - table["makespan_s"])
+    for line in (*worths, *remarks):
         say(line)
     if "final_loss" in table:
         say(

@@ -1,4 +1,4 @@
-"""A warning of stragglers to whom load costs nothing, where schemes differ in load."""
+"""A remark on stragglers to whom load costs nothing, where schemes differ in load."""
 
 import numpy as np
 
@@ -19,8 +19,8 @@ def free_load(scenario: Scenario) -> list[str]:
     if len(loads) < 2:
         return []
     return [
-        f"load costs nothing here: no straggler model has seconds_per_load, so loads from {min(loads):.3g} to "
-        f"{max(loads):.3g} take equally long, and the more redundant scheme always looks good (set seconds_per_load)"
+        f"Load costs nothing here: no straggler model has seconds_per_load, so loads from {min(loads):.3g} to "
+        f"{max(loads):.3g} take equally long, and the more redundant scheme always looks good (set seconds_per_load)."
     ]
 
 

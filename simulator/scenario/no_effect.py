@@ -8,7 +8,6 @@ from typing import Any
 from simulator.errors import Path_, show
 from simulator.scenario.censored import censored
 from simulator.scenario.dotted_keys import find, find_all, swept_together
-from simulator.scenario.free_load import free_load
 from simulator.scenario.heavy_tails import heavy_tails
 from simulator.scenario.identity import Identities, decisive
 from simulator.scenario.plain import plain
@@ -18,7 +17,7 @@ from simulator.scenario.scenario import Scenario
 def warnings(scenario: Scenario, overrides: Sequence[str] = ()) -> list[str]:
     """Say what is allowed and probably not meant; ``overrides`` are those with which the scenario was loaded."""
     said = [*_ruled_out(scenario), *_idle_entries(scenario), *_shadowed_options(scenario, overrides)]
-    return said + free_load(scenario) + censored(scenario) + heavy_tails(scenario)
+    return said + censored(scenario) + heavy_tails(scenario)
 
 
 def _ruled_out(scenario: Scenario) -> Iterator[str]:
