@@ -58,7 +58,9 @@ class RunRow(TypedDict, total=False):
             "load computed / jobs with a gradient - 1; 1: twice the work", "overhead", "extra work, in jobs per job"
         ),
     ]
-    makespan_s: Annotated[float, Column("end of the last round", "makespan", "seconds", unfair=True)]
+    makespan_s: Annotated[
+        float, Column("end of the last round, with `round_overhead_s`", "makespan", "seconds", unfair=True)
+    ]
     jobs_per_s: Annotated[
         float, Column("jobs with a gradient, exact or not / makespan", "jobs per second", higher_is_better=True)
     ]
@@ -196,7 +198,7 @@ SUMMARY = {  # what becomes of the trials of a scheme at a point, in the order o
     **dict.fromkeys(("gradient_error_mean", "decode_mean_s"), "mean"),
     **{"worst_residual": "max", "worst_condition": "max", "decode_failures": "sum"},
 }
-_CHANGE = "ratio of means over the trials that both have, - 1, against the first scheme; less than 0: it takes less"
+_CHANGE = "100 (mean / mean of the baseline - 1), over the trials that both have; less than 0: it takes less"
 _SETTING = {  # of a scheme, in the tables of `tune` and `advise`
     "scheme": Column("label of the scheme"),
     "makespan_s": RUNS["makespan_s"],
@@ -231,9 +233,9 @@ _OF_TRACE = {
         f"saved_slowest_{k}": f"share saved if the {k} slowest of each round had been as fast as the median"
         for k in range(11)
     },
-    **{f"{name}_s": f"{name} of all times, in seconds" for name in ("min", "median", "mean", "max")},
-    "p95_s": "95 % quantile of all times, in seconds",
-    "p99_s": "99 % quantile of all times, in seconds",
+    **{f"{name}_s": f"{name} of all times" for name in ("min", "median", "mean", "max")},
+    "p95_s": "95 % quantile of all times",
+    "p99_s": "99 % quantile of all times",
     "never_answered": "times that are infinite",
     "max_over_median": "largest time over the median one",
     "outlier_s": "times from this many seconds on are outliers",
@@ -256,8 +258,8 @@ _OF_TRACE = {
     "frac_bursts_len1": "share of bursts of 1 round",
     "frac_bursts_len2": "share of bursts of 2 rounds",
     "frac_bursts_len3plus": "share of longer bursts",
-    "burst_mean": "mean length of a burst, in rounds",
-    "longest_burst": "longest burst, in rounds",
+    "burst_mean": "mean length of a burst",
+    "longest_burst": "longest burst",
     "p_again": "share of stragglers that straggle in the next round, too",
     "low": "lower end of its 95 % interval",
     "high": "upper end of its 95 % interval",
@@ -271,22 +273,43 @@ _OF_TRACE = {
     "fail_slows": "workers that become slow and stay so",
     "episodes": "fail-slows that end",
     "stalls": "rare long stalls",
-    "longest_stall_s": "the longest stall, in seconds",
+    "longest_stall_s": "the longest stall",
     "slow_workers": "workers that are slow all the time",
     "slowest_worker": "the worker with the largest median factor",
     "slowest_factor": "that factor: its time over the round's median worker's",
 }
 _COMPARED = {  # beside swept keys
     "scheme": RUNS["scheme"],
-    "mean": Column("mean over trials of the metric in the heading"),
-    "interval": Column("its 95 % confidence interval (Student's t)", "95 % interval"),
+    "metric": Column("column of `runs` that is compared"),
+    "mean": Column("mean of the metric over trials"),
+    "low": Column("lower end of its 95 % confidence interval (Student's t)"),
+    "high": Column("upper end of that interval"),
+    "interval": Column("in reports: that interval", "95 % interval"),
     "verdict": Column(
-        "best; ~ best: not distinguishable from the best (95 % interval of the paired difference contains 0)"
+        "in reports: best, or ~ best: not distinguishable from the best (95 % interval of the paired difference "
+        "contains 0)"
     ),
+    "regret_percent": Column(
+        "with a scheme that chooses online: 100 (mean(x / b) - 1), b the best in each trial of the schemes that do not",
+        "regret",
+        "%",
+    ),
+    "baseline": Column("scheme that changes and wins are against"),
+    "n_paired": Column("trials that it and the baseline have", "paired trials"),
     "change_percent": Column(_CHANGE, "change", "%"),
-    "change_interval": Column("its 95 % confidence interval, paired by trial", "95 % interval of the change", "%"),
-    "won_share": Column("share of trials in which it is better than the first; ties count half", "trials won", "share"),
+    "change_low_percent": Column("lower end of its 95 % confidence interval, paired by trial (Fieller)", unit="%"),
+    "change_high_percent": Column("upper end of that interval", unit="%"),
+    "change_interval": Column("in reports: that interval", "95 % interval of the change", "%"),
+    "won_share": Column(
+        "share of trials in which it is better than the baseline; ties count half", "trials won", "share"
+    ),
+    "failed_jobs": Column("jobs of all trials that failed"),
+    "all_jobs": Column("jobs of all trials"),
     "failure_rate": Column("share of the jobs of all trials that failed", "failed jobs", "share"),
+    "failure_low": Column("lower end of its 95 % confidence interval (Wilson)", unit="share"),
+    "failure_high": Column("upper end of that interval", unit="share"),
+    "near_best": Column("whether it is not distinguishable from the best; ties with the best are not"),
+    "ranked_by": Column("the metric, or `jobs_per_s` where schemes fail different shares of jobs"),
     "rank": Column("1 is the best at the point; equal means share a rank"),
     "n_trials": Column("trials of the scheme that count", "trials"),
     "ranked_mean": Column(
@@ -317,24 +340,37 @@ _LEARNED = {
     **_SETTING,
 }
 _SLOPE = {
-    "slope_s": "seconds per load, by least squares over all finite times",
-    "intercept_s": "seconds at load 0 of that line",
-    "slope_of_medians": "seconds per load, by least squares over the median of each trace",
-    "seconds_per_load": "value for a scenario: the slope of medians, or 0 if that is negative",
-    "line_miss": "largest relative miss of a median by the line",
-    "quadratic_miss": "the same by a quadratic",
-    "is_bent": "whether the data need the quadratic",
-    "power": "p of time = a x load^p",
-    "additive_error": "error of predictions for other loads if slowness adds",
-    "proportional_error": "error of predictions for other loads if slowness multiplies",
-    "better_effect": "the load effect that predicts other loads better",
+    "slope_s": Column("by least squares over all finite times", "slope", "seconds per load"),
+    "intercept_s": Column("time at load 0 of that line", "intercept", "seconds"),
+    "slope_of_medians": Column("by least squares over the median of each trace", unit="seconds per load"),
+    "seconds_per_load": Column("value for a scenario: the slope of medians, or 0 if that is negative", unit="seconds"),
+    "line_miss": Column("largest relative miss of a median by the line", unit="share"),
+    "quadratic_miss": Column("the same by a quadratic", unit="share"),
+    "is_bent": Column("whether the data need the quadratic"),
+    "power": Column("p of time = a x load^p"),
+    "additive_error": Column("relative error of predictions for other loads if slowness adds", unit="share"),
+    "proportional_error": Column("the same if slowness multiplies", unit="share"),
+    "better_effect": Column("the load effect that predicts other loads better"),
 }
+
+
+def _unit_of_trace(name: str) -> str:
+    """The unit of a column of `info`; none: a number, a name or a count."""
+    if name.endswith("_s"):
+        return "seconds"
+    if name.startswith(("saved_", "frac_")) or name.endswith(("_share", "_rate", "_other_reference")):
+        return "share"
+    units = {"waiting_hours": "worker-hours", "base_load": "share of a job", "mu": "of the reference's time"}
+    units |= dict.fromkeys(("p_again", "low", "high", "at_random", "at_own_rates"), "probability")
+    return units.get(name, "rounds" if name in ("burst_mean", "longest_burst", "period") else "")
+
+
 DERIVED = {  # of tables that commands make of runs or traces, by the name of the table; as people read them
     "summary": {
         **{name: RUNS[name] for name in ("scheme", "makespan_s")},
         "makespan_low_s": Column("lower end of the 95 % interval of `makespan_s`", "makespan at least", "seconds"),
         "makespan_high_s": Column("upper end of the 95 % interval of `makespan_s`", "makespan at most", "seconds"),
-        "change_percent": Column("mean makespan over that of the first scheme, - 1", "change", "%"),
+        "change_percent": Column("100 (mean makespan / that of the first scheme - 1)", "change", "%"),
         "n_trials": Column("trials", "trials"),
         **{name: RUNS[name] for name in (*SUMMARY, "point")},
     },
@@ -342,8 +378,8 @@ DERIVED = {  # of tables that commands make of runs or traces, by the name of th
     "best": _SETTING,
     "tested": _TESTED,
     "learned": _LEARNED,
-    "info": {name: Column(meaning) for name, meaning in _OF_TRACE.items()},
-    "load_slope": {name: Column(meaning) for name, meaning in _SLOPE.items()},
+    "info": {name: Column(meaning, unit=_unit_of_trace(name)) for name, meaning in _OF_TRACE.items()},
+    "load_slope": _SLOPE,
 }
 
 

@@ -10,6 +10,7 @@ from scipy import special, stats
 
 import stragglersim
 from schemes import GradientCoding, Uncoded
+from simulator.columns import DERIVED
 from simulator.errors import WriteError
 from simulator.results.compare import CompareError, compare, known_worse, trials_needed
 from simulator.results.compare_text import as_text, markdown, notes, write
@@ -425,3 +426,7 @@ def test_markdown_shows_jobs_per_second_where_ranks_are_by_it():
 def test_a_loaded_run_compares_as_before_it_was_saved(tmp_path):
     results = saved(tmp_path / "out")
     pd.testing.assert_frame_equal(compare(Results.load(tmp_path / "out").runs), compare(results.runs))
+
+
+def test_every_column_of_a_comparison_is_described():
+    assert set(compare(runs_of({"a": [1.0, 2.0]}))) - {"point"} <= set(DERIVED["compare"])

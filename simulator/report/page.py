@@ -114,6 +114,12 @@ def _of_run(folder: Path, drawer: Drawer, room: int) -> Part:
     )
 
 
+READ = (  # columns of a comparison that people read
+    "scheme", "mean", "interval", "verdict", "change_percent", "change_interval", "won_share", "failure_rate", "rank",
+    "n_trials", "ranked_mean",
+)  # fmt: skip
+
+
 def _compared(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The columns of a comparison that people read, the best of each point first."""
     import numpy as np
@@ -124,7 +130,7 @@ def _compared(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     is_other = table["scheme"] != table["baseline"]
     shown = table.assign(verdict=verdict, interval=ends, change_interval=np.where(is_other, change, ""))
     shown["won_share"] = table["won_share"].where(is_other)
-    names = [*keys, *DERIVED["compare"]]
+    names = [*keys, *READ]
     if (table["ranked_by"] == table["metric"]).all():
         names.remove("ranked_mean")
     return shown.sort_values(["point", "rank"], kind="stable")[names].astype({"rank": "float64"})
