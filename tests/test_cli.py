@@ -356,3 +356,13 @@ def test_ctrl_c_ends_in_the_same_exit_status_wherever_it_comes(tmp_path):
     command = [sys.executable, "-m", "simulator", "run", "small.yaml", "--executor", "serial"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "stopped; nothing was written\n")
+
+
+def test_where_all_jobs_fail_nothing_is_printed_as_nan(call):
+    status, out, _ = call(
+        "run", "small.yaml", "--set", "master={kind: first_enough, timeout_s: 0.001}", "--out", "none"
+    )
+    compared = call("compare", "none")[1]
+    assert (status, "nan" in out + compared) == (0, False)
+    assert ", 100]" in compared
+    assert "-0" not in call("compare", "none", "--metric", "jobs_per_s")[1]

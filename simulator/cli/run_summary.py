@@ -103,10 +103,14 @@ def _summary_cells(row: dict[Any, Any], makespan: str, has_errors: bool) -> dict
         f"{makespan} s": f"{row['makespan_s']:.5g}{interval}",
         "change": f"{row['change_percent']:+.1f} %",
         "jobs/s": f"{row['jobs_per_s']:.4g}",
-        "latency p50 s": f"{row['job_latency_p50_s']:.4g}",
-        "p95 s": f"{row['job_latency_p95_s']:.4g}",
-        "p99 s": f"{row['job_latency_p99_s']:.4g}",
+        "latency p50 s": _latency(row["job_latency_p50_s"]),
+        "p95 s": _latency(row["job_latency_p95_s"]),
+        "p99 s": _latency(row["job_latency_p99_s"]),
         "waits": f"{row['waited_rounds']:.4g}",
         "failed": str(row["decode_failures"]),
         **(errors if has_errors else {}),
     }
+
+
+def _latency(seconds: float) -> str:
+    return "–" if seconds != seconds else f"{seconds:.4g}"  # no job was decoded

@@ -311,7 +311,7 @@ def _ranking(runs: pd.DataFrame, layout: _Layout, metric: str, failure_rate: Flo
     ranked_by = np.where(is_unfair, "jobs_per_s", metric)
     return {
         "ranked_by": ranked_by.astype(object),
-        "ranked_mean": np.where(is_unfair | (metric in HIGHER_IS_BETTER), -mean_cost, mean_cost),
+        "ranked_mean": np.where(is_unfair | (metric in HIGHER_IS_BETTER), 0.0 - mean_cost, mean_cost),
         "rank": pd.Series(np.where(np.isnan(mean_cost), np.nan, rank)).astype("Int64"),
         "near_best": is_undecided(cost, layout.beside(cost, best)),
     }

@@ -34,7 +34,7 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
                 _number(100 * row["won_share"], ".3g", " %") if is_other else "",
                 *([_number(row["regret_percent"], "+.1f", " %")] if has_regret else []),
                 f"{100 * row['failure_rate']:.3g} %",
-                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
+                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g").replace("1e+02", "100"),
             )
         )
     change = f"against {baseline}"
