@@ -100,9 +100,7 @@ def truth(of: Cluster, seed: int, fleet: Fleet) -> Fleet:
         slowdown = np.delete(slowdown, fleet.workers, axis=1)
     elif fleet.action == "replace":
         slowdown[:, list(fleet.workers)] = drawn[:, of.n_workers :]
-    shares = np.full(fleet.n_workers, 1 / fleet.n_workers) if fleet.shares is None else fleet.shares
-    times = WorkerTimes(of.startup_s, of.seconds_per_load * shares * fleet.n_workers, slowdown)
-    return fleet._replace(times=times)
+    return fleet._replace(times=WorkerTimes(of.startup_s, of.seconds_per_load, slowdown))
 
 
 def time_s(setting: dict[Any, Any], fleet: Fleet, search: Search) -> float:
@@ -118,13 +116,12 @@ def compared(of: Cluster, advice: Advice, seed: int, search: Search) -> dict[str
     fleets = {one.fleet.said: truth(of, seed, one.fleet) for one in advice.candidates}
     tried = [(time_s(one.setting, fleets[one.fleet.said], search), named(one)) for one in advice.candidates]
     for said, fleet in fleets.items():
-        if fleet.shares is None:
-            wanted = dataclasses.replace(search, n_jobs=HINDSIGHT)
-            if said:
-                wanted = dataclasses.replace(wanted, schemes=("uncoded", "gradient_coding", "partial_gradient_coding"))
-            found = evaluate(fleet.times, fleet.n_workers, HINDSIGHT, wanted.groups(fleet.n_workers), search.rules)
-            best = fastest_first(found).iloc[0].to_dict()
-            tried.append((time_s(best, fleet, search), f"{said} {best['scheme']} in hindsight".strip()))
+        wanted = dataclasses.replace(search, n_jobs=HINDSIGHT)
+        if said:
+            wanted = dataclasses.replace(wanted, schemes=("uncoded", "gradient_coding", "partial_gradient_coding"))
+        found = evaluate(fleet.times, fleet.n_workers, HINDSIGHT, wanted.groups(fleet.n_workers), search.rules)
+        best = fastest_first(found).iloc[0].to_dict()
+        tried.append((time_s(best, fleet, search), f"{said} {best['scheme']} in hindsight".strip()))
     others = [one for one in advice.candidates if not one.is_plain]
     chosen = advice.chosen if advice.verdict == "pays" else advice.plain
     said_of = advice.chosen if not advice.chosen.is_plain else max(others, key=lambda one: advice.saved(one).percent)

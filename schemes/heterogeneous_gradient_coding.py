@@ -79,7 +79,8 @@ class HeterogeneousGradientCoding(LinearScheme):
     @classmethod
     def settings(cls, n_workers: int, max_delay: int, *, speeds: Sequence[float] | None = None) -> Iterator[Self]:
         n_working = np.count_nonzero(speeds) if speeds is not None else 0
-        return (cls(n_workers=n_workers, speeds=list(speeds or ()), s=s) for s in range(n_working))
+        each = (cls(n_workers=n_workers, speeds=list(speeds or ()), s=s) for s in range(n_working))
+        return (one for one in each if one.s or one.counts.all())  # nothing for a worker is to leave it out
 
     @property
     def known_speeds(self) -> list[float]:

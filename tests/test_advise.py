@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 import stragglersim
-from schemes import BackupTasks, Multiplexed, SelectiveRepeat
+from schemes import BackupTasks, HeterogeneousGradientCoding, Multiplexed, SelectiveRepeat
 from schemes.backup_tasks import COPIES
+from schemes.heterogeneous_gradient_coding import BY_SPEED
 from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.traces.change_points import FailSlow
-from simulator.tuning.actions import Fleet, balanced, fleets
+from simulator.tuning.actions import Fleet, fleets, speeds_of
 from simulator.tuning.advice import Advice, Candidate, Other
 from simulator.tuning.advice_text import sentences
 from simulator.tuning.advising import (
@@ -339,7 +340,7 @@ def test_a_worker_that_failed_slow_is_left_out_or_replaced(tmp_path):
     assert (found.chosen_on, found.tested_on) == ((25, 42), (42, 60))
     assert found.verdict == "pays"
     by_action = {one.fleet.said: one for one in found.candidates if one.scheme == "uncoded"}
-    assert set(by_action) == {"", "leave out worker 5", "replace worker 5", "load in proportion to speed"}
+    assert set(by_action) == {"", "leave out worker 5", "replace worker 5"}
     tested_s = measured_s[42:]
     left = np.delete(tested_s, 5, axis=1).max(axis=1) * 8 / 7
     assert by_action["leave out worker 5"].time_s == pytest.approx(left[np.arange(60) % 18].sum(), rel=1e-12)
@@ -353,7 +354,7 @@ def test_the_least_trouble_of_what_is_as_fast():
         candidate("uncoded", 5.02, [5.0], action="replace", workers=(1,)),
         candidate("M-SGC", 4.99, [5.0], delay=1),
         candidate("uncoded", 5.03, [5.0], action="leave out", workers=(1,)),
-        candidate("uncoded", 5.06, [5.0], action="balance"),
+        candidate(BY_SPEED, 5.06, [5.0]),
         UNCODED,
     ]
     assert [one.first_s for one in _least_trouble_first(near)] == [5.03, 4.99, 5.0, 5.02, 5.06, 8.0]
@@ -481,14 +482,34 @@ def test_rounds_enough_by_hand(learned_s, enough):
     assert three([4.0, 4.4], learned_s=learned_s).rounds_enough == enough
 
 
-def test_loads_in_proportion_to_speed():
-    times = WorkerTimes(np.full((3, 3), 0.1), np.tile([1.0, 2.0, 4.0], (3, 1)), np.ones((3, 3)))
-    shares = balanced(times)
-    np.testing.assert_allclose(shares, np.array([4, 2, 1]) / 7)
-    slow_start = times._replace(startup_s=np.tile([0.1, 0.1, 5.0], (3, 1)))
-    np.testing.assert_allclose(balanced(slow_start), [2 / 3, 1 / 3, 0])
-    dead = times._replace(slowdown=np.tile([1.0, 1.0, np.inf], (3, 1)))
-    np.testing.assert_allclose(balanced(dead), [2 / 3, 1 / 3, 0])
+def test_load_by_speed_is_the_same_in_advise_and_tune(tmp_path, monkeypatch, capsys):
+    """Worker 3 takes 1.6 s: of 1 / 1.6 to 7, it gets 0.082; what it takes longer than others adds, and stays."""
+    measured_s = np.random.default_rng(3).uniform(0.999, 1.001, (30, 8))
+    measured_s[:, 3] *= 1.6
+    path, out = written(tmp_path / "it.csv", measured_s), tmp_path / "out"
+    given = ("--seconds-per-load", 4, "--base-load", 1 / 8, "--max-delay", 0, "--rules", "first_enough")
+    assert cli(monkeypatch, "advise", path, *given, "--schemes", "gradient_coding", "--out", out) == 0
+    said = capsys.readouterr().out
+    scheme = load(out / "winners.yaml").schemes[BY_SPEED]
+    shares = scheme.worker_loads()
+    assert shares[3] == pytest.approx(1 / 1.6 / (7 + 1 / 1.6), rel=0.1)
+    each = ", ".join(f"{worker}: {share:.4g}" for worker, share in enumerate(shares))
+    assert f"in whole chunks ({each})." in said
+    assert each in (out / "advice.md").read_text()
+    tested = pd.read_csv(out / "tested.csv").set_index("scheme")["time_s"]
+    at_shares_s = (measured_s[15:] + 4 * (shares - 1 / 8)).max(axis=1)
+    assert tested[BY_SPEED] == pytest.approx(2 * at_shares_s.sum(), rel=1e-12)
+    first = ("--rounds", "0:15", "--schemes", "uncoded,heterogeneous_gradient_coding")
+    assert cli(monkeypatch, "tune", path, *given, *first, "--jobs", 30, "--out", tmp_path / "tuned") == 0
+    assert f"{each})." in capsys.readouterr().out
+    assert load(tmp_path / "tuned" / "winners.yaml").schemes[BY_SPEED] == scheme
+
+
+def test_no_worker_is_given_nothing_by_speed():
+    """A worker that takes 1000 times as long has no whole chunk: to leave it out is another thing to do."""
+    speeds = [1.0] * 7 + [0.001]
+    assert next(HeterogeneousGradientCoding.settings(8, 0, speeds=speeds)).s == 1
+    assert next(HeterogeneousGradientCoding.settings(8, 0, speeds=[1.0] * 7 + [0.5])).s == 0
 
 
 def test_load_is_given_by_speed_only_where_workers_surely_differ():
@@ -496,10 +517,10 @@ def test_load_is_given_by_speed_only_where_workers_surely_differ():
     n_given = 0
     for _ in range(200):
         times = WorkerTimes(0.0, rng.lognormal(0, 0.3, (30, 8)))
-        n_given += any(fleet.action == "balance" for fleet in fleets(times, 8, slice(0, 30)))
+        n_given += speeds_of(times, 8) is not None
     assert n_given <= 20  # 5 % of 200, and chance
     slower = WorkerTimes(0.0, rng.lognormal(0, 0.3, (30, 8)) * np.linspace(1, 1.5, 8))
-    assert any(fleet.action == "balance" for fleet in fleets(slower, 8, slice(0, 30)))
+    assert speeds_of(slower, 8) is not None
 
 
 def test_replaced_workers_are_as_usual_ones_and_keep_the_rounds_level():
@@ -670,7 +691,7 @@ def test_a_single_worker_has_nothing_to_gain(tmp_path):
 def test_what_holds_under_both_load_effects_is_chosen():
     """Less load for a slow worker is 1.5 % faster than replacing it; but if what slows it adds, it loses by half."""
     replaced = candidate("uncoded", 4.06, [4.1, 4.1], action="replace", workers=(3,))
-    advice = made(candidate("uncoded", 4.0, [4.0, 4.0], action="balance"), replaced, UNCODED)
+    advice = made(candidate(BY_SPEED, 4.0, [4.0, 4.0]), replaced, UNCODED)
     cases = (-50.0, 4.06, True), (-9.0, 4.06, False), (-50.0, 4.1, False), (None, 4.0, False)
     for saves_percent, first_s, expected in cases:
         one = dataclasses.replace(replaced, setting=replaced.setting | {"makespan_s": first_s})

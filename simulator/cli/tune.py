@@ -74,9 +74,11 @@ def tune(
 
 def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
     """The best of each scheme under its own best rule, and under each rule; the fastest scheme first."""
+    from schemes.heterogeneous_gradient_coding import BY_SPEED
     from schemes.multiplexed import REPETITION
     from simulator.results.account import Said
     from simulator.tuning.best import fastest_first
+    from simulator.tuning.rows import said_shares
 
     best = fastest_first(settings)
     by_scheme = Said(
@@ -98,6 +100,7 @@ def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
             "lam = n, where nothing is coded: what T alone gains.",
             "Within 1 %: settings of the scheme under that rule that are nearly as good, and the range of s or lam "
             "among those that differ in nothing else.",
+            *(said_shares(row["speeds"]) for row in best.to_dict("records") if row["scheme"] == BY_SPEED),
         ],
     )
     table = "Makespan (s) of the best setting of each scheme, under each rule; * the best under it"

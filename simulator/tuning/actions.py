@@ -10,7 +10,7 @@ from simulator.traces import naming
 from simulator.traces.measures import SURE, median_worker_s, slow_workers
 from straggler_models.base import WorkerTimes
 
-Action = Literal["keep", "leave out", "balance", "replace"]
+Action = Literal["keep", "leave out", "replace"]
 MOST_LEFT_OUT = 0.5  # of the workers
 SIZES = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)  # of sets of slow workers, besides all of them
 
@@ -23,16 +23,12 @@ class Fleet(NamedTuple):
     """that are left out or replaced, the slowest first"""
     times: WorkerTimes
     n_workers: int
-    shares: FloatArray | None = None
-    """of the load, which is not equal if it is balanced, shape ``(n_workers,)``"""
     names: Sequence[str] = ()
     """of all workers of the trace, where it has any"""
 
     @property
     def said(self) -> str:
         """The action in words."""
-        if self.action == "balance":
-            return "load in proportion to speed"
         return f"{self.action} {naming.workers(self.workers, self.names)}" if self.workers else ""
 
     def part(self, rounds: slice) -> "Fleet":
@@ -52,8 +48,7 @@ def fleets(
     """Yield what workers could be: as they are, then after each action that some rounds suggest.
 
     Slow workers (`simulator.traces.measures.slow_workers`), and after them those that failed, are left out, the slowest
-    first, at most half of all; or replaced by usual ones; if workers differ (Friedman's test), each gets load in
-    proportion to its speed.
+    first, at most half of all; or replaced by usual ones.
 
     Parameters
     ----------
@@ -70,7 +65,7 @@ def fleets(
     --------
     >>> times = WorkerTimes(0.0, np.tile([1.0, 1.0, 1.0, 5.0], (12, 1)))
     >>> [fleet.said for fleet in fleets(times, 4, slice(0, 12))]
-    ['', 'leave out worker 3', 'replace worker 3', 'load in proportion to speed']
+    ['', 'leave out worker 3', 'replace worker 3']
     """
     parts = _parts(times, n_workers)
     whole = WorkerTimes(*parts)
@@ -85,42 +80,12 @@ def fleets(
         yield Fleet("leave out", tuple(gone.tolist()), left, n_workers - size, names=names)
         after = _replaced(parts, usual_s, gone, found.factors)
         yield Fleet("replace", tuple(gone.tolist()), after, n_workers, names=names)
-    if _differ(usual_s[seen]):
-        shares = balanced(WorkerTimes(*(part[seen] for part in parts)))
-        scaled = whole._replace(seconds_per_load=whole.seconds_per_load * shares * n_workers)
-        yield Fleet("balance", (), scaled, n_workers, shares, names)
 
 
 def at_equal_load_s(times: WorkerTimes, load: float) -> FloatArray:
     """Completion times at a load, of the shape of the parts."""
     with np.errstate(invalid="ignore"):
         return np.asarray(times.slowdown * (times.startup_s + times.seconds_per_load * load))
-
-
-def balanced(times: WorkerTimes) -> FloatArray:
-    """Shares of the load with which the workers' median times are equal.
-
-    A worker whose start-up alone takes longer gets nothing.
-
-    Examples
-    --------
-    >>> balanced(WorkerTimes(np.zeros((1, 3)), np.array([[1.0, 1.0, 2.0]]), np.ones((1, 3)))).tolist()
-    [0.4, 0.4, 0.2]
-    """
-    startup_s = np.median(times.slowdown * times.startup_s, axis=0)
-    per_load_s = np.median(times.slowdown * times.seconds_per_load, axis=0)
-    usable = np.isfinite(startup_s) & np.isfinite(per_load_s)
-    speed = np.zeros(len(startup_s))
-    speed[usable] = 1 / np.maximum(per_load_s[usable], np.finfo(np.float64).tiny)
-    working = np.flatnonzero(usable)[np.argsort(startup_s[usable], kind="stable")]
-    shares = np.zeros(len(startup_s))
-    for n_working in range(len(working), 0, -1):  # those with the least start-up, all of whom must get something
-        some = working[:n_working]
-        end_s = (1 + speed[some] @ startup_s[some]) / speed[some].sum()
-        if end_s >= startup_s[some].max():
-            shares[some] = (end_s - startup_s[some]) * speed[some]
-            break
-    return shares
 
 
 def speeds_of(times: WorkerTimes, n_workers: int) -> list[float] | None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from schemes.heterogeneous_gradient_coding import BY_SPEED
 from simulator.choices import LoadEffect
 from simulator.parameters import FloatArray
 from simulator.statistics import expanded_tail, is_tie, percentile_interval
@@ -18,7 +19,7 @@ from simulator.tuning.rows import said_setting
 SURE_ROUNDS = 30  # fewer say too little to choose by: half of them are tested
 LONGER = 5  # times as many jobs, in which a few rounds of delay do not count
 MOST_MORE = 10  # times as many rounds, which nobody would measure
-TROUBLE: tuple[Action, ...] = ("leave out", "replace", "balance", "keep")  # the least first; of one step, keep: a code
+TROUBLE: tuple[Action, ...] = ("leave out", "replace", "keep")  # the least first; keep: load by speed, then a code
 Verdict = Literal["pays", "does not pay", "not enough data"]
 
 
@@ -67,17 +68,17 @@ class Candidate:
     @property
     def is_coded(self) -> bool:
         """True if it is a code, repeats or copies."""
-        return self.scheme != "uncoded"
+        return self.scheme not in ("uncoded", BY_SPEED)
 
     @property
     def steps(self) -> int:
-        """How many things there are to do: an action on workers, a code."""
-        return int(self.fleet.action != "keep") + int(self.is_coded)
+        """How many things there are to do: an action on workers, a code or load by speed."""
+        return int(self.fleet.action != "keep") + int(self.scheme != "uncoded")
 
     @property
     def trouble(self) -> tuple[float, ...]:
         """How much trouble it is, for comparisons: the number of steps, the action, T, then load."""
-        place = TROUBLE.index(self.fleet.action)
+        place = TROUBLE.index(self.fleet.action) + int(self.is_coded)
         return self.steps, place, float(self.setting["delay_rounds"]), float(self.setting["load"])
 
 
@@ -177,7 +178,7 @@ class Advice:
     @property
     def codes(self) -> list[Candidate]:
         """What is coded, repeats or copies, with workers as they are."""
-        return [one for one in self.candidates if one.fleet.action == "keep" and not one.is_plain]
+        return [one for one in self.candidates if one.fleet.action == "keep" and one.is_coded]
 
     @property
     def coded(self) -> list[Candidate]:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from schemes.backup_tasks import COPIES
+from schemes.heterogeneous_gradient_coding import BY_SPEED
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES
 from simulator.traces.naming import ONE_WORKER, labelled, workers
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
-from simulator.tuning.rows import said_setting
+from simulator.tuning.rows import said_setting, said_shares
 
 if TYPE_CHECKING:
     from simulator.tuning.advice import Advice, Candidate
@@ -37,6 +38,7 @@ def sentences(advice: Advice, search: Search, *, has_collectives: bool = False) 
         _verdict(advice),
         *([ALL_REDUCE] if has_collectives else []),
         *_instead(advice),
+        *_shares(advice),
         *_changes(advice),
         *_how_sure(advice),
         *_of_coding(advice),
@@ -56,7 +58,7 @@ def what(one: Candidate) -> str:
         code = f"{one.scheme}{f' ({setting})' if setting else ''} with the rule {one.setting['rule']}"
     who = one.fleet.workers
     action = f"{one.fleet.action} {workers(who, one.fleet.names, most=MOST_WORKERS)}" if who else ""
-    if one.fleet.action == "balance":
+    if one.scheme == BY_SPEED:
         action = "give each worker load in proportion to its speed"
     if not action:
         return f"use {code}"
@@ -145,6 +147,13 @@ def _instead(advice: Advice) -> Iterator[str]:
         best = min(sure, key=lambda one: one.time_s)
         said = [f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less)"]
     yield f"Or else: {'; '.join(said)}." if said else "Nothing else that was tried saves for sure."
+
+
+def _shares(advice: Advice) -> Iterator[str]:
+    """Say what load by speed gives each worker, if that saves anything."""
+    one = advice.find(BY_SPEED)
+    if one is not None and advice.saved(one).low > 0:
+        yield said_shares(one.setting["speeds"])
 
 
 def _kind(one: Candidate) -> tuple[str, bool, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from schemes.heterogeneous_gradient_coding import BY_SPEED
+from schemes.heterogeneous_gradient_coding import BY_SPEED, HeterogeneousGradientCoding
 from simulator.engine.master_rules import FirstEnough
 from simulator.parameters import FloatArray, IntArray
 from simulator.statistics import block_resamples
@@ -19,7 +19,7 @@ from simulator.tuning.actions import Fleet, at_equal_load_s, fleets, speeds_of
 from simulator.tuning.advice import LONGER, Advice, Candidate, Other
 from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_measured
-from simulator.tuning.legal_settings import Group
+from simulator.tuning.legal_settings import Group, grouped
 from simulator.tuning.rows import said_setting
 from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
@@ -95,7 +95,7 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
         after: list[Tried] = []
         for place, fleet in enumerate(others):
             told = _within(progress, len(probes) + place, n_parts)
-            after += _after(fleet.part(first), fleet, _few(choosing, fleet, settings), told)
+            after += _after(fleet.part(first), fleet, _few(choosing, settings), told)
         tried += _worth_testing(tried, after)
         exact = [_tested(fleet, row, rest, search) for fleet, row in tried]
         fewer = _without_slowest(keep.part(first), choosing.n_jobs)
@@ -195,16 +195,20 @@ def _learned(
 
 
 def _groups(search: Search, seen: Fleet) -> list[Group]:
-    """Settings for workers with such times; load in proportion to speed without a code is an action."""
-    groups = search.groups(seen.n_workers, speeds_of(seen.times, seen.n_workers))
-    return [group for group in groups if group.first.label != BY_SPEED]
+    """Settings for workers with such times; load by speed is tried whatever the schemes, and after no other action."""
+    speeds = speeds_of(seen.times, seen.n_workers)
+    groups = [group for group in search.groups(seen.n_workers, speeds) if group.first.label != BY_SPEED]
+    if seen.action == "keep":
+        by_speed = HeterogeneousGradientCoding.settings(seen.n_workers, 0, speeds=speeds)
+        groups += grouped(scheme for scheme in by_speed if scheme.label == BY_SPEED)
+    return groups
 
 
-def _few(search: Search, fleet: Fleet, settings: pd.DataFrame) -> Search:
-    """A search after an action: uncoded, and schemes that were the best two without it; balanced, uncoded alone."""
-    best = [kind for kind in fastest_first(settings)["kind"] if kind != "uncoded"]
-    kinds = ("uncoded", *(dict.fromkeys(best[:2]) if fleet.shares is None else ()))
-    return dataclasses.replace(search, schemes=kinds)
+def _few(search: Search, settings: pd.DataFrame) -> Search:
+    """A search after an action: uncoded, and schemes that were the best two without it."""
+    best = fastest_first(settings)
+    others = best["kind"][~best["scheme"].isin(["uncoded", BY_SPEED])]
+    return dataclasses.replace(search, schemes=("uncoded", *dict.fromkeys(others[:2])))
 
 
 def _after(seen: Fleet, fleet: Fleet, search: Search, progress: Progress | None) -> Iterator[Tried]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemes import Scheme
+from schemes import HeterogeneousGradientCoding, Scheme
+from schemes.heterogeneous_gradient_coding import FEW
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE, nested_values
 
@@ -80,6 +81,22 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name not in ("code", "speeds")]
     given = {name: row[name] for name in names if row.get(name) is not None}
     return ", ".join(_said(name, value) for name, value in given.items())
+
+
+def said_shares(speeds: Sequence[float]) -> str:
+    """Say the share of the load that each worker has in load by speed.
+
+    Examples
+    --------
+    >>> said_shares([1.0, 0.25, 1.0]).partition("chunks ")[2]
+    '(0: 0.4444, 1: 0.1111, 2: 0.4444).'
+    """
+    shares = HeterogeneousGradientCoding(n_workers=len(speeds), speeds=list(speeds), s=0).worker_loads()
+    slowest = np.argsort(shares, kind="stable")
+    each = ", ".join(f"{worker}: {shares[worker]:.4g}" for worker in sorted(slowest[:FEW].tolist()))
+    others = shares[slowest[FEW:]]
+    more = f"; others {others[0]:.4g} to {others[-1]:.4g}, see speeds in winners.yaml" if len(others) else ""
+    return f"Load by speed gives shares in proportion to 1 / the workers' median times, in whole chunks ({each}{more})."
 
 
 def _said(name: str, value: Any) -> str:
