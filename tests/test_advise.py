@@ -593,6 +593,7 @@ def test_advise_writes_a_page_that_can_be_run(adjusted, tmp_path, monkeypatch, c
     said = capsys.readouterr().out
     page = (out / "advice.md").read_text()
     assert said.splitlines()[1] in page
+    assert ("without --base-load, times are taken as measured at load 0" in page) == ("--seconds-per-load" in adjusted)
     assert {"advice.png", "settings.png", "winners.png", "tested.csv", "learned.csv"} <= {
         file.name for file in out.iterdir()
     }

@@ -625,7 +625,9 @@ def test_the_load_that_times_were_measured_at_is_told_where_it_was_not_given(tra
     options = ("--seconds-per-load", 1, "--schemes", "uncoded", "--out", trace.parent / "found")
     assert cli(monkeypatch, "tune", trace, *options) == 0
     said = capsys.readouterr()
-    assert "without --base-load, times are taken as measured at load 0; those of uncoded work" in said.out + said.err
+    assert "taken as measured at load 0, so that uncoded work takes S/n = 0.125 s longer than measured;" in said.err
+    assert "mine.csv (measured at load 0, as --base-load was not given), 1 s for load 1" in said.out
     assert cli(monkeypatch, "tune", trace, *options, "--base-load", 0) == 0
     said = capsys.readouterr()
-    assert "without --base-load" not in said.out + said.err
+    assert "--base-load" not in said.out + said.err
+    assert "mine.csv (measured at load 0), 1 s for load 1" in said.out

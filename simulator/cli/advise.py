@@ -30,7 +30,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
 
     `tune` tries finer grids of s and lam.
 
-    Example: stragglersim advise trace.parquet --seconds-per-load 1.12 --out results/advice
+    Example: stragglersim advise trace.parquet --base-load 0.125 --seconds-per-load 1.12 --out results/advice
     """
     from simulator.tuning.advice_text import sentences
     from simulator.tuning.advising import find_advice
@@ -132,5 +132,6 @@ def _write(
 def _page(found: Advice, lines: list[str], note: str, trace: AdjustedTrace) -> str:
     header, rows = _table(found)
     table = [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
-    text = "\n\n".join([f"# Advice for {trace.path.name}", *lines, "\n".join(table), REMARK, note])
+    remarks = [f"Of the trace: {remark}." for remark in trace.measured.remarks]
+    text = "\n\n".join([f"# Advice for {trace.path.name}", *lines, "\n".join(table), REMARK, *remarks, note])
     return f"{text}\n\n![Time that each saves, and what more rounds gain](advice.png)\n"

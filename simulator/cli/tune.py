@@ -31,7 +31,7 @@ def tune(
 
     Every setting meets the rounds of the trace, repeated as needed, with times adjusted to its load.
 
-    Example: stragglersim tune trace.parquet --seconds-per-load 1.12 --max-delay 3 --out results/tune
+    Example: stragglersim tune trace.parquet --base-load 0.125 --seconds-per-load 1.12 --max-delay 3 --out results/tune
     """
     from simulator.results.account import Said
     from simulator.tuning.check import N_CHECKED, largest_difference

@@ -12,7 +12,7 @@ import numpy as np
 from simulator.choices import LoadEffect
 from simulator.errors import UserError
 from simulator.parameters import FloatArray
-from simulator.traces.files import MeasuredTimes, read_times
+from simulator.traces.files import MeasuredTimes, base_load_of, read_times
 from simulator.traces.formats.format import Options
 from simulator.traces.naming import labelled
 from straggler_models.base import WorkerTimes
@@ -106,8 +106,9 @@ class AdjustedTrace:
             trace = trace._replace(base_load=of_uncoded if self.seconds_per_load is None else 0.0)
             if self.seconds_per_load is not None:
                 remarks.append(
-                    "without --base-load, times are taken as measured at load 0; those of uncoded work are at load "
-                    f"1/n = {of_uncoded:.4g}"
+                    "without --base-load, times are taken as measured at load 0, so that uncoded work takes S/n = "
+                    f"{self.seconds_per_load * of_uncoded:.3g} s longer than measured; times of uncoded work are at "
+                    f"load 1/n: --base-load {of_uncoded:.4g}"
                 )
         if trace.components is None and self.seconds_per_load is None:
             median_s, _ = _all_work(trace)
@@ -207,7 +208,12 @@ class AdjustedTrace:
             return self.path.name
         if self.seconds_per_load is None:
             return f"{self.path.name}, all of the median time is work, load effect {self.effect}"
-        return f"{self.path.name}, {self.seconds_per_load:g} s more at load 1, load effect {self.effect}"
+        said = self.base_load is not None or base_load_of(self.path) is not None
+        load = f"{self.measured.base_load:.4g}{'' if said else ', as --base-load was not given'}"
+        return (
+            f"{self.path.name} (measured at load {load}), {self.seconds_per_load:g} s for load 1, load effect "
+            f"{self.effect}"
+        )
 
 
 def _all_work(trace: MeasuredTimes) -> tuple[float, float]:
