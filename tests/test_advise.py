@@ -186,20 +186,20 @@ def test_verdicts_by_hand():
     assert saved.percent == pytest.approx(100 * (1 - 4.2 / 8))
     assert 45 <= saved.low < 45.2  # nearly all of the two resamples
     assert 49.8 < saved.high <= 50
-    assert pays.share_won.tolist() == [1.0, 0.0, 0.0]
+    assert list(pays.share_won.values()) == [1.0, 0.0, 0.0]
     assert first_line(pays).startswith(
         "Use GC (s 1) with the rule first_enough: on later rounds, 100 jobs take 4.2 s rather than 8 s, 47.5 % ["
     )
     assert first_line(pays).endswith("] less, each worker holding 10 % of the data.")
     unsure = made(candidate("GC", 4.0, [4.0, 9.0]), UNCODED)
     assert unsure.verdict == "not enough data"
-    assert unsure.share_won.tolist() == [0.5, 0.5]
-    assert first_line(unsure).startswith("Not enough data: to use GC (s 1) with the rule first_enough saves 18.8 % [")
+    assert list(unsure.share_won.values()) == [0.5, 0.5]
+    assert first_line(unsure).startswith("Not enough data: using GC (s 1) with the rule first_enough saves 18.8 % [")
     loses = made(UNCODED, candidate("GC", 9.0, [9.0, 9.5]), candidate("repetition only", 9.0, [8.5, 8.5]))
     assert loses.verdict == "does not pay"
     assert first_line(loses) == (
-        "Do not code: GC (s 1) with the rule first_enough takes 16 % longer, because all of a step is work (twice the "
-        "load takes twice as long), and all waiting for slow workers is 20.0 % of the time."
+        "Do not code: GC (s 1) with the rule first_enough takes 16 % longer. All of a step is work (twice the load "
+        "takes twice as long), and all waiting for slow workers is 20.0 % of the time."
     )
 
 
@@ -229,9 +229,53 @@ def test_a_choice_that_another_surely_beats():
     advice = three([6.0, 6.5])
     assert advice.rival is REPEATED
     assert any(
-        "the choice is not sure: on the tested rounds, to use repetition only" in line
+        "the choice is not sure: on the tested rounds, using repetition only" in line
         for line in sentences(advice, SEARCH)
     )
+
+
+def test_how_sure_it_is_by_hand():
+    replaced = candidate("uncoded", 3.0, [3.0, 3.0], action="replace", workers=(3,))
+    assert "Of 2 options, replacing worker 3 was the fastest in all 500 resamples." in sentences(
+        made(replaced, UNCODED), SEARCH
+    )
+    both = candidate("GC", 3.1, [2.0, 3.9], action="leave out", workers=(3,))
+    said = " ".join(sentences(made(replaced, both, UNCODED), SEARCH))
+    assert (
+        "in 50 % of 500 resamples, leaving out worker 3, and using GC (s 1) with the rule first_enough in 50 %" in said
+    )
+
+
+def test_ranks_without_a_master_are_told_first_what_they_can_do():
+    """GC is the fastest, but nothing for them: it is told second, and wins no resample."""
+    replaced = candidate("uncoded", 5.0, [5.0, 5.2], action="replace", workers=(3,))
+    out = candidate("uncoded", 6.0, [6.0, 6.0], action="leave out", workers=(3,))
+    coded = candidate("GC", 4.0, [4.0, 4.0])
+    verdict, code, instead, sure, *_ = sentences(made(replaced, coded, out, UNCODED, has_collectives=True), SEARCH)
+    assert verdict.startswith("Replace worker 3: on later rounds, 100 jobs take 5.1 s rather than 8 s")
+    assert code == (
+        "These ranks exchange gradients by collectives, and a code needs a master (documentation: Explanation, Which "
+        "systems it models): with a master, using GC (s 1) with the rule first_enough would save at most 50.0 % "
+        "[50.0, 50.0]."
+    )
+    assert instead == "Or else: leave out worker 3 (6 s, 25.0 % [25.0, 25.0] less)."
+    assert sure == "Of 3 options, replacing worker 3 was the fastest in all 500 resamples."
+    ordered = _least_trouble_first([coded, out, replaced, UNCODED], has_collectives=True)
+    assert ordered == [replaced, coded, out, UNCODED]
+    nothing = made(UNCODED, coded, has_collectives=True)
+    assert nothing.verdict == "does not pay"
+    verdict, code = sentences(nothing, SEARCH)[:2]
+    assert verdict.startswith(
+        "Change nothing: no worker is slow often enough to be replaced, left out or given less load. All of a"
+    )
+    assert code.endswith("would save at most 50.0 % [50.0, 50.0].")
+    hardly = candidate("uncoded", 7.99, [7.99, 7.99], action="replace", workers=(3,))
+    verdict, code = sentences(made(UNCODED, hardly, candidate("GC", 9.0, [9.0, 9.0]), has_collectives=True), SEARCH)[:2]
+    assert verdict.startswith(
+        "Change nothing: neither other workers nor load by speed save 1 % for sure; the most is 0.1 % [0.1, 0.1], by "
+        "replacing worker 3. All of a step"
+    )
+    assert code.endswith("; with one, no code that was tried would save time for sure.")
 
 
 def test_what_can_be_done_besides():
@@ -378,8 +422,14 @@ def test_what_matters_more_is_told_where_it_is_worth_it():
     advice = made(candidate("GC", 4.0, [4.0, 4.4]), candidate("SR-SGC", 6.0, [6.0, 6.0]), UNCODED)
     settings = {"scheme": ["GC", "GC", "SR-SGC"], "rule": ["first_enough", "mu_rule", "first_enough"]}
     for makespans_s, said in (
-        ([4.0, 12.0, 6.0], "The rule matters more than the code on the rounds of choosing: GC at its best takes 200 %"),
-        ([4.0, 5.0, 6.0], "The code matters more than the rule on the rounds of choosing: GC at its best takes 25 %"),
+        (
+            [4.0, 12.0, 6.0],
+            "The rule matters more than the code: on the rounds of choosing, GC under another rule takes up to 200 %",
+        ),
+        (
+            [4.0, 5.0, 6.0],
+            "The code matters more than the rule: on the rounds of choosing, GC under another rule takes up to 25 %",
+        ),
         ([4.0, 4.0, 4.0], None),
     ):
         of_half = dataclasses.replace(advice, settings=pd.DataFrame(settings | {"makespan_s": makespans_s}))
@@ -391,12 +441,17 @@ def test_long_runs_and_load_effects_are_told():
     sequential = candidate("SR-SGC", 4.0, [4.0, 4.0], delay=1, long_s=24.0)
     adds = Other("additive", candidate("GC", 4.0, [4.0]), -12.0)
     said = sentences(made(sequential, UNCODED, others=(adds,)), SEARCH)
-    assert "In runs of 500 jobs, SR-SGC saves less: 40.0 %, not 50.0 %." in said
+    assert "With 500 jobs, SR-SGC saves 40.0 % (with 100: 50.0 %)." in said
     assert (
         "The choice depends on how times grow with load: if what slows workers adds to their work (--load-effect "
-        "additive), to use GC (s 1) with the rule first_enough is the best, and the advice takes 12 % longer. "
+        "additive), using GC (s 1) with the rule first_enough is the best, and the advice takes 12 % longer. "
         "Measure at two loads or more: `stragglersim trace info` says which it is." in said
     )
+    for long_s, is_better in ((10.0, True), (20.0, False)):  # GC takes 20 s
+        later = candidate("M-SGC", 5.0, [4.1, 4.1], delay=1, long_s=long_s)
+        said = sentences(made(candidate("GC", 4.0, [4.0, 4.0]), later, UNCODED, n_jobs=1000), SEARCH)
+        line = "With 5 000 jobs, where its T rounds at the end weigh less, M-SGC saves 75.0 % (with 1 000: 48.8 %)."
+        assert (line in said) == is_better == any(one.startswith("With ") for one in said)
     near = made(sequential, UNCODED, others=(adds._replace(saves_percent=-0.5),))
     assert any("The choice hardly matters if what slows workers adds" in line for line in sentences(near, SEARCH))
     same = made(sequential, UNCODED, others=(adds._replace(chosen=sequential),))

@@ -397,7 +397,7 @@ def test_ranks_that_were_not_read_are_named_by_every_command(convert, cli, ranks
         told = cli(*command, "ranks")[2]
         assert f"ranks: {said}" in told if said else "missing" not in told
     line = (
-        "These ranks exchange gradients by collectives, and a code needs a master: what a code saves here is an upper "
+        "These ranks exchange gradients by collectives, and a code needs a master (documentation: Explanation, Which "
     )
     convert("out.parquet", "--drop-first", "1")  # what is known of the job is kept
     for source in ("ranks", "out.parquet"):

@@ -281,6 +281,20 @@ def test_files_of_all_ranks_are_merged_and_rounds_that_not_all_have_are_left_out
     assert "times: 2 of 6 rounds, which not all 3 ranks have, are left out" in warned
 
 
+def test_ranks_that_wait_for_each_other_have_no_master(cli, tmp_path):
+    """What they cannot do, a code, is told second; workers that a master calls wait for nobody in a round."""
+    for waited in (0.5, 0.0):
+        folder, out = f"waited-{waited}", f"waited-{waited}.parquet"
+        for rank, own in enumerate((1.0, 1.01, 1.02, 3.0)):
+            write(tmp_path / folder / f"rank-{rank}.csv", rank, range(30), own=own, waited=waited)
+        assert cli("trace", "convert", folder, "--out", out)[0] == 0
+        for source in (folder, out):
+            said = cli("advise", source, "--schemes", "uncoded,gradient_coding", "--max-delay", 0, "--mu", 1)[1]
+            assert any("Replace worker 3: " in line for line in said.splitlines()[:2])
+            is_told = "These ranks exchange gradients by collectives, and a code needs a master" in said
+            assert is_told == (waited > 0)
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [

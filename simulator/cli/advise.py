@@ -42,7 +42,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     tell_remarks(trace.measured)
     with progress(f"Trying settings on {options.file.name}", "settings") as told:
         found = find_advice(trace, search, progress=told)
-    lines = sentences(found, search, has_collectives=trace.measured.has_collectives)
+    lines = sentences(found, search)
     note = _note(found, trace, search)
     say("")
     for line in lines:
@@ -69,7 +69,6 @@ def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     from simulator.tuning.rows import said_setting
 
-    won = dict(zip(found.candidates, found.share_won, strict=True))
     tested = sorted(found.candidates, key=lambda one: one.time_s)
     rows: list[tuple[str, ...]] = [
         (
@@ -81,7 +80,7 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             f"{one.setting['load']:.4g}",
             f"{one.time_s:.2f}",
             str(found.saved(one)),
-            f"{100 * won[one]:.0f} %" if one in won else "-",
+            f"{100 * found.share_won[one]:.0f} %" if one in found.share_won else "-",
             f"{one.relative_error:.2f}" if one.relative_error else "0",
         )
         for one in (*tested, *found.approximate)

@@ -51,10 +51,11 @@ def _savings(axes: Axes, advice: Advice, shown: list[Candidate], looks: dict[str
     axes.axvline(0, color=GREY, linewidth=0.6)
     axes.set_xlabel("time saved against uncoded work (%), 95 % interval")
     axes.set_title(f"tested on rounds {advice.tested_on[0]} to {advice.tested_on[1] - 1}")
-    won = dict(zip(advice.candidates, advice.share_won, strict=True))
     beside = axes.twinx()
     beside.set_ylim(axes.get_ylim())
-    beside.set_yticks(range(len(shown)), [f"{100 * won[one]:.0f} %" for one in shown])
+    beside.set_yticks(
+        range(len(shown)), [f"{100 * advice.share_won[one]:.0f} %" if one in advice.share_won else "-" for one in shown]
+    )
     beside.set_ylabel("share of resamples won")
     beside.spines["right"].set_visible(False)
     beside.tick_params(length=0)

@@ -132,10 +132,11 @@ class Advice:
     twice_percent: float
     waiting_percent: float
     others: tuple[Other, ...] = ()
+    has_collectives: bool = False
+    """True: ranks exchange gradients without a master, so that a code is nothing they can do"""
 
     def table(self) -> pd.DataFrame:
         """All that was tested: a row for each candidate, approximate ones last."""
-        won = dict(zip(self.candidates, self.share_won.tolist(), strict=True))
         return pd.DataFrame(
             {
                 "workers": one.fleet.said,
@@ -144,7 +145,7 @@ class Advice:
                 "time_s": one.time_s,
             }
             | {f"saved_{name}": value for name, value in self.saved(one)._asdict().items()}
-            | {"won": won.get(one), "relative_error": one.relative_error}
+            | {"won": self.share_won.get(one), "relative_error": one.relative_error}
             | {name: one.setting[name] for name in ("rule", "delay_rounds", "load")}
             | {"n_workers": one.fleet.n_workers, "first_s": one.first_s, "long_s": one.long_s}
             for one in (*self.candidates, *self.approximate)
@@ -161,6 +162,11 @@ class Advice:
         return self.candidates[0]
 
     @property
+    def doable(self) -> list[Candidate]:
+        """What these workers can do, the choice first: all, or without a master all but codes."""
+        return [one for one in self.candidates if not (self.has_collectives and one.is_coded)]
+
+    @property
     def plain(self) -> Candidate:
         """Uncoded work by workers as they are."""
         return next(one for one in self.candidates if one.is_plain)
@@ -173,7 +179,7 @@ class Advice:
     @property
     def seems_best(self) -> Candidate:
         """What saves most on the tested rounds, other than uncoded work by all workers if there is something."""
-        return min(self.candidates, key=lambda one: (one.is_plain, one.time_s))
+        return min(self.doable, key=lambda one: (one.is_plain, one.time_s))
 
     @property
     def codes(self) -> list[Candidate]:
@@ -202,12 +208,12 @@ class Advice:
         return Saved(percent, min(float(low), percent), max(float(high), percent))
 
     @functools.cached_property
-    def share_won(self) -> FloatArray:
-        """Share of resamples in which each candidate is the fastest; ties are shared."""
-        resampled_s = np.array([one.resampled_s for one in self.candidates])
+    def share_won(self) -> dict[Candidate, float]:
+        """Share of resamples in which each thing that can be done is the fastest; ties are shared."""
+        resampled_s = np.array([one.resampled_s for one in self.doable])
         is_best = is_tie(resampled_s, resampled_s.min(axis=0))
         share: FloatArray = (is_best / is_best.sum(axis=0)).mean(axis=1)
-        return share
+        return dict(zip(self.doable, share.tolist(), strict=True))
 
     @property
     def too_short(self) -> bool:
@@ -230,7 +236,7 @@ class Advice:
         if self.too_short:
             return SURE_ROUNDS
         needed = []
-        for one in self.candidates:
+        for one in self.doable:
             saved = self.saved(one)
             if not one.is_plain and saved.high >= WORTH_PERCENT:
                 half = (saved.high - saved.low) / 2
@@ -240,7 +246,7 @@ class Advice:
     @property
     def rival(self) -> Candidate | None:
         """What saves most on the tested rounds, if it surely beats what was chosen; None: there is nothing."""
-        sure = [one for one in self.candidates[1:] if self.saved(one, self.chosen).low > 0]
+        sure = [one for one in self.doable[1:] if self.saved(one, self.chosen).low > 0]
         return min(sure, key=lambda one: one.time_s, default=None)
 
     @property

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from schemes.backup_tasks import COPIES
 from schemes.heterogeneous_gradient_coding import BY_SPEED
 from schemes.multiplexed import REPETITION
-from simulator.statistics import N_BLOCK_RESAMPLES
+from simulator.statistics import N_BLOCK_RESAMPLES, TIE
 from simulator.traces.naming import ONE_WORKER, labelled, workers
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting, said_shares
@@ -24,19 +24,21 @@ NEARLY = 1.1  # times as long, which less than half of the load may be worth
 MOST_NAMED = 3  # other things that can be done
 MOST_WORKERS = 12  # by their numbers
 ALL_REDUCE = (
-    "These ranks exchange gradients by collectives, and a code needs a master: what a code saves here is an upper "
-    "bound (documentation: Explanation, Which systems it models)."
+    "These ranks exchange gradients by collectives, and a code needs a master (documentation: Explanation, Which "
+    "systems it models)"
 )
+DOING = {"replace": "replacing", "leave": "leaving", "give": "giving", "use": "using"}
+VERB = re.compile(rf"^({'|'.join(DOING)})\b|(?<=, and )use\b")
 SEEN = 0.005  # share of resamples that is no 0 %
 
 
-def sentences(advice: Advice, search: Search, *, has_collectives: bool = False) -> list[str]:
-    """The advice in words, the verdict first; what a code means for ranks that have no master, if they have none."""
+def sentences(advice: Advice, search: Search) -> list[str]:
+    """The advice in words, the verdict first; then what a code would save, if these ranks have no master."""
     if advice.plain.fleet.n_workers == 1:
         return [f"{_capital(ONE_WORKER)}."]
     return [
         _verdict(advice),
-        *([ALL_REDUCE] if has_collectives else []),
+        *_with_master(advice),
         *_instead(advice),
         *_shares(advice),
         *_changes(advice),
@@ -65,6 +67,20 @@ def what(one: Candidate) -> str:
     return f"{action}, and use {code}" if one.is_coded else action
 
 
+def doing(one: Candidate) -> str:
+    """Say what is done, as the subject of a sentence.
+
+    Examples
+    --------
+    >>> from simulator.tuning.actions import Fleet
+    >>> from simulator.tuning.advice import Candidate
+    >>> plain = {"scheme": "uncoded", "kind": "uncoded"}
+    >>> doing(Candidate(Fleet("leave out", (3,), None, 8), plain, 1.0, None, 1.0))
+    'leaving out worker 3'
+    """
+    return VERB.sub(lambda verb: DOING[verb[0]], what(one))
+
+
 def _verdict(advice: Advice) -> str:
     """Say what to do, in a sentence or two."""
     chosen, plain = advice.chosen, advice.plain
@@ -80,11 +96,13 @@ def _verdict(advice: Advice) -> str:
         return _nothing_pays(advice)
     more = (advice.rounds_needed or 0) - advice.n_rounds
     best = chosen if not chosen.is_plain else advice.seems_best
-    seems = f"to {what(best)} saves {advice.saved(best)} of the time"
+    seems = f"{doing(best)} saves {advice.saved(best)} of the time"
     if advice.too_short:
         if advice.saved(best).percent < WORTH_PERCENT:
             copies = advice.find("GC")
-            costs = "" if copies is None else f", and to {what(copies)} {_costs(advice, copies)}"
+            costs = (
+                "" if copies is None or advice.has_collectives else f", and {doing(copies)} {_costs(advice, copies)}"
+            )
             seems = f"nothing that was tried saves {WORTH_PERCENT:g} %{costs}"
         return (
             f"Too few rounds to choose by: {advice.n_rounds} were measured; record at least {more} more. On the "
@@ -97,24 +115,40 @@ def _verdict(advice: Advice) -> str:
 
 
 def _nothing_pays(advice: Advice) -> str:
-    """Say what the best code saves or costs, and two copies of everything; or what else saves most."""
+    """Say what the best code saves or costs, and two copies of everything; or what else saves most; then why."""
     work = (
-        "all of a step is work (twice the load takes twice as long)"
+        "All of a step is work (twice the load takes twice as long)"
         if advice.twice_percent > ALL_WORK
-        else f"twice the load takes {advice.twice_percent:.0f} % longer"
+        else f"Twice the load takes {advice.twice_percent:.0f} % longer"
     )
-    why = f"{work}, and all waiting for slow workers is {advice.waiting_percent:.1f} % of the time"
-    codes = advice.coded
-    best = min(codes, key=lambda one: one.time_s, default=None)
-    if best is not None and advice.saved(best).percent < WORTH_PERCENT:
-        copies = advice.find("GC")
-        more = "" if copies is None or copies is best else f" and {what(copies)[4:]} {_costs(advice, copies)}"
-        return f"Do not code: {what(best)[4:]} {_costs(advice, best)}{more}, because {why}."
-    if not codes:
-        why = f"no code was tried, and {why}"
+    why = f"{work}, and all waiting for slow workers is {advice.waiting_percent:.1f} % of the time."
     best = advice.seems_best
-    most = "" if best.is_plain else f" (most is {advice.saved(best)}, to {what(best)})"
-    return f"Change nothing: nothing that was tried saves {WORTH_PERCENT:g} % for sure{most}; {why}."
+    most = "" if best.is_plain else f"; the most is {advice.saved(best)}, by {doing(best)}"
+    if advice.has_collectives:
+        no_one = "no worker is slow often enough to be replaced, left out or given less load"
+        no_code = f"neither other workers nor load by speed save {WORTH_PERCENT:g} % for sure{most}"
+        return f"Change nothing: {no_one if best.is_plain else no_code}. {why}"
+    codes = advice.coded
+    code = min(codes, key=lambda one: one.time_s, default=None)
+    if code is not None and advice.saved(code).percent < WORTH_PERCENT:
+        copies = advice.find("GC")
+        more = "" if copies is None or copies is code else f", and {what(copies)[4:]} {_costs(advice, copies)}"
+        return f"Do not code: {what(code)[4:]} {_costs(advice, code)}{more}. {why}"
+    tried = "" if codes else " No code was tried."
+    return f"Change nothing: nothing that was tried saves {WORTH_PERCENT:g} % for sure{most}.{tried} {why}"
+
+
+def _with_master(advice: Advice) -> Iterator[str]:
+    """Say what a code would save, if there were a master."""
+    if not advice.has_collectives:
+        return
+    best = min((one for one in advice.candidates if one.is_coded), key=lambda one: one.time_s, default=None)
+    if best is None:
+        yield f"{ALL_REDUCE}."
+    elif advice.saved(best).low > 0:
+        yield f"{ALL_REDUCE}: with a master, {doing(best)} would save at most {advice.saved(best)}."
+    else:
+        yield f"{ALL_REDUCE}; with one, no code that was tried would save time for sure."
 
 
 def _costs(advice: Advice, one: Candidate) -> str:
@@ -132,7 +166,7 @@ def _instead(advice: Advice) -> Iterator[str]:
         return
     lighter = _lighter(advice)
     others: list[Candidate] = []
-    for one in sorted(advice.candidates[1:], key=lambda one: one.time_s):
+    for one in sorted(advice.doable[1:], key=lambda one: one.time_s):
         is_known = _kind(one) in map(_kind, (advice.chosen, *others))
         is_more = one.steps > advice.chosen.steps and advice.saved(one, advice.chosen).percent < WORTH_PERCENT
         if not (is_known or is_more or one.is_plain or one is lighter) and advice.saved(one).low > 0:
@@ -142,7 +176,7 @@ def _instead(advice: Advice) -> Iterator[str]:
         copies = " and as much for each copy," if lighter.scheme == COPIES else ""
         shares = f"load {lighter.setting['load']:.3g}{copies} rather than {advice.chosen.setting['load']:.3g}"
         said.insert(0, f"{what(lighter)} ({_seconds(lighter.time_s)}, {advice.saved(lighter)} less, {shares})")
-    sure = [one for one in advice.candidates[1:] if not one.is_plain and advice.saved(one).low > 0]
+    sure = [one for one in advice.doable[1:] if not one.is_plain and advice.saved(one).low > 0]
     if not said and sure:
         best = min(sure, key=lambda one: one.time_s)
         said = [f"{what(best)} ({_seconds(best.time_s)}, {advice.saved(best)} less)"]
@@ -175,7 +209,7 @@ def _changes(advice: Advice) -> Iterator[str]:
         return
     said = ", ".join(
         f"worker {labelled(of.worker, advice.plain.fleet.names)} "
-        f"{f'is {of.factor:.2g} times slower' if of.factor < np.inf else 'answers nothing'} from "
+        f"{f'is {of.factor:.2g} times slower' if of.factor < math.inf else 'answers nothing'} from "
         f"round {of.onset} {f'to {of.end - 1}' if of.end < advice.n_rounds else 'on'}"
         for of in advice.changes[:MOST_NAMED]
     )
@@ -192,17 +226,18 @@ def _changes(advice: Advice) -> Iterator[str]:
 def _how_sure(advice: Advice) -> Iterator[str]:
     if advice.verdict == "does not pay" or advice.too_short:
         return
-    share, rival = advice.share_won, advice.rival
+    share, rival = dict(advice.share_won), advice.rival
+    own = share.pop(advice.chosen)
     said = (
-        f"Of {len(advice.candidates)} things that were tested, to {what(advice.chosen)} was the fastest in "
-        f"{100 * share[0]:.0f} % of {N_BLOCK_RESAMPLES} resamples"
+        f"Of {1 + len(share)} options, {doing(advice.chosen)} was the fastest in "
+        f"{'all' if own > 1 - TIE else f'{100 * own:.0f} % of'} {N_BLOCK_RESAMPLES} resamples"
     )
-    others = [int(place) for place in np.argsort(-share, kind="stable") if place and share[place] >= SEEN]
-    if others:
-        said += f" (to {what(advice.candidates[others[0]])}: {100 * share[others[0]]:.0f} %)"
+    other = max(share, key=share.__getitem__, default=advice.chosen)
+    if share.get(other, 0.0) >= SEEN:
+        said += f", {doing(other)} in {100 * share[other]:.0f} %"
     if rival is not None and advice.verdict == "pays" and advice.saved(rival, advice.chosen).percent >= WORTH_PERCENT:
         said += (
-            f"; the choice is not sure: on the tested rounds, to {what(rival)} saves "
+            f"; the choice is not sure: on the tested rounds, {doing(rival)} saves "
             f"{advice.saved(rival, advice.chosen)} against it"
         )
     yield f"{said}."
@@ -211,7 +246,7 @@ def _how_sure(advice: Advice) -> Iterator[str]:
 def _of_coding(advice: Advice) -> Iterator[str]:
     """Say what coding adds to repeating what was missed, or to copies of it."""
     repeated = [one for one in map(advice.find, (REPETITION, COPIES)) if one is not None]
-    if not repeated or advice.verdict != "pays" or advice.chosen.fleet.action != "keep":
+    if not repeated or advice.verdict != "pays" or advice.chosen not in advice.codes:
         return
     best_repeated = min(repeated, key=lambda one: one.time_s)
     name = "repetition without coding" if best_repeated.scheme == REPETITION else "copying the last tasks"
@@ -227,7 +262,7 @@ def _of_coding(advice: Advice) -> Iterator[str]:
 
 def _approximate(advice: Advice) -> Iterator[str]:
     """Say what approximate gradients would save, and their error."""
-    if not advice.approximate or advice.waiting_percent < WORTH_PERCENT:
+    if not advice.approximate or advice.has_collectives or advice.waiting_percent < WORTH_PERCENT:
         return
     said = (
         f"k {one.setting['k']} saves {advice.saved(one)} at a relative error of {one.relative_error:.2f}"
@@ -244,9 +279,8 @@ def _rule_or_code(advice: Advice, search: Search) -> Iterator[str]:
     if advice.chosen.scheme != COPIES and max(rule, code) >= WORTH_PERCENT and n_codes > 1:
         more = "The rule matters more than the code" if rule > code else "The code matters more than the rule"
         yield (
-            f"{more} on the rounds of choosing: {advice.codes[0].scheme} at its best takes {rule:.0f} % longer under "
-            f"the worst of the rules tried, and the worst of the coded schemes {code:.0f} % longer than the best, "
-            "under its rule."
+            f"{more}: on the rounds of choosing, {advice.codes[0].scheme} under another rule takes up to {rule:.0f} % "
+            f"longer, and another code under the same rule up to {code:.0f} % longer."
         )
 
 
@@ -268,16 +302,16 @@ def _probing(advice: Advice) -> Iterator[str]:
 
 
 def _long_runs(advice: Advice) -> Iterator[str]:
-    """Say what T rounds of delay gain less, or more, in long runs."""
-    plain = advice.plain
-    for one in advice.candidates:
-        in_long = 100 * (1 - one.long_s / plain.long_s)
+    """Say what is saved in long runs by the choice, or by what is then better, if it has T rounds of delay."""
+    for one in advice.doable:
+        in_long = 100 * (1 - one.long_s / advice.plain.long_s)
         change = in_long - advice.saved(one).percent
-        is_named = one is advice.chosen or one.scheme in ("SR-SGC", "M-SGC")
-        if one.setting["delay_rounds"] and is_named and abs(change) >= WORTH_PERCENT:
+        is_better = one.long_s < advice.chosen.long_s * (1 - WORTH_PERCENT / 100)
+        if one.setting["delay_rounds"] and (one is advice.chosen or is_better) and abs(change) >= WORTH_PERCENT:
+            why = ", where its T rounds at the end weigh less," if change > 0 else ","
             yield (
-                f"In runs of {advice.n_long} jobs, {one.scheme} saves {'less' if change < 0 else 'more'}: "
-                f"{in_long:.1f} %, not {advice.saved(one).percent:.1f} %."
+                f"With {_grouped(advice.n_long)} jobs{why} {one.scheme} saves {in_long:.1f} % (with "
+                f"{_grouped(advice.n_jobs)}: {advice.saved(one).percent:.1f} %)."
             )
 
 
@@ -289,20 +323,24 @@ def _load_effects(advice: Advice) -> Iterator[str]:
             yield f"The choice is the same if what slows workers {grows} (--load-effect {other.effect})."
         elif other.saves_percent is not None and other.saves_percent > -WORTH_PERCENT:
             yield (
-                f"The choice hardly matters if what slows workers {grows} (--load-effect {other.effect}): then to "
-                f"{what(other.chosen)} is at most {WORTH_PERCENT:g} % faster."
+                f"The choice hardly matters if what slows workers {grows} (--load-effect {other.effect}): then "
+                f"{doing(other.chosen)} is at most {WORTH_PERCENT:g} % faster."
             )
         else:
             loses = "" if other.saves_percent is None else f", and the advice {_longer(-other.saves_percent)}"
             yield (
                 f"The choice depends on how times grow with load: if what slows workers {grows} (--load-effect "
-                f"{other.effect}), to {what(other.chosen)} is the best{loses}. Measure at two loads or more: "
+                f"{other.effect}), {doing(other.chosen)} is the best{loses}. Measure at two loads or more: "
                 "`stragglersim trace info` says which it is."
             )
 
 
 def _seconds(time_s: float) -> str:
-    return f"{time_s:,.4g} s".replace(",", " ") if time_s < 1e4 else f"{time_s:,.0f} s".replace(",", " ")
+    return f"{_grouped(time_s, '.4g' if time_s < 1e4 else '.0f')} s"
+
+
+def _grouped(number: float, digits: str = ".0f") -> str:
+    return f"{number:,{digits}}".replace(",", " ")
 
 
 def _capital(text: str) -> str:

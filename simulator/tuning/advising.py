@@ -69,7 +69,7 @@ def _as_good_in_both(advice: Advice, other: Other) -> Candidate | None:
     if other.saves_percent is None or other.saves_percent > -100 * MUCH:
         return None
     wanted = other.chosen.fleet.said, other.chosen.setting["scheme"]
-    alike = (one for one in advice.candidates if (one.fleet.said, one.scheme) == wanted)
+    alike = (one for one in advice.doable if (one.fleet.said, one.scheme) == wanted)
     return next((one for one in alike if one.first_s <= advice.chosen.first_s * (1 + ALIKE)), None)
 
 
@@ -110,7 +110,8 @@ def _advice(trace: AdjustedTrace, search: Search, probes: Sequence[int], progres
         n_rounds=times.n_rounds,
         n_jobs=search.n_jobs,
         changes=changes,
-        candidates=tuple(_least_trouble_first(exact)),
+        candidates=tuple(_least_trouble_first(exact, trace.measured.has_collectives)),
+        has_collectives=trace.measured.has_collectives,
         approximate=approximate,
         learned=learned,
         settings=settings,
@@ -130,13 +131,14 @@ def _under(other: AdjustedTrace, search: Search, own: Candidate, found: Advice) 
     return Other(other.effect, found.chosen, None if meant is None else found.saved(meant, found.chosen).percent)
 
 
-def _least_trouble_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _least_trouble_first(candidates: Sequence[Candidate], has_collectives: bool = False) -> list[Candidate]:
     """The fastest first, but before all the one that is the least trouble of those that are nearly as fast.
 
-    Of codes, one that asks for at most half of the load may be 2 % slower.
+    Of codes, one that asks for at most half of the load may be 2 % slower. Ranks that have no master can't use any.
     """
-    fastest_s = min(one.first_s for one in candidates)
-    near = [one for one in candidates if one.first_s <= fastest_s / (1 - WORTH_PERCENT / 100)]
+    doable = [one for one in candidates if not (has_collectives and one.is_coded)]
+    fastest_s = min(one.first_s for one in doable)
+    near = [one for one in doable if one.first_s <= fastest_s / (1 - WORTH_PERCENT / 100)]
     chosen = min(near, key=lambda one: (one.trouble, one.first_s))
     lighter = [
         one

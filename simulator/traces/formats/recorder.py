@@ -51,7 +51,10 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
         )
     absent = missing(of_ranks)
     about = {"missing_ranks": absent} if absent else {}
-    return Samples(table[is_whole].reset_index(drop=True), (*remarks, *about.values()), about)
+    if table["waited_s"].any():  # for each other: a worker that a master calls has nothing to wait for in a round
+        about["has_collectives"] = "True"
+    remarks += [absent] if absent else []
+    return Samples(table[is_whole].reset_index(drop=True), tuple(remarks), about)
 
 
 def _rows(path: Path) -> pd.DataFrame:
