@@ -1,6 +1,7 @@
 """Advice: chosen on one half, tested on the other; verdicts by hand and on traces made to have them."""
 
 import dataclasses
+import re
 import sys
 
 import numpy as np
@@ -553,10 +554,15 @@ def test_load_by_speed_is_the_same_in_advise_and_tune(tmp_path, monkeypatch, cap
     assert each in (out / "advice.md").read_text()
     tested = pd.read_csv(out / "tested.csv").set_index("scheme")["time_s"]
     at_shares_s = (measured_s[15:] + 4 * (shares - 1 / 8)).max(axis=1)
+    assert re.search(rf" {BY_SPEED} +s 0 +- +0 ", said)
+    assert re.search(r" uncoded +- +0 +0.125 ", said)
+    assert "(ties are shared among the fastest); the\nchoice was made on other rounds." in said
     assert tested[BY_SPEED] == pytest.approx(2 * at_shares_s.sum(), rel=1e-12)
     first = ("--rounds", "0:15", "--schemes", "uncoded,heterogeneous_gradient_coding")
     assert cli(monkeypatch, "tune", path, *given, *first, "--jobs", 30, "--out", tmp_path / "tuned") == 0
-    assert f"{each})." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{each})." in said
+    assert re.search(rf" {BY_SPEED} .* s 0 +- +0 ", said)
     assert load(tmp_path / "tuned" / "winners.yaml").schemes[BY_SPEED] == scheme
 
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from simulator.tuning.trace import AdjustedTrace
 
 REMARK = (
-    "Each at its best setting and rule on the rounds of choosing. time: on the tested rounds, in order; saved:\n"
-    "against uncoded work by all workers, with the 95 % interval over resamples of these; won: resamples in which\n"
-    "it was the fastest of what gives exact gradients; error: relative, of each gradient."
+    "Each at its best setting and rule on the rounds of choosing (rule -: all responses are needed). time: on the\n"
+    "tested rounds, in order; saved: against uncoded work by all workers, with the 95 % interval over resamples;\n"
+    "error: relative, of each gradient.\n"
+    "won: share of resamples of the tested rounds in which it is the fastest (ties are shared among the fastest); the\n"
+    "choice was made on other rounds."
 )
 
 
@@ -67,7 +69,7 @@ def _note(found: Advice, trace: AdjustedTrace, search: Search) -> str:
 
 
 def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from simulator.tuning.rows import said_setting
+    from simulator.tuning.rows import said_rule, said_setting
 
     tested = sorted(found.candidates, key=lambda one: one.time_s)
     rows: list[tuple[str, ...]] = [
@@ -75,7 +77,7 @@ def _table(found: Advice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
             one.fleet.said or "-",
             one.scheme,
             said_setting(one.setting),
-            one.setting["rule"],
+            said_rule(one.setting),
             str(one.setting["delay_rounds"]),
             f"{one.setting['load']:.4g}",
             f"{one.time_s:.2f}",

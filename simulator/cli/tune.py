@@ -99,7 +99,7 @@ def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
             "Changes are against uncoded work and repetition only at their best. Repetition only is multiplexed with "
             "lam = n, where nothing is coded: what T alone gains.",
             "Within 1 %: settings of the scheme under that rule that are nearly as good, and the range of s or lam "
-            "among those that differ in nothing else.",
+            "among those that differ in nothing else. Rule -: all responses are needed.",
             *(said_shares(row["speeds"]) for row in best.to_dict("records") if row["scheme"] == BY_SPEED),
         ],
     )
@@ -112,7 +112,7 @@ def _answers(settings: pd.DataFrame) -> tuple[Said, Said]:
 def _best_rows(settings: pd.DataFrame, best: pd.DataFrame) -> list[list[str]]:
     from schemes.multiplexed import REPETITION
     from simulator.tuning.best import flatness
-    from simulator.tuning.rows import said_setting
+    from simulator.tuning.rows import said_rule, said_setting
 
     makespans_s = best.set_index("scheme")["makespan_s"]
     rows = []
@@ -121,7 +121,7 @@ def _best_rows(settings: pd.DataFrame, best: pd.DataFrame) -> list[list[str]]:
         span = f"{near.low}" if near.low == near.high else f"{near.low} to {near.high}"
         alike = f" ({near.parameter} {span})" if near.near > 1 and near.parameter else ""
         changes = (_saved(row["makespan_s"], makespans_s.get(other)) for other in ("uncoded", REPETITION))
-        setting = said_setting(row), row["rule"], str(row["delay_rounds"]), f"{row['load']:.4g}"
+        setting = said_setting(row), said_rule(row), str(row["delay_rounds"]), f"{row['load']:.4g}"
         numbers = f"{row['makespan_s']:.2f}", *changes
         rows.append([row["scheme"], *numbers, *setting, f"{near.near} of {near.n_settings}{alike}"])
     return rows
@@ -215,11 +215,12 @@ def _account(settings: pd.DataFrame, trace: AdjustedTrace, search: Search, said:
     """What a report says of a search."""
     from simulator.results.account import Account
     from simulator.tuning.best import fastest_first
-    from simulator.tuning.rows import said_setting
+    from simulator.tuning.rows import said_rule, said_setting
 
     best, *others = fastest_first(settings).to_dict("records")
     setting, file = said_setting(best), trace.path.name
-    named = f"{best['scheme']}{f' ({setting})' if setting else ''} with the rule {best['rule']}"
+    rule = said_rule(best)
+    named = f"{best['scheme']}{f' ({setting})' if setting else ''}{f' with the rule {rule}' * (rule != '-')}"
     shown = {one["scheme"]: one for one in (*others[:1], *(one for one in others if one["scheme"] == "uncoded"))}
     against = " and ".join(
         f"{-_change(best['makespan_s'], other['makespan_s']):.1f} % less than {label} ({other['makespan_s']:.5g} s)"

@@ -7,14 +7,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from schemes.heterogeneous_gradient_coding import BY_SPEED
 from simulator.choices import LoadEffect
 from simulator.parameters import FloatArray
 from simulator.statistics import expanded_tail, is_tie, percentile_interval
 from simulator.traces.change_points import FailSlow
 from simulator.tuning.actions import Action, Fleet
 from simulator.tuning.best import ALIKE, UNCODED, WORTH_PERCENT
-from simulator.tuning.rows import said_setting
+from simulator.tuning.rows import NEEDS_ALL, said_rule, said_setting
 
 SURE_ROUNDS = 30  # fewer say too little to choose by: half of them are tested
 LONGER = 5  # times as many jobs, in which a few rounds of delay do not count
@@ -68,7 +67,7 @@ class Candidate:
     @property
     def is_coded(self) -> bool:
         """True if it is a code, repeats or copies."""
-        return self.scheme not in ("uncoded", BY_SPEED)
+        return self.scheme not in NEEDS_ALL
 
     @property
     def steps(self) -> int:
@@ -146,7 +145,8 @@ class Advice:
             }
             | {f"saved_{name}": value for name, value in self.saved(one)._asdict().items()}
             | {"won": self.share_won.get(one), "relative_error": one.relative_error}
-            | {name: one.setting[name] for name in ("rule", "delay_rounds", "load")}
+            | {"rule": said_rule(one.setting)}
+            | {name: one.setting[name] for name in ("delay_rounds", "load")}
             | {"n_workers": one.fleet.n_workers, "first_s": one.first_s, "long_s": one.long_s}
             for one in (*self.candidates, *self.approximate)
         )

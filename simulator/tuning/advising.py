@@ -20,7 +20,7 @@ from simulator.tuning.advice import LONGER, Advice, Candidate, Other
 from simulator.tuning.best import ALIKE, WORTH_PERCENT, fastest_first
 from simulator.tuning.evaluate import Progress, evaluate, run_measured
 from simulator.tuning.legal_settings import Group, grouped
-from simulator.tuning.rows import said_setting
+from simulator.tuning.rows import NEEDS_ALL, said_rule, said_setting
 from simulator.tuning.scenarios import scheme_of
 from simulator.tuning.search import Search, searching
 from simulator.tuning.trace import AdjustedTrace, SearchError
@@ -191,7 +191,7 @@ def _learned(
         settings = evaluate(part.times, part.n_workers, n_jobs, groups, search.rules, progress=told)
         best = fastest_first(settings).iloc[0].to_dict()
         [time_s] = _makespans_s(best, keep.part(rest), search, in_order)
-        found = {"scheme": best["scheme"], "setting": said_setting(best), "rule": best["rule"], "time_s": time_s}
+        found = {"scheme": best["scheme"], "setting": said_setting(best), "rule": said_rule(best), "time_s": time_s}
         learned.append({"rounds": n_used} | found)
     return pd.DataFrame(learned), settings
 
@@ -209,7 +209,7 @@ def _groups(search: Search, seen: Fleet) -> list[Group]:
 def _few(search: Search, settings: pd.DataFrame) -> Search:
     """A search after an action: uncoded, and schemes that were the best two without it."""
     best = fastest_first(settings)
-    others = best["kind"][~best["scheme"].isin(["uncoded", BY_SPEED])]
+    others = best["kind"][~best["scheme"].isin(NEEDS_ALL)]
     return dataclasses.replace(search, schemes=("uncoded", *dict.fromkeys(others[:2])))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemes import HeterogeneousGradientCoding, Scheme
-from schemes.heterogeneous_gradient_coding import FEW
+from schemes.heterogeneous_gradient_coding import BY_SPEED, FEW
 from simulator.plugins.fields import fields_of
 from simulator.plugins.kinds import FILLED_IN, SCHEME_TABLE, nested_values
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # what every table says of a setting, and what stands there where the scheme has no such thing
 ALWAYS: dict[str, str | int | None] = {"code": "", "accepts": "", "B": 0, "W": 0, "delay_rounds": 0, "s": 0, "lam": 0}
 
+NEEDS_ALL = ("uncoded", BY_SPEED)  # labels of what is done without a code: each rule waits for all
 PUBLISHED = "published"  # what a scheme accepts as_published
 
 
@@ -81,6 +82,17 @@ def said_setting(row: Mapping[Any, Any]) -> str:
     names = [name for name in parameters_of(SCHEME_TABLE.find(row["kind"])) if name not in ("code", "speeds")]
     given = {name: row[name] for name in names if row.get(name) is not None}
     return ", ".join(_said(name, value) for name, value in given.items())
+
+
+def said_rule(row: Mapping[Any, Any]) -> str:
+    """The master's rule; of what needs all responses, a dash.
+
+    Examples
+    --------
+    >>> said_rule({"scheme": "GC", "rule": "first_enough"}), said_rule({"scheme": "uncoded", "rule": "first_enough"})
+    ('first_enough', '-')
+    """
+    return "-" if row["scheme"] in NEEDS_ALL else str(row["rule"])
 
 
 def said_shares(speeds: Sequence[float]) -> str:
