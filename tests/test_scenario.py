@@ -368,3 +368,22 @@ def test_the_schema_describes_the_shipped_scenarios():
     jsonschema.validate(
         YAML(typ="safe").load(SCENARIO.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")), schema
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "write"),
+    [
+        ("stragglers:\n  {models}", "`stragglers: model.yaml` into"),  # as `trace fit` writes it
+        ("{models}", "it below `stragglers:` in"),
+    ],
+)
+def test_stragglers_alone_are_no_scenario(text, write, tmp_path):
+    models = "a: {kind: constant, startup_s: 0.2}\n  b: {kind: bernoulli, p: 0.1, slowdown: 2}\n"
+    models = models if "stragglers" in text else models.replace("  b", "b")
+    (tmp_path / "model.yaml").write_text(text.replace("{models}", models))
+    with pytest.raises(ScenarioError) as error:
+        stragglersim.load(tmp_path / "model.yaml")
+    assert str(error.value) == (
+        f"{tmp_path}/model.yaml:1:1: this is a section of stragglers: write {write} a scenario, beside workers, jobs "
+        "and schemes"
+    )

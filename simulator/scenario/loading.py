@@ -60,6 +60,10 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
         document.include("stragglers")
     for assignment in sweeps:
         document.sweep(assignment)
+    if where := _stragglers_alone(document.data):
+        first, write = where
+        said = f"write {write.format(Path(path).name)} a scenario, beside workers, jobs and schemes"
+        raise ScenarioError([f"{document.locate((first,))}: this is a section of stragglers: {said}"])
     data = {"name": Path(path).stem} | document.data
     sweep = data.pop("sweep", None)
     maker = Maker(Path(path).resolve().parent)
@@ -73,6 +77,15 @@ def load(path: str | Path, overrides: Sequence[str] = (), sweeps: Sequence[str] 
         return scenario
     values = {entry: swept.values for entry, swept in entries.items()}
     return scenario.sibling({"sweep": values, "points": tuple(points)})
+
+
+def _stragglers_alone(data: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Find the first key, and what is to be written, if a file holds straggler models alone, as `trace fit` writes."""
+    given = {key: value for key, value in data.items() if key not in ("name", "master", "network")}
+    kinds = {value.get("kind") if isinstance(value, dict) else None for value in given.values()}
+    if given.keys() == {"stragglers"}:
+        return "stragglers", "`stragglers: {}` into"
+    return (next(iter(given)), "it below `stragglers:` in") if kinds and kinds <= MODEL_TABLE.shipped.keys() else None
 
 
 def of_values(values: Mapping[str, Any]) -> Scenario:
