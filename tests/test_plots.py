@@ -148,6 +148,14 @@ def test_the_fairness_line_knows_own_rules_t_limits_and_what_is_swept(results):
     assert "mu = swept" in said
     assert "schemes.uncoded.master: first_enough" in said
     assert "leftover: swept; T at most 3" in said
+    own = {label: {"kind": "uncoded", "master": {"kind": "first_enough"}} for label in "abc"}
+    for schemes, rules in (
+        (own, ["master: first_enough (all schemes)"]),
+        (own | {"b": {"kind": "uncoded", "master": {"kind": "fixed_time", "time_s": 2}}},
+         ["master: first_enough", "schemes.b.master: fixed_time (time_s = 2)"]),
+    ):  # fmt: skip
+        said = fairness(dataclasses.replace(results, scenario=plain | {"schemes": schemes}))
+        assert said.partition("; leftover")[0].split("; ") == rules
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,6 @@ def fairness(results: Results) -> str:
     """Say in one line what makes the comparison fair or not: rule, leftover, T limit, trials, engine."""
     scenario, runs = results.scenario, results.runs
     swept = scenario.get("sweep", {})
-    rules = [_rule("master", scenario.get("master"), swept)]
-    for label, scheme in scenario.get("schemes", {}).items():
-        if "master" in scheme:
-            rules.append(_rule(f"schemes.{label}.master", scheme["master"], swept))
     models = scenario.get("models")
     n_trials = runs.groupby(["point", "scheme"])["trial"].nunique()
     trials = "-".join(str(n) for n in dict.fromkeys((int(n_trials.min()), int(n_trials.max()))))
@@ -26,7 +22,7 @@ def fairness(results: Results) -> str:
     keys = set(itertools.chain.from_iterable(map(swept_together, swept)))
     sent = ", ".join(f"{key} {_rate(key, value, keys)}" for key, value in network.items() if value)
     said = [
-        *rules,
+        *_rules(scenario, swept),
         *([f"network: {sent}"] if sent else []),
         *([_training(scenario.get("training"), keys)] if scenario.get("training") or "training" in keys else []),
         *([f"uncoded for the first {scenario['probe']} rounds"] if scenario.get("probe") else []),
@@ -71,10 +67,25 @@ def _training(training: dict[str, Any] | None, keys: set[str]) -> str:
     )
 
 
+def _rules(scenario: dict[str, Any], swept: dict[str, list[Any]]) -> list[str]:
+    """Say the rule of most schemes, and those that differ."""
+    usual = _rule("master", scenario.get("master"), swept)
+    schemes = scenario.get("schemes", {})
+    own = {
+        label: _rule(f"schemes.{label}.master", scheme["master"], swept)
+        for label, scheme in schemes.items()
+        if "master" in scheme
+    }
+    if own and len(own) == len(schemes):  # nobody follows the scenario's
+        usual = max(own.values(), key=list(own.values()).count)
+    differ = [f"schemes.{label}.master: {rule}" for label, rule in own.items() if rule != usual]
+    return [f"master: {usual}{'' if differ or not own else ' (all schemes)'}", *differ]
+
+
 def _rule(path: str, rule: dict[str, Any] | None, swept: dict[str, list[Any]]) -> str:
     if rule is None:
-        return f"{path}: not recorded"
+        return "not recorded"
     values = {key: "swept" if f"{path}.{key}" in swept else value for key, value in rule.items()}
     kind = "swept" if path in swept else values.pop("kind")
     parameters = ", ".join(f"{key} = {value}" for key, value in values.items())
-    return f"{path}: {kind}" + (f" ({parameters})" if parameters and path not in swept else "")
+    return kind + (f" ({parameters})" if parameters and path not in swept else "")
