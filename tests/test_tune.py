@@ -631,3 +631,16 @@ def test_the_load_that_times_were_measured_at_is_told_where_it_was_not_given(tra
     said = capsys.readouterr()
     assert "--base-load" not in said.out + said.err
     assert "mine.csv (measured at load 0), 1 s for load 1" in said.out
+
+
+def test_progress_is_a_share_of_all_and_warnings_come_after_it(trace, monkeypatch, capsys):
+    """Parts of a search have different numbers of settings, which nobody needs."""
+    for command in ("tune", "advise"):
+        options = ("--seconds-per-load", 1, "--max-delay", 0, "--rules", "first_enough")
+        assert cli(monkeypatch, command, trace, *options) == 0
+        *lines, warning = [line for line in capsys.readouterr().err.splitlines() if not line.endswith("...")]
+        assert "mine.csv: without --base-load" in warning
+        shares = [line.rpartition(": ")[2] for line in lines if line.startswith(f"Trying settings on {trace.name}")]
+        assert shares == sorted(shares, key=lambda share: int(share.removesuffix(" %")))
+        assert shares[-1] == "100 %"
+        assert len(lines) == len(set(lines))

@@ -41,9 +41,9 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     trace = options.trace()
     search = options.search(trace, is_coarse=True)
     must_be_folder(out)
-    tell_remarks(trace.measured)
-    with progress(f"Trying settings on {options.file.name}", "settings") as told:
+    with progress(f"Trying settings on {options.file.name}", "%") as told:
         found = find_advice(trace, search, progress=told)
+    tell_remarks(trace.measured)
     lines = sentences(found, search)
     note = _note(found, trace, search)
     say("")

@@ -57,7 +57,7 @@ def said_load(mean: float, largest: float, digits: int) -> str:
 
 @contextmanager
 def progress(what: str, units: str = "runs") -> Iterator[Callable[[int, int], None]]:
-    """A bar with the remaining time on a terminal, a line at each tenth otherwise."""
+    """A bar with the remaining time on a terminal, a line at each tenth otherwise; in units, or %."""
     if not sys.stderr.isatty():
         with if_it_takes_long(what):
             yield _after_the_first(what, _tenths(what, units))
@@ -91,13 +91,13 @@ def _tenths(what: str, units: str) -> Callable[[int, int], None]:
 
     def show(done: int, in_all: int) -> None:
         nonlocal tenths_said, known
-        if known and in_all != known:
+        if known and in_all != known and units != "%":
             complain(f"{what}: {in_all} {units} are needed now")
             tenths_said = done * 10 // in_all
         known = in_all
         if done * 10 // in_all > tenths_said:
             tenths_said = done * 10 // in_all
-            complain(f"{what}: {done} of {in_all} {units}")
+            complain(f"{what}: {10 * tenths_said} %" if units == "%" else f"{what}: {done} of {in_all} {units}")
 
     return show
 

@@ -41,11 +41,12 @@ def tune(
     trace = options.trace()
     search = options.search(trace, is_published_grid=grid == "published")
     must_be_folder(out)
-    tell_remarks(trace.measured)
-    with progress(f"Trying settings on {options.file.name}", "settings") as told:
+    with progress(f"Trying settings on {options.file.name}", "%") as told:
         settings = search_trace(trace, search, progress=told)
     with status("Running some again on events"):
         difference = largest_difference(settings, trace, search)
+    others = [_under_other_effect(settings, trace, other, search) for other in trace.alternatives()]
+    tell_remarks(trace.measured)
     answers = _answers(settings)
     for said in reversed(answers):  # what is looked for stands last
         say(f"\n{said.table}")
@@ -54,7 +55,7 @@ def tune(
             say(line)
     say(fairness_of(settings, trace, search))
     lines = [
-        *(_under_other_effect(settings, trace, other, search) for other in trace.alternatives()),
+        *others,
         f"The best of each scheme and {N_CHECKED} others run again on events: the same waits, makespans equal to "
         f"{max(difference, 1e-15):.0e}",
         "The best of so many settings is partly luck: `stragglersim advise` says how much of it holds on other rounds.",
@@ -148,7 +149,7 @@ def _under_other_effect(settings: pd.DataFrame, trace: AdjustedTrace, other: Adj
     from simulator.tuning.search import search_trace
 
     try:
-        with progress(f"Trying settings with load effect {other.effect}", "settings") as told:
+        with progress(f"Trying settings with load effect {other.effect}", "%") as told:
             there = search_trace(other, search, like=trace, progress=told)
     except UserError as error:
         return f"Load effect {other.effect} in place of {trace.effect} was not tried: {error}"
