@@ -24,8 +24,8 @@ NEARLY = 1.1  # times as long, which less than half of the load may be worth
 MOST_NAMED = 3  # other things that can be done
 MOST_WORKERS = 12  # by their numbers
 ALL_REDUCE = (
-    "These ranks exchange gradients by collectives, and a code needs a master (documentation: Explanation, Which "
-    "systems it models)"
+    "These ranks exchange gradients by collectives, and a code needs a master "
+    "(documentation: Explanation, Which systems it models)"
 )
 DOING = {"replace": "replacing", "leave": "leaving", "give": "giving", "use": "using"}
 VERB = re.compile(rf"^({'|'.join(DOING)})\b|(?<=, and )use\b")
