@@ -341,11 +341,32 @@ def test_cycles_of_one_process_are_one_worker(convert):
     for host, pid in (("nodeA", 11), ("nodeB", 12)):
         for cycle in (0, 1):
             write(f"{host}_{pid}.{1700 + 100 * cycle}.pt.trace.json", steps([90] * 3, first=2 + 5 * cycle, pid=pid))
-    times, _ = convert(*sorted(map(str, pathlib.Path().glob("*.json"))))
+    times, said = convert(*sorted(map(str, pathlib.Path().glob("*.json"))))
     assert times == [[90, 90]] * 6
+    assert "hosts, by the names of the files: nodeA, nodeB" in said
     table = pd.read_parquet("out.parquet")
+    assert table["host"].tolist()[:2] == ["nodeA", "nodeB"]
     assert table["worker_name"].tolist()[:2] == ["nodeA_11", "nodeB_12"]
     assert table["step"].tolist()[::2] == [2, 3, 4, 7, 8, 9]
+
+
+@pytest.mark.parametrize("name", ["rank_0", "rank0", "nodeA_61"])
+def test_names_of_files_without_the_process_say_no_hosts(convert, name):
+    write("nodeB_60.17.pt.trace.json", steps([90] * 3), rank=0)
+    write(f"{name}.17.pt.trace.json", steps([90] * 3), rank=1)
+    assert "hosts" not in convert("nodeB_60.17.pt.trace.json", f"{name}.17.pt.trace.json")[1]
+    assert "host" not in pd.read_parquet("out.parquet")
+
+
+def test_steps_that_a_rank_lacks_are_named_as_the_profile_does(refused):
+    write("a.json", steps([90] * 4, first=10), rank=3)
+    write("b.json", steps([90] * 3, first=11), rank=5)
+    assert "for each of 4 steps and 2 ranks, got none for step 10, rank 5 (" in refused("a.json", "b.json")
+
+
+def test_a_single_rank_of_many_is_told(convert):
+    write("a.json", steps([90] * 3), rank=3, world_size=8)
+    assert "\nonly rank 3 of 8 was read: give the files of all ranks\n" in f"\n{convert('a.json')[1]}"
 
 
 def test_cycles_in_files_of_other_names_are_one_worker_and_told(convert):
@@ -460,7 +481,7 @@ def test_a_replica_takes_as_long_as_the_slowest_of_its_ranks(convert, refused):
         *files, "--replica-of", "node(.)"
     )
     write("dp0-tp1.json", steps([90] * 2), 1)
-    assert "got none for round 2, worker 0" in refused(*files, "--replica-of", r"dp(\d)")
+    assert "got none for step 2, worker 0" in refused(*files, "--replica-of", r"dp(\d)")
     ranks = (steps([90 + tp] * 3, pid=f"TP{tp}-DP{dp} 8") for dp in (0, 1) for tp in (0, 1))
     write("merged.json", [step for rank in ranks for step in rank])
     assert convert("merged.json", "--replica-of", r"DP(\d)")[0] == [[91, 91]] * 3

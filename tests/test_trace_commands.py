@@ -288,6 +288,25 @@ def test_missing_times_are_told_dropped_or_infinite(cli, tmp_path):
     assert pd.read_parquet("mine.parquet")["step"].tolist() == [3, 3, 9, 9]
 
 
+def test_missing_times_are_named_as_the_source_does(cli, tmp_path):
+    (tmp_path / "log.csv").write_text("it,rank,s\n10,0,1\n10,1,1\n11,0,2\n")
+    _, _, err = cli("trace", "info", "log.csv", "--columns", "round=it,worker=rank,duration_s=s")
+    assert "for each of 2 its and 2 ranks, got none for it 11, rank 1 (" in err
+    (tmp_path / "log.csv").write_text("round,step,worker,duration_s\n0,100,0,1\n0,100,1,1\n1,110,0,2\n")
+    assert "for each of 2 steps and 2 workers, got none for step 110, worker 1 (" in cli("trace", "info", "log.csv")[2]
+
+
+@pytest.mark.parametrize("more", ["", "host,"])
+def test_columns_say_which_one_is_the_host(cli, tmp_path, more):
+    cells = "x," if more else ""
+    rows = [f"{t},{w},{1 + w},{cells}{'ab'[w // 2]}\n" for t in range(3) for w in range(3)]
+    (tmp_path / "log.csv").write_text(f"round,worker,duration_s,{more}node\n{''.join(rows)}")
+    assert cli("trace", "convert", "log.csv", "--columns", "host=node", "--out", "mine.parquet")[::2] == (0, "")
+    assert read_times(Path("mine.parquet")).host.tolist() == [[0, 0, 1]] * 3
+    err = cli("trace", "info", "log.csv", "--columns", "host=machine")[2]
+    assert "must have the columns round, worker, duration_s, machine, got round, worker, duration_s, " in err
+
+
 # ---- convert: profiler traces
 
 

@@ -92,7 +92,8 @@ class ReadingOptions:
     columns: Annotated[
         str | None,
         typer.Option(
-            metavar="NAMES", help="Column names of a long table, e.g. round=step,worker=rank,duration_s=time."
+            metavar="NAMES",
+            help="Column names of a long table, e.g. round=step,worker=rank,duration_s=time,host=node.",
         ),
     ] = None
     unit: Annotated[Unit | None, typer.Option(help="Unit of the times in a table (default: s).")] = None

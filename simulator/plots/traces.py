@@ -21,6 +21,7 @@ from simulator.plots.style import BLUE, GREY, ORANGE, SKY, VERMILLION, style
 from simulator.statistics import Z, quantile
 from simulator.traces.loads import curve
 from simulator.traces.measures import LoadSlope, expected_bursts, median_worker_s
+from simulator.traces.naming import counted
 from simulator.traces.report import Description
 
 N_MARKED = 100  # rounds that have room for markers
@@ -52,7 +53,7 @@ def draw_trace(about: Description, label: str, folder: Path) -> list[Path]:
 def trace_figures(about: Description, label: str) -> Iterator[tuple[str, Figure]]:
     """Make the figures one after another, each with its name."""
     n_rounds, n_workers = about.stragglers.shape
-    what = f"{label}: {n_workers} workers, {n_rounds} rounds"
+    what = f"{label}: {counted(n_workers, 'worker')}, {counted(n_rounds, 'round')}"
     rule = f"straggler: over {1 + about.mu:g} × the {about.reference} worker's time"
     if about.trace.is_sample:
         what += ", a sample with gaps"

@@ -8,6 +8,7 @@ from simulator.choices import TraceKind, TraceTarget
 from simulator.errors import TraceError
 from simulator.traces.files import base_load_of, files_in, read_native, recognised, said_of_itself, write_trace
 from simulator.traces.formats.format import Format, Options
+from simulator.traces.naming import counted
 
 
 def convert(
@@ -49,12 +50,12 @@ def convert(
         raise TraceError(f"{out}: must not exist yet (--force replaces it)")
     if export is not None:
         return export(sources[0], options, out)
-    table, remarks, known = read_native(form, sources, options)
+    table, remarks, known, _ = read_native(form, sources, options)
     n_rounds, n_workers = int(table["round"].max()) + 1, int(table["worker"].max()) + 1
     write_trace(out, table, _about(sources, form, options) | dict(known))
     kept = [name for name in ("step", "worker_name") if name in table.columns]
     labels = f" (their own names: {', '.join(kept)})" if kept else ""
-    return "\n".join([f"Wrote {out}: {n_workers} workers, {n_rounds} rounds{labels}", *remarks])
+    return "\n".join([f"Wrote {out}: {counted(n_workers, 'worker')}, {counted(n_rounds, 'round')}{labels}", *remarks])
 
 
 def _about(sources: Sequence[Path], form: Format, options: Options) -> dict[str, str | float]:

@@ -44,6 +44,7 @@ class MeasuredTimes(NamedTuple):
     slowdown: FloatArray | None = None  # that `trace fit` found in each of duration_s; None: not known
     names: tuple[str, ...] = ()  # of workers in the source; none: these count from 0
     has_collectives: bool = False  # True: ranks were seen to exchange gradients without a master
+    doubt: str = ""  # why times seem to contain waiting for others; nothing: they don't
     table: pd.DataFrame | None = None  # what it was read from, in the native form
 
     @property
@@ -80,7 +81,7 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     options = dict(options or {})
     sources = files_in(path)
     form = recognised(sources[0], options, options.pop("source", None))
-    table, remarks, known = read_native(form, sources, options)
+    table, remarks, known, _ = read_native(form, sources, options)
     if base_load is None:
         base_load = base_load_of(path)
     try:
@@ -95,9 +96,8 @@ def read_times(path: Path, base_load: float | None = None, options: Options | No
     about = trace.censored, trace.waited_s, trace.hosts, host, trace.components[2] if parts is None else None
     called = table.drop_duplicates("worker").sort_values("worker").get("worker_name", ())
     names = tuple(map(str, called))
-    return MeasuredTimes(
-        path, duration_s, base_load, trace.steps, parts, remarks, *about, names, "has_collectives" in known, table
-    )
+    seen = names, "has_collectives" in known, known.get("doubt", "")
+    return MeasuredTimes(path, duration_s, base_load, trace.steps, parts, remarks, *about, *seen, table)
 
 
 def recognised(source: Path, options: Options, kind: TraceKind | None = None) -> Format:
@@ -144,12 +144,15 @@ def read_native(form: Format, sources: Sequence[Path], options: Options) -> Samp
         samples = samples._replace(about=known, remarks=(*samples.remarks, *filter(None, [known.get("missing_ranks")])))
     if "duration_s" not in samples.table.columns:
         return samples
-    table, left_out, _ = native(samples.table, " ".join(map(str, sources[:3])), options)
+    table, left_out, *_ = native(samples.table, " ".join(map(str, sources[:3])), options, samples.words)
     samples = samples._replace(table=table, remarks=(*samples.remarks, *left_out))
-    if "waited_s" in table.columns and table["waited_s"].any():  # it has been measured, and is no part of the times
+    doubt = samples.about.get("doubt")
+    if doubt is None and not ("waited_s" in table.columns and table["waited_s"].any()):  # measured, and no part of them
+        doubt = waiting(table["duration_s"].to_numpy().reshape(-1, int(table["worker"].max()) + 1))
+    if doubt is None:
         return samples
-    said = waiting(table["duration_s"].to_numpy().reshape(-1, int(table["worker"].max()) + 1))
-    return samples._replace(remarks=(*samples.remarks, said)) if said else samples
+    remarks = (*samples.remarks, f"looks like workers wait for each other: {doubt}")
+    return samples._replace(remarks=remarks, about=dict(samples.about) | {"doubt": doubt})
 
 
 def _at_load(trace: TraceFile, load: float) -> FloatArray:

@@ -35,6 +35,17 @@ def workers(numbers: Sequence[int], names: Sequence[str] = (), most: int = SHOWN
     return f"workers {', '.join(shown)} and {last}"
 
 
+def counted(number: int, what: str) -> str:
+    """Count things.
+
+    Examples
+    --------
+    >>> counted(1, "worker"), counted(8, "worker")
+    ('1 worker', '8 workers')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def in_runs(numbers: Iterable[int]) -> str:
     """Shorten numbers that go up.
 
@@ -64,6 +75,8 @@ def missing(there: Iterable[int], n_ranks: int = 0, *, are_known: bool = True) -
     'ranks 2, 5 to 7 of 8 are missing: waiting and the verdict are those of the other 4 only (give the files of all)'
     >>> missing([1, 2])
     'rank 0 of at least 3 is missing: waiting and the verdict are those of the other 2 only (give the files of all)'
+    >>> missing([3], 8)
+    'only rank 3 of 8 was read: give the files of all ranks'
     >>> missing([0, 1], 2)
     ''
     """
@@ -74,5 +87,8 @@ def missing(there: Iterable[int], n_ranks: int = 0, *, are_known: bool = True) -
         return ""
     of, is_are = f"{n_ranks}" if n_ranks >= least else f"at least {least}", "is" if len(absent) == 1 else "are"
     which = f"rank{'s' * (len(absent) > 1)} {in_runs(absent)} of {of}" if are_known else f"{len(absent)} of {of} ranks"
-    rest = "of the only other one" if len(ranks) == 1 else f"those of the other {len(ranks)} only"
-    return f"{which} {is_are} missing: waiting and the verdict are {rest} (give the files of all)"
+    if len(ranks) == 1:
+        only = f"rank {least - 1} of {of}" if are_known else f"1 of {of} ranks"
+        return f"only {only} was read: give the files of all ranks"
+    rest = f"waiting and the verdict are those of the other {len(ranks)} only"
+    return f"{which} {is_are} missing: {rest} (give the files of all)"

@@ -20,7 +20,9 @@ EXACT = 2**53  # below it, a float that has no fraction is meant so
 LONGEST_LABEL = 200  # characters
 
 
-def native(samples: pd.DataFrame, where: str, options: Options | None = None) -> Samples:
+def native(
+    samples: pd.DataFrame, where: str, options: Options | None = None, words: tuple[str, str] = ("round", "worker")
+) -> Samples:
     """Number rounds and workers from 0 on, and see that no time is missing.
 
     Parameters
@@ -33,6 +35,8 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
         Those of `COMMON`: ``missing`` says what to do about rounds in which workers have no time: refuse them (if not
         given), take the time for infinite (never answered), or drop them; ``aggregate`` what several times of a round
         and worker become; ``drop_first``, ``drop_last`` and ``rounds`` which rounds are left.
+    words
+        What the source calls a round and a worker, for messages.
 
     Returns
     -------
@@ -95,9 +99,11 @@ def native(samples: pd.DataFrame, where: str, options: Options | None = None) ->
         of_row = samples["step"].to_numpy()
         numbers = np.empty(len(steps), dtype=of_row.dtype)
         numbers[rows] = of_row
+        words, shown = ("step", words[1]), list(map(str, numbers))
     chosen = _chosen(len(grid), where, options)
     keep = np.zeros(len(grid), dtype=np.bool_)
-    keep[chosen] = _complete(grid[chosen], shown[chosen], names, lines[chosen], where, options.get("missing", "error"))
+    missing = options.get("missing", "error")
+    keep[chosen] = _complete(grid[chosen], (shown[chosen], names), words, lines[chosen], where, missing)
     grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
     table = _long_form(grid[keep], numbers[keep], None if counts else names)
@@ -157,19 +163,25 @@ def natural_key(name: str) -> list[tuple[str, int, str]]:
 
 
 def _complete(
-    grid: FloatArray, rounds: list[str], workers: list[str], lines: IntArray, where: str, missing: Missing
+    grid: FloatArray,
+    called: tuple[list[str], list[str]],
+    words: tuple[str, str],
+    lines: IntArray,
+    where: str,
+    missing: Missing,
 ) -> BoolArray:
     """Return a mask of the rounds to keep."""
-    is_missing = np.isnan(grid)
+    is_missing, (rounds, workers) = np.isnan(grid), called
     if is_missing.any() and missing == "error":
         pairs = np.argwhere(is_missing)
-        first = "; ".join(f"round {rounds[row]}, worker {workers[column]}" for row, column in pairs[:SHOWN])
+        first = "; ".join(f"{words[0]} {rounds[row]}, {words[1]} {workers[column]}" for row, column in pairs[:SHOWN])
         more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
         known = [str(line) for line in lines[tuple(pairs[:SHOWN].T)] if line]
         found = "none" + (f" in line{'s' * (len(known) > 1)} {', '.join(known)}" if known else "")
         raise TraceError(
-            f"{where}: must have a time for each of {len(rounds)} rounds and {len(workers)} workers, got {found} "
-            f"for {first}{more} (--missing drop leaves such rounds out, --missing inf takes them for never answered)"
+            f"{where}: must have a time for each of {len(rounds)} {words[0]}s and {len(workers)} {words[1]}s, got "
+            f"{found} for {first}{more} (--missing drop leaves such rounds out, --missing inf takes them for never "
+            "answered)"
         )
     keep = np.ones(len(grid), dtype=np.bool_)
     if missing == "drop":

@@ -47,19 +47,19 @@ def alike(duration_s: FloatArray) -> Alike | None:
 
 
 def waiting(duration_s: FloatArray) -> str | None:
-    """Say if workers seem to wait for each other, and what to measure instead."""
+    """Say why times seem to contain waiting for others, if they do, and what to measure instead."""
     found = alike(duration_s)
     if found is None:
         return None
     if found.spread < EQUAL:
-        why = f"all of a round take equally long (the median range is {100 * found.spread:.2g} % of the median)"
+        why = f"are all but equal (the median range is {100 * found.spread:.2g} % of the median)"
     elif found.q < CLOSE and found.rho > TOGETHER:
-        why = f"their times rise and fall together (q = {found.q:.2f}, rank correlation {found.rho:.2f})"
+        why = f"rise and fall together (q = {found.q:.2f}, rank correlation {found.rho:.2f})"
     else:
         return None
     return (
-        f"looks like workers wait for each other: {why}, which hides who is slow; record own work instead: "
-        "stragglersim.recorder, or the profiler"
+        f"times of a round {why}, as if they contained waiting for the slowest rank; record own work (documentation: "
+        "How-to, Record own work)"
     )
 
 

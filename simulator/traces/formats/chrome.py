@@ -24,7 +24,7 @@ from simulator.traces.formats.own_work import (
     work_in_events,
     work_in_steps,
 )
-from simulator.traces.formats.profile_workers import labels, launches, missing_ranks, owners
+from simulator.traces.formats.profile_workers import hosts, labels, launches, missing_ranks, owners
 from simulator.traces.intervals import holds, union, union_by
 
 NUMBER = "[0-9]{1,18}"  # of a step
@@ -60,6 +60,7 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     found = [_read_file(path, asked) for path in sources]
     tables = [table for table, _ in found]
     remarks = [remark for _, some in found for remark in some] + labels(tables, sources, asked.worker)
+    remarks += hosts(tables, sources)
     lacking = missing_ranks(tables)
     about = {"missing_ranks": lacking} if lacking else {}
     remarks += about.values()
@@ -69,18 +70,19 @@ def read(sources: Sequence[Path], options: Options) -> Samples:
     remarks += dropped
     if asked.event is None and not asked.step and asked.work == "exposed":
         remarks += doubts(table)
-    if "exposed_us" in table.columns:
-        remarks += waits_in_events(table)
+    if "exposed_us" in table.columns and (doubt := waits_in_events(table)):
+        about["doubt"] = doubt
     if asked.replica_of is not None:
         table = _slowest(table, asked.replica_of)
     table = table.sort_values("end_us", kind="stable").assign(duration_s=table["own_us"] / 1e6)
     if table["waited_us"].any():
         table["waited_s"] = table["waited_us"] / 1e6
-    kept = ("round", "worker", "duration_s", "waited_s")
+    kept = ("round", "worker", "duration_s", "waited_s", "host")
     if table.get("in_collectives_us", table.get("exposed_us", table["waited_us"])).any():
         about["has_collectives"] = "True"
     table = table[[name for name in kept if name in table.columns]].reset_index(drop=True)
-    return Samples(table, tuple(remarks), about)
+    are_ranks = not asked.worker and not asked.replica_of and all(one.attrs["rank"] is not None for one in tables)
+    return Samples(table, tuple(remarks), about, ("step", "rank" if are_ranks else "worker"))
 
 
 def _asked(options: Options) -> _Asked:

@@ -42,7 +42,7 @@ def doubts(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def waits_in_events(table: pd.DataFrame) -> list[str]:
+def waits_in_events(table: pd.DataFrame) -> str | None:
     """Say if events, of which nothing is subtracted, are waiting in part.
 
     Parameters
@@ -53,11 +53,11 @@ def waits_in_events(table: pd.DataFrame) -> list[str]:
     total = table.groupby("worker", sort=False)[["exposed_us", "length_us"]].sum()
     share = (total["exposed_us"] / total["length_us"]).max()
     if not share > SOME:
-        return []
-    return [
-        f"looks like workers wait for each other: up to {share:.0%} of the time of these events are exposed "
-        "collectives, which hides who is slow (--work exposed subtracts them)"
-    ]
+        return None
+    return (
+        f"up to {share:.0%} of the time of these events are exposed collectives, which is waiting for the slowest rank "
+        "(--work exposed subtracts them)"
+    )
 
 
 def _ranks(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from simulator.choices import TraceKind
 Options = Mapping[str, Any]  # what was given of the options that only some formats take, by its name in Python
 COMMON = ("unit", "base_load", "missing", "aggregate", "drop_first", "drop_last", "rounds")  # of all measured times
 
-KEPT = ("has_collectives", "missing_ranks")  # in the metadata of a converted trace: no master was seen; a remark
+KEPT = ("has_collectives", "missing_ranks", "doubt")  # in metadata: no master was seen; remarks, see `MeasuredTimes`
 OPTIONAL = ("host", "waited_s", "censored", "slowdown")  # columns that say more of each time
 
 
@@ -26,6 +26,7 @@ class Samples(NamedTuple):
     in the native form."""
     remarks: tuple[str, ...] = ()  # what was left out, what is to be doubted: a sentence each
     about: Mapping[str, str] = MappingProxyType({})  # what of `KEPT` is known of the job
+    words: tuple[str, str] = ("round", "worker")  # what the source calls these
 
 
 @dataclass(frozen=True, kw_only=True)

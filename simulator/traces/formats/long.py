@@ -30,7 +30,7 @@ from simulator.traces.formats.words import TOTAL, advice, unit_in
 from straggler_models.trace_file import COMPONENTS, checked
 from straggler_models.trace_table import csv_rows, decoded, in_a_line, is_parquet, numbers, refuse_more, truths
 
-NAMES = ("round", "worker", "duration_s", "start", "end")
+NAMES = ("round", "worker", "duration_s", "start", "end", "host")
 SUFFIXES = r"(?i)(\.(csv|tsv|txt|dat|log|parquet|pq|json|jsonl|ndjson|gz))+$"
 
 
@@ -76,7 +76,8 @@ def read(sources: Sequence[Path], options: Options, load: Callable[[Path, Option
         steps = ["" if step is None else str(step) for step in samples["step"]]
         is_number = all(re.fullmatch("[+-]?[0-9]{1,18}", step) for step in steps)
         samples["step"] = np.array(list(map(int, steps)) if is_number else steps)
-    return Samples(samples, tuple(dict.fromkeys(remarks)))
+    words = in_a_line(columns.get("round", "round"), 60), in_a_line(columns.get("worker", "worker"), 60)
+    return Samples(samples, tuple(dict.fromkeys(remarks)), words=words)
 
 
 def _samples(
@@ -88,7 +89,7 @@ def _samples(
     if "duration_s" not in (*columns, *present):
         has_ends |= {"start", "end"} <= {*present}
     time = ("start", "end") if has_ends else ("duration_s",)
-    wanted = {name: columns.get(name, name) for name in ("round", "worker", *time)}
+    wanted = {name: columns.get(name, name) for name in ("round", "worker", *time, *({"host"} & {*columns}))}
     absent = [called for called in wanted.values() if present.count(called) != 1]
     if absent and not options.get("columns"):
         raise TraceError(
@@ -127,6 +128,9 @@ def _samples(
         options.get("unit"),
         lambda row: place(samples, row),
     )
+    if columns.get("host", "host") != "host":
+        others = table.drop_columns(["host"]) if "host" in present else table
+        table = others.append_column("host", table.column(columns["host"]))
     samples = with_optional(samples, table, path, options.get("unit"))
     return samples.set_axis(np.flatnonzero(keep))
 
@@ -172,8 +176,8 @@ def _columns(text: str) -> dict[str, str]:
     wrong = [name for name, called in names.items() if name not in NAMES or not called]
     if wrong or len(names) < len(pairs) or ("duration_s" in names and {"start", "end"} & names.keys()):
         raise TraceError(
-            "--columns: must be round=NAME,worker=NAME,duration_s=NAME (or start=NAME,end=NAME) or some of them, got "
-            f"{text}"
+            "--columns: must be round=NAME,worker=NAME,duration_s=NAME (or start=NAME,end=NAME),host=NAME or some of "
+            f"them, got {text}"
         )
     return names
 

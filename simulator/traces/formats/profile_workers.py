@@ -13,8 +13,10 @@ from simulator.traces.formats.chrome_events import Events
 from simulator.traces.formats.own_work import is_on_device
 from simulator.traces.naming import missing
 from simulator.traces.native import natural_key
+from straggler_models.trace_table import in_a_line
 
 OF_A_CYCLE = r"(.+)\.\d+\.pt\.trace\.json(\.gz)?"  # NAME.TIME, as tensorboard_trace_handler names a cycle of a process
+OF_A_HOST = r"(?P<host>.+)_(?P<pid>\d+)\.\d+\.pt\.trace\.json(\.gz)?"  # the same, if it chooses the name itself
 SAMPLE = 1000  # events of a device that say whose it is
 
 
@@ -128,6 +130,20 @@ def _of_file(table: pd.DataFrame, name: str, is_only: bool, by: str | None) -> p
         if cycle := re.fullmatch(OF_A_CYCLE, name):
             return pid.map(lambda _: cycle[1])
     return pid if is_only else f"{name} pid " + pid
+
+
+def hosts(tables: Sequence[pd.DataFrame], sources: Sequence[Path]) -> list[str]:
+    """Take the hosts in the names of files for those of workers, if all have one; return what is to be known of it."""
+    found = [re.fullmatch(OF_A_HOST, path.name) for path in sources]
+    named = [
+        one["host"] if one and (table["pid"] == one["pid"]).all() else ""
+        for one, table in zip(found, tables, strict=True)
+    ]
+    if not all(named):
+        return []
+    for table, host in zip(tables, named, strict=True):
+        table["host"] = host
+    return [f"hosts, by the names of the files: {in_a_line(', '.join(dict.fromkeys(named)))}"]
 
 
 def missing_ranks(tables: Sequence[pd.DataFrame]) -> str:
