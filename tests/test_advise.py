@@ -16,6 +16,7 @@ from simulator.cli.app import main
 from simulator.engine.master_rules import FirstEnough, MuRule
 from simulator.statistics import N_BLOCK_RESAMPLES, block_resamples
 from simulator.traces.change_points import FailSlow
+from simulator.traces.naming import ONE_WORKER
 from simulator.tuning.actions import Fleet, fleets, speeds_of
 from simulator.tuning.advice import Advice, Candidate, Other
 from simulator.tuning.advice_text import sentences
@@ -742,12 +743,11 @@ def test_rounds_without_all_answers_are_named(tmp_path, monkeypatch, capsys):
         assert "got inf, first of worker 3 in round 7 (--rounds," in capsys.readouterr().err
 
 
-def test_a_single_worker_has_nothing_to_gain(tmp_path):
-    found = advice_on(tmp_path / "it.csv", bursty(40, n_workers=1))
-    assert found.verdict == "does not pay"
-    assert sentences(found, SEARCH) == [
-        "One worker cannot tell of stragglers: nobody waits for it (give the files of all ranks, or their folder)."
-    ]
+def test_a_single_worker_is_refused(tmp_path, monkeypatch, capsys):
+    path = written(tmp_path / "it.csv", bursty(40, n_workers=1))
+    for command in ("advise", "tune"):
+        assert cli(monkeypatch, command, path) == 2
+        assert capsys.readouterr() == ("", f"{path}: {ONE_WORKER}\n")
 
 
 def test_what_holds_under_both_load_effects_is_chosen():

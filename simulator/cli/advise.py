@@ -44,7 +44,7 @@ def advise(options: SearchOptions, out: Out = None) -> None:
     with progress(f"Trying settings on {options.file.name}", "%") as told:
         found = find_advice(trace, search, progress=told)
     tell_remarks(trace.measured)
-    lines = sentences(found, search)
+    lines = sentences(found, search, doubt=trace.measured.doubt)
     note = _note(found, trace, search)
     say("")
     for line in lines:

@@ -11,7 +11,7 @@ from schemes.backup_tasks import COPIES
 from schemes.heterogeneous_gradient_coding import BY_SPEED
 from schemes.multiplexed import REPETITION
 from simulator.statistics import N_BLOCK_RESAMPLES, TIE
-from simulator.traces.naming import ONE_WORKER, labelled, workers
+from simulator.traces.naming import labelled, workers
 from simulator.tuning.best import ALIKE, WORTH_PERCENT
 from simulator.tuning.rows import said_setting, said_shares
 
@@ -32,11 +32,18 @@ VERB = re.compile(rf"^({'|'.join(DOING)})\b|(?<=, and )use\b")
 SEEN = 0.005  # share of resamples that is no 0 %
 
 
-def sentences(advice: Advice, search: Search) -> list[str]:
-    """The advice in words, the verdict first; then what a code would save, if these ranks have no master."""
-    if advice.plain.fleet.n_workers == 1:
-        return [f"{_capital(ONE_WORKER)}."]
+def sentences(advice: Advice, search: Search, *, doubt: str = "") -> list[str]:
+    """The advice in words, the verdict first; then what a code would save, if these ranks have no master.
+
+    Parameters
+    ----------
+    advice, search
+        What was found, and by which search.
+    doubt
+        Why times are hardly own work, if so.
+    """
     return [
+        *([f"No advice: {doubt}.", "If they are own work all the same:"] if doubt else []),
         _verdict(advice),
         *_with_master(advice),
         *_instead(advice),

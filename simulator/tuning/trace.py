@@ -14,7 +14,7 @@ from simulator.errors import UserError
 from simulator.parameters import FloatArray
 from simulator.traces.files import MeasuredTimes, base_load_of, read_times
 from simulator.traces.formats.format import Options
-from simulator.traces.naming import labelled
+from simulator.traces.naming import ONE_WORKER, labelled
 from straggler_models.base import WorkerTimes
 from straggler_models.trace import Trace
 from straggler_models.trace_file import at_any_load, read_trace_file, slowdown_of
@@ -69,6 +69,8 @@ class AdjustedTrace:
         if not any(column is not None and column.any() for column in measured):
             raise SearchError(f"{self.path}: must have times above 0 s, got none")
         n_workers = trace.duration_s.shape[1]
+        if n_workers == 1:
+            raise SearchError(f"{self.path}: {ONE_WORKER}")
         if np.isinf(trace.duration_s).any():
             index, worker = np.argwhere(np.isinf(trace.duration_s))[0]
             who = labelled(worker, trace.names)
