@@ -41,8 +41,8 @@ def test_no_measured_own_work_is_flagged_and_the_steps_of_one_are():
 def test_steps_are_flagged_where_own_work_is_not():
     said = waiting(steps(own_work()))
     assert said is not None
-    assert said.startswith("looks like workers wait for each other: their times rise and fall together (q = 0.")
-    assert said.endswith("record own work instead: stragglersim.recorder, or the profiler")
+    assert said.startswith("times of a round rise and fall together (q = 0.")
+    assert said.endswith("; record own work (documentation: How-to, Record own work)")
     assert waiting(own_work()) is None
 
 
@@ -66,7 +66,7 @@ def test_workers_that_rise_and_fall_together_are_not_flagged_if_one_is_always_sl
 def test_equal_times_are_flagged_whatever_their_order():
     times_s = 1 + np.random.default_rng(4).uniform(0.0, 0.001, (20, 5))
     assert alike(times_s).rho < 0.5
-    assert "all of a round take equally long (the median range is 0.0" in waiting(times_s)
+    assert "times of a round are all but equal (the median range is 0.0" in waiting(times_s)
     assert waiting(1 + 10 * (times_s - 1)) is None
 
 
@@ -115,10 +115,12 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_so_in_one_line(cli, tmp_path, command):
+def test_every_command_says_so_in_one_line_and_verdicts_begin_with_it(cli, tmp_path, command):
     write(tmp_path / "steps.csv", steps(own_work()))
     status, said, warned = cli(*COMMANDS[command])
     assert status == 0
+    assert command != "info" or "\n  verdict     no verdict: times of a round " in said
+    assert command != "advise" or said.startswith("\nNo advice: times of a round ")
     assert [line.count("looks like workers wait") for line in (said + warned).splitlines()].count(1) == 1
     write(tmp_path / "steps.csv", own_work())
     _, said, warned = cli(*COMMANDS[command], *(["--force"] if command in ("convert", "fit") else []))

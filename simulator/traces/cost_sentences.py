@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
 from simulator.traces.costs import SLOWEST, Costs, Estimate, Saving
+from simulator.traces.measures import SURE
 from simulator.traces.naming import ONE_WORKER, labelled, workers
 
 if TYPE_CHECKING:
     from simulator.traces.report import Description
 
 LITTLE = 0.02  # of the time, which is not worth looking for who causes it
-MOST = 0.5  # of what could be saved: whoever saves that alone causes it
+MOST = 0.5  # of what could be saved: whoever saves that alone causes it; and of what they save, in any case
 FEW = 0.1  # of the rounds: if half is lost in so few, they are named
 NAMED = 5  # rounds
 
@@ -25,7 +28,9 @@ def verdict(about: Description) -> Iterator[tuple[str, str]]:
         yield "verdict", _unknown(about)
         return
     least = "at least " if about.times.never_answered or about.trace.censored is not None else ""
-    yield "verdict", _answer(about, of, least)
+    if about.trace.doubt:
+        yield "verdict", f"no verdict: {about.trace.doubt}"
+    yield "if own work" if about.trace.doubt else "verdict", _answer(about, of, least)
     yield (
         "waiting",
         f"{least}{_share(of.waiting)} of worker time is waiting for the slowest of the round: "
@@ -55,9 +60,25 @@ def _cause(about: Description, of: Costs) -> Cause:
         return Cause("nothing")
     for kind in ("worker", "host", "slow"):
         saving = of.saved(kind)
-        if saving and saving.share.value >= MOST * in_all.value and not saving.share.low <= 0:
+        if saving and saving.share.value >= MOST * in_all.value and _is_sure(about, of, saving):
             return Cause("workers", saving)
     return Cause("rounds" if len(of.half) <= FEW * len(about.stragglers) else "nobody")
+
+
+def _is_sure(about: Description, of: Costs, saving: Saving) -> bool:
+    """Tell if others, or other rounds, would hardly have the same workers cause as much by luck."""
+    kind, number, share = saving
+    if kind == "host":
+        worst = of.saved("worker")
+        is_one_worker = worst is not None and worst.share.value >= MOST * share.value
+        is_hit = number in {hit.host for hit in about.patterns.hosts}
+        return (is_hit or (of.host_luck or 0.0) <= SURE) and not is_one_worker and not share.low <= 0
+    if math.isnan(share.low):  # the slowest of every round must be one of them
+        ones = about.slow.workers if kind == "slow" else [number]
+        n_rounds, n_workers = about.stragglers.shape
+        is_always = bool(np.isin(about.trace.duration_s.argmax(axis=1), ones).all())
+        return is_always and float(len(ones) / n_workers) ** (n_rounds - 1) <= SURE
+    return share.low >= MOST * share.value
 
 
 def _answer(about: Description, of: Costs, least: str) -> str:
@@ -70,7 +91,13 @@ def _answer(about: Description, of: Costs, least: str) -> str:
         case Cause("rounds"):
             return f"stragglers cost {what}, half of it in {_half(about, of)}"
     alone = [f"{_who(about, one)} {_percent(one.share)}" for one in _worst(of)]
-    return f"stragglers cost {what}; no single worker causes most of it: {', '.join(alone)}"
+    return f"stragglers cost {what}; no single worker {_causes(of)} most of it: {', '.join(alone)}"
+
+
+def _causes(of: Costs) -> str:
+    worst = of.saved("worker")
+    may = worst is not None and worst.share.value >= MOST * of.savings[-1].share.value
+    return "surely causes" if may else "causes"
 
 
 def _half(about: Description, of: Costs) -> str:
@@ -105,7 +132,9 @@ def full_sentences(about: Description, command: str) -> str:
             said.append(f"Half of it was lost in {_half(about, of)}: look at what happened then")
         case _:
             alone = ", ".join(f"{_who(about, one)} costs {_percent(one.share)}" for one in _worst(of))
-            said.append(f"No single worker causes most of it: {alone}")
+            said.append(f"No single worker {_causes(of)} most of it: {alone}")
+    if about.trace.doubt:
+        return f"No verdict: {about.trace.doubt}. If they are own work all the same: {'. '.join(said)}."
     return ". ".join(said if cause.what == "nothing" else [*said, next_step(command)]) + "."
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray, IntArray
-from simulator.statistics import block_resamples, expanded_tail, percentile_interval
+from simulator.statistics import TIE, block_resamples, expanded_tail, percentile_interval
 
 WORST = 5  # workers and hosts of which it is said what they cause
 SLOWEST = (1, 2, 3, 5, 10)  # so many of each round
 LEAST_ROUNDS = 10  # for an interval
+DEALS = 500  # of workers to hosts
 MOST_ROUNDS = 4096  # that are drawn one by one; of more, neighbours are taken together
 HOURS = 1000 / 3600  # worker-hours per 1 000 rounds, of worker-seconds per round
 
@@ -51,6 +52,8 @@ class Costs(NamedTuple):
     """the same in hours, per 1 000 rounds"""
     savings: tuple[Saving, ...]
     """worst workers first, then worst hosts, then by number"""
+    host_luck: float | None
+    """chance that the worst host saves as much if workers are dealt to the hosts at random; None: there are no hosts"""
     half: tuple[int, ...]
     """the fewest rounds in which half is lost of what all that are slower than the median worker cost; longest first"""
 
@@ -99,7 +102,8 @@ def costs(duration_s: FloatArray, slow: IntArray | None = None, host: IntArray |
         ]
         over_median, over_mean, waiting, worker_hours, *shares = _estimates(columns)
     savings = (Saving(kind, number, share) for (kind, number, _), share in zip(found, shares, strict=True))
-    return Costs(over_median, over_mean, waiting, worker_hours, tuple(savings), _half(slowest - median))
+    luck = None if host is None else _host_luck(times, host)
+    return Costs(over_median, over_mean, waiting, worker_hours, tuple(savings), luck, _half(slowest - median))
 
 
 def _half(lost: FloatArray) -> tuple[int, ...]:
@@ -138,6 +142,33 @@ def _worst(kind: str, causer: IntArray, saved: FloatArray) -> Iterator[tuple[str
     for number in np.argsort(-totals, kind="stable")[:WORST].tolist():
         if totals[number] > 0:
             yield kind, number, np.where(causer == number, saved, 0.0)
+
+
+def _host_luck(times: FloatArray, host: IntArray) -> float:
+    """Chance that the worst host saves as much as it does, if workers are dealt to the places on hosts at random.
+
+    Workers keep their rounds, so that they may differ for good, and their slow rounds may be together. Of many rounds,
+    those in which most is lost are looked at.
+    """
+    n_rounds, n_workers = times.shape
+    n_hosts = int(host.max()) + 1
+    # nobody saves anything beyond the median worker, or once all of its host are passed over
+    depth = min(n_workers // 2, int(np.bincount((host + n_hosts * np.arange(n_rounds)[:, None]).ravel()).max()))
+    slowest_first = np.argsort(-times, axis=1, kind="stable")[:, : depth + 1]
+    ordered = np.take_along_axis(times, slowest_first, axis=1)
+    most = np.argsort(ordered[:, -1] - ordered[:, 0], kind="stable")[:MOST_ROUNDS]
+    slowest_first, lost, host = slowest_first[most], (ordered[:, :1] - ordered)[most], host[most]
+    rows = np.arange(len(most))
+
+    def worst(place_of: IntArray) -> float:
+        of = host[rows[:, None], place_of[slowest_first]]
+        is_other = of != of[:, :1]
+        is_other[:, -1] = True
+        return float(np.bincount(of[:, 0], weights=lost[rows, is_other.argmax(axis=1)]).max())
+
+    rng = np.random.default_rng(0)
+    least = worst(np.arange(n_workers)) * (1 - TIE)
+    return float(np.mean([True, *(worst(rng.permutation(n_workers)) >= least for _ in range(DEALS))]))
 
 
 def _pooled(values: FloatArray | BoolArray) -> FloatArray:

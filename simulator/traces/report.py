@@ -14,7 +14,7 @@ from simulator.traces.cost_sentences import cost_figures
 from simulator.traces.costs import Costs, costs
 from simulator.traces.files import MeasuredTimes
 from simulator.traces.measures import Dispersion, Memory, Outliers, SlowWorkers, Times
-from simulator.traces.naming import labelled
+from simulator.traces.naming import counted, labelled
 from simulator.traces.pattern_sentences import LARGE, besides, pattern_figures, sentences
 from simulator.traces.patterns import Patterns, patterns
 from simulator.traces.threshold import separation, suggestion
@@ -179,7 +179,7 @@ def facts(about: Description) -> list[tuple[str, str]]:
         f"{name} {getattr(times, f'{name}_s'):.4g} s" for name in ("min", "median", "mean", "p95", "p99", "max")
     )
     lines = [
-        ("measured", f"{n_workers} workers, {n_rounds} rounds, {measured}"),
+        ("measured", f"{counted(n_workers, 'worker')}, {counted(n_rounds, 'round')}, {measured}"),
         ("times", seconds + never),
         ("outliers", _outliers(about)),
     ]
@@ -205,6 +205,10 @@ def _stragglers(about: Description) -> Iterator[tuple[str, str]]:
 
 def _over(about: Description) -> str:
     return f"over {1 + about.mu:.3g}x"
+
+
+def _slower(mu: float) -> str:
+    return "twice as slow" if mu == 1 else f"{1 + mu:.3g} times as slow"
 
 
 def _optional(trace: MeasuredTimes) -> Iterator[tuple[str, str]]:
@@ -255,13 +259,15 @@ def findings(about: Description) -> Iterator[str]:
     yield from sentences(about)
     if about.is_alone:
         return
-    if about.is_degenerate:
+    if about.trace.doubt:
+        pass  # who is slow and when, is hidden
+    elif about.is_degenerate:
         yield (
             f"the mu-rule is degenerate: {_percent(about.rate)} of the times are {_over(about)} "
             f"{WHOSE[about.reference]}, so bursts and counts mean little; {suggestion(about.trace.duration_s)}"
         )
     elif about.needs_other_mu:
-        yield f"no time is {_over(about)} {WHOSE[about.reference]}: {suggestion(about.trace.duration_s)}"
+        yield f"nobody is {_slower(about.mu)} as {WHOSE[about.reference]}; {suggestion(about.trace.duration_s)}"
     else:
         if about.memory is not None:
             yield _remembers(about.memory)

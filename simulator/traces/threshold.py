@@ -78,8 +78,5 @@ def suggestion(duration_s: FloatArray) -> str:
         return (
             f"there are no stragglers: the longest time is {found.longest:.4g} times that of its round's median worker"
         )
-    labels = f"--reference median --mu {found.mu:g} labels {100 * found.share:.3g} % of the times"
-    if found.gap is None:
-        return f"no mu separates them clearly; {labels}"
-    low, high = found.gap
-    return f"{labels}, as none is between {low:.4g} and {high:.4g} times that of its round's median worker"
+    counts = f"--reference median --mu {found.mu:g} would count {100 * found.share:.3g} % of the times"
+    return f"no mu separates them clearly; {counts}" if found.gap is None else counts
