@@ -12,11 +12,13 @@ import numpy as np
 
 from simulator.parameters import BoolArray, FloatArray, IntArray
 from simulator.statistics import TIE, block_resamples, expanded_tail, percentile_interval
+from simulator.traces.measures import SURE, median_worker_s
 
 WORST = 5  # workers and hosts of which it is said what they cause
 SLOWEST = (1, 2, 3, 5, 10)  # so many of each round
 LEAST_ROUNDS = 10  # for an interval
-DEALS = 500  # of workers to hosts
+LEAST = 1e-300  # of the longest time of a trace, which is next to nothing
+DRAWS = 500  # of deals of workers to hosts, and of shifts
 MOST_ROUNDS = 4096  # that are drawn one by one; of more, neighbours are taken together
 HOURS = 1000 / 3600  # worker-hours per 1 000 rounds, of worker-seconds per round
 
@@ -148,27 +150,51 @@ def _host_luck(times: FloatArray, host: IntArray) -> float:
     """Chance that the worst host saves as much as it does, if workers are dealt to the places on hosts at random.
 
     Workers keep their rounds, so that they may differ for good, and their slow rounds may be together. Of many rounds,
-    those in which most is lost are looked at.
+    those in which most is lost are looked at. Few workers have few deals: if none saves more, it is the chance that it
+    saves as much beyond what each of its workers alone does, if their rounds are shifted against each other.
     """
     n_rounds, n_workers = times.shape
     n_hosts = int(host.max()) + 1
     # nobody saves anything beyond the median worker, or once all of its host are passed over
     depth = min(n_workers // 2, int(np.bincount((host + n_hosts * np.arange(n_rounds)[:, None]).ravel()).max()))
+    slowest_first, lost = _slowest_first(times, depth)
+    most = np.argsort(-lost[:, -1], kind="stable")[:MOST_ROUNDS]
+    rows, rng = most[:, None], np.random.default_rng(0)
+    own = _worst_host(host[rows, slowest_first[most]], lost[most])
+    deals = (rng.permutation(n_workers)[slowest_first[most]] for _ in range(DRAWS))
+    dealt = np.array([_worst_host(host[rows, dealt], lost[most]) for dealt in deals])
+    luck = _share_of_as_much(dealt, own)
+    median = median_worker_s(times)
+    some = np.flatnonzero(median > LEAST)[:MOST_ROUNDS]
+    if luck <= SURE or dealt.max() > own * (1 + TIE) or not len(some) or not depth:
+        return luck
+    times, host = times[some] / median[some, None], host[some]  # no round is slow as a whole
+    rows, columns = np.arange(len(times))[:, None], np.arange(n_workers)
+
+    def shifted(by: IntArray) -> float:
+        slowest_first, lost = _slowest_first(times[(rows + by) % len(times), columns], depth)
+        return _worst_host(host[rows, slowest_first], lost - lost[:, [1]])
+
+    shifts = [shifted(rng.integers(len(times), size=(n_workers,))) for _ in range(DRAWS)]
+    return _share_of_as_much(np.array(shifts), shifted(np.zeros(n_workers, dtype=np.int64)))
+
+
+def _slowest_first(times: FloatArray, depth: int) -> tuple[IntArray, FloatArray]:
+    """Return the slowest workers of each round, and how much sooner each ends than the first of them."""
     slowest_first = np.argsort(-times, axis=1, kind="stable")[:, : depth + 1]
     ordered = np.take_along_axis(times, slowest_first, axis=1)
-    most = np.argsort(ordered[:, -1] - ordered[:, 0], kind="stable")[:MOST_ROUNDS]
-    slowest_first, lost, host = slowest_first[most], (ordered[:, :1] - ordered)[most], host[most]
-    rows = np.arange(len(most))
+    return slowest_first, ordered[:, :1] - ordered
 
-    def worst(place_of: IntArray) -> float:
-        of = host[rows[:, None], place_of[slowest_first]]
-        is_other = of != of[:, :1]
-        is_other[:, -1] = True
-        return float(np.bincount(of[:, 0], weights=lost[rows, is_other.argmax(axis=1)]).max())
 
-    rng = np.random.default_rng(0)
-    least = worst(np.arange(n_workers)) * (1 - TIE)
-    return float(np.mean([True, *(worst(rng.permutation(n_workers)) >= least for _ in range(DEALS))]))
+def _worst_host(of: IntArray, lost: FloatArray) -> float:
+    """Return what the worst host costs, where the slowest workers of each round are ``of`` these hosts."""
+    is_other = of != of[:, :1]
+    is_other[:, -1] = True
+    return float(np.bincount(of[:, 0], weights=lost[np.arange(len(of)), is_other.argmax(axis=1)]).max())
+
+
+def _share_of_as_much(drawn: FloatArray, own: float) -> float:
+    return float((1 + np.count_nonzero(drawn >= own * (1 - TIE))) / (1 + len(drawn)))
 
 
 def _pooled(values: FloatArray | BoolArray) -> FloatArray:
