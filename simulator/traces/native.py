@@ -91,9 +91,6 @@ def native(
     grid.ravel()[times.index.to_numpy()] = times
     is_none = samples["duration_s"].isna().to_numpy()
     grid.ravel()[places[is_none]] = np.nan  # without a part of it, a sum is not known
-    lines = np.zeros(grid.shape, dtype=np.int64)
-    if "line" in samples.columns:
-        lines.ravel()[places[is_none]] = samples["line"][is_none].fillna(0)
     numbers: LabelArray = np.array(steps, dtype=np.int64)
     if "step" in samples.columns:
         of_row = samples["step"].to_numpy()
@@ -102,8 +99,8 @@ def native(
         words, shown = ("step", words[1]), list(map(str, numbers))
     chosen = _chosen(len(grid), where, options)
     keep = np.zeros(len(grid), dtype=np.bool_)
-    missing = options.get("missing", "error")
-    keep[chosen] = _complete(grid[chosen], (shown[chosen], names), words, lines[chosen], where, missing)
+    labels, missing = (shown[chosen], names), options.get("missing", "error")
+    keep[chosen] = _complete(grid[chosen], labels, words, _lines(samples, places, grid.shape)[chosen], where, missing)
     grid[np.isnan(grid)] = np.inf
     counts = meant == list(range(len(meant)))
     table = _long_form(grid[keep], numbers[keep], None if counts else names)
@@ -189,6 +186,15 @@ def _complete(
     if not keep.any():
         raise TraceError(f"{where}: must have a round with a time for each worker, got none")
     return keep
+
+
+def _lines(samples: pd.DataFrame, places: pd.Series, shape: tuple[int, ...]) -> IntArray:
+    """The line in which each missing time stands, where it is known; else 0."""
+    lines = np.zeros(shape, dtype=np.int64)
+    if "line" in samples.columns:
+        is_none = samples["duration_s"].isna().to_numpy()
+        lines.ravel()[places[is_none]] = samples["line"][is_none].fillna(0)
+    return lines
 
 
 def _filled(values: pd.Series, workers: pd.Series) -> LabelArray:
