@@ -74,13 +74,9 @@ def plot(
     from simulator.results.results import Results
 
     if x is None and (y is not None or by != "scheme" or where):
-        raise InputError(
-            "plot: --y, --by and --where must go with --x, got none (give a swept key or a column of runs)"
-        )
+        raise InputError("plot: --y, --by and --where must go with --x, got none (give a swept key or a column)")
     if x is not None and only is not None:
-        raise InputError(
-            "plot: --figure must not go with --x, which draws a figure of its own (leave out one of the two)"
-        )
+        raise InputError("plot: --figure must not go with --x, which draws a figure of its own (leave out one)")
     given = {} if style_file is None else read_style(style_file)
     given |= {} if size is None else {"figure.figsize": _inches(size)}
     formats = FORMATS if file_format is None else [file_format]
