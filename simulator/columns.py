@@ -72,7 +72,7 @@ class RunRow(TypedDict, total=False):
     waited_rounds: Annotated[
         int,
         Column(
-            "rounds that the master kept open beyond the instant that its rule named; `waits` in printed tables",
+            "rounds in which the master waited beyond its rule's stopping time; `waits` in printed tables",
             "rounds in which the master waited",
         ),
     ]
@@ -95,7 +95,7 @@ class RunRow(TypedDict, total=False):
     load_bound: Annotated[
         float,
         Column(
-            "least load of any scheme that tolerates the same bursts",
+            "lower bound on the load of any scheme, with any delay, that tolerates the same bursts",
             "lower bound of the load",
             "share of a job",
             fixed=True,
