@@ -162,7 +162,8 @@ class MuRule(MasterRule):
     """Look at the responses at (1 + mu) times the finishing time of the first worker, or of the median one.
 
     Workers that have not reported by then may be stragglers. If the scheme can't do without them, the master waits
-    out: it goes on waiting as ``wait_for`` says. The median worker is the ceil(m/2)-th to finish of the m workers with work.
+    out: it goes on waiting as ``wait_for`` says. The median worker is the ceil(m/2)-th to finish of
+    the m workers with work.
 
     Source: Krishnan, Ebrahimi and Khisti, ICLR 2023, section 2 (mu-rule and wait-out).
 
