@@ -201,7 +201,7 @@ def test_verdicts_by_hand():
     assert loses.verdict == "does not pay"
     assert first_line(loses) == (
         "Do not code: GC (s 1) with the rule first_enough takes 16 % longer. All of a step is work (twice the load "
-        "takes twice as long), and all waiting for slow workers is 20.0 % of the time."
+        "takes twice as long), and stragglers cost 20.0 % of the time."
     )
 
 
@@ -269,6 +269,9 @@ def test_ranks_without_a_master_are_told_first_what_they_can_do():
     verdict, code = sentences(nothing, SEARCH)[:2]
     assert verdict.startswith(
         "Change nothing: no worker is slow often enough to be replaced, left out or given less load. All of a"
+    )
+    assert verdict.endswith(
+        "stragglers cost 20.0 % of the time, spread over workers and rounds: look for what slows them."
     )
     assert code.endswith("would save at most 50.0 % [50.0, 50.0].")
     hardly = candidate("uncoded", 7.99, [7.99, 7.99], action="replace", workers=(3,))

@@ -231,7 +231,9 @@ def test_findings_are_what_was_planted():
     rng = np.random.default_rng(8)
     usual = rng.uniform(1.0, 1.1, (40, 32))
     (nobody,) = findings(describe(measured(usual)))
-    assert nobody.startswith("no time is over 2x the round's first: there are no stragglers: the longest time is 1.")
+    assert nobody.startswith(
+        "nobody is twice as slow as the round's first; there are no stragglers: the longest time is 1."
+    )
     assert [said[:10] for said in findings(describe(measured(usual), mu=0.08))] == ["straggling"]
     bursty = np.where(draw(GilbertElliott(p_slow=0.03, p_recover=0.3, slowdown=4.0), 40, 32, 1), 4.0, 1.0) * usual
     (said,) = [line for line in findings(describe(measured(bursty))) if "straggled in the round before" in line]

@@ -298,7 +298,7 @@ def test_whatever_stands_for_a_process_is_a_name(cli):
     good = {"ph": "X", "name": "ProfilerStep#0", "ts": 0, "dur": 5}
     with open("odd.json", "w") as file:
         json.dump([good | {"pid": pid} for pid in ([1], {"a": 1}, None, "\ud800")], file)
-    assert "4 workers, 1 rounds" in cli("trace", "info", "odd.json")[1]
+    assert "4 workers, 1 round" in cli("trace", "info", "odd.json")[1]
     with open("deep.json", "w") as file:
         file.write("[" * 100_000)
     assert "must be a readable Chrome trace (JSON)" in cli("trace", "info", "deep.json")[2]

@@ -48,6 +48,8 @@ def tune(
     others = [_under_other_effect(settings, trace, other, search) for other in trace.alternatives()]
     tell_remarks(trace.measured)
     answers = _answers(settings)
+    if trace.measured.doubt:
+        say(f"\nNo setting to rely on: {trace.measured.doubt}.")
     for said in reversed(answers):  # what is looked for stands last
         say(f"\n{said.table}")
         print_table(tuple(said.header), [tuple(row) for row in said.rows])

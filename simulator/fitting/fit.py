@@ -20,6 +20,7 @@ from simulator.parameters import BoolArray, FloatArray
 from simulator.plugins.kinds import MODEL_TABLE, as_values
 from simulator.traces import change_points
 from simulator.traces.change_points import FailSlow
+from simulator.traces.naming import ONE_WORKER
 from straggler_models import Bernoulli, Constant, GilbertElliott, StragglerModel
 from straggler_models import FailSlow as FailSlowModel
 
@@ -180,6 +181,8 @@ def _slowdowns(result: Settled, durations_s: FloatArray, factors: FloatArray) ->
 def _check(durations_s: FloatArray, known_s: float, censored: BoolArray | None) -> None:
     answered = durations_s[np.isfinite(durations_s) & (True if censored is None else ~censored)]
     n_rounds, n_workers = durations_s.shape
+    if n_workers == 1:
+        raise FitError(ONE_WORKER)
     if n_rounds < LEAST[0] or n_workers < LEAST[1] or len(answered) < LEAST[2]:
         raise FitError(
             f"must have at least {LEAST[0]} rounds, {LEAST[1]} workers and {LEAST[2]} durations to fit, "

@@ -91,7 +91,9 @@ def worth(n_trials: pd.Series[int], mean: pd.Series[float], half_width: pd.Serie
     """Say what intervals of so many trials are worth, a line for each reason to doubt them."""
     said = []
     if n_trials.min() == 1:
-        said.append("One trial has no interval: its ranks may be luck, unless nothing in the scenario is random.")
+        said.append(
+            "One trial has no interval: the order of schemes may be luck, unless nothing in the scenario is random."
+        )
     if ((n_trials > 1) & (n_trials < LEAST_TRIALS)).any():
         said.append(
             f"With fewer than {LEAST_TRIALS} trials, intervals are rough: they take trials to be normally distributed."

@@ -30,7 +30,8 @@ class Saved(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.percent:.1f} % [{self.low:.1f}, {self.high:.1f}]"
+        percent, low, high = (round(value, 1) + 0.0 for value in (self.percent, self.low, self.high))  # no -0.0
+        return f"{percent:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 @dataclass(frozen=True, eq=False)

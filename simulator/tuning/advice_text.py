@@ -29,6 +29,7 @@ ALL_REDUCE = (
 )
 DOING = {"replace": "replacing", "leave": "leaving", "give": "giving", "use": "using"}
 VERB = re.compile(rf"^({'|'.join(DOING)})\b|(?<=, and )use\b")
+MUCH_PERCENT = 5  # of the time: worth looking for a reason
 SEEN = 0.005  # share of resamples that is no 0 %
 
 
@@ -128,12 +129,14 @@ def _nothing_pays(advice: Advice) -> str:
         if advice.twice_percent > ALL_WORK
         else f"Twice the load takes {advice.twice_percent:.0f} % longer"
     )
-    why = f"{work}, and all waiting for slow workers is {advice.waiting_percent:.1f} % of the time."
+    why = f"{work}, and stragglers cost {advice.waiting_percent:.1f} % of the time."
     best = advice.seems_best
     most = "" if best.is_plain else f"; the most is {advice.saved(best)}, by {doing(best)}"
     if advice.has_collectives:
         no_one = "no worker is slow often enough to be replaced, left out or given less load"
         no_code = f"neither other workers nor load by speed save {WORTH_PERCENT:g} % for sure{most}"
+        if best.is_plain and advice.waiting_percent > MUCH_PERCENT:
+            why = f"{why[:-1]}, spread over workers and rounds: look for what slows them."
         return f"Change nothing: {no_one if best.is_plain else no_code}. {why}"
     codes = advice.coded
     code = min(codes, key=lambda one: one.time_s, default=None)
