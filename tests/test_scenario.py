@@ -361,13 +361,14 @@ def test_the_schema_describes_the_shipped_scenarios():
 
     schema = scenario_schema()
     json.dumps(schema)
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    checked, load = kind(schema), YAML(typ="safe").load
     for path in _scenarios().glob("*.yaml"):
-        jsonschema.validate(YAML(typ="safe").load(path), schema)
+        checked.validate(load(path))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(YAML(typ="safe").load(SCENARIO.replace("s: 2}", "s: -2}")), schema)
-    jsonschema.validate(
-        YAML(typ="safe").load(SCENARIO.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")), schema
-    )
+        checked.validate(load(SCENARIO.replace("s: 2}", "s: -2}")))
+    checked.validate(load(SCENARIO.replace("kind: uncoded", "kind: 'package.module:Mine', x: 3")))
 
 
 @pytest.mark.parametrize(

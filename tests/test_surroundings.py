@@ -121,9 +121,22 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes", "dask"])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
+STOPS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "status", "executor"),
+    [
+        *(
+            (send, *stop, executor)
+            for send in (os.kill, os.killpg)
+            for stop in STOPS
+            for executor in ("serial", "processes")
+        ),
+        (os.kill, *STOPS[0], "dask"),
+        (os.killpg, *STOPS[2], "dask"),
+    ],
+)
 def test_whatever_stops_it_is_one_line_and_no_process_is_left(tmp_path, executor, number, status, send):
     if executor == "dask":
         pytest.importorskip("distributed", reason="needs the extra stragglersim[cluster]")
