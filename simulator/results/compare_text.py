@@ -34,7 +34,7 @@ def as_text(table: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]
                 _number(100 * row["won_share"], ".3g", " %") if is_other else "",
                 *([_number(row["regret_percent"], "+.1f", " %")] if has_regret else []),
                 f"{100 * row['failure_rate']:.3g} %",
-                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g").replace("1e+02", "100"),
+                _range(100 * row["failure_low"], 100 * row["failure_high"], ".2g"),
             )
         )
     change = f"against {baseline}"
@@ -55,7 +55,12 @@ def _number(value: float, form: str, unit: str = "") -> str:
 
 
 def _range(low: float, high: float, form: str) -> str:
-    return "-" if low != low else f"[{low:{form}}, {high:{form}}]"
+    return "-" if low != low else f"[{_plain(low, form)}, {_plain(high, form)}]"
+
+
+def _plain(value: float, form: str) -> str:
+    """A number without an exponent, which ``g`` gives one of three digits where two are asked for."""
+    return f"{float(format(value, form)):g}" if form.endswith("g") else format(value, form)
 
 
 def notes(table: pd.DataFrame, called: str = "") -> list[str]:
